@@ -1,0 +1,22 @@
+//! What moves through the pipeline: the 64-byte record, its kind, identity, payload and names.
+//!
+//! ```text
+//!  0        16        24        32    34      36    40                 64
+//!  ├─ id ────┼─ time ──┼─ entity ┼ kind ┼ source ┼ seq ┼──── payload ────┤
+//!    u128      u64 ns    Symbol    u16    u16      u32     24 bytes
+//! ```
+//!
+//! Bytes 24..64 are the *content*. The [`EventId`] is a pure function of them (see [`identity`]), so it
+//! can be computed by whichever stage needs it first.
+
+pub mod identity;
+pub mod kind;
+pub mod payload;
+pub mod record;
+pub mod symbol;
+
+pub use identity::{EventId, Identity};
+pub use kind::{Domain, EventKind, KindSet};
+pub use payload::{Field, FieldType, Payload};
+pub use record::Record;
+pub use symbol::{Symbol, SymbolError, Symbols};

@@ -1,0 +1,288 @@
+//! The record: one event in one cache line.
+
+use crate::event::identity::{EventId, Identity};
+use crate::event::kind::{EventKind, KIND_COUNT};
+use crate::event::payload::Payload;
+use crate::event::symbol::Symbol;
+use bytemuck::{Pod, Zeroable};
+use std::fmt;
+
+/// One event: 64 bytes, one cache line, plain data.
+///
+/// The layout is part of the file formats. The word at byte 32 holds the kind's index in its low 11 bits
+/// and the [`Identity`] in the top two, so that a record explains itself without a table; the three bits
+/// between are zero. Integers are in the byte order of the host in memory, little-endian in files.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct Record {
+    id: u128,
+    time_ns: u64,
+    entity: Symbol,
+    kind: u16,
+    source: u16,
+    seq: u32,
+    payload: [u64; 3],
+}
+
+const _: () = {
+    assert!(size_of::<Record>() == 64 && align_of::<Record>() == 64);
+    assert!(std::mem::offset_of!(Record, id) == 0);
+    assert!(std::mem::offset_of!(Record, time_ns) == 16);
+    assert!(std::mem::offset_of!(Record, entity) == 24);
+    assert!(std::mem::offset_of!(Record, kind) == 32);
+    assert!(std::mem::offset_of!(Record, source) == 34);
+    assert!(std::mem::offset_of!(Record, seq) == 36);
+    assert!(std::mem::offset_of!(Record, payload) == 40);
+    assert!(KIND_COUNT <= 1 << IDENTITY_SHIFT);
+};
+
+const IDENTITY_SHIFT: u32 = 14;
+
+impl Record {
+    /// Bytes of content, from byte 24 to the end: what the id is computed from.
+    pub const CONTENT_LEN: usize = 40;
+    /// Bytes of payload.
+    pub const PAYLOAD_LEN: usize = 24;
+
+    /// Makes a record whose id is to be computed from its content.
+    ///
+    /// `time_ns` counts nanoseconds since the Unix epoch. A `Digest` identity has its id in
+    /// [`Record::with_digest`].
+    #[inline]
+    #[must_use]
+    pub fn new<P: Payload>(identity: Identity, time_ns: u64, entity: Symbol, payload: &P) -> Record {
+        Record::raw(0, identity, time_ns, entity, P::KIND, payload.to_words())
+    }
+
+    /// Makes a record of identity `Digest`, whose id the caller gives.
+    #[inline]
+    #[must_use]
+    pub fn with_digest<P: Payload>(id: EventId, time_ns: u64, entity: Symbol, payload: &P) -> Record {
+        Record::raw(id.bits(), Identity::Digest, time_ns, entity, P::KIND, payload.to_words())
+    }
+
+    #[inline]
+    pub(crate) fn raw(
+        id: u128,
+        identity: Identity,
+        time_ns: u64,
+        entity: Symbol,
+        kind: EventKind,
+        payload: [u64; 3],
+    ) -> Record {
+        let kind = kind.index() as u16 | (identity as u16) << IDENTITY_SHIFT;
+        Record { id, time_ns, entity, kind, source: 0, seq: 0, payload }
+    }
+
+    /// Returns the record as emitter `source` sends it under `seq`.
+    #[inline]
+    #[must_use]
+    pub fn numbered(mut self, source: u16, seq: u32) -> Record {
+        self.source = source;
+        self.seq = seq;
+        self
+    }
+
+    /// Returns the id, computed now unless it is already in the record.
+    #[inline]
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        match EventId::from_bits(self.id) {
+            Some(id) => id,
+            None => self.content_id(),
+        }
+    }
+
+    /// Writes the id into the record unless it is there; after this the bytes never change.
+    #[inline]
+    pub(crate) fn set_id(&mut self) -> EventId {
+        let id = self.id();
+        self.id = id.bits();
+        id
+    }
+
+    #[inline]
+    fn content_id(&self) -> EventId {
+        let mut content = [0u8; Record::CONTENT_LEN];
+        content.copy_from_slice(&bytemuck::bytes_of(self)[Record::CONTENT_LEN - 16..]);
+        if self.kind >> IDENTITY_SHIFT == Identity::Content as u16 {
+            content[10..16].fill(0);
+        }
+        if cfg!(target_endian = "big") {
+            content = to_little_endian(content);
+        }
+        EventId::of_content(&content)
+    }
+
+    /// Returns the time in nanoseconds since the Unix epoch.
+    #[inline]
+    #[must_use]
+    pub fn time_ns(&self) -> u64 {
+        self.time_ns
+    }
+
+    /// Returns what the event is about.
+    #[inline]
+    #[must_use]
+    pub fn entity(&self) -> Symbol {
+        self.entity
+    }
+
+    /// Returns the kind.
+    #[inline]
+    #[must_use]
+    pub fn kind(&self) -> EventKind {
+        EventKind::from_index(self.kind)
+    }
+
+    /// Returns the identity; `None` when the bits are those of no identity (foreign bytes).
+    #[inline]
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        Identity::from_bits((self.kind >> IDENTITY_SHIFT) as u8)
+    }
+
+    /// Returns which emitter sent the record.
+    #[inline]
+    #[must_use]
+    pub fn source(&self) -> u16 {
+        self.source
+    }
+
+    /// Returns the emitter's running number of the record.
+    #[inline]
+    #[must_use]
+    pub fn seq(&self) -> u32 {
+        self.seq
+    }
+
+    /// Returns the payload, or `None` when it is of another kind.
+    #[inline]
+    #[must_use]
+    pub fn payload<P: Payload>(&self) -> Option<P> {
+        (self.kind() == P::KIND).then(|| P::from_words(self.payload))
+    }
+
+    /// Returns the payload's 24 bytes.
+    #[inline]
+    #[must_use]
+    pub fn payload_bytes(&self) -> &[u8; Record::PAYLOAD_LEN] {
+        bytemuck::must_cast_ref(&self.payload)
+    }
+
+    /// Tells whether this can be a record: its identity exists, its spare bits are zero, and an id that is
+    /// there is of the right form.
+    #[must_use]
+    pub fn is_well_formed(&self) -> bool {
+        let spare = self.kind & ((1 << IDENTITY_SHIFT) - 1) & !(KIND_COUNT as u16 - 1);
+        let id_fits = match self.identity() {
+            None => false,
+            Some(Identity::Digest) => EventId::from_bits(self.id).is_some(),
+            Some(_) => self.id == 0 || self.id == self.content_id().bits(),
+        };
+        spare == 0 && id_fits
+    }
+}
+
+/// Payload words are opaque byte strings that the payload type wrote in host order; only fields that this
+/// module knows are turned.
+#[cold]
+fn to_little_endian(mut content: [u8; Record::CONTENT_LEN]) -> [u8; Record::CONTENT_LEN] {
+    content[..8].reverse();
+    content[8..10].reverse();
+    content[10..12].reverse();
+    content[12..16].reverse();
+    content
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("id", &self.id())
+            .field("time_ns", &self.time_ns)
+            .field("entity", &self.entity)
+            .field("kind", &self.kind())
+            .field("source", &self.source)
+            .field("seq", &self.seq)
+            .field("payload", &self.payload_bytes())
+            .finish()
+    }
+}
+
+impl PartialEq for Record {
+    fn eq(&self, other: &Record) -> bool {
+        bytemuck::bytes_of(self) == bytemuck::bytes_of(other)
+    }
+}
+
+impl Eq for Record {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::kind::Domain;
+
+    const KIND: EventKind = EventKind::new(Domain::PACKET, 5);
+
+    fn record(identity: Identity) -> Record {
+        Record::raw(0, identity, 7, Symbol::of("e"), KIND, [1, 2, 3])
+    }
+
+    #[test]
+    fn content_identity_is_blind_to_time_source_and_seq() {
+        let one = record(Identity::Content).numbered(1, 1);
+        let mut other = record(Identity::Content).numbered(2, 9);
+        other.time_ns = 99;
+        assert_eq!(one.id(), other.id());
+        other.payload[2] ^= 1 << 63;
+        assert_ne!(one.id(), other.id());
+    }
+
+    #[test]
+    fn occurrence_identity_sees_source_and_seq_but_not_time() {
+        let one = record(Identity::Occurrence).numbered(1, 1);
+        let mut late = one;
+        late.time_ns += 1;
+        assert_eq!(one.id(), late.id());
+        assert_ne!(one.id(), one.numbered(1, 2).id());
+        assert_ne!(one.id(), one.numbered(2, 1).id());
+        assert_ne!(one.id(), record(Identity::Content).numbered(1, 1).id());
+    }
+
+    #[test]
+    fn every_bit_of_the_content_reaches_the_id() {
+        let base = record(Identity::Occurrence).numbered(3, 4);
+        for bit in 24 * 8..64 * 8 {
+            let mut bytes = [0u8; 64];
+            bytes.copy_from_slice(bytemuck::bytes_of(&base));
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let other: Record = bytemuck::pod_read_unaligned(&bytes);
+            // Source and seq only count while the identity stays `Occurrence`.
+            assert_ne!(base.id(), other.id(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn the_id_is_xxh3_128_of_the_last_forty_bytes() {
+        let record = record(Identity::Occurrence).numbered(3, 4);
+        let bytes = bytemuck::bytes_of(&record);
+        assert_eq!(record.id(), EventId::digest(&bytes[24..]));
+        let mut set = record;
+        set.set_id();
+        assert_eq!(set.id(), record.id());
+        assert!(set.is_well_formed() && record.is_well_formed());
+    }
+
+    #[test]
+    fn foreign_bytes_are_not_well_formed() {
+        let mut bad = record(Identity::Content);
+        bad.kind |= 1 << 12;
+        assert!(!bad.is_well_formed());
+        bad.kind = u16::MAX;
+        assert!(!bad.is_well_formed());
+        let mut forged = record(Identity::Content);
+        forged.id = EventId::from_hash(5).bits();
+        assert!(!forged.is_well_formed());
+        assert!(!Record::raw(0, Identity::Digest, 0, Symbol::NONE, KIND, [0; 3]).is_well_formed());
+    }
+}

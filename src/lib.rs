@@ -1,0 +1,4 @@
+//! Lock-free event pipeline for network tests.
+#![deny(missing_docs)]
+
+pub mod event;

@@ -1,0 +1,2 @@
+//! The command `panther-events`.
+fn main() {}
