@@ -1,0 +1,25 @@
+//! The domain `pipeline`: what the pipeline says of itself.
+
+use crate::domain::{DomainDef, KindDef};
+use crate::event::{Domain, EventKind, Identity};
+
+crate::payload! {
+    /// An observer panicked and was cut off. The record's entity is the observer's name.
+    pub struct ObserverFailed [EventKind::new(Domain::PIPELINE, 0)] {
+        /// The panic's message, if a symbol table holds it.
+        message: crate::event::Symbol,
+        /// Events that the observer had handled before.
+        handled: u64,
+        /// The worker that ran it.
+        worker: u32,
+        /// Events of the batch in which it failed.
+        failed: u32,
+    }
+}
+
+/// The domain's table.
+pub const DOMAIN: DomainDef = DomainDef {
+    domain: Domain::PIPELINE,
+    name: "pipeline",
+    kinds: &[KindDef::of::<ObserverFailed>("observer_failed", Identity::Occurrence)],
+};

@@ -1,0 +1,415 @@
+//! Emitting: each thread owns an [`Emitter`], which numbers records and puts them into rings.
+//!
+//! Every call *offers* events. An offered event is accepted (it will reach the dedup stage), dropped because
+//! its ring was full, or rejected (the pipeline is closed, or its kind is unknown). Each outcome is counted,
+//! and because numbers are given when an event is offered, what was not accepted leaves a gap in the numbers.
+//!
+//! After start the way of an accepted event has no lock and no allocation. It has a system call only to wake
+//! a consumer that sleeps, or to sleep while a full ring blocks. A single event is published at once; a batch
+//! is published in steps of at most [`PUBLISH_EVERY`] events and at the end of the call, so that no event waits
+//! for another one to come.
+
+pub(crate) mod source;
+
+use crate::clock::Clock;
+use crate::emit::source::{Entrance, SEQ_LAST, Source};
+use crate::event::{EventId, EventKind, Identity, Payload, Record, Symbol};
+use crate::ring::Inlet;
+use crate::sync::Arc;
+use crossbeam_utils::Backoff;
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Events of a batch that are published at once, at most.
+pub const PUBLISH_EVERY: usize = 64;
+
+/// Says what an emitter does when its ring is full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FullPolicy {
+    /// Wait for room; after `timeout` drop the event. A zero timeout is [`FullPolicy::DropNewest`].
+    ///
+    /// Under [`Topology::Inline`](crate::pipeline::Topology::Inline) nobody makes room while the only thread
+    /// waits.
+    Block {
+        /// How long to wait for one event.
+        timeout: Duration,
+    },
+    /// Drop the event that does not fit.
+    DropNewest,
+}
+
+/// Why an event was not accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EmitError {
+    /// The ring was full; counted in `dropped_full`.
+    #[error("the ring is full; use larger rings, a longer timeout or fewer events")]
+    Full,
+    /// The pipeline has been shut down; counted in `rejected`.
+    #[error("the pipeline is closed")]
+    Closed,
+    /// The kind is in no registered domain; counted in `rejected`.
+    #[error("{0:?} is not registered; register its domain before the pipeline starts")]
+    UnknownKind(EventKind),
+    /// A kind of identity `Digest` was emitted without a digest or another one with; counted in `rejected`.
+    #[error("{0:?} is to be emitted with a digest exactly when its identity is Digest")]
+    WrongIdentity(EventKind),
+    /// All 65,536 source numbers are in use; counted in `rejected`.
+    #[error("all source numbers are in use; drop emitters that are no longer needed")]
+    SourcesExhausted,
+}
+
+/// What became of the events of one call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sent {
+    /// Events that will reach the dedup stage.
+    pub accepted: u64,
+    /// Events for which the ring had no room.
+    pub dropped_full: u64,
+    /// Events refused: pipeline closed, kind unknown.
+    pub rejected: u64,
+}
+
+impl Sent {
+    /// Returns how many events the call offered.
+    #[must_use]
+    pub fn offered(&self) -> u64 {
+        self.accepted + self.dropped_full + self.rejected
+    }
+
+    pub(crate) fn add(&mut self, other: Sent) {
+        self.accepted += other.accepted;
+        self.dropped_full += other.dropped_full;
+        self.rejected += other.rejected;
+    }
+}
+
+/// Puts one thread's events into the pipeline.
+///
+/// An emitter belongs to one thread at a time (it is `Send`, its methods take `&mut self`). Dropping it loses
+/// nothing that was accepted. Events of one emitter stay in order as far as they share a lane: always under
+/// `Inline` and `Fused`, per entity under `Staged`.
+pub struct Emitter {
+    inlets: Vec<Inlet>,
+    entrance: Arc<Entrance>,
+    clock: Clock,
+    policy: FullPolicy,
+    source: Arc<Source>,
+    tally: Tally,
+    /// What earlier sources of this emitter sent, before their numbers were used up.
+    earlier: Sent,
+}
+
+impl Emitter {
+    pub(crate) fn new(
+        entrance: Arc<Entrance>,
+        inlets: Vec<Inlet>,
+        clock: Clock,
+        policy: FullPolicy,
+        source: Arc<Source>,
+    ) -> Emitter {
+        let tally = Tally { next_seq: source.first_seq(), sent: Sent::default() };
+        Emitter { inlets, entrance, clock, policy, source, tally, earlier: Sent::default() }
+    }
+
+    /// Emits one event, stamped now.
+    ///
+    /// # Errors
+    /// When the event was not accepted; it is counted.
+    #[inline]
+    pub fn emit<P: Payload>(&mut self, entity: Symbol, payload: &P) -> Result<(), EmitError> {
+        let time_ns = self.clock.now_ns();
+        self.emit_at(time_ns, entity, payload)
+    }
+
+    /// Emits one event that happened at `time_ns` (nanoseconds since the Unix epoch).
+    ///
+    /// # Errors
+    /// When the event was not accepted; it is counted.
+    #[inline]
+    pub fn emit_at<P: Payload>(
+        &mut self,
+        time_ns: u64,
+        entity: Symbol,
+        payload: &P,
+    ) -> Result<(), EmitError> {
+        match self.entrance.routes.identity(P::KIND) {
+            Some(identity) if identity != Identity::Digest => {
+                self.offer(Record::new(identity, time_ns, entity, payload))
+            }
+            other => self.refuse(other, P::KIND),
+        }
+    }
+
+    /// Emits one event of a kind whose identity is a digest.
+    ///
+    /// # Errors
+    /// When the event was not accepted; it is counted.
+    #[inline]
+    pub fn emit_digest<P: Payload>(
+        &mut self,
+        digest: EventId,
+        time_ns: u64,
+        entity: Symbol,
+        payload: &P,
+    ) -> Result<(), EmitError> {
+        match self.entrance.routes.identity(P::KIND) {
+            Some(Identity::Digest) => self.offer(Record::with_digest(digest, time_ns, entity, payload)),
+            other => self.refuse(other, P::KIND),
+        }
+    }
+
+    /// Emits many events of one kind under one time stamp.
+    ///
+    /// Costs one clock reading for all. Returns what became of them. A shutdown waits for a step in progress, and
+    /// so for `events`.
+    pub fn emit_batch<P: Payload>(&mut self, events: impl IntoIterator<Item = (Symbol, P)>) -> Sent {
+        let time_ns = self.clock.now_ns();
+        let identity = self.entrance.routes.identity(P::KIND);
+        match identity {
+            Some(identity) if identity != Identity::Digest => self.offer_all(
+                events.into_iter().map(|(entity, payload)| Record::new(identity, time_ns, entity, &payload)),
+            ),
+            other => self.counted(|this| {
+                for _ in events {
+                    // Counted where it fails.
+                    let _ = this.refuse(other, P::KIND);
+                }
+            }),
+        }
+    }
+
+    /// Emits records that were made elsewhere (by a reader of captures, of a journal); the emitter numbers them.
+    ///
+    /// The identity in each record counts, not the catalogue's. Records of an unknown kind are rejected.
+    pub fn emit_records(&mut self, records: impl IntoIterator<Item = Record>) -> Sent {
+        let entrance = Arc::clone(&self.entrance);
+        let mut unknown = (0_u64, None);
+        let known = records.into_iter().filter(|record| {
+            let known = entrance.routes.identity(record.kind()).is_some() && record.identity().is_some();
+            if !known {
+                unknown = (unknown.0 + 1, Some(record.kind()));
+            }
+            known
+        });
+        let mut sent = self.offer_all(known);
+        sent.add(self.counted(|this| {
+            for kind in unknown.1.iter().cycle().take(usize::try_from(unknown.0).unwrap_or(usize::MAX)) {
+                // Counted where it fails.
+                let _ = this.refuse(None, *kind);
+            }
+        }));
+        sent
+    }
+
+    /// Returns what became of this emitter's events so far.
+    #[must_use]
+    pub fn sent(&self) -> Sent {
+        let mut sent = self.earlier;
+        sent.add(self.tally.sent);
+        sent
+    }
+
+    /// Returns the number that this emitter's records carry as their source.
+    #[must_use]
+    pub fn source(&self) -> u16 {
+        self.source.number()
+    }
+
+    /// Returns the clock that stamps this emitter's events.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    #[inline]
+    fn offer(&mut self, record: Record) -> Result<(), EmitError> {
+        let seq = self.number()?;
+        let record = record.numbered(self.source.number(), seq);
+        let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
+            return self.tally.fail(&self.source, EmitError::Closed);
+        };
+        let lane = self.entrance.routes.lane(&record);
+        let Some(inlet) = self.inlets.get_mut(lane) else {
+            return self.tally.fail(&self.source, EmitError::Closed);
+        };
+        let pushed = match inlet.producer.push(record) {
+            Ok(()) => Ok(()),
+            Err(rtrb::PushError::Full(record)) => push_when_room(inlet, record, self.policy),
+        };
+        match pushed {
+            Ok(()) => {
+                inlet.published();
+                self.tally.accept(&self.source, 1);
+                Ok(())
+            }
+            Err(error) => self.tally.fail(&self.source, error),
+        }
+    }
+
+    fn offer_all(&mut self, mut records: impl Iterator<Item = Record>) -> Sent {
+        self.counted(|this| {
+            if this.inlets.len() == 1 {
+                while this.offer_chunk(&mut records) {}
+            } else {
+                for record in records {
+                    // Counted where it fails.
+                    let _ = this.offer(record);
+                }
+            }
+        })
+    }
+
+    /// Publishes up to [`PUBLISH_EVERY`] records in one step; false when there are no more.
+    fn offer_chunk(&mut self, records: &mut impl Iterator<Item = Record>) -> bool {
+        let Some(inlet) = self.inlets.first_mut() else { return false };
+        // The cached count spares the consumer's cache line while it suffices.
+        let room = match inlet.producer.cached_slots() {
+            0 => inlet.producer.slots(),
+            cached => cached,
+        };
+        let step = room.min(PUBLISH_EVERY);
+        let numbers_suffice = self.tally.next_seq + step as u64 <= SEQ_LAST;
+        if step > 0
+            && numbers_suffice
+            && let Some(_inside) = self.source.gate.enter(&self.entrance.closed)
+            && let Ok(chunk) = inlet.producer.write_chunk_uninit(step)
+        {
+            let (number, mut seq) = (self.source.number(), self.tally.next_seq as u32);
+            let filled = chunk.fill_from_iter(records.map(|record| {
+                let numbered = record.numbered(number, seq);
+                seq += 1;
+                numbered
+            }));
+            inlet.published();
+            self.tally.next_seq += filled as u64;
+            self.tally.accept(&self.source, filled as u64);
+            return filled == step;
+        }
+        // The slow way, as for a single event: wait, drop, reject, or take a new source number.
+        match records.next() {
+            Some(record) => {
+                // Counted where it fails.
+                let _ = self.offer(record);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Runs `offer` and returns what it added to the counts.
+    fn counted(&mut self, offer: impl FnOnce(&mut Emitter)) -> Sent {
+        let before = self.sent();
+        offer(self);
+        let after = self.sent();
+        Sent {
+            accepted: after.accepted - before.accepted,
+            dropped_full: after.dropped_full - before.dropped_full,
+            rejected: after.rejected - before.rejected,
+        }
+    }
+
+    /// Gives the next number; takes a new source when the old one's numbers are used up.
+    #[inline]
+    fn number(&mut self) -> Result<u32, EmitError> {
+        if self.tally.next_seq > SEQ_LAST {
+            self.renew_source()?;
+        }
+        let seq = self.tally.next_seq as u32;
+        self.tally.next_seq += 1;
+        Ok(seq)
+    }
+
+    #[cold]
+    fn renew_source(&mut self) -> Result<(), EmitError> {
+        let Some(source) = self.entrance.sources.open(self.source.name()) else {
+            self.source.unnumbered.fetch_add(1, Ordering::Relaxed);
+            return self.tally.fail(&self.source, EmitError::SourcesExhausted);
+        };
+        self.entrance.sources.close(&self.source);
+        self.source = source;
+        self.earlier.add(self.tally.sent);
+        self.tally = Tally { next_seq: self.source.first_seq(), sent: Sent::default() };
+        Ok(())
+    }
+
+    #[cold]
+    fn refuse(&mut self, identity: Option<Identity>, kind: EventKind) -> Result<(), EmitError> {
+        self.number()?;
+        let error = match identity {
+            None => EmitError::UnknownKind(kind),
+            Some(_) => EmitError::WrongIdentity(kind),
+        };
+        self.tally.fail(&self.source, error)
+    }
+}
+
+impl Drop for Emitter {
+    fn drop(&mut self) {
+        self.entrance.sources.close(&self.source);
+        for inlet in &self.inlets {
+            // A sleeping lane may now be able to let the ring go.
+            inlet.published();
+        }
+    }
+}
+
+impl fmt::Debug for Emitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emitter")
+            .field("source", &self.source.number())
+            .field("name", &self.source.name())
+            .field("policy", &self.policy)
+            .field("sent", &self.sent())
+            .finish_non_exhaustive()
+    }
+}
+
+/// An emitter's own counts; written through to the [`Source`], where snapshots read them.
+struct Tally {
+    next_seq: u64,
+    sent: Sent,
+}
+
+impl Tally {
+    #[inline]
+    fn accept(&mut self, source: &Source, n: u64) {
+        self.sent.accepted += n;
+        source.counts.accepted.store(self.sent.accepted, Ordering::Relaxed);
+        source.counts.next_seq.store(self.next_seq, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn fail(&mut self, source: &Source, error: EmitError) -> Result<(), EmitError> {
+        match error {
+            EmitError::Full => self.sent.dropped_full += 1,
+            _ => self.sent.rejected += 1,
+        }
+        source.counts.dropped_full.store(self.sent.dropped_full, Ordering::Relaxed);
+        source.counts.rejected.store(self.sent.rejected, Ordering::Relaxed);
+        source.counts.next_seq.store(self.next_seq, Ordering::Relaxed);
+        Err(error)
+    }
+}
+
+#[cold]
+fn push_when_room(inlet: &mut Inlet, record: Record, policy: FullPolicy) -> Result<(), EmitError> {
+    let FullPolicy::Block { timeout } = policy else { return Err(EmitError::Full) };
+    let start = Instant::now();
+    let backoff = Backoff::new();
+    let mut record = record;
+    loop {
+        if inlet.producer.is_abandoned() {
+            return Err(EmitError::Closed);
+        }
+        match timeout.checked_sub(start.elapsed()) {
+            None | Some(Duration::ZERO) => return Err(EmitError::Full),
+            Some(left) if backoff.is_completed() => inlet.sleep_for_room(left),
+            Some(_) => backoff.snooze(),
+        }
+        match inlet.producer.push(record) {
+            Ok(()) => return Ok(()),
+            Err(rtrb::PushError::Full(back)) => record = back,
+        }
+    }
+}

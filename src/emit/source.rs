@@ -1,0 +1,260 @@
+//! Sources: who has which number, and what became of each source's events.
+
+use crate::domain::Catalogue;
+use crate::emit::Sent;
+use crate::event::kind::KIND_COUNT;
+use crate::event::{EventKind, Identity, KindSet, Record};
+use crate::sync::{Arc, AtomicBool, Mutex, lock};
+use crate::wait::Gate;
+use crossbeam_utils::CachePadded;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The last number of a source; after it the emitter takes another source.
+pub(crate) const SEQ_LAST: u64 = u32::MAX as u64;
+
+/// What emitters share with the pipeline.
+pub(crate) struct Entrance {
+    pub(crate) routes: Routes,
+    pub(crate) sources: Sources,
+    pub(crate) closed: AtomicBool,
+}
+
+/// Knows each kind's identity, and each record's lane.
+pub(crate) struct Routes {
+    identities: Box<[u8; KIND_COUNT]>,
+    whole: KindSet,
+    lanes: usize,
+}
+
+const UNKNOWN: u8 = u8::MAX;
+
+impl Routes {
+    /// Routes the kinds in `whole` to the first lane, all others by entity.
+    pub(crate) fn new(catalogue: &Catalogue, whole: KindSet, lanes: usize) -> Routes {
+        let mut identities = Box::new([UNKNOWN; KIND_COUNT]);
+        for (kind, _) in catalogue.kinds() {
+            if let (Some(slot), Some(identity)) = (identities.get_mut(kind.index()), catalogue.identity(kind))
+            {
+                *slot = identity as u8;
+            }
+        }
+        Routes { identities, whole, lanes }
+    }
+
+    /// Returns the identity of `kind`; `None` when the kind is not registered.
+    #[inline]
+    pub(crate) fn identity(&self, kind: EventKind) -> Option<Identity> {
+        self.identities.get(kind.index()).and_then(|bits| Identity::from_bits(*bits))
+    }
+
+    /// Returns the number of the dedup lane that takes `record`.
+    #[inline]
+    pub(crate) fn lane(&self, record: &Record) -> usize {
+        if self.lanes == 1 { 0 } else { share(record, &self.whole, self.lanes, 0) }
+    }
+}
+
+/// Shares records out among `parts` by entity; kinds in `whole` all go to part 0.
+///
+/// Different `turn`s take different bits of the entity's hash, so that lanes and workers are independent.
+#[inline]
+pub(crate) fn share(record: &Record, whole: &KindSet, parts: usize, turn: u32) -> usize {
+    if whole.contains(record.kind()) {
+        return 0;
+    }
+    let hash = record.entity().bits().wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32 * turn) >> 32;
+    (hash * parts as u64 >> 32) as usize
+}
+
+/// One source: a number, and the counts of what was offered under it by one emitter.
+pub(crate) struct Source {
+    number: u16,
+    name: Box<str>,
+    first_seq: u64,
+    pub(crate) gate: CachePadded<Gate>,
+    pub(crate) counts: CachePadded<Counts>,
+    /// Events rejected because no source number was left for them.
+    pub(crate) unnumbered: AtomicU64,
+}
+
+/// Written by one emitter, read by snapshots.
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) next_seq: AtomicU64,
+    pub(crate) accepted: AtomicU64,
+    pub(crate) dropped_full: AtomicU64,
+    pub(crate) rejected: AtomicU64,
+}
+
+impl Source {
+    #[inline]
+    pub(crate) fn number(&self) -> u16 {
+        self.number
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn first_seq(&self) -> u64 {
+        self.first_seq
+    }
+
+    fn totals(&self) -> Offered {
+        Offered {
+            // By the numbers given out: independent of how the outcomes were counted.
+            offered: self.counts.next_seq.load(Ordering::Relaxed) - self.first_seq
+                + self.unnumbered.load(Ordering::Relaxed),
+            sent: Sent {
+                accepted: self.counts.accepted.load(Ordering::Relaxed),
+                dropped_full: self.counts.dropped_full.load(Ordering::Relaxed),
+                rejected: self.counts.rejected.load(Ordering::Relaxed),
+            },
+        }
+    }
+}
+
+/// Counts of events offered and of what became of them.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Offered {
+    pub(crate) offered: u64,
+    pub(crate) sent: Sent,
+}
+
+impl Offered {
+    fn add(&mut self, other: Offered) {
+        self.offered += other.offered;
+        self.sent.add(other.sent);
+    }
+}
+
+/// All sources of a pipeline.
+#[derive(Default)]
+pub(crate) struct Sources(Mutex<Book>);
+
+#[derive(Default)]
+struct Book {
+    live: Vec<Arc<Source>>,
+    /// Numbers of sources that are gone, and where their sequence goes on.
+    free: Vec<(u16, u64)>,
+    fresh: u32,
+    gone: Offered,
+    /// By source number: the name of the emitter that had it last.
+    names: Vec<Box<str>>,
+}
+
+impl Sources {
+    /// Gives an emitter a source: a fresh number while there are any, else one of an emitter that is gone, whose
+    /// sequence goes on, so that source and number together never repeat. `None` when all are in use.
+    pub(crate) fn open(&self, name: &str) -> Option<Arc<Source>> {
+        let mut book = lock(&self.0);
+        let (number, first_seq) = match u16::try_from(book.fresh) {
+            Ok(number) => {
+                book.fresh += 1;
+                book.names.push(name.into());
+                (number, 0)
+            }
+            Err(_) => {
+                let (number, first_seq) = book.free.pop()?;
+                if let Some(slot) = book.names.get_mut(usize::from(number)) {
+                    *slot = name.into();
+                }
+                (number, first_seq)
+            }
+        };
+        let source = Arc::new(Source {
+            number,
+            name: name.into(),
+            first_seq,
+            gate: CachePadded::new(Gate::new()),
+            counts: CachePadded::new(Counts { next_seq: AtomicU64::new(first_seq), ..Counts::default() }),
+            unnumbered: AtomicU64::new(0),
+        });
+        book.live.push(Arc::clone(&source));
+        Some(source)
+    }
+
+    /// Takes back the source of an emitter that is gone.
+    pub(crate) fn close(&self, source: &Arc<Source>) {
+        let mut book = lock(&self.0);
+        let Some(at) = book.live.iter().position(|live| Arc::ptr_eq(live, source)) else { return };
+        book.live.swap_remove(at);
+        book.gone.add(source.totals());
+        let next_seq = source.counts.next_seq.load(Ordering::Relaxed);
+        if next_seq <= SEQ_LAST {
+            book.free.push((source.number, next_seq));
+        }
+    }
+
+    /// Returns the counts over all sources, past and present.
+    pub(crate) fn totals(&self) -> Offered {
+        let book = lock(&self.0);
+        let mut totals = book.gone;
+        for source in &book.live {
+            totals.add(source.totals());
+        }
+        totals
+    }
+
+    /// Returns the names of the emitters that had the source numbers last, by number.
+    pub(crate) fn names(&self) -> Vec<Box<str>> {
+        lock(&self.0).names.clone()
+    }
+
+    /// Returns how many emitters there are.
+    pub(crate) fn live(&self) -> usize {
+        lock(&self.0).live.len()
+    }
+
+    /// Tells whether an emitter is in the middle of a call; meant for after the gates were closed.
+    pub(crate) fn any_inside(&self) -> bool {
+        lock(&self.0).live.iter().any(|source| source.gate.is_occupied())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_and_number_together_never_repeat() {
+        let sources = Sources::default();
+        let mut used = std::collections::HashSet::new();
+        for round in 0..70_000_u64 {
+            let source = sources.open("short-lived").unwrap();
+            for seq in source.first_seq()..source.first_seq() + 2 {
+                assert!(used.insert((source.number(), seq)), "round {round}");
+                source.counts.next_seq.store(seq + 1, Ordering::Relaxed);
+            }
+            sources.close(&source);
+        }
+        assert_eq!(sources.totals().offered, 140_000);
+    }
+
+    #[test]
+    fn a_source_whose_numbers_are_used_up_is_not_given_again() {
+        let sources = Sources::default();
+        let all: Vec<_> = (0..=u16::MAX).map(|_| sources.open("x").unwrap()).collect();
+        assert!(sources.open("one too many").is_none());
+        all[7].counts.next_seq.store(SEQ_LAST + 1, Ordering::Relaxed);
+        sources.close(&all[7]);
+        assert!(sources.open("still none").is_none());
+        sources.close(&all[8]);
+        assert_eq!(sources.open("now").unwrap().number(), 8);
+    }
+
+    #[test]
+    fn shares_are_even_and_whole_kinds_go_to_the_first() {
+        use crate::event::{Domain, Symbol};
+        let kind = EventKind::new(Domain::TEST, 1);
+        let of =
+            |n: u64| Record::raw(0, Identity::Content, 0, Symbol::of(&format!("entity-{n}")), kind, [0; 3]);
+        let mut counts = [[0; 4]; 4];
+        for n in 0..16_000 {
+            let record = of(n);
+            counts[share(&record, &KindSet::EMPTY, 4, 0)][share(&record, &KindSet::EMPTY, 4, 1)] += 1;
+            assert_eq!(share(&record, &KindSet::ALL, 4, 0), 0);
+        }
+        assert!(counts.iter().flatten().all(|n| (800..1200).contains(n)), "{counts:?}");
+    }
+}

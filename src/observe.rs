@@ -1,0 +1,159 @@
+//! Observing: what is done with events after dedup.
+//!
+//! An [`Observer`] is handed batches of records with their verdicts by the worker that owns it. It knows
+//! neither rings nor threads nor other observers. With several workers there are several instances of an
+//! observer, each seeing its share of the entities; their [`Report`]s are merged when a snapshot is taken.
+
+pub mod metrics;
+pub mod sightings;
+pub(crate) mod worker;
+
+use crate::dedup::Verdict;
+use crate::event::{KindSet, Record};
+
+/// Does something with events.
+///
+/// # Panics
+/// An observer may panic: it is cut off then, the events that it would have had are counted as failed, and the
+/// rest of the pipeline goes on.
+pub trait Observer: Send + 'static {
+    /// What a snapshot holds of this observer.
+    type Report: Report;
+
+    /// Says which events the observer wants. Asked once, before the first batch.
+    fn interest(&self) -> Interest;
+
+    /// Takes a batch with at least one event of interest.
+    ///
+    /// # Errors
+    /// When events could not be delivered (a full disk, say): they are counted as failed, the reason is kept in
+    /// the snapshot, and the observer goes on to get batches.
+    fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered>;
+
+    /// Brings to an end what is in the works: no more events will come.
+    ///
+    /// # Errors
+    /// As for [`Observer::observe`].
+    fn flush(&mut self) -> Result<(), Undelivered> {
+        Ok(())
+    }
+
+    /// Says what the observer has found so far.
+    fn report(&self) -> Self::Report;
+}
+
+/// What an observer found; reports of one observer's instances are merged into one.
+pub trait Report: Send + 'static {
+    /// Takes in what another instance found.
+    fn merge(&mut self, other: Self);
+}
+
+impl Report for () {
+    fn merge(&mut self, (): ()) {}
+}
+
+/// Says which events an observer wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Interest {
+    /// The kinds.
+    pub kinds: KindSet,
+    /// Whether duplicates are wanted beside new events.
+    pub duplicates: bool,
+    /// Whether one instance must see all events of these kinds.
+    pub scope: Scope,
+}
+
+impl Interest {
+    /// New events of all kinds.
+    pub const ALL: Interest = Interest { kinds: KindSet::ALL, duplicates: false, scope: Scope::Entity };
+}
+
+/// Says how the events that an observer wants may be shared out among workers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// Each instance sees some entities, and all events of these in the order in which each emitter sent them.
+    Entity,
+    /// One instance sees all events of the kinds of interest, in the order in which each emitter sent them. These
+    /// kinds then take one lane and one worker, for all observers.
+    Whole,
+}
+
+/// Tells of events that an observer was given and could not deliver.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Undelivered {
+    /// How many new events were lost to this observer.
+    pub events: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// Up to 64 records with their verdicts, as one observer sees them.
+#[derive(Clone, Copy)]
+pub struct Batch<'a> {
+    records: &'a [Record],
+    verdicts: &'a [Verdict],
+    selected: u64,
+}
+
+impl<'a> Batch<'a> {
+    /// Makes a batch of those records whose bit is set in `selected`. `records` and `verdicts` have one length, at
+    /// most 64; what lies beyond is cut.
+    #[must_use]
+    pub fn new(records: &'a [Record], verdicts: &'a [Verdict], selected: u64) -> Batch<'a> {
+        let len = records.len().min(verdicts.len()).min(crate::dedup::BATCH);
+        let (records, verdicts) = (records.get(..len).unwrap_or(&[]), verdicts.get(..len).unwrap_or(&[]));
+        Batch { records, verdicts, selected: selected & mask(len) }
+    }
+
+    /// Returns how many events of interest the batch has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.selected.count_ones() as usize
+    }
+
+    /// Tells whether nothing in the batch is of interest.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.selected == 0
+    }
+
+    /// Iterates over the events of interest.
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = (&'a Record, &'a Verdict)> + use<'a> {
+        let (records, verdicts) = (self.records, self.verdicts);
+        let mut left = self.selected;
+        std::iter::from_fn(move || {
+            let at = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            Some((records.get(at)?, verdicts.get(at)?))
+        })
+    }
+}
+
+/// The lowest `len` bits.
+#[inline]
+pub(crate) fn mask(len: usize) -> u64 {
+    if len >= 64 { u64::MAX } else { (1 << len) - 1 }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::event::{Domain, EventKind, Identity, Symbol};
+
+    #[test]
+    fn a_batch_iterates_over_what_is_selected() {
+        let kind = EventKind::new(Domain::PACKET, 0);
+        let records: Vec<_> =
+            (0..64).map(|n| Record::raw(0, Identity::Content, n, Symbol::NONE, kind, [0; 3])).collect();
+        let verdicts = vec![Verdict::New; 64];
+        for selected in [0, 1, 1 << 63, u64::MAX, 0x8000_0000_0001_0002] {
+            let batch = Batch::new(&records, &verdicts, selected);
+            let times: Vec<_> = batch.iter().map(|(record, _)| record.time_ns()).collect();
+            let expected: Vec<_> = (0..64).filter(|n| selected >> n & 1 != 0).collect();
+            assert_eq!(times, expected);
+            assert_eq!(batch.len(), expected.len());
+        }
+        assert_eq!(Batch::new(&records[..3], &verdicts, u64::MAX).len(), 3);
+    }
+}

@@ -1,0 +1,233 @@
+//! The observer `metrics`: counts per kind, and histograms of what payloads measure.
+//!
+//! A payload field whose name ends in `_ns` is a duration, one in `_bytes` a size; each such field of each kind
+//! gets a histogram of its own. That is the convention of the whole catalogue, so a domain of the user's is
+//! measured without a further word.
+
+use crate::dedup::Verdict;
+use crate::domain::Catalogue;
+use crate::event::kind::KIND_COUNT;
+use crate::event::payload::Value;
+use crate::event::{EventKind, Field, KindSet};
+use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
+use hdrhistogram::Histogram;
+
+/// Significant decimal digits that histograms keep.
+pub const SIGNIFICANT_DIGITS: u8 = 3;
+
+/// Counts events and records what they measure.
+///
+/// Counts include duplicates, apart; histograms hold new events only.
+pub struct Metrics {
+    kinds: Vec<KindCount>,
+    /// By kind: where its measures lie in `measures`.
+    ranges: Vec<(u32, u32)>,
+    measures: Vec<Measure>,
+    interest: KindSet,
+}
+
+/// How many events of a kind there were.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KindCount {
+    /// The kind.
+    pub kind: EventKind,
+    /// New events.
+    pub new: u64,
+    /// Duplicates of them.
+    pub duplicates: u64,
+}
+
+/// What a measured field is counted in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unit {
+    /// Durations, in nanoseconds.
+    Nanoseconds,
+    /// Sizes, in bytes.
+    Bytes,
+}
+
+/// A payload's field with the histogram of its values.
+#[derive(Clone, Debug)]
+pub struct Measure {
+    /// The kind.
+    pub kind: EventKind,
+    /// The field's description.
+    pub field: Field,
+    /// What it is counted in, from its name.
+    pub unit: Unit,
+    /// The values of new events.
+    pub histogram: Histogram<u64>,
+    /// Exact sum of the values.
+    pub sum: u128,
+    /// Values that the histogram could not hold: negative ones. They are in no other figure.
+    pub refused: u64,
+}
+
+/// What [`Metrics`] found: the kinds that occurred, and the measures with a value.
+#[derive(Clone, Debug, Default)]
+pub struct MetricsReport {
+    /// Counts, lowest kind first.
+    pub kinds: Vec<KindCount>,
+    /// Histograms, in order of kind and field.
+    pub measures: Vec<Measure>,
+}
+
+impl Metrics {
+    /// Measures all kinds of `catalogue`.
+    #[must_use]
+    pub fn new(catalogue: &Catalogue) -> Metrics {
+        let mut metrics = Metrics {
+            kinds: Vec::new(),
+            ranges: vec![(0, 0); KIND_COUNT],
+            measures: Vec::new(),
+            interest: KindSet::EMPTY,
+        };
+        for index in 0..KIND_COUNT as u16 {
+            let kind = EventKind::from_index(index);
+            metrics.kinds.push(KindCount { kind, new: 0, duplicates: 0 });
+            let Some(fields) = catalogue.fields(kind) else { continue };
+            metrics.interest = metrics.interest.with(kind);
+            let start = metrics.measures.len() as u32;
+            metrics.measures.extend(fields.iter().filter_map(|field| Measure::new(kind, *field)));
+            if let Some(range) = metrics.ranges.get_mut(kind.index()) {
+                *range = (start, metrics.measures.len() as u32);
+            }
+        }
+        metrics
+    }
+}
+
+impl Observer for Metrics {
+    type Report = MetricsReport;
+
+    fn interest(&self) -> Interest {
+        Interest { kinds: self.interest, duplicates: true, scope: Scope::Entity }
+    }
+
+    fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
+        for (record, verdict) in batch.iter() {
+            let index = record.kind().index();
+            let Some(count) = self.kinds.get_mut(index) else { continue };
+            if let Verdict::Duplicate { .. } = verdict {
+                count.duplicates += 1;
+                continue;
+            }
+            count.new += 1;
+            let (start, end) = self.ranges.get(index).copied().unwrap_or_default();
+            let measures = self.measures.get_mut(start as usize..end as usize);
+            for measure in measures.unwrap_or_default() {
+                measure.record(record.payload_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self) -> MetricsReport {
+        let occurred = |count: &&KindCount| count.new + count.duplicates > 0;
+        let measured = |measure: &&Measure| !measure.histogram.is_empty() || measure.refused > 0;
+        MetricsReport {
+            kinds: self.kinds.iter().filter(occurred).copied().collect(),
+            measures: self.measures.iter().filter(measured).cloned().collect(),
+        }
+    }
+}
+
+impl Measure {
+    fn new(kind: EventKind, field: Field) -> Option<Measure> {
+        let unit = if field.name.ends_with("_ns") {
+            Unit::Nanoseconds
+        } else if field.name.ends_with("_bytes") {
+            Unit::Bytes
+        } else {
+            return None;
+        };
+        // 0 to 5 are the digits that a histogram can keep.
+        let histogram = Histogram::new(SIGNIFICANT_DIGITS).ok()?;
+        Some(Measure { kind, field, unit, histogram, sum: 0, refused: 0 })
+    }
+
+    fn record(&mut self, payload: &[u8; 24]) {
+        let value = match self.field.read(payload) {
+            Some(Value::Unsigned(value)) => Some(value),
+            Some(Value::Signed(value)) => u64::try_from(value).ok(),
+            _ => None,
+        };
+        match value {
+            Some(value) if self.histogram.record(value).is_ok() => self.sum += u128::from(value),
+            _ => self.refused += 1,
+        }
+    }
+
+    fn is_like(&self, other: &Measure) -> bool {
+        (self.kind, self.field.offset) == (other.kind, other.field.offset)
+    }
+}
+
+impl Report for MetricsReport {
+    fn merge(&mut self, other: MetricsReport) {
+        for count in other.kinds {
+            match self.kinds.binary_search_by_key(&count.kind, |known| known.kind) {
+                Ok(at) => {
+                    if let Some(known) = self.kinds.get_mut(at) {
+                        known.new += count.new;
+                        known.duplicates += count.duplicates;
+                    }
+                }
+                Err(at) => self.kinds.insert(at, count),
+            }
+        }
+        for measure in other.measures {
+            match self.measures.iter_mut().find(|known| known.is_like(&measure)) {
+                Some(known) => {
+                    known.sum += measure.sum;
+                    known.refused += measure.refused;
+                    if known.histogram.add(&measure.histogram).is_err() {
+                        known.refused += measure.histogram.len();
+                    }
+                }
+                None => self.measures.push(measure),
+            }
+        }
+        self.measures.sort_by_key(|measure| (measure.kind, measure.field.offset));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::domain::packet::PacketSeen;
+    use crate::event::{EventId, Payload, Record, Symbol};
+    use bytemuck::Zeroable;
+
+    fn seen(n: u32) -> Record {
+        let payload = PacketSeen { wire_len_bytes: n, captured_len_bytes: n / 2, ..PacketSeen::zeroed() };
+        Record::with_digest(EventId::from_hash(u128::from(n)), 0, Symbol::NONE, &payload)
+    }
+
+    #[test]
+    fn merged_reports_equal_the_report_of_one() {
+        let catalogue = Catalogue::new();
+        let records: Vec<_> = (1..=60).map(|n| seen(n * 25)).collect();
+        let verdicts: Vec<_> = (0..60)
+            .map(|n| if n % 4 == 0 { Verdict::Duplicate { first: None } } else { Verdict::New })
+            .collect();
+        let mut whole = Metrics::new(&catalogue);
+        whole.observe(&Batch::new(&records, &verdicts, u64::MAX)).unwrap();
+        let mut merged = MetricsReport::default();
+        for selected in [0x0f0f_0f0f_0f0f_0f0f, 0xf0f0_f0f0_f0f0_f0f0] {
+            let mut part = Metrics::new(&catalogue);
+            part.observe(&Batch::new(&records, &verdicts, selected)).unwrap();
+            merged.merge(part.report());
+        }
+        let whole = whole.report();
+        assert_eq!(whole.kinds, [KindCount { kind: PacketSeen::KIND, new: 45, duplicates: 15 }]);
+        assert_eq!(merged.kinds, whole.kinds);
+        assert_eq!(merged.measures.len(), 2);
+        for (one, other) in merged.measures.iter().zip(&whole.measures) {
+            assert_eq!((one.sum, one.unit), (other.sum, Unit::Bytes));
+            assert_eq!(one.histogram, other.histogram);
+        }
+        let exact: u128 = (1..=60).filter(|n| (n - 1) % 4 != 0).map(|n| n * 25).sum();
+        assert_eq!(whole.measures[0].sum, exact);
+    }
+}

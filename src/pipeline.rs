@@ -1,0 +1,361 @@
+//! The pipeline: starts the stages, takes snapshots, drains and shuts down.
+//!
+//! ```text
+//!              Inline: no thread, the owner polls        Fused: one thread
+//!
+//!  emitter ──ring──► ┌───────────────────────────┐
+//!  emitter ──ring──► │ lane: dedup ──► observers │ ──► snapshot
+//!  emitter ──ring──► └───────────────────────────┘
+//!
+//!              Staged: entities are shared out over lanes, and over workers
+//!
+//!  emitter ─┬─ring──► lane 0: dedup ─┬─rings──► worker 0: observers ─┬─► snapshot
+//!  emitter ─┴─ring──► lane 1: dedup ─┴─rings──► worker 1: observers ─┘
+//! ```
+//!
+//! Lanes share events out by entity. An id belongs to one entity, so all its sightings meet in one lane, and
+//! each entity's events stay in the order in which their emitter sent them. (Sharing out by id would balance
+//! one busy entity better, and would tear its events out of order.)
+
+mod account;
+mod builder;
+mod crew;
+mod lane;
+mod post;
+mod snapshot;
+mod station;
+mod topology;
+
+pub use crate::observe::worker::Delivery;
+pub use crate::wait::WaitStrategy;
+pub use account::{Account, AccountError};
+pub use builder::{Builder, PipelineOptions, Setup, StartError};
+pub use snapshot::{ReportKey, Snapshot};
+pub use topology::{DEDUP_MAX, Pinning, Topology, TopologyError, WORKERS_MAX};
+
+use crate::dedup::DedupStats;
+use crate::domain::Catalogue;
+use crate::emit::source::Entrance;
+use crate::emit::{EmitError, Emitter, FullPolicy};
+use crate::event::Symbols;
+use crate::observe::worker::SlotReport;
+use crate::sync::{Arc, Mutex, Ordering, lock};
+use crate::wait::Gate;
+use crew::CrewDesk;
+use lane::{LaneDesk, LaneReport, LaneWork};
+use std::fmt;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A running pipeline.
+///
+/// Dropping it without [`Pipeline::shutdown`] ends it all the same, and with it goes the last snapshot.
+pub struct Pipeline {
+    shared: Arc<Shared>,
+    threads: Threads,
+}
+
+/// Makes emitters from any thread; a clone of what [`Pipeline::handle`] gives.
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+struct Shared {
+    entrance: Arc<Entrance>,
+    lanes: Vec<Arc<LaneDesk>>,
+    crew: Vec<Arc<CrewDesk>>,
+    names: Arc<[Box<str>]>,
+    catalogue: Arc<Catalogue>,
+    symbols: Arc<Symbols>,
+    warnings: Mutex<Vec<String>>,
+    start: Instant,
+    options: PipelineOptions,
+}
+
+struct Threads {
+    inline: Option<Mutex<LaneWork>>,
+    lanes: Vec<JoinHandle<LaneReport>>,
+    crew: Vec<JoinHandle<Vec<SlotReport>>>,
+}
+
+/// Not everything that had been accepted was processed in time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the pipeline did not drain within {timeout:?}; give it more time, or look for a slow observer")]
+pub struct DrainError {
+    /// How long was waited.
+    pub timeout: Duration,
+}
+
+impl Pipeline {
+    /// Begins a pipeline with default options.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Makes an emitter for one thread.
+    ///
+    /// # Errors
+    /// When all source numbers are in use.
+    pub fn emitter(&self, name: &str) -> Result<Emitter, EmitError> {
+        self.shared.emitter(name, self.shared.options.full_policy)
+    }
+
+    /// Makes an emitter with a policy of its own for full rings.
+    ///
+    /// # Errors
+    /// As for [`Pipeline::emitter`].
+    pub fn emitter_with(&self, name: &str, policy: FullPolicy) -> Result<Emitter, EmitError> {
+        self.shared.emitter(name, policy)
+    }
+
+    /// Returns what makes emitters on other threads.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.shared))
+    }
+
+    /// Returns the symbol table.
+    #[must_use]
+    pub fn symbols(&self) -> &Arc<Symbols> {
+        &self.shared.symbols
+    }
+
+    /// Returns the catalogue of kinds that can be emitted.
+    #[must_use]
+    pub fn catalogue(&self) -> &Arc<Catalogue> {
+        &self.shared.catalogue
+    }
+
+    /// Takes a burst of events from every ring and brings them through all stages; returns how many. Under
+    /// [`Topology::Inline`] only: elsewhere threads do it, and this returns 0.
+    pub fn poll(&self) -> usize {
+        self.threads.inline.as_ref().map_or(0, |work| lock(work).poll())
+    }
+
+    /// Returns what the pipeline knows now. Each thread answers between two batches.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let (lane_replies, lane_answers) = mpsc::channel();
+        for desk in &self.shared.lanes {
+            desk.post.put(lane_replies.clone());
+            desk.lane.sleeper.wake();
+        }
+        let (crew_replies, crew_answers) = mpsc::channel();
+        for desk in &self.shared.crew {
+            desk.post.put(crew_replies.clone());
+            desk.sleeper.wake();
+        }
+        drop((lane_replies, crew_replies));
+        let lanes = match &self.threads.inline {
+            Some(work) => {
+                for desk in &self.shared.lanes {
+                    drop(desk.post.take());
+                }
+                vec![lock(work).report()]
+            }
+            None => lane_answers.iter().collect(),
+        };
+        self.shared.assemble(lanes, crew_answers.iter().collect())
+    }
+
+    /// Waits until everything that was accepted before this call has gone through all stages.
+    ///
+    /// # Errors
+    /// When that takes longer than `timeout`.
+    pub fn drain(&self, timeout: Duration) -> Result<(), DrainError> {
+        let start = Instant::now();
+        let target = self.shared.entrance.sources.totals().sent.accepted;
+        let mut pause = Duration::from_micros(10);
+        loop {
+            while self.poll() > 0 {}
+            // Workers are read after lanes: what the lanes had passed on when the target was reached must have been
+            // taken by then.
+            let passed = self.shared.passed();
+            let own = self.shared.own();
+            if passed + own >= target && self.shared.taken() >= passed {
+                return Ok(());
+            }
+            if start.elapsed() >= timeout {
+                return Err(DrainError { timeout });
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(1));
+        }
+    }
+
+    /// Closes the pipeline, brings everything that was accepted through all stages, and returns the last
+    /// snapshot.
+    ///
+    /// Emitters that are still there find it closed from here on; one that is waiting for room is let finish. The
+    /// account is checked; were it not to add up, the snapshot's warnings would say so.
+    #[must_use = "the last snapshot holds what the run has found"]
+    pub fn shutdown(mut self) -> Snapshot {
+        self.close()
+    }
+
+    fn close(&mut self) -> Snapshot {
+        Gate::close(&self.shared.entrance.closed);
+        while self.shared.entrance.sources.any_inside() {
+            self.poll();
+            std::thread::yield_now();
+        }
+        self.shared.give_last_orders();
+        let mut lanes = Vec::new();
+        if let Some(work) = self.threads.inline.take() {
+            let mut work = work.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+            while work.poll() > 0 {}
+            lanes.push(work.finish());
+        }
+        for thread in self.threads.lanes.drain(..) {
+            match thread.join() {
+                Ok(report) => lanes.push(report),
+                Err(_) => {
+                    lock(&self.shared.warnings).push("a dedup thread died; please report this bug".into())
+                }
+            }
+        }
+        let mut crew = Vec::new();
+        for thread in self.threads.crew.drain(..) {
+            match thread.join() {
+                Ok(reports) => crew.push(reports),
+                Err(_) => lock(&self.shared.warnings).push("a worker died; please report this bug".into()),
+            }
+        }
+        let mut snapshot = self.shared.assemble(lanes, crew);
+        if let Err(error) = snapshot.account.check_final() {
+            snapshot.warnings.push(format!("the account does not add up: {error}"));
+        }
+        snapshot
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        if self.threads.inline.is_some() || !self.threads.lanes.is_empty() {
+            drop(self.close());
+        }
+    }
+}
+
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline")
+            .field("topology", &self.shared.options.topology)
+            .field("emitters", &self.shared.entrance.sources.live())
+            .field("observers", &self.shared.names)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// Makes an emitter for one thread.
+    ///
+    /// # Errors
+    /// When all source numbers are in use, or the pipeline has been shut down.
+    pub fn emitter(&self, name: &str) -> Result<Emitter, EmitError> {
+        self.0.emitter(name, self.0.options.full_policy)
+    }
+
+    /// Makes an emitter with a policy of its own for full rings.
+    ///
+    /// # Errors
+    /// As for [`Handle::emitter`].
+    pub fn emitter_with(&self, name: &str, policy: FullPolicy) -> Result<Emitter, EmitError> {
+        self.0.emitter(name, policy)
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Handle").field(&self.0.options.topology).finish()
+    }
+}
+
+impl Shared {
+    fn emitter(&self, name: &str, policy: FullPolicy) -> Result<Emitter, EmitError> {
+        if self.entrance.closed.load(Ordering::Acquire) {
+            return Err(EmitError::Closed);
+        }
+        let source = self.entrance.sources.open(name).ok_or(EmitError::SourcesExhausted)?;
+        let inlets = self.lanes.iter().map(|desk| desk.lane.connect(self.options.ring_capacity)).collect();
+        Ok(Emitter::new(Arc::clone(&self.entrance), inlets, self.options.clock.clone(), policy, source))
+    }
+
+    fn give_last_orders(&self) {
+        for desk in &self.lanes {
+            // Release: partner is the load in `LaneWork::run`.
+            desk.last_orders.store(true, Ordering::Release);
+            desk.lane.sleeper.wake();
+        }
+    }
+
+    /// Events that lanes are done with, and those that were emitted by the lanes' own observers.
+    fn passed(&self) -> u64 {
+        let sum = |desk: &Arc<LaneDesk>| {
+            desk.counts.unique.load(Ordering::Acquire) + desk.counts.duplicates.load(Ordering::Acquire)
+        };
+        self.lanes.iter().map(sum).sum()
+    }
+
+    /// Events that workers emitted of their own.
+    fn own(&self) -> u64 {
+        self.crew.iter().map(|desk| desk.own.load(Ordering::Acquire)).sum()
+    }
+
+    /// Events that workers are done with; all that lanes are done with where there are no workers.
+    fn taken(&self) -> u64 {
+        if self.crew.is_empty() {
+            return u64::MAX;
+        }
+        self.crew.iter().map(|desk| desk.taken.load(Ordering::Acquire)).sum()
+    }
+
+    fn assemble(&self, lanes: Vec<LaneReport>, crew: Vec<Vec<SlotReport>>) -> Snapshot {
+        let offered = self.entrance.sources.totals();
+        // Read after `accepted`, so that what lies between is at most what the rings hold.
+        let duplicates = self.lanes.iter().map(|desk| desk.counts.duplicates.load(Ordering::Acquire)).sum();
+        let unique = self.passed() - duplicates + self.own();
+        let in_flight = offered.sent.accepted.saturating_sub(unique + duplicates);
+        let at_rest = self.threads_have_ended();
+        let accepted = if at_rest { offered.sent.accepted } else { unique + duplicates + in_flight };
+        let mut snapshot = Snapshot {
+            account: Account {
+                offered: if at_rest {
+                    offered.offered
+                } else {
+                    accepted + offered.sent.dropped_full + offered.sent.rejected
+                },
+                accepted,
+                dropped_full: offered.sent.dropped_full,
+                rejected: offered.sent.rejected,
+                unique,
+                duplicates,
+                in_flight,
+                observers: Snapshot::empty_deliveries(&self.names),
+            },
+            dedup: DedupStats::default(),
+            elapsed: self.start.elapsed(),
+            warnings: lock(&self.warnings).clone(),
+            sources: self.entrance.sources.names(),
+            catalogue: Arc::clone(&self.catalogue),
+            symbols: Arc::clone(&self.symbols),
+            reports: self.names.iter().map(|_| None).collect(),
+        };
+        for lane in lanes {
+            snapshot.dedup.add(&lane.dedup);
+            if let Some(reports) = lane.observers {
+                snapshot.take_in(&self.names, reports);
+            }
+        }
+        for reports in crew {
+            snapshot.take_in(&self.names, reports);
+        }
+        snapshot
+    }
+
+    /// No emitter counts any more and no lane works: what the counters say is the whole truth.
+    fn threads_have_ended(&self) -> bool {
+        self.lanes.iter().all(|desk| desk.last_orders.load(Ordering::Acquire))
+    }
+}

@@ -1,0 +1,346 @@
+//! Building a pipeline: options, observers, and the one place where threads start.
+
+use crate::clock::Clock;
+use crate::dedup::{Dedup, DedupError, DedupOptions};
+use crate::domain::{Catalogue, CatalogueError, DomainDef};
+use crate::emit::FullPolicy;
+use crate::emit::source::{Entrance, Routes, Sources};
+use crate::event::{EventKind, Identity, KindSet, Symbols};
+use crate::observe::worker::{AnyObserver, Worker};
+use crate::observe::{Observer, Scope};
+use crate::pipeline::crew::{self, CrewDesk, CrewOutlet, CrewWork, Handover};
+use crate::pipeline::lane::{LaneDesk, LaneWork, Output};
+use crate::pipeline::snapshot::ReportKey;
+use crate::pipeline::station::{Station, Voice};
+use crate::pipeline::topology::{DEDUP_MAX, Pinning, Topology, WORKERS_MAX, pin};
+use crate::pipeline::{Pipeline, Shared, Threads};
+use crate::sync::{Arc, AtomicBool, Mutex, lock};
+use crate::wait::WaitStrategy;
+use std::time::{Duration, Instant};
+
+/// How a pipeline runs.
+#[derive(Clone, Debug)]
+pub struct PipelineOptions {
+    /// Which threads there are.
+    pub topology: Topology,
+    /// What threads do while there is nothing to do.
+    pub wait: WaitStrategy,
+    /// On which cores they run.
+    pub pinning: Pinning,
+    /// Records that each emitter's ring holds, per dedup lane: 64 to 16,777,216.
+    pub ring_capacity: usize,
+    /// What emitters do when their ring is full, unless told otherwise.
+    pub full_policy: FullPolicy,
+    /// What dedup remembers; with several lanes, each has its share.
+    pub dedup: DedupOptions,
+    /// What stamps events.
+    pub clock: Clock,
+}
+
+impl Default for PipelineOptions {
+    fn default() -> PipelineOptions {
+        PipelineOptions {
+            topology: Topology::default(),
+            wait: WaitStrategy::default(),
+            pinning: Pinning::default(),
+            ring_capacity: 4096,
+            full_policy: FullPolicy::Block { timeout: Duration::from_secs(1) },
+            dedup: DedupOptions::default(),
+            clock: Clock::cycles(),
+        }
+    }
+}
+
+/// Why a pipeline did not start.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
+pub enum StartError {
+    /// An option is out of range.
+    #[error("option `{option}` is {value}; give {valid}")]
+    Option { option: &'static str, value: usize, valid: &'static str },
+    /// Two observers have one name.
+    #[error("two observers are named {0:?}; give each its own name")]
+    ObserverName(String),
+    /// A domain was refused.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// The dedup options were refused.
+    #[error(transparent)]
+    Dedup(#[from] DedupError),
+    /// The system gave no thread.
+    #[error("thread {name} could not be started: {source}; use a topology with fewer threads")]
+    Thread { name: String, source: std::io::Error },
+}
+
+/// What an observer may want to know when it is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// The kinds that can be emitted.
+    pub catalogue: &'a Arc<Catalogue>,
+    /// The names behind symbols.
+    pub symbols: &'a Arc<Symbols>,
+    /// The worker that will own the instance, from 0.
+    pub worker: usize,
+}
+
+type Make = Box<dyn FnMut(Setup<'_>) -> Box<dyn AnyObserver>>;
+
+struct Entry {
+    name: Box<str>,
+    priority: i32,
+    make: Make,
+}
+
+/// Collects what a pipeline is made of. Nothing happens before [`Builder::start`].
+#[derive(Default)]
+pub struct Builder {
+    options: PipelineOptions,
+    domains: Vec<DomainDef>,
+    identities: Vec<(EventKind, Identity)>,
+    observers: Vec<Entry>,
+    symbols: Option<Arc<Symbols>>,
+}
+
+impl Builder {
+    /// Begins with `options`.
+    #[must_use]
+    pub fn new(options: PipelineOptions) -> Builder {
+        Builder { options, ..Builder::default() }
+    }
+
+    /// Adds a domain of the user's.
+    pub fn domain(&mut self, def: &DomainDef) -> &mut Builder {
+        self.domains.push(*def);
+        self
+    }
+
+    /// Changes what makes two events of `kind` the same, for this run.
+    pub fn identity(&mut self, kind: EventKind, identity: Identity) -> &mut Builder {
+        self.identities.push((kind, identity));
+        self
+    }
+
+    /// Shares a symbol table with other pipelines, or with whoever interned names before.
+    pub fn symbols(&mut self, symbols: Arc<Symbols>) -> &mut Builder {
+        self.symbols = Some(symbols);
+        self
+    }
+
+    /// Adds an observer under a name of its own; `make` is called once per worker that needs an instance.
+    ///
+    /// Observers are called in the order in which they were added; see [`Builder::observer_with_priority`].
+    pub fn observer<O: Observer>(
+        &mut self,
+        name: &str,
+        make: impl FnMut(Setup<'_>) -> O + 'static,
+    ) -> ReportKey<O::Report> {
+        self.observer_with_priority(name, 0, make)
+    }
+
+    /// Adds an observer that is called before those of lower priority, for each batch.
+    pub fn observer_with_priority<O: Observer>(
+        &mut self,
+        name: &str,
+        priority: i32,
+        mut make: impl FnMut(Setup<'_>) -> O + 'static,
+    ) -> ReportKey<O::Report> {
+        let index = self.observers.len();
+        let make: Make = Box::new(move |setup| Box::new(make(setup)));
+        self.observers.push(Entry { name: name.into(), priority, make });
+        ReportKey::of::<O>(index)
+    }
+
+    /// Starts the pipeline and its threads.
+    ///
+    /// # Errors
+    /// Names the option that is out of range, the domain or observer that clashes, or the thread that the system
+    /// did not give. No thread is left running.
+    pub fn start(mut self) -> Result<Pipeline, StartError> {
+        let options = self.options.clone();
+        check(&options)?;
+        let catalogue = Arc::new(self.catalogue()?);
+        let symbols = self.symbols.take().unwrap_or_default();
+        let workers = match options.topology {
+            Topology::Inline | Topology::Fused => 1,
+            Topology::Staged { workers, .. } => workers,
+        };
+        let (observers, whole) = self.make_observers(&catalogue, &symbols, workers)?;
+        let names: Arc<[Box<str>]> = self.observers.iter().map(|entry| entry.name.clone()).collect();
+        let lanes = options.topology.lanes();
+        let entrance = Arc::new(Entrance {
+            routes: Routes::new(&catalogue, whole, lanes),
+            sources: Sources::default(),
+            closed: AtomicBool::new(false),
+        });
+        let voice = || Voice {
+            entrance: Arc::clone(&entrance),
+            clock: options.clock.clone(),
+            symbols: Arc::clone(&symbols),
+            observers: Arc::clone(&names),
+            source: None,
+        };
+        let stations = (0..).zip(observers).map(|(number, worker)| Station::new(number, worker, voice()));
+        let stations: Vec<_> = stations.collect();
+        let shared = Arc::new(Shared {
+            entrance: Arc::clone(&entrance),
+            lanes: (0..lanes).map(|_| Arc::new(LaneDesk::new())).collect(),
+            crew: match options.topology {
+                Topology::Inline | Topology::Fused => Vec::new(),
+                Topology::Staged { workers, .. } => (0..workers).map(|_| Arc::new(CrewDesk::new())).collect(),
+            },
+            names,
+            catalogue: Arc::clone(&catalogue),
+            symbols: Arc::clone(&symbols),
+            warnings: Mutex::new(Vec::new()),
+            start: Instant::now(),
+            options,
+        });
+        let options = &shared.options;
+        let mut rings_of_worker: Vec<Vec<CrewOutlet>> = shared.crew.iter().map(|_| Vec::new()).collect();
+        let mut works = Vec::new();
+        let mut stations = stations.into_iter();
+        let mut here = if shared.crew.is_empty() { stations.next() } else { None };
+        for desk in &shared.lanes {
+            let dedup = Dedup::new(&options.dedup)?;
+            let output = match here.take() {
+                Some(station) => Output::Here(Box::new(station)),
+                None => {
+                    let mut inlets = Vec::new();
+                    for (crew, outlets) in shared.crew.iter().zip(&mut rings_of_worker) {
+                        let (inlet, outlet) = crew::connect(options.ring_capacity, crew);
+                        inlets.push(inlet);
+                        outlets.push(outlet);
+                    }
+                    Output::Crew(Handover::new(inlets, whole))
+                }
+            };
+            works.push(LaneWork::new(Arc::clone(desk), dedup, output));
+        }
+        let crew_works = shared
+            .crew
+            .iter()
+            .zip(rings_of_worker)
+            .zip(stations)
+            .map(|((desk, outlets), station)| CrewWork::new(Arc::clone(desk), outlets, station))
+            .collect();
+        let threads = start_threads(&shared, works, crew_works)?;
+        Ok(Pipeline { shared, threads })
+    }
+
+    fn catalogue(&self) -> Result<Catalogue, CatalogueError> {
+        let mut catalogue = Catalogue::new();
+        for def in &self.domains {
+            catalogue.register(def)?;
+        }
+        for (kind, identity) in &self.identities {
+            catalogue.set_identity(*kind, *identity)?;
+        }
+        Ok(catalogue)
+    }
+
+    /// Makes each worker's observers, and the set of kinds that one worker must see whole.
+    fn make_observers(
+        &mut self,
+        catalogue: &Arc<Catalogue>,
+        symbols: &Arc<Symbols>,
+        workers: usize,
+    ) -> Result<(Vec<Worker>, KindSet), StartError> {
+        let mut order: Vec<usize> = (0..self.observers.len()).collect();
+        order.sort_by_key(|index| self.observers.get(*index).map(|entry| -i64::from(entry.priority)));
+        let mut by_worker: Vec<Vec<Option<Box<dyn AnyObserver>>>> =
+            (0..workers).map(|_| self.observers.iter().map(|_| None).collect()).collect();
+        let mut whole = KindSet::EMPTY;
+        for index in 0..self.observers.len() {
+            let (earlier, rest) = self.observers.split_at_mut(index);
+            let Some(entry) = rest.first_mut() else { continue };
+            if earlier.iter().any(|other| other.name == entry.name) {
+                return Err(StartError::ObserverName(entry.name.to_string()));
+            }
+            for (worker, observers) in by_worker.iter_mut().enumerate() {
+                let observer = (entry.make)(Setup { catalogue, symbols, worker });
+                let interest = observer.interest();
+                if let Some(slot) = observers.get_mut(index) {
+                    *slot = Some(observer);
+                }
+                if interest.scope == Scope::Whole {
+                    whole = whole.union(&interest.kinds);
+                    break;
+                }
+            }
+        }
+        Ok((by_worker.into_iter().map(|observers| Worker::new(observers, &order)).collect(), whole))
+    }
+}
+
+fn check(options: &PipelineOptions) -> Result<(), StartError> {
+    let in_range = |option, value: usize, max: usize, min: usize, valid| {
+        if (min..=max).contains(&value) { Ok(()) } else { Err(StartError::Option { option, value, valid }) }
+    };
+    in_range("ring_capacity", options.ring_capacity, 1 << 24, 64, "64 to 16777216")?;
+    if let Topology::Staged { dedup, workers } = options.topology {
+        in_range("topology.dedup", dedup, DEDUP_MAX, 1, "1 to 64")?;
+        in_range("topology.workers", workers, WORKERS_MAX, 1, "1 to 64")?;
+    }
+    Ok(())
+}
+
+/// Starts every thread of the pipeline. When one cannot be had, those before it end by themselves: what they wait
+/// for is dropped.
+fn start_threads(
+    shared: &Arc<Shared>,
+    lanes: Vec<LaneWork>,
+    crew: Vec<CrewWork>,
+) -> Result<Threads, StartError> {
+    let options = &shared.options;
+    if options.topology == Topology::Inline {
+        return Ok(Threads { inline: lanes.into_iter().next().map(Mutex::new), lanes: vec![], crew: vec![] });
+    }
+    let cores = options.pinning.choose(options.topology.threads());
+    let mut cores = cores.into_iter();
+    let mut threads = Threads { inline: None, lanes: Vec::new(), crew: Vec::new() };
+    let wait = options.wait;
+    for (number, work) in lanes.into_iter().enumerate() {
+        let name = format!("pe-dedup-{number}");
+        match spawn(shared, name, cores.next().flatten(), move || work.run(wait)) {
+            Ok(thread) => threads.lanes.push(thread),
+            Err(error) => return Err(abandon(shared, error)),
+        }
+    }
+    for (number, work) in crew.into_iter().enumerate() {
+        let name = format!("pe-worker-{number}");
+        match spawn(shared, name, cores.next().flatten(), move || work.run(wait)) {
+            Ok(thread) => threads.crew.push(thread),
+            Err(error) => return Err(abandon(shared, error)),
+        }
+    }
+    Ok(threads)
+}
+
+/// Lets the threads that have started run out.
+fn abandon(shared: &Shared, error: StartError) -> StartError {
+    shared.give_last_orders();
+    error
+}
+
+fn spawn<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    name: String,
+    core: Option<usize>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<std::thread::JoinHandle<T>, StartError> {
+    let twin = Arc::clone(shared);
+    let label = name.clone();
+    let run = move || {
+        if let Some(core) = core
+            && let Some(warning) = pin(&label, core)
+        {
+            lock(&twin.warnings).push(warning);
+        }
+        drop(twin);
+        work()
+    };
+    std::thread::Builder::new()
+        .name(name.clone())
+        .spawn(run)
+        .map_err(|source| StartError::Thread { name, source })
+}

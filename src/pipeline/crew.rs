@@ -1,0 +1,219 @@
+//! Worker threads: rings from lanes to workers, and what runs at their ends.
+//!
+//! A record and its verdict travel in two rings of the same size, in step, so that both arrive as slices. The
+//! verdicts are published first: where there is a record, its verdict is there.
+
+use crate::dedup::{BATCH, Verdict};
+use crate::emit::source::share;
+use crate::event::{KindSet, Record};
+use crate::observe::mask;
+use crate::observe::worker::SlotReport;
+use crate::pipeline::post::Post;
+use crate::pipeline::station::Station;
+use crate::sync::{Arc, Ordering};
+use crate::wait::{Idle, Sleeper, WaitStrategy};
+use crossbeam_utils::{Backoff, CachePadded};
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+/// What a worker's thread and the pipeline share.
+pub(crate) struct CrewDesk {
+    pub(crate) sleeper: Sleeper,
+    /// Records taken, of all verdicts.
+    pub(crate) taken: CachePadded<AtomicU64>,
+    /// Events of its own that the worker emitted.
+    pub(crate) own: AtomicU64,
+    pub(crate) post: Post<Sender<Vec<SlotReport>>>,
+}
+
+impl CrewDesk {
+    pub(crate) fn new() -> CrewDesk {
+        CrewDesk {
+            sleeper: Sleeper::new(),
+            taken: CachePadded::default(),
+            own: AtomicU64::new(0),
+            post: Post::new(),
+        }
+    }
+}
+
+/// A lane's end of the rings to all workers.
+pub(crate) struct Handover {
+    inlets: Vec<CrewInlet>,
+    whole: KindSet,
+}
+
+/// A lane's end of the rings to one worker.
+pub(crate) struct CrewInlet {
+    records: rtrb::Producer<Record>,
+    verdicts: rtrb::Producer<Verdict>,
+    desk: Arc<CrewDesk>,
+    room: Arc<Sleeper>,
+}
+
+/// A worker's end of the rings from one lane.
+pub(crate) struct CrewOutlet {
+    records: rtrb::Consumer<Record>,
+    verdicts: rtrb::Consumer<Verdict>,
+    room: Arc<Sleeper>,
+}
+
+/// Makes the rings from one lane to one worker.
+pub(crate) fn connect(capacity: usize, desk: &Arc<CrewDesk>) -> (CrewInlet, CrewOutlet) {
+    let (records_in, records) = rtrb::RingBuffer::new(capacity.max(BATCH));
+    let (verdicts_in, verdicts) = rtrb::RingBuffer::new(capacity.max(BATCH));
+    let room = Arc::new(Sleeper::new());
+    let inlet = CrewInlet {
+        records: records_in,
+        verdicts: verdicts_in,
+        desk: Arc::clone(desk),
+        room: Arc::clone(&room),
+    };
+    (inlet, CrewOutlet { records, verdicts, room })
+}
+
+impl Handover {
+    pub(crate) fn new(inlets: Vec<CrewInlet>, whole: KindSet) -> Handover {
+        Handover { inlets, whole }
+    }
+
+    /// Passes each record of a batch to the worker of its entity; waits where there is no room.
+    pub(crate) fn pass(&mut self, records: &[Record], verdicts: &[Verdict]) {
+        if let [inlet] = &mut *self.inlets {
+            return inlet.push(records, verdicts, mask(records.len()));
+        }
+        let mut shares = [0u64; WORKERS_MAX];
+        for (at, record) in records.iter().enumerate() {
+            if let Some(share) = shares.get_mut(share(record, &self.whole, self.inlets.len(), 1)) {
+                *share |= 1 << at;
+            }
+        }
+        for (inlet, share) in self.inlets.iter_mut().zip(shares) {
+            if share != 0 {
+                inlet.push(records, verdicts, share);
+            }
+        }
+    }
+}
+
+/// Workers there can be.
+pub(crate) const WORKERS_MAX: usize = 64;
+
+impl CrewInlet {
+    fn push(&mut self, records: &[Record], verdicts: &[Verdict], share: u64) {
+        let n = share.count_ones() as usize;
+        let backoff = Backoff::new();
+        while self.records.slots() < n || self.verdicts.slots() < n {
+            if self.records.is_abandoned() {
+                // The worker's thread is gone, which only a bug can bring about: the account will show it.
+                return;
+            }
+            if backoff.is_completed() {
+                let full = || self.records.slots() < n || self.verdicts.slots() < n;
+                self.room.sleep(Some(Duration::from_millis(10)), full);
+            } else {
+                backoff.snooze();
+            }
+        }
+        let bits = |at: &usize| share >> at & 1 != 0;
+        if let Ok(chunk) = self.verdicts.write_chunk_uninit(n) {
+            chunk.fill_from_iter((0..records.len()).filter(bits).filter_map(|at| verdicts.get(at).copied()));
+        }
+        if let Ok(chunk) = self.records.write_chunk_uninit(n) {
+            chunk.fill_from_iter((0..records.len()).filter(bits).filter_map(|at| records.get(at).copied()));
+        }
+        self.desk.sleeper.wake();
+    }
+}
+
+impl Drop for Handover {
+    fn drop(&mut self) {
+        for inlet in self.inlets.drain(..) {
+            let desk = Arc::clone(&inlet.desk);
+            // First the rings are abandoned, then the worker is woken to see it.
+            drop(inlet);
+            desk.sleeper.wake();
+        }
+    }
+}
+
+/// A worker at work.
+pub(crate) struct CrewWork {
+    desk: Arc<CrewDesk>,
+    outlets: Vec<CrewOutlet>,
+    station: Station,
+    taken: u64,
+    own: u64,
+}
+
+impl CrewWork {
+    pub(crate) fn new(desk: Arc<CrewDesk>, outlets: Vec<CrewOutlet>, station: Station) -> CrewWork {
+        CrewWork { desk, outlets, station, taken: 0, own: 0 }
+    }
+
+    /// Works until all lanes are gone and their rings empty.
+    pub(crate) fn run(mut self, strategy: WaitStrategy) -> Vec<SlotReport> {
+        let mut idle = Idle::new(strategy);
+        loop {
+            // Abandoned first, empty after: nothing can come any more.
+            let gone = self.outlets.iter().all(|outlet| outlet.records.is_abandoned());
+            if self.poll() > 0 {
+                idle.reset();
+            } else if gone {
+                break;
+            } else {
+                let (outlets, desk) = (&self.outlets, &self.desk);
+                idle.wait(&desk.sleeper, || {
+                    !desk.post.is_waiting()
+                        && outlets.iter().all(|outlet| outlet.records.is_empty())
+                        && !outlets.iter().all(|outlet| outlet.records.is_abandoned())
+                });
+            }
+            if self.desk.post.is_waiting() {
+                self.answer();
+            }
+        }
+        self.station.flush();
+        drop(self.desk.post.take());
+        self.station.reports()
+    }
+
+    fn poll(&mut self) -> usize {
+        let before = self.taken;
+        for outlet in &mut self.outlets {
+            let n = outlet.records.slots().min(BATCH);
+            let (Ok(records), Ok(verdicts)) = (outlet.records.read_chunk(n), outlet.verdicts.read_chunk(n))
+            else {
+                continue;
+            };
+            let ((records_a, records_b), (verdicts_a, verdicts_b)) =
+                (records.as_slices(), verdicts.as_slices());
+            for (records, verdicts) in [(records_a, verdicts_a), (records_b, verdicts_b)] {
+                if records.is_empty() {
+                    continue;
+                }
+                let new = |(at, verdict): (usize, &Verdict)| u64::from(*verdict == Verdict::New) << at;
+                let new = verdicts.iter().enumerate().map(new).fold(0, |set, bit| set | bit);
+                self.own += self.station.take(records, verdicts, new);
+                self.taken += records.len() as u64;
+            }
+            records.commit_all();
+            verdicts.commit_all();
+            if n > 0 {
+                outlet.room.wake();
+            }
+        }
+        self.desk.own.store(self.own, Ordering::Release);
+        self.desk.taken.store(self.taken, Ordering::Release);
+        (self.taken - before) as usize
+    }
+
+    #[cold]
+    fn answer(&self) {
+        for reply in self.desk.post.take() {
+            // Whoever asked may have given up.
+            let _ = reply.send(self.station.reports());
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! A lane: polls its rings, asks dedup, and passes batches on.
+
+use crate::dedup::{BATCH, Dedup, DedupStats, Verdict};
+use crate::event::Record;
+use crate::observe::worker::SlotReport;
+use crate::pipeline::crew::Handover;
+use crate::pipeline::post::Post;
+use crate::pipeline::station::Station;
+use crate::ring::{Intake, Lane};
+use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::wait::{Idle, WaitStrategy};
+use crossbeam_utils::CachePadded;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::Sender;
+
+/// Records taken from one ring before the next ring has its turn.
+const BURST: usize = 1024;
+
+/// What a lane has counted; written by its thread, read by anyone.
+#[derive(Default)]
+pub(crate) struct LaneCounts {
+    pub(crate) unique: AtomicU64,
+    pub(crate) duplicates: AtomicU64,
+}
+
+/// What a lane says when asked.
+pub(crate) struct LaneReport {
+    pub(crate) dedup: DedupStats,
+    /// Of the observers, where the lane has them itself.
+    pub(crate) observers: Option<Vec<SlotReport>>,
+}
+
+/// Where a lane passes its batches.
+pub(crate) enum Output {
+    /// To observers on the same thread.
+    Here(Box<Station>),
+    /// To worker threads.
+    Crew(Handover),
+}
+
+/// What a lane's thread and the pipeline share.
+pub(crate) struct LaneDesk {
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) counts: CachePadded<LaneCounts>,
+    pub(crate) post: Post<Sender<LaneReport>>,
+    /// No emitter is at work any more: what is in the rings is all there will be.
+    pub(crate) last_orders: AtomicBool,
+}
+
+impl LaneDesk {
+    pub(crate) fn new() -> LaneDesk {
+        LaneDesk {
+            lane: Lane::new(),
+            counts: CachePadded::default(),
+            post: Post::new(),
+            last_orders: AtomicBool::new(false),
+        }
+    }
+}
+
+/// A lane at work.
+pub(crate) struct LaneWork {
+    desk: Arc<LaneDesk>,
+    intake: Intake,
+    rest: Rest,
+}
+
+/// What handles batches, apart from the intake that they are borrowed from.
+struct Rest {
+    dedup: Dedup,
+    verdicts: Box<[Verdict; BATCH]>,
+    output: Output,
+    unique: u64,
+    duplicates: u64,
+}
+
+impl LaneWork {
+    pub(crate) fn new(desk: Arc<LaneDesk>, dedup: Dedup, output: Output) -> LaneWork {
+        let intake = Intake::new(Arc::clone(&desk.lane));
+        let verdicts = Box::new([Verdict::New; BATCH]);
+        LaneWork { desk, intake, rest: Rest { dedup, verdicts, output, unique: 0, duplicates: 0 } }
+    }
+
+    /// Takes a burst from every ring; returns how many records.
+    pub(crate) fn poll(&mut self) -> usize {
+        let (rest, counts) = (&mut self.rest, &self.desk.counts);
+        // The counts are stored before the batch's slots are given back, so that what is in flight never exceeds
+        // the rings.
+        self.intake.poll(BURST, BATCH, |records| rest.take(records, counts))
+    }
+
+    /// Works until there is nothing left to do and nothing more will come.
+    pub(crate) fn run(mut self, strategy: WaitStrategy) -> LaneReport {
+        let desk = Arc::clone(&self.desk);
+        let mut idle = Idle::new(strategy);
+        loop {
+            // Acquire: partner is the store in `Pipeline::shutdown`, made after the last push. To be read before
+            // the rings are.
+            let last_orders = desk.last_orders.load(Ordering::Acquire);
+            if self.poll() > 0 {
+                idle.reset();
+            } else if last_orders {
+                break;
+            } else {
+                let intake = &self.intake;
+                idle.wait(&desk.lane.sleeper, || {
+                    intake.is_empty() && !desk.post.is_waiting() && !desk.last_orders.load(Ordering::Acquire)
+                });
+            }
+            if desk.post.is_waiting() {
+                self.answer();
+            }
+        }
+        self.finish()
+    }
+
+    /// Flushes the observers and gives the last report.
+    pub(crate) fn finish(mut self) -> LaneReport {
+        if let Output::Here(station) = &mut self.rest.output {
+            station.flush();
+        }
+        let report = self.report();
+        // Whoever asked too late is answered by the closed channel.
+        drop(self.desk.post.take());
+        report
+    }
+
+    pub(crate) fn report(&self) -> LaneReport {
+        let observers = match &self.rest.output {
+            Output::Here(station) => Some(station.reports()),
+            Output::Crew(_) => None,
+        };
+        LaneReport { dedup: self.rest.dedup.stats(), observers }
+    }
+
+    #[cold]
+    fn answer(&self) {
+        for reply in self.desk.post.take() {
+            // Whoever asked may have given up.
+            let _ = reply.send(self.report());
+        }
+    }
+}
+
+impl Rest {
+    #[inline]
+    fn take(&mut self, records: &mut [Record], counts: &LaneCounts) {
+        let new = self.dedup.check(records, &mut self.verdicts);
+        let n = records.len();
+        let verdicts = self.verdicts.get(..n).unwrap_or(&[]);
+        let own = match &mut self.output {
+            Output::Here(station) => station.take(records, verdicts, new),
+            Output::Crew(crew) => {
+                crew.pass(records, verdicts);
+                0
+            }
+        };
+        let unique = u64::from(new.count_ones());
+        self.unique += unique + own;
+        self.duplicates += n as u64 - unique;
+        counts.unique.store(self.unique, Ordering::Release);
+        counts.duplicates.store(self.duplicates, Ordering::Release);
+    }
+}

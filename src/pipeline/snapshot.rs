@@ -1,0 +1,101 @@
+//! Snapshots: everything that a pipeline knows at a moment.
+
+use crate::dedup::DedupStats;
+use crate::domain::Catalogue;
+use crate::event::Symbols;
+use crate::observe::worker::{AnyReport, Delivery, SlotReport};
+use crate::observe::{Observer, Report};
+use crate::pipeline::account::Account;
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Finds an observer's report in a [`Snapshot`]; given out when the observer is added.
+pub struct ReportKey<R> {
+    pub(crate) index: usize,
+    pub(crate) report: PhantomData<fn() -> R>,
+}
+
+impl<R> ReportKey<R> {
+    pub(crate) fn of<O: Observer<Report = R>>(index: usize) -> ReportKey<R> {
+        ReportKey { index, report: PhantomData }
+    }
+}
+
+impl<R> Clone for ReportKey<R> {
+    fn clone(&self) -> ReportKey<R> {
+        *self
+    }
+}
+
+impl<R> Copy for ReportKey<R> {}
+
+impl<R> fmt::Debug for ReportKey<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ReportKey").field(&self.index).finish()
+    }
+}
+
+/// What the pipeline knows at a moment: the account, what dedup remembers, and each observer's report.
+pub struct Snapshot {
+    /// What became of every event.
+    pub account: Account,
+    /// What dedup remembers, summed over all lanes.
+    pub dedup: DedupStats,
+    /// Time since the pipeline started.
+    pub elapsed: Duration,
+    /// What went wrong without stopping the pipeline.
+    pub warnings: Vec<String>,
+    /// By source number: the name of the emitter that had it last.
+    pub sources: Vec<Box<str>>,
+    /// The kinds that could be emitted.
+    pub catalogue: Arc<Catalogue>,
+    /// The names behind symbols; goes on growing while the pipeline runs.
+    pub symbols: Arc<Symbols>,
+    pub(crate) reports: Vec<Option<Box<dyn AnyReport>>>,
+}
+
+impl Snapshot {
+    /// Returns the report of an observer, merged over all its instances. `None` when it panicked while reporting,
+    /// or the key is another pipeline's.
+    #[must_use]
+    pub fn report<R: Report>(&self, key: ReportKey<R>) -> Option<&R> {
+        let report: &dyn Any = &**self.reports.get(key.index)?.as_ref()?;
+        report.downcast_ref()
+    }
+
+    /// Takes in what one worker said of its observers.
+    pub(crate) fn take_in(&mut self, names: &[Box<str>], reports: Vec<SlotReport>) {
+        for (index, slot) in reports.into_iter().enumerate() {
+            let Some(name) = names.get(index) else { continue };
+            if let Some((_, delivery)) = self.account.observers.get_mut(index) {
+                delivery.add(slot.delivery);
+            }
+            if let Some(trouble) = slot.trouble {
+                self.warnings.push(format!("observer {name}: {trouble}"));
+            }
+            match (self.reports.get_mut(index), slot.report) {
+                (Some(Some(merged)), Some(report)) => merged.merge(report),
+                (Some(empty @ None), report) => *empty = report,
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn empty_deliveries(names: &[Box<str>]) -> Vec<(Box<str>, Delivery)> {
+        names.iter().map(|name| (name.clone(), Delivery::default())).collect()
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("account", &self.account)
+            .field("dedup", &self.dedup)
+            .field("elapsed", &self.elapsed)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,87 @@
+//! A worker at its place: its observers, and its own voice for what goes wrong with them.
+
+use crate::clock::Clock;
+use crate::dedup::Verdict;
+use crate::domain::pipeline::ObserverFailed;
+use crate::emit::source::{Entrance, Source};
+use crate::event::{Identity, Record, Symbol, Symbols};
+use crate::observe::worker::{CutOff, SlotReport, Worker};
+use crate::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Runs a worker's observers and emits an event for each that is cut off.
+pub(crate) struct Station {
+    number: u32,
+    worker: Worker,
+    voice: Voice,
+}
+
+/// What a station needs to emit events of its own.
+pub(crate) struct Voice {
+    pub(crate) entrance: Arc<Entrance>,
+    pub(crate) clock: Clock,
+    pub(crate) symbols: Arc<Symbols>,
+    /// By number.
+    pub(crate) observers: Arc<[Box<str>]>,
+    pub(crate) source: Option<Arc<Source>>,
+}
+
+impl Station {
+    pub(crate) fn new(number: u32, worker: Worker, voice: Voice) -> Station {
+        Station { number, worker, voice }
+    }
+
+    /// Dispatches a batch; returns how many events of its own it emitted because of it.
+    #[inline]
+    pub(crate) fn take(&mut self, records: &[Record], verdicts: &[Verdict], new: u64) -> u64 {
+        self.worker.dispatch(records, verdicts, new);
+        if self.worker.has_cut_off() { self.tell() } else { 0 }
+    }
+
+    pub(crate) fn flush(&mut self) {
+        self.worker.flush();
+    }
+
+    pub(crate) fn reports(&self) -> Vec<SlotReport> {
+        self.worker.reports()
+    }
+
+    /// Tells the other observers; one of them may be cut off by that in turn, each of them once.
+    #[cold]
+    fn tell(&mut self) -> u64 {
+        let mut told = 0;
+        while self.worker.has_cut_off() {
+            for cut_off in self.worker.take_cut_off() {
+                let Some(record) = self.voice.failed(self.number, &cut_off) else { continue };
+                told += 1;
+                self.worker.dispatch(&[record], &[Verdict::New], 1);
+            }
+        }
+        told
+    }
+}
+
+impl Voice {
+    /// Makes the record, offered and accepted at once. `None` when no source number is left.
+    fn failed(&mut self, worker: u32, cut_off: &CutOff) -> Option<Record> {
+        if self.source.is_none() {
+            self.source = self.entrance.sources.open("pipeline");
+        }
+        let source = self.source.as_ref()?;
+        let name = self.observers.get(cut_off.observer).map_or("", |name| name);
+        let payload = ObserverFailed {
+            // A message that the table refuses is in the snapshot all the same.
+            message: self.symbols.intern(&cut_off.message).unwrap_or(Symbol::NONE),
+            handled: cut_off.handled,
+            worker,
+            failed: u32::try_from(cut_off.failed).unwrap_or(u32::MAX),
+        };
+        let entity = self.symbols.intern(name).unwrap_or(Symbol::NONE);
+        let seq = source.counts.next_seq.fetch_add(1, Ordering::Relaxed);
+        source.counts.accepted.fetch_add(1, Ordering::Relaxed);
+        let mut record = Record::new(Identity::Occurrence, self.clock.now_ns(), entity, &payload)
+            .numbered(source.number(), seq as u32);
+        record.set_id();
+        Some(record)
+    }
+}

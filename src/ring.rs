@@ -1,0 +1,162 @@
+//! Rings between emitters and dedup lanes: one `rtrb` ring per emitter and lane, and the lane that polls them.
+
+use crate::event::Record;
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
+use crate::wait::Sleeper;
+
+/// Producer's end: owned by an emitter.
+pub(crate) struct Inlet {
+    pub(crate) producer: rtrb::Producer<Record>,
+    lane: Arc<Lane>,
+    room: Arc<Sleeper>,
+}
+
+/// Consumer's end: owned by a lane's thread.
+struct Outlet {
+    consumer: rtrb::Consumer<Record>,
+    room: Arc<Sleeper>,
+}
+
+/// Where a lane's new rings arrive, and where its thread sleeps.
+pub(crate) struct Lane {
+    pub(crate) sleeper: Sleeper,
+    arrived: AtomicBool,
+    inbox: Mutex<Vec<Outlet>>,
+}
+
+impl Lane {
+    pub(crate) fn new() -> Arc<Lane> {
+        let inbox = Mutex::new(Vec::new());
+        Arc::new(Lane { sleeper: Sleeper::new(), arrived: AtomicBool::new(false), inbox })
+    }
+
+    /// Makes a ring that this lane will poll.
+    pub(crate) fn connect(self: &Arc<Lane>, capacity: usize) -> Inlet {
+        let (producer, consumer) = rtrb::RingBuffer::new(capacity);
+        let room = Arc::new(Sleeper::new());
+        lock(&self.inbox).push(Outlet { consumer, room: Arc::clone(&room) });
+        // Release: partner is the swap in `Intake::admit`.
+        self.arrived.store(true, Ordering::Release);
+        self.sleeper.wake();
+        Inlet { producer, lane: Arc::clone(self), room }
+    }
+}
+
+impl Inlet {
+    /// Wakes the lane's thread if it sleeps; to be called after records were published.
+    #[inline]
+    pub(crate) fn published(&self) {
+        self.lane.sleeper.wake();
+    }
+
+    /// Sleeps until the ring may have room, at most for `timeout`.
+    pub(crate) fn sleep_for_room(&self, timeout: std::time::Duration) {
+        self.room.sleep(Some(timeout), || self.producer.is_full());
+    }
+}
+
+/// A lane's view of its rings.
+pub(crate) struct Intake {
+    lane: Arc<Lane>,
+    outlets: Vec<Outlet>,
+}
+
+impl Intake {
+    pub(crate) fn new(lane: Arc<Lane>) -> Intake {
+        Intake { lane, outlets: Vec::new() }
+    }
+
+    /// Takes at most `burst` records from each ring, in batches of at most `batch`, in place, and returns how
+    /// many. A batch's slots are given back after `take` has returned.
+    pub(crate) fn poll(&mut self, burst: usize, batch: usize, mut take: impl FnMut(&mut [Record])) -> usize {
+        self.admit();
+        let mut taken = 0;
+        let mut gone = false;
+        for outlet in &mut self.outlets {
+            let mut left = burst;
+            while left > 0 {
+                let n = outlet.consumer.slots().min(left).min(batch);
+                if n == 0 {
+                    break;
+                }
+                let Ok(mut chunk) = outlet.consumer.read_chunk(n) else { break };
+                let (front, back) = chunk.as_mut_slices();
+                for records in [front, back] {
+                    if !records.is_empty() {
+                        take(records);
+                    }
+                }
+                chunk.commit_all();
+                left -= n;
+                taken += n;
+            }
+            if left < burst {
+                outlet.room.wake();
+            }
+            gone |= left == burst && outlet.consumer.is_abandoned();
+        }
+        if gone {
+            // Abandoned first, empty after: nothing can come any more.
+            self.outlets.retain(|outlet| !(outlet.consumer.is_abandoned() && outlet.consumer.is_empty()));
+        }
+        taken
+    }
+
+    /// Tells whether no record waits in any ring.
+    pub(crate) fn is_empty(&self) -> bool {
+        // Acquire: partner is the store in `Lane::connect`.
+        !self.lane.arrived.load(Ordering::Acquire)
+            && self.outlets.iter().all(|outlet| outlet.consumer.is_empty())
+    }
+
+    fn admit(&mut self) {
+        // Acquire: partner is the store in `Lane::connect`.
+        if self.lane.arrived.load(Ordering::Relaxed) && self.lane.arrived.swap(false, Ordering::Acquire) {
+            self.outlets.append(&mut lock(&self.lane.inbox));
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::event::{Domain, EventKind, Identity, Symbol};
+
+    fn record(n: u64) -> Record {
+        let kind = EventKind::new(Domain::PACKET, 0);
+        Record::raw(0, Identity::Occurrence, n, Symbol::NONE, kind, [n, 0, 0])
+    }
+
+    #[test]
+    fn a_dropped_inlet_loses_nothing_and_its_ring_goes() {
+        let lane = Lane::new();
+        let mut intake = Intake::new(Arc::clone(&lane));
+        for emitter in 0..3 {
+            let mut inlet = lane.connect(8);
+            for n in 0..8 {
+                inlet.producer.push(record(emitter * 8 + n)).unwrap();
+            }
+        }
+        let mut times = Vec::new();
+        assert!(!intake.is_empty());
+        while intake.poll(5, 2, |records| {
+            assert!(records.len() <= 2);
+            times.extend(records.iter().map(Record::time_ns));
+        }) > 0
+        {}
+        times.sort_unstable();
+        assert_eq!(times, (0..24).collect::<Vec<_>>());
+        assert!(intake.is_empty() && intake.outlets.is_empty());
+    }
+
+    #[test]
+    fn a_batch_is_given_back_only_after_it_was_taken() {
+        let lane = Lane::new();
+        let mut intake = Intake::new(Arc::clone(&lane));
+        let mut inlet = lane.connect(2);
+        inlet.producer.push(record(0)).unwrap();
+        inlet.producer.push(record(1)).unwrap();
+        intake.poll(8, 8, |_| assert!(inlet.producer.is_full()));
+        assert!(!inlet.producer.is_full());
+    }
+}

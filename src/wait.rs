@@ -1,0 +1,252 @@
+//! Waiting: strategies, and a sleep from which no wake-up is lost.
+
+use crate::fence;
+use crate::sync::{AtomicBool, Mutex, Ordering, Thread, lock, thread};
+use std::time::Duration;
+
+/// Says what a thread does while there is nothing to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum WaitStrategy {
+    /// Look again at once. Lowest delay; keeps a core busy for ever.
+    Spin,
+    /// Look again at once for some microseconds, then yield, then sleep until woken. An idle pipeline uses
+    /// no CPU.
+    #[default]
+    Adaptive,
+    /// Sleep at once until woken.
+    Park,
+}
+
+const SPINS: u32 = 200;
+const YIELDS: u32 = 16;
+
+/// Counts how often a thread has looked in vain, and waits accordingly.
+pub(crate) struct Idle {
+    strategy: WaitStrategy,
+    looks: u32,
+}
+
+impl Idle {
+    pub(crate) fn new(strategy: WaitStrategy) -> Idle {
+        Idle { strategy, looks: 0 }
+    }
+
+    /// There was something to do.
+    pub(crate) fn reset(&mut self) {
+        self.looks = 0;
+    }
+
+    /// Waits a little, or on `sleeper` until woken while `idle` holds.
+    pub(crate) fn wait(&mut self, sleeper: &Sleeper, idle: impl FnMut() -> bool) {
+        self.looks = self.looks.saturating_add(1);
+        match self.strategy {
+            WaitStrategy::Spin => std::hint::spin_loop(),
+            WaitStrategy::Adaptive if self.looks <= SPINS => std::hint::spin_loop(),
+            WaitStrategy::Adaptive if self.looks <= SPINS + YIELDS => thread::yield_now(),
+            WaitStrategy::Adaptive | WaitStrategy::Park => sleeper.sleep(None, idle),
+        }
+    }
+}
+
+/// A bed for one thread, with any number of others who wake it.
+///
+/// The sleeper says that it sleeps and then looks for work once more; the waker publishes work and then looks
+/// whether somebody sleeps. The fences between (see [`fence`]) make sure that one of them sees the other.
+pub(crate) struct Sleeper {
+    asleep: AtomicBool,
+    thread: Mutex<Option<Thread>>,
+}
+
+impl Sleeper {
+    pub(crate) fn new() -> Sleeper {
+        fence::prepare();
+        Sleeper { asleep: AtomicBool::new(false), thread: Mutex::new(None) }
+    }
+
+    /// Sleeps while `idle` holds, until woken or `timeout` has passed. Only one thread may sleep here at a time.
+    pub(crate) fn sleep(&self, timeout: Option<Duration>, mut idle: impl FnMut() -> bool) {
+        *lock(&self.thread) = Some(thread::current());
+        // Release: partner is the swap in `wake`, which must find the thread's handle.
+        self.asleep.store(true, Ordering::Release);
+        fence::heavy();
+        if idle() {
+            park(timeout);
+        }
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// Wakes the thread if it sleeps; to be called after work was published. Costs one load when it does not.
+    #[inline]
+    pub(crate) fn wake(&self) {
+        fence::light();
+        if self.asleep.load(Ordering::Relaxed) {
+            self.rouse();
+        }
+    }
+
+    #[cold]
+    fn rouse(&self) {
+        // Acquire: partner is the store of `true` in `sleep`. The swap lets one of several wakers call.
+        if self.asleep.swap(false, Ordering::Acquire)
+            && let Some(thread) = &*lock(&self.thread)
+        {
+            thread.unpark();
+        }
+    }
+}
+
+#[cfg(not(loom))]
+fn park(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => thread::park_timeout(timeout),
+        None => thread::park(),
+    }
+}
+
+#[cfg(loom)]
+fn park(_timeout: Option<Duration>) {
+    thread::park();
+}
+
+/// Lets a pipeline close while emitters are at work, without a lock or a fence on their side.
+///
+/// An emitter enters before it pushes and leaves after it has counted. Once [`Gate::close`] has been called and
+/// [`Gate::is_occupied`] says no, nothing is pushed any more.
+pub(crate) struct Gate {
+    occupied: AtomicBool,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Gate {
+        fence::prepare();
+        Gate { occupied: AtomicBool::new(false) }
+    }
+
+    /// Enters unless `closed`; to be called by the gate's one owner.
+    #[inline]
+    pub(crate) fn enter(&self, closed: &AtomicBool) -> Option<Inside<'_>> {
+        self.occupied.store(true, Ordering::Relaxed);
+        let inside = Inside(self);
+        // Partner: `close`. Either this load sees the closing, or `is_occupied` sees us.
+        fence::light();
+        if closed.load(Ordering::Relaxed) { None } else { Some(inside) }
+    }
+
+    /// Closes all gates that watch `closed`.
+    pub(crate) fn close(closed: &AtomicBool) {
+        closed.store(true, Ordering::Release);
+        fence::heavy();
+    }
+
+    /// Tells whether the owner is inside; meant for after [`Gate::close`].
+    pub(crate) fn is_occupied(&self) -> bool {
+        // Acquire: partner is the store in `Inside::drop`.
+        self.occupied.load(Ordering::Acquire)
+    }
+}
+
+/// The owner is inside its gate until this is dropped, by a panic too. What was pushed and counted before is
+/// visible to whoever then finds the gate free.
+pub(crate) struct Inside<'a>(&'a Gate);
+
+impl Drop for Inside<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // Release: partner is the load in `is_occupied`.
+        self.0.occupied.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn no_wake_up_is_lost_in_many_rounds() {
+        let sleeper = Arc::new(Sleeper::new());
+        let work = Arc::new(AtomicUsize::new(0));
+        const ROUNDS: usize = 20_000;
+        let consumer = {
+            let (sleeper, work) = (Arc::clone(&sleeper), Arc::clone(&work));
+            std::thread::spawn(move || {
+                let mut done = 0;
+                while done < ROUNDS {
+                    let seen = work.load(Ordering::Acquire);
+                    if seen == done {
+                        // A lost wake-up would hang the test here.
+                        sleeper.sleep(None, || work.load(Ordering::Acquire) == done);
+                    }
+                    done = done.max(seen);
+                }
+            })
+        };
+        for round in 1..=ROUNDS {
+            work.store(round, Ordering::Release);
+            sleeper.wake();
+            if round % 64 == 0 {
+                std::thread::yield_now();
+            }
+        }
+        consumer.join().unwrap();
+    }
+
+    #[test]
+    fn a_closed_gate_lets_nobody_in() {
+        let (gate, closed) = (Gate::new(), AtomicBool::new(false));
+        let inside = gate.enter(&closed);
+        assert!(inside.is_some() && gate.is_occupied());
+        drop(inside);
+        Gate::close(&closed);
+        assert!(gate.enter(&closed).is_none() && !gate.is_occupied());
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::sync::atomic::AtomicUsize;
+
+    /// `RUSTFLAGS="--cfg loom" cargo test --release --lib models`
+    #[test]
+    fn a_sleeper_is_woken_in_every_interleaving() {
+        loom::model(|| {
+            let shared = Arc::new((Sleeper::new(), AtomicUsize::new(0)));
+            let twin = Arc::clone(&shared);
+            let waker = loom::thread::spawn(move || {
+                twin.1.store(1, Ordering::Release);
+                twin.0.wake();
+            });
+            while shared.1.load(Ordering::Acquire) == 0 {
+                shared.0.sleep(None, || shared.1.load(Ordering::Acquire) == 0);
+            }
+            waker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn after_closing_a_free_gate_means_that_all_pushes_are_counted() {
+        loom::model(|| {
+            let shared = Arc::new((Gate::new(), AtomicBool::new(false), AtomicUsize::new(0)));
+            let twin = Arc::clone(&shared);
+            let emitter = loom::thread::spawn(move || {
+                let mut pushed = 0;
+                for _ in 0..2 {
+                    if let Some(_inside) = twin.0.enter(&twin.1) {
+                        pushed += 1;
+                        twin.2.store(pushed, Ordering::Relaxed);
+                    }
+                }
+                pushed
+            });
+            Gate::close(&shared.1);
+            while shared.0.is_occupied() {
+                loom::thread::yield_now();
+            }
+            let counted = shared.2.load(Ordering::Relaxed);
+            assert_eq!(emitter.join().unwrap(), counted);
+        });
+    }
+}
