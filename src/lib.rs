@@ -1,4 +1,5 @@
 //! Lock-free event pipeline for network tests.
 #![deny(missing_docs)]
 
+pub mod dedup;
 pub mod event;
