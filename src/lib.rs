@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 pub mod clock;
+pub mod dedup;
 pub mod domain;
 pub mod emit;
 pub mod event;

@@ -343,7 +343,7 @@ impl Shared {
             reports: self.names.iter().map(|_| None).collect(),
         };
         for lane in lanes {
-            snapshot.dedup.add(&lane.dedup);
+            snapshot.take_in_dedup(lane.dedup);
             if let Some(reports) = lane.observers {
                 snapshot.take_in(&self.names, reports);
             }

@@ -34,7 +34,7 @@ const DOMAIN: DomainDef = DomainDef {
 };
 
 const EMITTERS: u64 = 4;
-const EVENTS: u64 = 6_000;
+const EVENTS: u64 = 4_000;
 
 /// Keeps every tick it is handed.
 #[derive(Default)]
@@ -232,8 +232,9 @@ fn check(run: &Run, window: Window, policy: FullPolicy, label: &str) {
     let deliveries: HashMap<&str, _> =
         account.observers.iter().map(|(name, delivery)| (&**name, *delivery)).collect();
     let own = account.offered - run.sent.offered();
-    // Each instance that panicked told of it once.
-    assert!((1..=3).contains(&own), "{label}: {own} events of the pipeline's own");
+    // Each instance that panicked told of it once. Where events are dropped, few may reach it.
+    let told_least = u64::from(policy != FullPolicy::DropNewest);
+    assert!((told_least..=3).contains(&own), "{label}: {own} events of the pipeline's own");
     assert_eq!(account.accepted, run.sent.accepted + own, "{label}");
     assert_eq!(account.dropped_full, run.sent.dropped_full, "{label}");
     if policy != FullPolicy::DropNewest {
@@ -248,7 +249,7 @@ fn check(run: &Run, window: Window, policy: FullPolicy, label: &str) {
     assert_eq!(run.kept.duplicates, account.duplicates, "{label}");
     assert_eq!(deliveries["keep"].failed, 0, "{label}");
     assert_eq!(deliveries["samples"].handled, run.accepted_samples, "{label}");
-    assert!(deliveries["panics"].failed > 0 && deliveries["panics"].handled > 0, "{label}");
+    assert_eq!(deliveries["panics"].failed > 0, own > 0, "{label}");
 }
 
 #[test]

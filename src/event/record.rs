@@ -103,15 +103,12 @@ impl Record {
 
     #[inline]
     fn content_id(&self) -> EventId {
-        let mut content = [0u8; Record::CONTENT_LEN];
-        content.copy_from_slice(&bytemuck::bytes_of(self)[Record::CONTENT_LEN - 16..]);
-        if self.kind >> IDENTITY_SHIFT == Identity::Content as u16 {
-            content[10..16].fill(0);
-        }
-        if cfg!(target_endian = "big") {
-            content = to_little_endian(content);
-        }
-        EventId::of_content(&content)
+        let names = u64::from(self.kind) | u64::from(self.source) << 16 | u64::from(self.seq) << 32;
+        let is_content = self.kind >> IDENTITY_SHIFT == Identity::Content as u16;
+        let counted = if is_content { u64::from(u16::MAX) } else { u64::MAX };
+        // Payload words are opaque bytes that the payload type wrote; the other fields are numbers.
+        let [first, second, third] = self.payload.map(u64::from_le);
+        EventId::of_content([self.entity.bits(), names & counted, first, second, third])
     }
 
     /// Returns the time in nanoseconds since the Unix epoch.
@@ -182,17 +179,6 @@ impl Record {
         };
         spare == 0 && id_fits
     }
-}
-
-/// Payload words are opaque byte strings that the payload type wrote in host order; only fields that this
-/// module knows are turned.
-#[cold]
-fn to_little_endian(mut content: [u8; Record::CONTENT_LEN]) -> [u8; Record::CONTENT_LEN] {
-    content[..8].reverse();
-    content[8..10].reverse();
-    content[10..12].reverse();
-    content[12..16].reverse();
-    content
 }
 
 impl fmt::Debug for Record {

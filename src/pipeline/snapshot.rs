@@ -84,6 +84,26 @@ impl Snapshot {
         }
     }
 
+    /// Takes in what one lane's dedup said; lanes share no id.
+    pub(crate) fn take_in_dedup(&mut self, lane: DedupStats) {
+        let total = self.dedup;
+        self.dedup = DedupStats {
+            remembered: total.remembered + lane.remembered,
+            forgotten: total.forgotten + lane.forgotten,
+            late: total.late + lane.late,
+            epochs: total.epochs.max(lane.epochs),
+            memory_bytes: total.memory_bytes + lane.memory_bytes,
+            huge_page_bytes: total.huge_page_bytes + lane.huge_page_bytes,
+            filter_negatives: total.filter_negatives + lane.filter_negatives,
+            filter_false_positives: total.filter_false_positives + lane.filter_false_positives,
+            growths: total.growths + lane.growths,
+            growth_failures: total.growth_failures + lane.growth_failures,
+            crowded: total.crowded + lane.crowded,
+            spilled_ids: total.spilled_ids + lane.spilled_ids,
+            spilled_bytes: total.spilled_bytes + lane.spilled_bytes,
+        };
+    }
+
     pub(crate) fn empty_deliveries(names: &[Box<str>]) -> Vec<(Box<str>, Delivery)> {
         names.iter().map(|name| (name.clone(), Delivery::default())).collect()
     }

@@ -1,0 +1,278 @@
+//! Exact deduplication: which records are seen for the first time.
+//!
+//! ```text
+//!  records ──► ids ──► exact set ──► verdicts: New | Duplicate { first sighting }
+//!            (hash)   one cache line each, prefetched, 64 at a time
+//! ```
+//!
+//! A verdict `Duplicate` is only ever given because the set holds all 122 bits of the id. Within a window the set
+//! forgets its oldest epoch whole and counts what it forgot: that can let a duplicate through, and can never drop
+//! a new event.
+//!
+//! # Design
+//!
+//! - The set is one table of cache-line buckets, in the order of the ids, so that growing is a walk through memory
+//!   and is spread over the batches ([`ExactSet`]).
+//! - Epochs share the table: a slot says which epoch it belongs to, in the six bits that are the same in every id. A
+//!   lookup costs one line however many epochs a window has, and forgetting an epoch costs nothing.
+
+mod memory;
+mod set;
+mod table;
+mod window;
+
+pub use set::{ExactSet, SetCounts};
+
+use crate::event::identity::EventId;
+use crate::event::record::Record;
+use std::path::PathBuf;
+use std::time::Duration;
+use window::Bounds;
+
+/// Records that are checked at once.
+pub const BATCH: usize = 64;
+
+/// Epochs that a window may have.
+pub const EPOCHS_MAX: usize = 24;
+
+/// How far back a [`Dedup`] remembers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Window {
+    /// Everything.
+    Unbounded,
+    /// At least the last so many distinct ids, counted when first seen, and at most one epoch more.
+    Last(u64),
+    /// Every id first seen within this duration of the newest time, by the records' own times, and at most one
+    /// epoch more. Records that come late, with a time older than that, are remembered with the epoch they came
+    /// in.
+    Sliding(Duration),
+}
+
+/// When split-block Bloom filters are asked before the exact set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FilterUse {
+    /// Where they pay: in front of what lies on disk.
+    Auto,
+    /// As `Auto`, and said so.
+    On,
+    /// Never.
+    Off,
+}
+
+/// What a [`Dedup`] remembers, and how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DedupOptions {
+    /// How far back it remembers.
+    pub window: Window,
+    /// Parts in which a window forgets, 1 to [`EPOCHS_MAX`]: more forget more smoothly.
+    pub epochs: usize,
+    /// Whether each id keeps when and by which source it was first seen, at 16 more bytes a slot.
+    pub first_sightings: bool,
+    /// Ids to have room for from the start, in memory that is touched at once.
+    pub expected_ids: usize,
+    /// Bytes of memory that may be held; what is more goes to `spill_dir`. `None` is no bound.
+    pub memory_budget_bytes: Option<usize>,
+    /// When filters are used.
+    pub filter: FilterUse,
+    /// Where cold ids go when the memory budget is reached.
+    pub spill_dir: Option<PathBuf>,
+}
+
+impl Default for DedupOptions {
+    fn default() -> DedupOptions {
+        DedupOptions {
+            window: Window::Unbounded,
+            epochs: 8,
+            first_sightings: true,
+            expected_ids: 4096,
+            memory_budget_bytes: None,
+            filter: FilterUse::Auto,
+            spill_dir: None,
+        }
+    }
+}
+
+/// When, and by which source, an event was first seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sighting {
+    /// Nanoseconds since the Unix epoch.
+    pub time_ns: u64,
+    /// The emitter.
+    pub source: u16,
+}
+
+/// Whether a record is a new event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Not remembered: the event is seen for the first time, or was forgotten.
+    New,
+    /// Seen before.
+    Duplicate {
+        /// The first sighting; `None` when sightings are not kept.
+        first: Option<Sighting>,
+    },
+}
+
+/// Why a [`Dedup`] cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DedupError {
+    /// A window of nothing.
+    #[error("option `window` is {window:?}, which remembers nothing; give at least one id or one nanosecond")]
+    EmptyWindow {
+        /// The value given.
+        window: Window,
+    },
+    /// More or fewer epochs than there can be.
+    #[error("option `epochs` is {epochs}; give 1 to {EPOCHS_MAX}")]
+    Epochs {
+        /// The value given.
+        epochs: usize,
+    },
+    /// The memory for the expected ids cannot be had.
+    #[error("option `expected_ids` is {expected_ids}, and the memory for that cannot be had; give fewer")]
+    Memory {
+        /// The value given.
+        expected_ids: usize,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// What a [`Dedup`] holds and has done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DedupStats {
+    /// Ids remembered now.
+    pub remembered: u64,
+    /// Ids forgotten since the start because their window had passed.
+    pub forgotten: u64,
+    /// Records that came with a time older than what a sliding window remembers.
+    pub late: u64,
+    /// Live epochs, the hot one included.
+    pub epochs: u64,
+    /// Bytes of memory held.
+    pub memory_bytes: usize,
+    /// Bytes of memory that the kernel holds in huge pages.
+    pub huge_page_bytes: usize,
+    /// Lookups that a filter answered with "certainly new".
+    pub filter_negatives: u64,
+    /// Lookups that a filter let pass and that found nothing.
+    pub filter_false_positives: u64,
+    /// Times ids began to move to a larger, smaller or cleaner table.
+    pub growths: u64,
+    /// Times no memory could be had to grow.
+    pub growth_failures: u64,
+    /// Ids that found their part of the table full and are kept beside it: a sign of crafted digests.
+    pub crowded: u64,
+    /// Ids that lie on disk.
+    pub spilled_ids: u64,
+    /// Bytes on disk.
+    pub spilled_bytes: u64,
+}
+
+/// Tells new records from duplicates, exactly.
+///
+/// Owned by one thread. Where several share the work, each takes the ids of its own share.
+pub struct Dedup {
+    set: ExactSet,
+    bounds: Bounds,
+    first_sightings: bool,
+    forgotten: u64,
+    late: u64,
+}
+
+impl Dedup {
+    /// Makes an empty one.
+    ///
+    /// # Errors
+    ///
+    /// [`DedupError`] names the option, its value and what would be valid.
+    pub fn new(options: &DedupOptions) -> Result<Dedup, DedupError> {
+        let window = options.window;
+        if matches!(window, Window::Last(0) | Window::Sliding(Duration::ZERO)) {
+            return Err(DedupError::EmptyWindow { window });
+        }
+        if !(1..=EPOCHS_MAX).contains(&options.epochs) {
+            return Err(DedupError::Epochs { epochs: options.epochs });
+        }
+        let most_ids = Bounds::most_ids(window, options.epochs).unwrap_or(u64::MAX);
+        let expected_ids = options.expected_ids.min(usize::try_from(most_ids).unwrap_or(usize::MAX));
+        Ok(Dedup {
+            set: ExactSet::new(expected_ids, options.first_sightings)?,
+            bounds: Bounds::new(window, options.epochs),
+            first_sightings: options.first_sightings,
+            forgotten: 0,
+            late: 0,
+        })
+    }
+
+    /// Fills in the ids of `records`, writes a verdict for each, and returns the bit mask of the new ones: bit `i` is
+    /// set when record `i` is new. Verdicts beyond the last record are left alone.
+    ///
+    /// # Panics
+    ///
+    /// When there are more than [`BATCH`] records.
+    pub fn check(&mut self, records: &mut [Record], verdicts: &mut [Verdict; BATCH]) -> u64 {
+        assert!(records.len() <= BATCH, "a batch has at most {BATCH} records, not {}", records.len());
+        let mut new = 0;
+        let mut done = 0;
+        while let Some(rest) = records.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let span = self.bounds.span(rest);
+            let (now, _) = rest.split_at_mut(span);
+            let verdicts = verdicts.get_mut(done..).unwrap_or_default();
+            self.late += self.bounds.count_late(now);
+            self.forgotten += self.bounds.before(now, &mut self.set);
+            new |= self.check_span(now, verdicts) << done;
+            self.forgotten += self.bounds.after(&mut self.set);
+            done += span;
+        }
+        new
+    }
+
+    /// Returns what it holds and has done. Takes a while: the kernel is asked about huge pages.
+    #[must_use]
+    pub fn stats(&self) -> DedupStats {
+        let counts = self.set.counts();
+        DedupStats {
+            remembered: self.set.len(),
+            forgotten: self.forgotten,
+            late: self.late,
+            epochs: self.set.epochs(),
+            memory_bytes: self.set.memory_bytes(),
+            huge_page_bytes: self.set.huge_page_bytes(),
+            growths: counts.sweeps,
+            growth_failures: counts.growth_failures,
+            crowded: counts.crowded,
+            ..DedupStats::default()
+        }
+    }
+
+    #[inline]
+    fn check_span(&mut self, records: &mut [Record], verdicts: &mut [Verdict]) -> u64 {
+        let mut ids = [EventId::from_hash(0); BATCH];
+        let count = records.len();
+        for (record, id) in records.iter_mut().zip(&mut ids) {
+            *id = record.set_id();
+        }
+        let ids = ids.get(..count).unwrap_or_default();
+        if !self.first_sightings {
+            let new = self.set.insert_batch(ids, &[], &mut []);
+            for (i, verdict) in verdicts.iter_mut().take(count).enumerate() {
+                let is_new = new >> i & 1 != 0;
+                *verdict = if is_new { Verdict::New } else { Verdict::Duplicate { first: None } };
+            }
+            return new;
+        }
+        let mut seen = [Sighting::default(); BATCH];
+        let mut firsts = [Sighting::default(); BATCH];
+        for (record, seen) in records.iter().zip(&mut seen) {
+            *seen = Sighting { time_ns: record.time_ns(), source: record.source() };
+        }
+        let new = self.set.insert_batch(ids, &seen, &mut firsts);
+        for (i, (verdict, first)) in verdicts.iter_mut().zip(firsts).take(count).enumerate() {
+            let is_new = new >> i & 1 != 0;
+            *verdict = if is_new { Verdict::New } else { Verdict::Duplicate { first: Some(first) } };
+        }
+        new
+    }
+}

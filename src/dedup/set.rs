@@ -1,0 +1,489 @@
+//! The exact set: every id of every live epoch, in one table.
+//!
+//! A lookup costs one cache line whatever the number of epochs, because a slot says in which epoch its id was first seen:
+//! forgetting an epoch is forgetting its number, and its slots are taken over by later ids. Growing, shrinking and
+//! clearing out forgotten ids are one operation, the [`Sweep`]: a little of the old table moves at every
+//! batch, from front to back.
+
+use crate::dedup::table::{Crowded, Found, Key, PROBE_MAX, SLOTS, TAGS, Table, TableMut};
+use crate::dedup::{BATCH, DedupError, Sighting, memory};
+use crate::event::identity::EventId;
+use std::collections::HashMap;
+
+/// A table may fill up to this many of 128 slots before its ids move to another.
+const LOAD_MAX: usize = 100;
+/// What a large table is filled to after its ids have moved, of 128 slots; a small one is filled less, to
+/// move less often.
+const LOAD_MIN: usize = 75;
+const LOAD_MIN_SMALL: usize = 48;
+/// Ids up to which a table counts as small.
+const SMALL: usize = 1 << 19;
+/// Buckets that move for every id asked about, and the least at every batch.
+const SWEEP_PER_ID: usize = 6;
+const SWEEP_MIN: usize = 96;
+/// Forgotten epochs whose ids may stay in the table before they are cleared out.
+const STALE_MAX: u64 = 8;
+
+/// An exact set of ids with their first sightings, in epochs that can be forgotten.
+///
+/// Not shared between threads: one owner, `&mut`.
+pub struct ExactSet {
+    table: Table,
+    sweep: Option<Sweep>,
+    /// Ids that found no room near their home: none but by intent, as ids are hashes.
+    crowded: HashMap<(u64, u64), (u64, Sighting)>,
+    epochs: Epochs,
+    with_sightings: bool,
+    slots_min: usize,
+    load_limit: usize,
+    counts: SetCounts,
+}
+
+/// What a set has done so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SetCounts {
+    /// Times the ids began to move to another table.
+    pub sweeps: u64,
+    /// Times no memory could be had for another table; the set goes on in the old one.
+    pub growth_failures: u64,
+    /// Ids kept outside the table because all buckets near their home were full.
+    pub crowded: u64,
+}
+
+/// The move of all live ids from an old table to the current one.
+struct Sweep {
+    old: Table,
+    /// Ids whose home lies below have moved.
+    cursor: usize,
+    /// Epochs below this one will have no slot left once the sweep is done.
+    clears_below: u64,
+}
+
+/// The epochs by number: those from `oldest` to `hot` are live.
+struct Epochs {
+    oldest: u64,
+    hot: u64,
+    /// No slot is tagged with an epoch below this one.
+    clear_below: u64,
+    lens: [u64; TAGS as usize],
+    live_tags: u64,
+    len: u64,
+}
+
+impl ExactSet {
+    /// Makes a set with room for `expected_ids` before it first grows; that memory is touched now.
+    ///
+    /// # Errors
+    ///
+    /// [`DedupError::Memory`] when the memory cannot be had.
+    pub fn new(expected_ids: usize, with_sightings: bool) -> Result<ExactSet, DedupError> {
+        let slots_min = slots_for(expected_ids.saturating_add(BATCH), LOAD_MAX).max(256);
+        let mut table = Table::new(slots_min, with_sightings)
+            .map_err(|source| DedupError::Memory { expected_ids, source })?;
+        table.touch();
+        let load_limit = limit_of(&table);
+        Ok(ExactSet {
+            table,
+            sweep: None,
+            crowded: HashMap::new(),
+            epochs: Epochs::new(),
+            with_sightings,
+            slots_min,
+            load_limit,
+            counts: SetCounts::default(),
+        })
+    }
+
+    /// Looks up each of `ids` and inserts those that are not there; returns the bit mask of the new ones.
+    ///
+    /// `seen[i]` is kept as the first sighting of `ids[i]` when it is new; when it is not, its first sighting is
+    /// written to `firsts[i]`. Both may be empty, and are of no use in a set without sightings. An id that
+    /// occurs twice among `ids` is new at most once.
+    ///
+    /// # Panics
+    ///
+    /// When there are more than [`BATCH`] ids.
+    #[inline]
+    pub fn insert_batch(&mut self, ids: &[EventId], seen: &[Sighting], firsts: &mut [Sighting]) -> u64 {
+        assert!(ids.len() <= BATCH, "a batch has at most {BATCH} ids, not {}", ids.len());
+        self.make_room(ids.len());
+        let tag = self.epochs.hot % TAGS;
+        let live_tags = self.epochs.live_tags;
+        let cursor = self.sweep.as_ref().map_or(0, |sweep| sweep.cursor);
+        let mut none = Table::empty();
+        let old = self.sweep.as_mut().map_or(&mut none, |sweep| &mut sweep.old);
+        let current = &mut self.table;
+        let mut keys = [Key::default(); BATCH];
+        let mut places = [0usize; BATCH];
+        let mut from_old = 0u64;
+
+        if cursor == 0 && old.slots() == 0 {
+            for (i, id) in ids.iter().enumerate() {
+                keys[i] = Key::new(id.bits());
+                places[i] = current.home(keys[i]);
+                memory::prefetch(current.buckets(), places[i]);
+            }
+        } else {
+            for (i, id) in ids.iter().enumerate() {
+                keys[i] = Key::new(id.bits());
+                let home = old.home(keys[i]);
+                let stays = home >= cursor;
+                from_old |= u64::from(stays) << i;
+                places[i] = if stays { home } else { current.home(keys[i]) };
+                memory::prefetch(if stays { old.buckets() } else { current.buckets() }, places[i]);
+            }
+        }
+        let mut tables = [current.borrow_mut(), old.borrow_mut()];
+        if self.with_sightings {
+            for (i, place) in places[..ids.len()].iter().enumerate() {
+                tables[(from_old >> i & 1) as usize].prefetch(*place);
+            }
+        }
+
+        let mut new = 0u64;
+        let mut used = [0usize; 2];
+        let mut pending = [0u8; BATCH];
+        let mut pending_len = 0;
+        let nowhere_else = self.crowded.is_empty();
+        for (i, key) in keys[..ids.len()].iter().enumerate() {
+            let side = (from_old >> i & 1) as usize;
+            let table = &mut tables[side];
+            let place = places[i];
+            let Some(bucket) = table.buckets.get_mut(place) else { continue };
+            match bucket.find(*key) {
+                Found::Here(slot) if live_tags >> bucket.tag(slot) & 1 != 0 => {
+                    if let Some(first) = firsts.get_mut(i) {
+                        *first = table.seen(place, slot);
+                    }
+                }
+                Found::Free(slot) if nowhere_else => {
+                    bucket.set(slot, key.tagged(tag));
+                    used[side] += 1;
+                    if let Some(seen) = seen.get(i) {
+                        table.set_seen(place, slot, *seen);
+                    }
+                    new |= 1 << i;
+                }
+                _ => {
+                    pending[pending_len % BATCH] = i as u8;
+                    pending_len += 1;
+                    memory::prefetch(table.buckets, place + 1);
+                }
+            }
+        }
+
+        // An id in this list leaves it in the order of the batch, and a bucket never becomes less full, so of two
+        // equal ids the first is still the one that is new.
+        for &i in &pending[..pending_len.min(BATCH)] {
+            let i = usize::from(i) % BATCH;
+            let side = (from_old >> i & 1) as usize;
+            let sighting = seen.get(i).copied().unwrap_or_default();
+            match insert_far(
+                &mut tables[side],
+                places[i],
+                keys[i],
+                (tag, live_tags),
+                sighting,
+                &mut self.crowded,
+            ) {
+                Far::Known(first) => {
+                    if let Some(place) = firsts.get_mut(i) {
+                        *place = first;
+                    }
+                }
+                Far::Inserted { took_free_slot } => {
+                    used[side] += usize::from(took_free_slot);
+                    new |= 1 << i;
+                }
+                Far::Crowded => {
+                    self.counts.crowded += 1;
+                    new |= 1 << i;
+                }
+            }
+        }
+        self.table.used += used[0];
+        if let Some(sweep) = &mut self.sweep {
+            sweep.old.used += used[1];
+        }
+        self.epochs.count(u64::from(new.count_ones()));
+        new
+    }
+
+    /// Returns how many ids are remembered.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.epochs.len
+    }
+
+    /// Tells whether no id is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns how many ids were first seen in the hot epoch.
+    #[must_use]
+    pub fn hot_len(&self) -> u64 {
+        self.epochs.lens[(self.epochs.hot % TAGS) as usize]
+    }
+
+    /// Returns how many ids the oldest epoch holds.
+    #[must_use]
+    pub fn oldest_len(&self) -> u64 {
+        self.epochs.lens[(self.epochs.oldest % TAGS) as usize]
+    }
+
+    /// Returns the number of live epochs: the hot one and the cold ones before it.
+    #[must_use]
+    pub fn epochs(&self) -> u64 {
+        self.epochs.hot - self.epochs.oldest + 1
+    }
+
+    /// Makes the hot epoch a cold one and opens a new one; `false` when ids of long forgotten epochs have
+    /// still to be cleared out and the hot epoch must go on for some batches.
+    pub fn open_epoch(&mut self) -> bool {
+        self.epochs.open()
+    }
+
+    /// Forgets the oldest epoch, unless it is the hot one, and returns how many ids that were.
+    pub fn forget_oldest(&mut self) -> u64 {
+        let forgotten = self.epochs.forget();
+        if !self.crowded.is_empty() {
+            let live = self.epochs.live_tags;
+            self.crowded.retain(|_, (tag, _)| live >> *tag & 1 != 0);
+        }
+        forgotten
+    }
+
+    /// Returns the bytes of memory held.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let crowded = self.crowded.capacity() * (size_of::<((u64, u64), (u64, Sighting))>() + 1);
+        let current = self.table.bytes();
+        let tables = match &self.sweep {
+            None => current,
+            // Only the front of the new table has been touched.
+            Some(sweep) => {
+                let done = sweep.cursor as f64 / sweep.old.buckets().len().max(1) as f64;
+                sweep.old.bytes() + ((current as f64 * done) as usize + memory::HUGE_PAGE).min(current)
+            }
+        };
+        tables + crowded
+    }
+
+    /// Returns how many bytes of the tables the kernel holds in huge pages. Reads `/proc/self/smaps`, which takes
+    /// a while.
+    #[must_use]
+    pub fn huge_page_bytes(&self) -> usize {
+        let old = self.sweep.iter().flat_map(|sweep| sweep.old.mapped_ranges());
+        let ranges: Vec<_> = self.table.mapped_ranges().chain(old).collect();
+        memory::huge_page_bytes(&ranges)
+    }
+
+    /// Returns what the set has done so far.
+    #[must_use]
+    pub fn counts(&self) -> SetCounts {
+        self.counts
+    }
+
+    /// Does a batch's share of moving ids and begins a move when one is due.
+    fn make_room(&mut self, ids: usize) {
+        if let Some(mut sweep) = self.sweep.take() {
+            let buckets = (ids * SWEEP_PER_ID).max(SWEEP_MIN);
+            if sweep.advance(buckets, &mut self.table, &self.epochs, &mut self.crowded, &mut self.counts) {
+                self.epochs.clear_below = sweep.clears_below;
+            } else {
+                self.sweep = Some(sweep);
+                return;
+            }
+        }
+        let is_sparse = self.table.slots() > self.slots_min.max(SMALL)
+            && (self.epochs.len as usize) < self.table.slots() / 5;
+        if self.table.used + ids > self.load_limit || is_sparse || self.epochs.is_stale() {
+            self.begin_sweep();
+        }
+    }
+
+    #[cold]
+    fn begin_sweep(&mut self) {
+        let live = self.epochs.len as usize;
+        // Ids that will come while the sweep lasts.
+        let coming = self.table.slots() / (SWEEP_PER_ID * SLOTS) + BATCH;
+        let load = if live < SMALL { LOAD_MIN_SMALL } else { LOAD_MIN };
+        let slots = slots_for(live + coming, load).max(self.slots_min);
+        match Table::new(slots, self.with_sightings) {
+            Ok(table) => {
+                let old = std::mem::replace(&mut self.table, table);
+                self.load_limit = limit_of(&self.table);
+                self.sweep = Some(Sweep { old, cursor: 0, clears_below: self.epochs.oldest });
+                self.counts.sweeps += 1;
+            }
+            Err(_) => {
+                self.counts.growth_failures += 1;
+                self.load_limit += self.table.slots() / 64 + BATCH;
+            }
+        }
+    }
+}
+
+impl Sweep {
+    /// Moves at least `count` buckets; returns whether all have moved.
+    fn advance(
+        &mut self,
+        count: usize,
+        to: &mut Table,
+        epochs: &Epochs,
+        crowded: &mut HashMap<(u64, u64), (u64, Sighting)>,
+        counts: &mut SetCounts,
+    ) -> bool {
+        let mut moved = 0;
+        {
+            let homes = HomeOf(to.slots() as u64 / SLOTS as u64);
+            let mut target = to.borrow_mut();
+            let source = self.old.borrow_mut();
+            let end = self.cursor.saturating_add(count);
+            let mut was_full = false;
+            for (at, bucket) in source.buckets.iter().enumerate().skip(self.cursor) {
+                // Behind a bucket that is not full lies no id whose home is before it.
+                if at >= end && !was_full {
+                    break;
+                }
+                for slot in 0..SLOTS {
+                    let (low, high) = (bucket.low[slot], bucket.high[slot]);
+                    if low == 0 {
+                        break;
+                    }
+                    let (key, tag) = Key::untag(low, high);
+                    if epochs.live_tags >> tag & 1 == 0 {
+                        continue;
+                    }
+                    let sighting = source.seen(at, slot);
+                    match target.append(homes.of(key), (low, high), sighting) {
+                        Ok(()) => moved += 1,
+                        Err(Crowded) => {
+                            counts.crowded += 1;
+                            crowded.insert((key.low, key.high), (tag, sighting));
+                        }
+                    }
+                }
+                was_full = bucket.low[SLOTS - 1] != 0;
+                self.cursor = at + 1;
+            }
+        }
+        to.used += moved;
+        if self.cursor >= self.old.buckets().len() {
+            return true;
+        }
+        self.old.release_front(self.cursor);
+        false
+    }
+}
+
+struct HomeOf(u64);
+
+impl HomeOf {
+    #[inline(always)]
+    fn of(&self, key: Key) -> usize {
+        ((u128::from(key.high) * u128::from(self.0)) >> 64) as usize
+    }
+}
+
+enum Far {
+    Known(Sighting),
+    Inserted { took_free_slot: bool },
+    Crowded,
+}
+
+/// Looks for a key from its home on, over full buckets and in `crowded`, and inserts it where it is not found: over an
+/// id of a forgotten epoch if there is one, else into the first free slot.
+#[inline(never)]
+fn insert_far(
+    table: &mut TableMut<'_>,
+    home: usize,
+    key: Key,
+    (tag, live_tags): (u64, u64),
+    sighting: Sighting,
+    crowded: &mut HashMap<(u64, u64), (u64, Sighting)>,
+) -> Far {
+    let mut taken_over = None;
+    let mut free = None;
+    for at in home..home + PROBE_MAX {
+        let Some(bucket) = table.buckets.get(at) else { break };
+        match bucket.find(key) {
+            Found::Here(slot) => {
+                if live_tags >> bucket.tag(slot) & 1 != 0 {
+                    return Far::Known(table.seen(at, slot));
+                }
+                taken_over = Some((at, slot));
+                break;
+            }
+            Found::Free(slot) => {
+                free = Some((at, slot));
+                break;
+            }
+            Found::Full => {}
+        }
+        if taken_over.is_none() {
+            let dead = (0..SLOTS).find(|&slot| live_tags >> bucket.tag(slot) & 1 == 0);
+            taken_over = dead.map(|slot| (at, slot));
+        }
+    }
+    if let Some((_, first)) = crowded.get(&(key.low, key.high)) {
+        return Far::Known(*first);
+    }
+    let Some((at, slot)) = taken_over.or(free) else {
+        crowded.insert((key.low, key.high), (tag, sighting));
+        return Far::Crowded;
+    };
+    if let Some(bucket) = table.buckets.get_mut(at) {
+        bucket.set(slot, key.tagged(tag));
+    }
+    table.set_seen(at, slot, sighting);
+    Far::Inserted { took_free_slot: taken_over.is_none() }
+}
+
+impl Epochs {
+    fn new() -> Epochs {
+        Epochs { oldest: 0, hot: 0, clear_below: 0, lens: [0; TAGS as usize], live_tags: 1, len: 0 }
+    }
+
+    fn count(&mut self, new: u64) {
+        self.lens[(self.hot % TAGS) as usize] += new;
+        self.len += new;
+    }
+
+    fn open(&mut self) -> bool {
+        let next = self.hot + 1;
+        if next >= self.clear_below + TAGS {
+            return false;
+        }
+        self.hot = next;
+        self.lens[(next % TAGS) as usize] = 0;
+        self.live_tags |= 1 << (next % TAGS);
+        true
+    }
+
+    fn forget(&mut self) -> u64 {
+        if self.oldest == self.hot {
+            return 0;
+        }
+        let tag = self.oldest % TAGS;
+        let forgotten = std::mem::take(&mut self.lens[tag as usize]);
+        self.live_tags &= !(1 << tag);
+        self.oldest += 1;
+        self.len -= forgotten;
+        forgotten
+    }
+
+    fn is_stale(&self) -> bool {
+        self.oldest - self.clear_below > STALE_MAX
+    }
+}
+
+fn slots_for(ids: usize, load: usize) -> usize {
+    (ids / load).saturating_mul(128).saturating_add(ids % load * 128 / load + 1)
+}
+
+fn limit_of(table: &Table) -> usize {
+    table.slots() / 128 * LOAD_MAX
+}

@@ -1,0 +1,241 @@
+//! One table of ids: cache-line buckets of four, in the order of the ids.
+//!
+//! A bucket is one cache line. An id's home bucket is its high word scaled to the number of buckets, so the order of
+//! homes is the order of ids whatever the size: a table is moved into a larger one by reading and writing
+//! both from front to back. An id that finds its home full lies in the next bucket that was not, at most
+//! [`PROBE_MAX`] buckets from home. Slots fill from the left and are never emptied, so a bucket with a free slot
+//! ends every search.
+//!
+//! The six bits that are the same in every id (UUID version and variant) hold the number of the epoch in which the
+//! id was first seen, in a slot; see [`Key::tagged`].
+
+use crate::dedup::Sighting;
+use crate::dedup::memory::{Lines, prefetch};
+use bytemuck::{Pod, Zeroable};
+use std::io;
+
+/// Slots of a bucket.
+pub(super) const SLOTS: usize = 4;
+/// Buckets from its home in which an id may lie.
+pub(super) const PROBE_MAX: usize = 64;
+/// Epochs that slots can tell apart.
+pub(super) const TAGS: u64 = 48;
+
+const LOW_FIXED: u64 = 0xc000_0000_0000_0000;
+const HIGH_FIXED: u64 = 0xf000;
+
+/// An id as the table sees it: 122 bits in two words, zero where a slot has its epoch.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Key {
+    pub(super) low: u64,
+    pub(super) high: u64,
+}
+
+impl Key {
+    #[inline(always)]
+    pub(super) fn new(id: u128) -> Key {
+        Key { low: id as u64 & !LOW_FIXED, high: (id >> 64) as u64 & !HIGH_FIXED }
+    }
+
+    /// Returns the two words of a slot that holds this key, first seen in epoch `tag` (below [`TAGS`]). The low word
+    /// is never zero.
+    #[inline(always)]
+    pub(super) fn tagged(self, tag: u64) -> (u64, u64) {
+        (self.low | ((tag / 16 + 1) << 62), self.high | ((tag % 16) << 12))
+    }
+
+    /// Returns the key and the epoch's tag that a slot's words hold.
+    #[inline(always)]
+    pub(super) fn untag(low: u64, high: u64) -> (Key, u64) {
+        let tag = (low >> 62).wrapping_sub(1).wrapping_mul(16) | (high & HIGH_FIXED) >> 12;
+        (Key { low: low & !LOW_FIXED, high: high & !HIGH_FIXED }, tag % 64)
+    }
+}
+
+/// Four slots; a slot with a low word of zero is free, and so are all after it.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub(super) struct Bucket {
+    pub(super) low: [u64; SLOTS],
+    pub(super) high: [u64; SLOTS],
+}
+
+/// What a bucket says about a key.
+pub(super) enum Found {
+    /// The key is in this slot.
+    Here(usize),
+    /// It is neither here nor further on; this slot is free.
+    Free(usize),
+    /// It is not here, and the bucket is full.
+    Full,
+}
+
+impl Bucket {
+    #[inline(always)]
+    pub(super) fn find(&self, key: Key) -> Found {
+        let mut alike = 0u32;
+        let mut used = 0;
+        for slot in 0..SLOTS {
+            alike |= u32::from((self.low[slot] ^ key.low) << 2 == 0) << slot;
+            used += usize::from(self.low[slot] != 0);
+        }
+        while alike != 0 {
+            let slot = alike.trailing_zeros() as usize % SLOTS;
+            // A free slot looks like the key whose bits are all zero.
+            if (self.high[slot] ^ key.high) & !HIGH_FIXED == 0 && slot < used {
+                return Found::Here(slot);
+            }
+            alike &= alike - 1;
+        }
+        if used < SLOTS { Found::Free(used) } else { Found::Full }
+    }
+
+    #[inline(always)]
+    pub(super) fn set(&mut self, slot: usize, (low, high): (u64, u64)) {
+        self.low[slot % SLOTS] = low;
+        self.high[slot % SLOTS] = high;
+    }
+
+    #[inline(always)]
+    pub(super) fn tag(&self, slot: usize) -> u64 {
+        Key::untag(self.low[slot % SLOTS], self.high[slot % SLOTS]).1
+    }
+
+    #[inline(always)]
+    fn used(&self) -> usize {
+        self.low.iter().map(|&low| usize::from(low != 0)).sum()
+    }
+}
+
+/// The first sightings of the ids in the bucket of the same number.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub(super) struct SeenLine {
+    slots: [Seen; SLOTS],
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Seen {
+    time_ns: u64,
+    source: u64,
+}
+
+/// The memory of a table, borrowed for one batch.
+pub(super) struct TableMut<'a> {
+    pub(super) buckets: &'a mut [Bucket],
+    seen: &'a mut [SeenLine],
+}
+
+/// A table and how many of its slots are used.
+pub(super) struct Table {
+    buckets: Lines<Bucket>,
+    seen: Lines<SeenLine>,
+    homes: u64,
+    pub(super) used: usize,
+}
+
+/// Says that an id found all buckets full in which it may lie.
+pub(super) struct Crowded;
+
+impl Table {
+    /// Makes a table with at least `slots` slots that are homes.
+    pub(super) fn new(slots: usize, with_sightings: bool) -> io::Result<Table> {
+        let homes = slots.div_ceil(SLOTS).max(1);
+        let buckets = Lines::zeroed(homes + PROBE_MAX)?;
+        let seen = if with_sightings { Lines::zeroed(homes + PROBE_MAX)? } else { Lines::empty() };
+        Ok(Table { buckets, seen, homes: homes as u64, used: 0 })
+    }
+
+    pub(super) fn empty() -> Table {
+        Table { buckets: Lines::empty(), seen: Lines::empty(), homes: 0, used: 0 }
+    }
+
+    pub(super) fn touch(&mut self) {
+        self.buckets.touch();
+        self.seen.touch();
+    }
+
+    /// Returns the number of the bucket in which the search for `key` begins; grows with the key.
+    #[inline(always)]
+    pub(super) fn home(&self, key: Key) -> usize {
+        ((u128::from(key.high) * u128::from(self.homes)) >> 64) as usize
+    }
+
+    /// Returns how many slots the load is reckoned by.
+    pub(super) fn slots(&self) -> usize {
+        self.homes as usize * SLOTS
+    }
+
+    pub(super) fn buckets(&self) -> &[Bucket] {
+        self.buckets.as_slice()
+    }
+
+    pub(super) fn borrow_mut(&mut self) -> TableMut<'_> {
+        TableMut { buckets: self.buckets.as_mut_slice(), seen: self.seen.as_mut_slice() }
+    }
+
+    pub(super) fn release_front(&mut self, buckets: usize) {
+        self.buckets.release_front(buckets);
+        self.seen.release_front(buckets);
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.buckets.bytes() + self.seen.bytes()
+    }
+
+    pub(super) fn mapped_ranges(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        self.buckets.mapped_range().into_iter().chain(self.seen.mapped_range())
+    }
+}
+
+impl TableMut<'_> {
+    #[inline(always)]
+    pub(super) fn prefetch(&self, bucket: usize) {
+        prefetch(self.buckets, bucket);
+        if !self.seen.is_empty() {
+            prefetch(self.seen, bucket);
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn seen(&self, bucket: usize, slot: usize) -> Sighting {
+        let seen = self.seen.get(bucket).map(|line| line.slots[slot % SLOTS]);
+        seen.map_or(Sighting::default(), |seen| Sighting {
+            time_ns: seen.time_ns,
+            source: seen.source as u16,
+        })
+    }
+
+    #[inline(always)]
+    pub(super) fn set_seen(&mut self, bucket: usize, slot: usize, sighting: Sighting) {
+        if let Some(line) = self.seen.get_mut(bucket) {
+            line.slots[slot % SLOTS] = Seen { time_ns: sighting.time_ns, source: u64::from(sighting.source) };
+        }
+    }
+
+    /// Puts a key that is not in the table into the first free slot from bucket `home` on.
+    ///
+    /// # Errors
+    ///
+    /// `Crowded` when the buckets in which it may lie are full.
+    #[inline(always)]
+    pub(super) fn append(
+        &mut self,
+        home: usize,
+        words: (u64, u64),
+        sighting: Sighting,
+    ) -> Result<(), Crowded> {
+        let reach = home..home + PROBE_MAX;
+        let Some(buckets) = self.buckets.get_mut(reach) else { return Err(Crowded) };
+        for (step, bucket) in buckets.iter_mut().enumerate() {
+            let used = bucket.used();
+            if used < SLOTS {
+                bucket.set(used, words);
+                self.set_seen(home + step, used, sighting);
+                return Ok(());
+            }
+        }
+        Err(Crowded)
+    }
+}
