@@ -3,6 +3,8 @@
 //! The capture is generated (64 MiB) unless `INGEST_BENCH_CAPTURE` names one. Each stage is checked before it
 //! is timed: every stage must see every packet, and no digest may be refused.
 
+#![expect(clippy::expect_used, reason = "a benchmark that cannot run has to stop")]
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use panther_events::ingest::{CaptureReader, Coverage, Decoded, PacketDigest};
 use std::hint::black_box;
