@@ -6,9 +6,12 @@ pub mod dedup;
 pub mod domain;
 pub mod emit;
 pub mod event;
-mod fence;
+#[cfg(feature = "pcap")]
+pub mod ingest;
 pub mod observe;
 pub mod pipeline;
+
+mod fence;
 mod ring;
 mod sync;
 mod wait;

@@ -1,0 +1,329 @@
+//! Reads capture files as streams: classic pcap and pcapng, in memory that the file cannot grow.
+//!
+//! The format is found by the first four bytes. Classic pcap is read in both byte orders, with micro- and
+//! nanosecond times. Pcapng is read with any number of sections, each in its own byte order, and any
+//! interfaces with their own time resolution and offset; packets come from Enhanced, Simple and (obsolete)
+//! Packet Blocks, every other block is skipped and counted.
+//!
+//! The parsers are written here rather than taken from the crate `pcap-parser`, which the tests use for
+//! comparison: it keeps a vector of the options of each block (so a file could make it allocate ten times a
+//! block's length), knows no obsolete Packet Blocks, and does not say at which byte a record is.
+//!
+//! Memory: one buffer of [`CaptureOptions::buffer_bytes`], which grows to at most
+//! [`CaptureOptions::block_len_max`] when one record is that long, and at most 65,536 interface
+//! descriptions.
+
+mod fault;
+mod pcap;
+mod pcapng;
+mod window;
+
+pub use fault::{CaptureError, CaptureFault, Magic};
+
+use crate::ingest::link::LinkType;
+use crate::ingest::packet::{self, Decoded};
+use pcap::PcapFraming;
+use pcapng::PcapNgFraming;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use window::Window;
+
+/// Limits of a [`CaptureReader`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CaptureOptions {
+    /// Bytes that are asked of the file at once.
+    pub buffer_bytes: usize,
+    /// Longest record or block that is read, in bytes with its headers.
+    pub block_len_max: usize,
+}
+
+impl Default for CaptureOptions {
+    /// Returns a buffer of 256 KiB (it stays in a core's cache) and a limit of 16 MiB.
+    fn default() -> CaptureOptions {
+        CaptureOptions { buffer_bytes: 256 << 10, block_len_max: 16 << 20 }
+    }
+}
+
+/// The format of a capture.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// Classic pcap.
+    Pcap {
+        /// Whether the headers are big-endian.
+        big_endian: bool,
+        /// Whether times count nanoseconds; microseconds otherwise.
+        nanoseconds: bool,
+    },
+    /// Pcapng.
+    PcapNg,
+}
+
+/// One captured packet, as it lies in the reader's buffer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frame<'a> {
+    /// When it was captured, in nanoseconds since the Unix epoch; 0 when the record has no time.
+    pub time_ns: u64,
+    /// Bytes that it had on the wire, with its link-layer header.
+    pub wire_len: u32,
+    /// What its first bytes are.
+    pub link: LinkType,
+    /// The captured bytes.
+    pub data: &'a [u8],
+    /// Byte offset in the file of the record or block that holds it.
+    pub offset: u64,
+}
+
+impl<'a> Frame<'a> {
+    /// Decodes the packet in the frame; see [`packet::decode`].
+    #[inline]
+    #[must_use]
+    pub fn decode(&self) -> Decoded<'a> {
+        packet::decode_cut(self.link, self.data, self.wire_len)
+    }
+
+    /// Tells whether the capture holds fewer bytes than the wire did.
+    #[inline]
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.data.len() < self.wire_len as usize
+    }
+}
+
+/// What a [`CaptureReader`] counted so far.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct CaptureCounts {
+    /// Packets delivered.
+    pub records: u64,
+    /// Pcapng blocks skipped because they hold no packet that is known here (names, statistics, secrets).
+    pub blocks_skipped: u64,
+    /// Packets whose time lies before 1970 or after 2554 and was set to the nearer end.
+    pub times_clamped: u64,
+    /// Packets without a time (Simple Packet Blocks); theirs is 0.
+    pub times_missing: u64,
+}
+
+/// Reads one capture, packet by packet.
+///
+/// # Examples
+///
+/// ```
+/// use panther_events::ingest::capture::{CaptureOptions, CaptureReader};
+///
+/// let mut pcap = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0];
+/// pcap.extend([0; 8]);
+/// pcap.extend(65_535u32.to_le_bytes());
+/// pcap.extend(1u32.to_le_bytes()); // Ethernet
+/// for word in [7u32, 5, 2, 60] {
+///     pcap.extend(word.to_le_bytes()); // seconds, microseconds, captured, on the wire
+/// }
+/// pcap.extend([0xaa, 0xbb]);
+///
+/// let mut reader = CaptureReader::new(&pcap[..], "example", CaptureOptions::default())?;
+/// let frame = reader.next()?.unwrap();
+/// assert_eq!((frame.time_ns, frame.wire_len, frame.data), (7_000_005_000, 60, &[0xaa, 0xbb][..]));
+/// assert!(reader.next()?.is_none());
+/// # Ok::<(), panther_events::ingest::CaptureError>(())
+/// ```
+pub struct CaptureReader<R> {
+    window: Window<R>,
+    framing: Framing,
+    format: Format,
+    counts: CaptureCounts,
+    label: Arc<str>,
+    ended: bool,
+}
+
+impl CaptureReader<File> {
+    /// Opens the capture at `path` with the default limits.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is a directory, or does not begin as a capture.
+    pub fn open(path: impl AsRef<Path>) -> Result<CaptureReader<File>, CaptureError> {
+        let path = path.as_ref();
+        let label: Arc<str> = path.display().to_string().into();
+        let at_start = |fault| CaptureError::new(Arc::clone(&label), 0, fault);
+        let file = File::open(path).map_err(|error| at_start(error.into()))?;
+        if file.metadata().map_err(|error| at_start(error.into()))?.is_dir() {
+            return Err(at_start(CaptureFault::Directory));
+        }
+        CaptureReader::new(file, &label, CaptureOptions::default())
+    }
+}
+
+impl<R: Read> CaptureReader<R> {
+    /// Makes a reader over a stream that begins with a capture's first byte. `label` stands for the path
+    /// in errors.
+    ///
+    /// # Errors
+    /// When the stream fails, is empty, or does not begin as a capture.
+    pub fn new(reader: R, label: &str, options: CaptureOptions) -> Result<CaptureReader<R>, CaptureError> {
+        let mut window = Window::new(reader, options.buffer_bytes.min(options.block_len_max));
+        let label = Arc::from(label);
+        match Framing::detect(&mut window, options.block_len_max) {
+            Ok((framing, format)) => Ok(CaptureReader {
+                window,
+                framing,
+                format,
+                counts: CaptureCounts::default(),
+                label,
+                ended: false,
+            }),
+            Err((offset, fault)) => Err(CaptureError::new(label, offset, fault)),
+        }
+    }
+
+    /// Returns the next packet, or `None` at the end of the capture.
+    ///
+    /// After an error the reader is at its end: the next call returns `None`.
+    ///
+    /// # Errors
+    /// When the stream fails, or the capture is cut or damaged. All packets before that place have been
+    /// returned.
+    #[inline]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the frame borrows the reader; no iterator can do that"
+    )]
+    pub fn next(&mut self) -> Result<Option<Frame<'_>>, CaptureError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let located = match &mut self.framing {
+            Framing::Pcap(pcap) => pcap.next(&mut self.window),
+            Framing::PcapNg(pcapng) => pcapng.next(&mut self.window, &mut self.counts),
+        };
+        match located {
+            Ok(Some(at)) => {
+                self.counts.records += 1;
+                Ok(Some(Frame {
+                    time_ns: at.time_ns,
+                    wire_len: at.wire_len,
+                    link: at.link,
+                    data: self.window.consumed(at.back, at.len),
+                    offset: at.offset,
+                }))
+            }
+            Ok(None) => {
+                self.ended = true;
+                Ok(None)
+            }
+            Err((offset, fault)) => {
+                self.ended = true;
+                Err(CaptureError::new(Arc::clone(&self.label), offset, fault))
+            }
+        }
+    }
+
+    /// Returns the capture's format.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Returns how many bytes of the capture have been consumed.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.window.offset()
+    }
+
+    /// Returns how many packets were delivered.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.counts.records
+    }
+
+    /// Returns what was counted so far.
+    #[must_use]
+    pub fn counts(&self) -> CaptureCounts {
+        self.counts
+    }
+}
+
+impl<R> fmt::Debug for CaptureReader<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CaptureReader")
+            .field("label", &self.label)
+            .field("format", &self.format)
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A fault and its byte offset.
+type Fault = (u64, CaptureFault);
+
+enum Framing {
+    Pcap(PcapFraming),
+    PcapNg(PcapNgFraming),
+}
+
+impl Framing {
+    fn detect<R: Read>(window: &mut Window<R>, block_len_max: usize) -> Result<(Framing, Format), Fault> {
+        let found = window.peek(4).map_err(|error| (0, error.into()))?;
+        let Some(&magic) = found.first_chunk::<4>() else {
+            return Err(match found.len() {
+                0 => (0, CaptureFault::Empty),
+                len => truncated("file header", 0, len, 4),
+            });
+        };
+        if u32::from_le_bytes(magic) == pcapng::SECTION_HEADER {
+            return Ok((Framing::PcapNg(PcapNgFraming::new(block_len_max)), Format::PcapNg));
+        }
+        let Some((big_endian, nanoseconds)) = pcap::magic(magic) else {
+            return Err((0, CaptureFault::UnknownFormat { what: Magic::of(magic) }));
+        };
+        let framing = PcapFraming::read_header(window, big_endian, nanoseconds, block_len_max)?;
+        Ok((Framing::Pcap(framing), Format::Pcap { big_endian, nanoseconds }))
+    }
+}
+
+/// Where a packet's bytes are once its record has been consumed.
+struct Located {
+    time_ns: u64,
+    wire_len: u32,
+    link: LinkType,
+    offset: u64,
+    /// Bytes from the first byte of data to the end of the record.
+    back: usize,
+    len: usize,
+}
+
+/// Byte order of the integers in a file.
+#[derive(Clone, Copy)]
+struct ByteOrder {
+    big_endian: bool,
+}
+
+impl ByteOrder {
+    #[inline]
+    fn u32(self, bytes: [u8; 4]) -> u32 {
+        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    }
+
+    #[inline]
+    fn u16(self, bytes: [u8; 2]) -> u16 {
+        if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+    }
+
+    /// Reads the integer at `at`, or 0 where there are no four bytes.
+    #[inline]
+    fn u32_at(self, bytes: &[u8], at: usize) -> u32 {
+        self.u32(bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default())
+    }
+
+    /// Reads the integer at `at`, or 0 where there are no two bytes.
+    #[inline]
+    fn u16_at(self, bytes: &[u8], at: usize) -> u16 {
+        self.u16(bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default())
+    }
+}
+
+/// Makes the fault of a stream that ended after `found` of the `needed` bytes of what starts at `start`.
+#[cold]
+fn truncated(what: &'static str, start: u64, found: usize, needed: usize) -> Fault {
+    let missing = needed.saturating_sub(found) as u64;
+    (start + found as u64, CaptureFault::Truncated { what, start, missing })
+}

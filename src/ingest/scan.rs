@@ -1,0 +1,76 @@
+//! Looks through a capture once, to find how much of each packet it holds.
+
+use crate::ingest::capture::{CaptureCounts, CaptureError, CaptureReader};
+use crate::ingest::digest::Coverage;
+use crate::ingest::packet::Decoded;
+use std::io::Read;
+use std::path::Path;
+
+/// What a look through a capture found.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Scan {
+    /// What the reader counted.
+    pub counts: CaptureCounts,
+    /// IP packets.
+    pub ip_packets: u64,
+    /// Frames that hold no IP packet or one that is malformed.
+    pub other_frames: u64,
+    /// IP packets that the capture cut.
+    pub truncated: u64,
+    /// IP packets whose header announces more bytes than their frame had. Nothing is missing in the capture,
+    /// so they do not shorten the coverage; whole-packet digests refuse them.
+    pub overlong: u64,
+    /// Fewest bytes that the capture holds of a packet it cut, from the IP header on.
+    pub cut_len_min: Option<u32>,
+    /// Earliest and latest time, in nanoseconds since the Unix epoch.
+    pub time_ns: Option<(u64, u64)>,
+}
+
+/// Scans the capture at `path`.
+///
+/// # Errors
+/// When the capture cannot be read to its end.
+pub fn scan(path: impl AsRef<Path>) -> Result<Scan, CaptureError> {
+    scan_reader(&mut CaptureReader::open(path)?)
+}
+
+/// Scans what is left of a capture.
+///
+/// # Errors
+/// When the capture cannot be read to its end.
+pub fn scan_reader<R: Read>(reader: &mut CaptureReader<R>) -> Result<Scan, CaptureError> {
+    let mut scan = Scan::default();
+    while let Some(frame) = reader.next()? {
+        let (first, last) = scan.time_ns.unwrap_or((frame.time_ns, frame.time_ns));
+        scan.time_ns = Some((first.min(frame.time_ns), last.max(frame.time_ns)));
+        let Decoded::Ip(packet) = frame.decode() else {
+            scan.other_frames += 1;
+            continue;
+        };
+        scan.ip_packets += 1;
+        if !packet.is_truncated() {
+            continue;
+        }
+        if frame.is_cut() {
+            scan.truncated += 1;
+            let captured = packet.bytes().len() as u32;
+            scan.cut_len_min = Some(scan.cut_len_min.map_or(captured, |least| least.min(captured)));
+        } else {
+            scan.overlong += 1;
+        }
+    }
+    scan.counts = reader.counts();
+    Ok(scan)
+}
+
+/// Returns the coverage under which captures can be compared: whole packets when none of them cut any, else
+/// the shortest cut, but at least [`Coverage::PREFIX_MIN`].
+///
+/// Packets cut shorter than that are refused by the digest ([`TooShort`](crate::ingest::TooShort)); count them.
+#[must_use]
+pub fn common_coverage(scans: &[Scan]) -> Coverage {
+    match scans.iter().filter_map(|scan| scan.cut_len_min).min() {
+        None => Coverage::Whole,
+        Some(least) => Coverage::Prefix(least.max(Coverage::PREFIX_MIN)),
+    }
+}
