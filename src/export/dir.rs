@@ -197,7 +197,8 @@ impl ResultDir {
         let path = path.as_ref();
         let made = make_dir(path)?;
         let lock = lock_dir(path)?;
-        let (leftovers, files): (Vec<_>, Vec<_>) = entries(path)?.into_iter().partition(|name| is_leftover(name));
+        let (leftovers, files): (Vec<_>, Vec<_>) =
+            entries(path)?.into_iter().partition(|name| is_leftover(name));
         if overwrite == Overwrite::Refuse
             && let Some(example) = files.into_iter().find(|name| name != INTENT)
         {
@@ -227,8 +228,11 @@ impl ResultDir {
         if files.open.contains(name) || files.ready.contains_key(name) {
             return Err(FileError::Repeated { path });
         }
-        let file = File::create(self.shared.path.join(partial(name)))
-            .map_err(|source| FileError::Io { action: "create the file", path, source })?;
+        let file = File::create(self.shared.path.join(partial(name))).map_err(|source| FileError::Io {
+            action: "create the file",
+            path,
+            source,
+        })?;
         files.open.insert(name.to_owned());
         drop(files);
         Ok(ResultFile::new(Arc::clone(&self.shared), name, file))

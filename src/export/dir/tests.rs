@@ -208,7 +208,8 @@ fn names_that_leave_the_directory_or_clash_are_refused() {
     let temp = tempfile::tempdir().unwrap();
     let dir = ResultDir::create(temp.path(), Overwrite::Refuse).unwrap();
     let long = "x".repeat(129);
-    for name in ["", ".", "..", "a/b", "a\\b", "c:d", "/etc/passwd", ".hidden", "MANIFEST", "a\nb", "a\0b", &long]
+    for name in
+        ["", ".", "..", "a/b", "a\\b", "c:d", "/etc/passwd", ".hidden", "MANIFEST", "a\nb", "a\0b", &long]
     {
         assert!(matches!(dir.file(name), Err(FileError::Name { .. })), "{name:?}");
     }
