@@ -16,10 +16,14 @@
 //!   counted ([`EventLines::non_finite`]).
 //!
 //! Lines are written by hand: building JSON values first would take several times as long, and this runs
-//! once for each of millions of events.
+//! once for each of millions of events. What repeats (kinds, fields, most names) is quoted and escaped once.
 
+mod quote;
+
+use crate::event::kind::KIND_COUNT;
 use crate::event::payload::Value;
-use crate::event::{EventKind, Field, Record, Symbol, Symbols};
+use crate::event::{EventKind, Field, Record, Symbols};
+use quote::{QuotedNames, push_hex_digits, push_string};
 use std::io::{self, Write};
 
 /// What deduplication said of an event.
@@ -54,27 +58,40 @@ pub type KindText<'a> = (&'a str, &'a [Field]);
 pub struct EventLines<W> {
     out: W,
     line: Vec<u8>,
+    kinds: Vec<Option<KindLine>>,
+    names: QuotedNames,
     written: u64,
     non_finite: u64,
 }
 
+/// What all lines of a kind have in common.
+#[derive(Debug)]
+struct KindLine {
+    /// From after the entity to before the source's value.
+    kind: Vec<u8>,
+    /// The fields, each with what stands before its value.
+    fields: Vec<(Vec<u8>, Field)>,
+}
+
 impl<W: Write> EventLines<W> {
-    /// Makes a writer of lines.
-    pub fn new(out: W) -> EventLines<W> {
-        EventLines { out, line: Vec::with_capacity(512), written: 0, non_finite: 0 }
+    /// Makes a writer of lines. `kinds`, asked once for each kind there can be, is the catalogue.
+    pub fn new<'a>(out: W, kinds: impl Fn(EventKind) -> Option<KindText<'a>>) -> EventLines<W> {
+        let all = (0..KIND_COUNT as u16).map(EventKind::from_index);
+        EventLines {
+            out,
+            line: Vec::with_capacity(512),
+            kinds: all.map(|kind| kinds(kind).map(KindLine::new)).collect(),
+            names: QuotedNames::new(),
+            written: 0,
+            non_finite: 0,
+        }
     }
 
-    /// Writes one event. `kind` is what the catalogue knows of the record's kind.
+    /// Writes one event. `symbols` holds the names; give the same table each time, names are kept.
     ///
     /// # Errors
     /// When the output fails.
-    pub fn write(
-        &mut self,
-        record: &Record,
-        verdict: Option<Verdict>,
-        kind: Option<KindText<'_>>,
-        symbols: &Symbols,
-    ) -> io::Result<()> {
+    pub fn write(&mut self, record: &Record, verdict: Option<Verdict>, symbols: &Symbols) -> io::Result<()> {
         let line = &mut self.line;
         line.clear();
         line.extend_from_slice(b"{\"id\":\"");
@@ -82,13 +99,12 @@ impl<W: Write> EventLines<W> {
         line.extend_from_slice(b"\",\"time_ns\":");
         push_integer(line, record.time_ns());
         line.extend_from_slice(b",\"entity\":");
-        push_symbol(line, record.entity(), symbols);
-        line.extend_from_slice(b",\"kind\":");
+        self.names.push(line, record.entity(), symbols);
+        let kind = self.kinds.get(record.kind().index()).and_then(Option::as_ref);
         match kind {
-            Some((name, _)) => push_string(line, name),
+            Some(kind) => line.extend_from_slice(&kind.kind),
             None => push_unknown_kind(line, record.kind()),
         }
-        line.extend_from_slice(b",\"source\":");
         push_integer(line, record.source());
         line.extend_from_slice(b",\"seq\":");
         push_integer(line, record.seq());
@@ -97,7 +113,9 @@ impl<W: Write> EventLines<W> {
         }
         line.extend_from_slice(b",\"payload\":");
         match kind {
-            Some((_, fields)) => self.non_finite += push_fields(line, record, fields, symbols),
+            Some(kind) => {
+                self.non_finite += push_fields(line, record, &kind.fields, symbols, &mut self.names)
+            }
             None => push_hex(line, record.payload_bytes()),
         }
         line.extend_from_slice(b"}\n");
@@ -124,6 +142,23 @@ impl<W: Write> EventLines<W> {
     }
 }
 
+impl KindLine {
+    fn new((name, fields): KindText<'_>) -> KindLine {
+        let mut kind = b",\"kind\":".to_vec();
+        push_string(&mut kind, name);
+        kind.extend_from_slice(SOURCE);
+        let before = |(at, field): (usize, &Field)| {
+            let mut text = vec![if at == 0 { b'{' } else { b',' }];
+            push_string(&mut text, field.name);
+            text.push(b':');
+            (text, *field)
+        };
+        KindLine { kind, fields: fields.iter().enumerate().map(before).collect() }
+    }
+}
+
+const SOURCE: &[u8] = b",\"source\":";
+
 fn push_verdict(line: &mut Vec<u8>, verdict: Verdict) {
     match verdict {
         Verdict::New => line.extend_from_slice(b",\"verdict\":\"new\""),
@@ -140,14 +175,16 @@ fn push_verdict(line: &mut Vec<u8>, verdict: Verdict) {
 }
 
 /// Appends the payload as an object and returns how many floats it could not hold.
-fn push_fields(line: &mut Vec<u8>, record: &Record, fields: &[Field], symbols: &Symbols) -> u64 {
+fn push_fields(
+    line: &mut Vec<u8>,
+    record: &Record,
+    fields: &[(Vec<u8>, Field)],
+    symbols: &Symbols,
+    names: &mut QuotedNames,
+) -> u64 {
     let mut non_finite = 0;
-    let mut separator = b'{';
-    for field in fields {
-        line.push(separator);
-        separator = b',';
-        push_string(line, field.name);
-        line.push(b':');
+    for (before, field) in fields {
+        line.extend_from_slice(before);
         match field.read(record.payload_bytes()) {
             Some(Value::Unsigned(value)) => push_integer(line, value),
             Some(Value::Signed(value)) => push_integer(line, value),
@@ -158,39 +195,23 @@ fn push_fields(line: &mut Vec<u8>, record: &Record, fields: &[Field], symbols: &
                 line.extend_from_slice(b"null");
                 non_finite += 1;
             }
-            Some(Value::Symbol(symbol)) => push_symbol(line, symbol, symbols),
+            Some(Value::Symbol(symbol)) => names.push(line, symbol, symbols),
             // A field outside the payload: the catalogue's description is wrong, the line stays valid.
             None => line.extend_from_slice(b"null"),
         }
     }
-    if separator == b'{' {
-        line.push(b'{');
-    }
-    line.push(b'}');
+    line.extend_from_slice(if fields.is_empty() { b"{}" } else { b"}" });
     non_finite
-}
-
-fn push_symbol(line: &mut Vec<u8>, symbol: Symbol, symbols: &Symbols) {
-    if symbol == Symbol::NONE {
-        return line.extend_from_slice(b"null");
-    }
-    symbols.with_name(symbol, |name| match name {
-        Some(name) => push_string(line, name),
-        None => {
-            line.extend_from_slice(b"\"#");
-            push_hex_digits(line, &symbol.bits().to_be_bytes());
-            line.push(b'"');
-        }
-    });
 }
 
 #[cold]
 fn push_unknown_kind(line: &mut Vec<u8>, kind: EventKind) {
-    line.extend_from_slice(b"\"#");
+    line.extend_from_slice(b",\"kind\":\"#");
     push_integer(line, kind.domain().number());
     line.push(b'.');
     push_integer(line, kind.code());
     line.push(b'"');
+    line.extend_from_slice(SOURCE);
 }
 
 fn push_integer(line: &mut Vec<u8>, value: impl itoa::Integer) {
@@ -201,46 +222,4 @@ fn push_hex(line: &mut Vec<u8>, bytes: &[u8]) {
     line.push(b'"');
     push_hex_digits(line, bytes);
     line.push(b'"');
-}
-
-fn push_hex_digits(line: &mut Vec<u8>, bytes: &[u8]) {
-    for byte in bytes {
-        line.extend_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 15)]);
-    }
-}
-
-fn hex_digit(nibble: u8) -> u8 {
-    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
-}
-
-/// Appends `text` in quotes. Only quotes, backslashes and control characters need an escape in JSON; other
-/// characters stand as UTF-8.
-fn push_string(line: &mut Vec<u8>, text: &str) {
-    line.push(b'"');
-    let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20)) {
-        let (plain, from_special) = rest.split_at(at);
-        line.extend_from_slice(plain);
-        if let Some((special, after)) = from_special.split_first() {
-            push_escape(line, *special);
-            rest = after;
-        }
-    }
-    line.extend_from_slice(rest);
-    line.push(b'"');
-}
-
-#[cold]
-fn push_escape(line: &mut Vec<u8>, special: u8) {
-    let short = match special {
-        b'"' | b'\\' => special,
-        b'\n' => b'n',
-        b'\r' => b'r',
-        b'\t' => b't',
-        _ => {
-            line.extend_from_slice(b"\\u00");
-            return push_hex_digits(line, &[special]);
-        }
-    };
-    line.extend_from_slice(&[b'\\', short]);
 }
