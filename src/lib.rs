@@ -6,6 +6,7 @@ pub mod dedup;
 pub mod domain;
 pub mod emit;
 pub mod event;
+pub mod export;
 #[cfg(feature = "pcap")]
 pub mod ingest;
 pub mod observe;

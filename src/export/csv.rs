@@ -1,0 +1,83 @@
+//! CSV tables: `paths.csv`, one row for each path.
+//!
+//! RFC 4180 with a header row, `,` between cells and `\n` after rows. A cell without a value is empty: a path
+//! without a single delay has no quantiles, which is not the same as zero.
+//!
+//! Names stand as they are, so that rows can be joined with the other files. A spreadsheet may take a name
+//! that begins with `=`, `+`, `-` or `@` for a formula: names come from whoever runs the test, who should
+//! import the file as text if they are not their own.
+
+use std::io::{self, Write};
+
+/// What is known of one path between two vantage points; counts are packets, delays nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PathRow<'a> {
+    /// Where packets were sent.
+    pub from: &'a str,
+    /// Where they were to arrive.
+    pub to: &'a str,
+    /// Packets sent.
+    pub sent: u64,
+    /// Packets that never arrived.
+    pub lost: u64,
+    /// Packets that arrived more than once.
+    pub duplicated: u64,
+    /// Packets that arrived after one sent later.
+    pub reordered: u64,
+    /// Packets whose delay is known.
+    pub delay_count: u64,
+    /// Their delays, unless there is none.
+    pub delay: Option<DelayCells>,
+}
+
+/// The delays of a path, in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "the names are those of the columns")]
+pub struct DelayCells {
+    pub min_ns: u64,
+    pub p50_ns: u64,
+    pub p90_ns: u64,
+    pub p99_ns: u64,
+    pub p999_ns: u64,
+    pub max_ns: u64,
+    pub mean_ns: u64,
+}
+
+/// The columns of `paths.csv`.
+pub const PATH_COLUMNS: [&str; 14] = [
+    "from",
+    "to",
+    "sent",
+    "lost",
+    "duplicated",
+    "reordered",
+    "delay_count",
+    "delay_min_ns",
+    "delay_p50_ns",
+    "delay_p90_ns",
+    "delay_p99_ns",
+    "delay_p999_ns",
+    "delay_max_ns",
+    "delay_mean_ns",
+];
+
+/// Writes the header and one row for each path, and flushes.
+///
+/// # Errors
+/// When the output fails.
+pub fn write_paths<'a>(out: &mut dyn Write, rows: impl IntoIterator<Item = PathRow<'a>>) -> io::Result<()> {
+    let mut table = csv::Writer::from_writer(out);
+    table.write_record(PATH_COLUMNS)?;
+    for row in rows {
+        let counts = [row.sent, row.lost, row.duplicated, row.reordered, row.delay_count];
+        let delays = match row.delay {
+            Some(d) => [d.min_ns, d.p50_ns, d.p90_ns, d.p99_ns, d.p999_ns, d.max_ns, d.mean_ns].map(Some),
+            None => [None; 7],
+        };
+        let numbers = counts.into_iter().map(Some).chain(delays);
+        let cells = numbers.map(|number| number.map_or_else(String::new, |number| number.to_string()));
+        let names = [row.from.to_owned(), row.to.to_owned()];
+        table.write_record(names.into_iter().chain(cells))?;
+    }
+    table.flush()
+}

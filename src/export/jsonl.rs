@@ -1,0 +1,225 @@
+//! JSON Lines of events: `events.jsonl`, one object a line.
+//!
+//! ```json
+//! {"id":"0e1d…","time_ns":1700000000000000000,"entity":"client","kind":"packet.seen","source":0,"seq":7,"verdict":"duplicate","first_time_ns":1699999999999000000,"first_source":1,"payload":{"size_bytes":1200}}
+//! ```
+//!
+//! (The id is shortened here.) Members always come in this order; `verdict` and what follows it up to `payload` only where known.
+//!
+//! - Integers have all their digits. Times exceed 2^53: a reader that keeps numbers as doubles rounds them to
+//!   256 ns.
+//! - Symbols are written as their names; one that the table does not know as `"#"` and 16 hexadecimal
+//!   digits, and no symbol as `null`.
+//! - A kind without a known name is written as `"#domain.code"`, and its payload as a string of 48
+//!   hexadecimal digits, the bytes in memory order.
+//! - JSON has no NaN and no infinities. They are written as `null`, so that a column stays numeric, and
+//!   counted ([`EventLines::non_finite`]).
+//!
+//! Lines are written by hand: building JSON values first would take several times as long, and this runs
+//! once for each of millions of events. What repeats (kinds, fields, most names) is quoted and escaped once.
+
+mod quote;
+
+use crate::event::kind::KIND_COUNT;
+use crate::event::payload::Value;
+use crate::event::{EventKind, Field, Record, Symbols};
+use quote::{QuotedNames, push_hex_digits, push_string};
+use std::io::{self, Write};
+
+/// What deduplication said of an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It is the first of its id.
+    New,
+    /// Its id was seen before.
+    Duplicate {
+        /// When and by which emitter, where that is kept.
+        first: Option<FirstSighting>,
+    },
+}
+
+/// When and by whom an event was first seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FirstSighting {
+    /// Nanoseconds since the Unix epoch.
+    pub time_ns: u64,
+    /// The emitter.
+    pub source: u16,
+}
+
+/// How a kind is written: its name, such as `packet.seen`, and its payload's fields.
+pub type KindText<'a> = (&'a str, &'a [Field]);
+
+/// Writes events as JSON, one a line.
+///
+/// Each line goes to the output in one call; give it a buffered one and flush that. After an error the
+/// output may end within a line.
+#[derive(Debug)]
+pub struct EventLines<W> {
+    out: W,
+    line: Vec<u8>,
+    kinds: Vec<Option<KindLine>>,
+    names: QuotedNames,
+    written: u64,
+    non_finite: u64,
+}
+
+/// What all lines of a kind have in common.
+#[derive(Debug)]
+struct KindLine {
+    /// From after the entity to before the source's value.
+    kind: Vec<u8>,
+    /// The fields, each with what stands before its value.
+    fields: Vec<(Vec<u8>, Field)>,
+}
+
+impl<W: Write> EventLines<W> {
+    /// Makes a writer of lines. `kinds`, asked once for each kind there can be, is the catalogue.
+    pub fn new<'a>(out: W, kinds: impl Fn(EventKind) -> Option<KindText<'a>>) -> EventLines<W> {
+        let all = (0..KIND_COUNT as u16).map(EventKind::from_index);
+        EventLines {
+            out,
+            line: Vec::with_capacity(512),
+            kinds: all.map(|kind| kinds(kind).map(KindLine::new)).collect(),
+            names: QuotedNames::new(),
+            written: 0,
+            non_finite: 0,
+        }
+    }
+
+    /// Writes one event. `symbols` holds the names; give the same table each time, names are kept.
+    ///
+    /// # Errors
+    /// When the output fails.
+    pub fn write(&mut self, record: &Record, verdict: Option<Verdict>, symbols: &Symbols) -> io::Result<()> {
+        let line = &mut self.line;
+        line.clear();
+        line.extend_from_slice(b"{\"id\":\"");
+        line.extend_from_slice(record.id().uuid().hyphenated().encode_lower(&mut [0; 36]).as_bytes());
+        line.extend_from_slice(b"\",\"time_ns\":");
+        push_integer(line, record.time_ns());
+        line.extend_from_slice(b",\"entity\":");
+        self.names.push(line, record.entity(), symbols);
+        let kind = self.kinds.get(record.kind().index()).and_then(Option::as_ref);
+        match kind {
+            Some(kind) => line.extend_from_slice(&kind.kind),
+            None => push_unknown_kind(line, record.kind()),
+        }
+        push_integer(line, record.source());
+        line.extend_from_slice(b",\"seq\":");
+        push_integer(line, record.seq());
+        if let Some(verdict) = verdict {
+            push_verdict(line, verdict);
+        }
+        line.extend_from_slice(b",\"payload\":");
+        match kind {
+            Some(kind) => {
+                self.non_finite += push_fields(line, record, &kind.fields, symbols, &mut self.names)
+            }
+            None => push_hex(line, record.payload_bytes()),
+        }
+        line.extend_from_slice(b"}\n");
+        self.out.write_all(line)?;
+        self.written += 1;
+        Ok(())
+    }
+
+    /// Returns how many lines were written.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Returns how many floats were written as `null` because JSON cannot hold them.
+    #[must_use]
+    pub fn non_finite(&self) -> u64 {
+        self.non_finite
+    }
+
+    /// Gives the output back, which is not flushed.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+}
+
+impl KindLine {
+    fn new((name, fields): KindText<'_>) -> KindLine {
+        let mut kind = b",\"kind\":".to_vec();
+        push_string(&mut kind, name);
+        kind.extend_from_slice(SOURCE);
+        let before = |(at, field): (usize, &Field)| {
+            let mut text = vec![if at == 0 { b'{' } else { b',' }];
+            push_string(&mut text, field.name);
+            text.push(b':');
+            (text, *field)
+        };
+        KindLine { kind, fields: fields.iter().enumerate().map(before).collect() }
+    }
+}
+
+const SOURCE: &[u8] = b",\"source\":";
+
+fn push_verdict(line: &mut Vec<u8>, verdict: Verdict) {
+    match verdict {
+        Verdict::New => line.extend_from_slice(b",\"verdict\":\"new\""),
+        Verdict::Duplicate { first } => {
+            line.extend_from_slice(b",\"verdict\":\"duplicate\"");
+            if let Some(first) = first {
+                line.extend_from_slice(b",\"first_time_ns\":");
+                push_integer(line, first.time_ns);
+                line.extend_from_slice(b",\"first_source\":");
+                push_integer(line, first.source);
+            }
+        }
+    }
+}
+
+/// Appends the payload as an object and returns how many floats it could not hold.
+fn push_fields(
+    line: &mut Vec<u8>,
+    record: &Record,
+    fields: &[(Vec<u8>, Field)],
+    symbols: &Symbols,
+    names: &mut QuotedNames,
+) -> u64 {
+    let mut non_finite = 0;
+    for (before, field) in fields {
+        line.extend_from_slice(before);
+        match field.read(record.payload_bytes()) {
+            Some(Value::Unsigned(value)) => push_integer(line, value),
+            Some(Value::Signed(value)) => push_integer(line, value),
+            Some(Value::Float(value)) if value.is_finite() => {
+                line.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
+            }
+            Some(Value::Float(_)) => {
+                line.extend_from_slice(b"null");
+                non_finite += 1;
+            }
+            Some(Value::Symbol(symbol)) => names.push(line, symbol, symbols),
+            // A field outside the payload: the catalogue's description is wrong, the line stays valid.
+            None => line.extend_from_slice(b"null"),
+        }
+    }
+    line.extend_from_slice(if fields.is_empty() { b"{}" } else { b"}" });
+    non_finite
+}
+
+#[cold]
+fn push_unknown_kind(line: &mut Vec<u8>, kind: EventKind) {
+    line.extend_from_slice(b",\"kind\":\"#");
+    push_integer(line, kind.domain().number());
+    line.push(b'.');
+    push_integer(line, kind.code());
+    line.push(b'"');
+    line.extend_from_slice(SOURCE);
+}
+
+fn push_integer(line: &mut Vec<u8>, value: impl itoa::Integer) {
+    line.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn push_hex(line: &mut Vec<u8>, bytes: &[u8]) {
+    line.push(b'"');
+    push_hex_digits(line, bytes);
+    line.push(b'"');
+}
