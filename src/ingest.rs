@@ -19,6 +19,7 @@
 
 pub mod capture;
 pub mod digest;
+pub mod feed;
 pub mod flow;
 pub mod link;
 pub mod packet;

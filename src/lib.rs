@@ -13,6 +13,7 @@ pub mod observe;
 pub mod pipeline;
 
 mod fence;
+mod hash;
 mod ring;
 mod sync;
 mod wait;

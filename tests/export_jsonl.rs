@@ -1,9 +1,10 @@
 //! Every event becomes one line of valid JSON that says what the record says.
 #![cfg(feature = "json")]
 
+use panther_events::dedup::{Sighting, Verdict};
 use panther_events::event::{Domain, EventId, EventKind, Field, FieldType, Identity, Payload};
 use panther_events::event::{Record, Symbol, Symbols};
-use panther_events::export::jsonl::{EventLines, FirstSighting, Verdict};
+use panther_events::export::jsonl::EventLines;
 use serde_json::{Value, json};
 
 panther_events::payload! {
@@ -43,7 +44,7 @@ fn a_line_has_its_members_in_order() {
     let entity = symbols.intern("client").unwrap();
     let id = EventId::from_bits(0x0123_4567_89ab_8def_8123_4567_89ab_cdef).unwrap();
     let record = Record::with_digest(id, 1_700_000_000_123_456_789, entity, &sizes).numbered(3, 7);
-    let first = FirstSighting { time_ns: 1_700_000_000_000_000_001, source: 65_535 };
+    let first = Sighting { time_ns: 1_700_000_000_000_000_001, source: 65_535 };
     let duplicate = Some(Verdict::Duplicate { first: Some(first) });
     let text = line(&record, duplicate, Some(("packet.seen", Sizes::FIELDS)), &symbols);
     let expected = concat!(
