@@ -1,5 +1,6 @@
 //! The digest is what its documentation defines, is blind to what routers change, and sees all else.
 #![cfg(feature = "pcap")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod ingest_support;
 

@@ -1,5 +1,6 @@
 //! Every link layer leads to the IP packet in it, and the packet to its flow; `etherparse` agrees.
 #![cfg(feature = "pcap")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod ingest_support;
 
