@@ -11,7 +11,7 @@
 //! - [`link`] finds the IP packet behind the link-layer headers.
 //! - [`packet`] decodes the IP packet and names its [`flow`].
 //! - [`digest`] makes the id under which two captures recognise the same packet.
-//! - [`scan`] looks through a file once to find how much of each packet it holds.
+//! - [`mod@scan`] looks through a file once to find how much of each packet it holds.
 //!
 //! Everything here treats its input as untrusted: no input makes it panic, and no length is allocated
 //! before it is bounded. The header parsers are this crate's own: the hot path reads a few fields and
