@@ -1,0 +1,4 @@
+//! Readers of other programs' files: one module per input format.
+
+#[cfg(feature = "panther")]
+pub mod panther;
