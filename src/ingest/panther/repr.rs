@@ -74,8 +74,7 @@ pub fn write_float(out: &mut String, float: f64) {
     if float.is_infinite() {
         return out.push_str("inf");
     }
-    // Rust writes the same digits, as in `1.2345e-7`; only their arrangement differs.
-    let scientific = format!("{:e}", float.abs());
+    let scientific = scientific(float.abs());
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
     let (units, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -125,6 +124,18 @@ fn write_object(out: &mut String, object: &Object, python: PythonVersion) {
         write_repr(out, value, python);
     }
     out.push('}');
+}
+
+/// Returns the fewest digits that read back as `float`, as in `1.2345e-7`: of several such numbers the nearest
+/// one, of two equally near the one whose last digit is even.
+fn scientific(float: f64) -> String {
+    // Both Rust and Python take the fewest digits and the nearest number, but of two equally near Rust takes
+    // the larger: -1111099417869470.25 ends in .3 there and in .2 in Python. Rust's rounding to a given number
+    // of digits goes to the even one; it may leave what reads back as `float` only beside a power of two.
+    let shortest = format!("{float:e}");
+    let digits = shortest.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
+    let nearest = format!("{float:.*e}", digits.saturating_sub(1));
+    if nearest.parse() == Ok(float) { nearest } else { shortest }
 }
 
 fn quote(has_single: bool, has_double: bool) -> char {
@@ -191,6 +202,11 @@ mod tests {
             (f64::MAX, "1.7976931348623157e+308"),
             (5e-324, "5e-324"),
             (2f64.powi(-44), "5.684341886080802e-14"),
+            // Ties between two shortest forms, and a power of two whose nearest form does not read back.
+            (-1_111_099_417_869_470.25, "-1111099417869470.2"),
+            (1_111_099_417_869_470.75, "1111099417869470.8"),
+            (2f64.powi(-1017), "7.120236347223045e-307"),
+            (9.5e-323, "9.4e-323"),
             (f64::INFINITY, "inf"),
             (f64::NEG_INFINITY, "-inf"),
             (f64::NAN, "nan"),
