@@ -10,7 +10,7 @@ const REFUSALS_TOLD: u64 = 20;
 
 /// Says how a run ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Each line was an event or blank.
     Complete,
     /// Some lines were refused.
@@ -21,7 +21,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Returns the process's exit code.
-    pub const fn exit_code(self) -> u8 {
+    pub(crate) const fn exit_code(self) -> u8 {
         match self {
             Outcome::Complete => 0,
             Outcome::SomeRefused => 1,
@@ -36,7 +36,7 @@ impl Outcome {
 ///
 /// # Errors
 /// When `out` or `err` cannot be written.
-pub fn run(
+pub(crate) fn run(
     path: &Path,
     python: PythonVersion,
     out: &mut impl Write,
