@@ -1,5 +1,6 @@
 //! PANTHER's ids come out as PANTHER computed them, and no input, however broken, does harm.
 #![cfg(feature = "panther")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "these functions are part of tests")]
 
 use panther_events::ingest::panther::json::{INT_DIGITS_MAX, parse};
 use panther_events::ingest::panther::repr::{write_float, write_repr};

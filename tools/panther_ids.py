@@ -24,6 +24,7 @@ import uuid
 
 NAMESPACE = uuid.UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 INT_DIGITS_MAX = 4300
+TIMESTAMP = "2026-11-23T22:43:47.988657"
 
 PLANES = [
     (0x00, 0x20), (0x20, 0x7F), (0x7F, 0xA1), (0xA1, 0x100), (0x100, 0x250), (0x300, 0x370), (0x530, 0x800),
@@ -40,6 +41,12 @@ EDGE_FLOATS = [
     0.0, -0.0, 1.0, 1e15, 1e16, 1e17, 1e22, 1e23, 9999999999999998.0, 1e-3, 1e-4, 1e-5, 123456789012345680.0,
     5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, float("inf"), float("-inf"), float("nan"), 0.1, 2.0 ** 53,
 ]
+ODD_NUMBERS = [
+    "01", "1.", ".5", "-", "+1", "1e", "1e+", "-0", "-0.0", "1E400", "-1e999", "1e-400", "0x1", "-Infinity", "Infinity",
+    "-NaN", "1_0", "9" * INT_DIGITS_MAX,
+]
+if hasattr(sys, "get_int_max_str_digits"):  # Older Pythons convert integers of any length.
+    ODD_NUMBERS.append("9" * (INT_DIGITS_MAX + 1))
 
 
 class Maker:
@@ -113,7 +120,7 @@ class Maker:
             "type": entity_type + "." + name,
             "entity_type": entity_type,
             "entity_id": entity_id,
-            "timestamp": "2026-11-23T22:43:47.988657",
+            "timestamp": TIMESTAMP,
             "data": data,
         }
 
@@ -131,8 +138,7 @@ class Maker:
         if kind == 3:
             return line[:at] + line[at + 1:]
         if kind == 4:
-            number = r.choice(("01", "1.", ".5", "-", "+1", "1e", "1e+", "-0", "-0.0", "1E400", "-1e999", "1e-400", "0x1",
-                               "-Infinity", "Infinity", "-NaN", "1_0", "9" * INT_DIGITS_MAX, "9" * (INT_DIGITS_MAX + 1)))
+            number = r.choice(ODD_NUMBERS)
             return line.replace('"data": {', '"data": {"number": %s, ' % number, 1).replace(", }", "}")
         # A repeated key.
         return line.replace('"data": {', '"data": {"b": 1, "a": [2], "b": {"c": 1, "d": 2, "c": 3}, "a": 4, ', 1) \
@@ -147,7 +153,7 @@ def expected(line):
         fields = [event[key] for key in ("name", "entity_type", "entity_id", "type", "timestamp")]
         if not isinstance(data, dict) or not all(isinstance(field, str) for field in fields):
             return "-"
-        if fields[4] != "2026-11-23T22:43:47.988657" or event.get("id") is not None:
+        if fields[4] != TIMESTAMP or event.get("id") is not None:
             return None  # What the reader asks of these is its own rule.
         fields[3].encode("utf-8")
         text = ""
@@ -161,9 +167,27 @@ def expected(line):
 def printable_lines():
     """Yields an event for every code point, so that each is compared by itself."""
     for first in range(0, 0x110000, 64):
-        event = {"name": "n", "type": "t", "entity_type": "e", "entity_id": "i", "timestamp": "2026-11-23T22:43:47.988657"}
+        event = {"name": "n", "type": "t", "entity_type": "e", "entity_id": "i", "timestamp": TIMESTAMP}
         event["data"] = {"key": "".join(chr(point) for point in range(first, first + 64))}
         yield json.dumps(event)
+
+
+def lines(maker, options):
+    """Yields lines of JSON until enough values are made: events, and among them spoilt ones."""
+    while maker.values < options.values:
+        line = json.dumps(maker.event(), ensure_ascii=maker.random.random() < 0.5)
+        try:
+            line.encode("utf-8")
+        except UnicodeEncodeError:  # A lone surrogate has only the escaped form.
+            line = json.dumps(json.loads(line))
+        yield line
+        if maker.random.random() < 0.1:
+            spoilt = maker.spoilt(line)
+            # A line feed cannot be in a line, and a blank line has an empty answer.
+            if "\n" not in spoilt and spoilt.strip():
+                yield spoilt
+    if options.check_printable:
+        yield from printable_lines()
 
 
 def main():
@@ -177,33 +201,14 @@ def main():
     version = "3.10" if sys.version_info[:2] == (3, 9) else "%d.%d" % sys.version_info[:2]
     print("seed %d, Python %s" % (options.seed, sys.version.split()[0]))
     maker = Maker(options.seed)
-    lines, answers = [], []
-
-    def add(line):
-        answer = expected(line)
-        if answer is not None:
-            lines.append(line)
-            answers.append(answer)
-
-    while maker.values < options.values:
-        add_escaped = maker.random.random() < 0.5
-        line = json.dumps(maker.event(), ensure_ascii=add_escaped)
-        try:
-            line.encode("utf-8")
-        except UnicodeEncodeError:  # A lone surrogate has only the escaped form.
-            line = json.dumps(json.loads(line))
-        add(line)
-        if maker.random.random() < 0.1:
-            spoilt = maker.spoilt(line)
-            # A line feed cannot be in a line, and a blank line has an empty answer.
-            if "\n" not in spoilt and spoilt.strip():
-                add(spoilt)
-    if options.check_printable:
-        for line in printable_lines():
-            add(line)
-
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8", newline="\n", delete=False) as file:
-        file.write("\n".join(lines) + "\n")
+    answers = []
+    file = tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8", newline="\n", delete=False)
+    with file:
+        for line in lines(maker, options):
+            answer = expected(line)
+            if answer is not None:
+                file.write(line + "\n")
+                answers.append(answer)
     before = time.perf_counter()
     command = [options.bin, "panther-id", file.name, "--python", version]
     ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -212,14 +217,17 @@ def main():
     refused = answers.count("-")
 
     print("%d values in %d lines, %d of them refused by Python; the command took %.2f s (%.0f lines/s)"
-          % (maker.values, len(lines), refused, seconds, len(lines) / seconds))
-    if ran.returncode != (1 if refused else 0) or len(found) != len(lines) + 1:
-        print("exit code %d, %d lines of output\n%s" % (ran.returncode, len(found) - 1, ran.stderr.decode()[:2000]))
+          % (maker.values, len(answers), refused, seconds, len(answers) / seconds))
+    if ran.returncode != (1 if refused else 0) or len(found) != len(answers) + 1:
+        print("%s: exit code %d, %d lines of output\n%s"
+              % (file.name, ran.returncode, len(found) - 1, ran.stderr.decode()[:2000]))
         return 1
-    for number, (line, answer, id_found) in enumerate(zip(lines, answers, found), 1):
-        if answer != id_found:
-            print("%s:%d: Python says %s, the command %s\n%s" % (file.name, number, answer, id_found, ascii(line)[:4000]))
-            return 1
+    with open(file.name, encoding="utf-8", newline="\n") as written:
+        for number, (line, answer, answer_found) in enumerate(zip(written, answers, found), 1):
+            if answer != answer_found:
+                print("%s:%d: Python says %s, the command %s\n%s"
+                      % (file.name, number, answer, answer_found, ascii(line)[:4000]))
+                return 1
     os.unlink(file.name)
     print("all ids are the same")
     return 0
