@@ -7,7 +7,6 @@ pub mod domain;
 pub mod emit;
 pub mod event;
 pub mod export;
-#[cfg(feature = "pcap")]
 pub mod ingest;
 pub mod observe;
 pub mod pipeline;

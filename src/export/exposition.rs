@@ -1,7 +1,7 @@
 //! `metrics.om`: a snapshot as OpenMetrics families.
 
 use crate::export::openmetrics::{Exposition, OpenMetricsError};
-use crate::observe::metrics::{Measure, MetricsReport, Unit};
+use crate::observe::metrics::{Measure, MetricsReport, Unit, quantile};
 use crate::observe::sightings::{PathReport, SightingsReport};
 use crate::pipeline::Snapshot;
 use hdrhistogram::Histogram;
@@ -144,10 +144,8 @@ fn paths(text: &mut Text<'_>, snapshot: &Snapshot, report: &SightingsReport) -> 
 }
 
 fn quantiles(histogram: &Histogram<u64>, unit: Unit) -> Vec<(f64, f64)> {
-    if histogram.is_empty() {
-        return Vec::new();
-    }
-    QUANTILES.map(|q| (q, histogram.value_at_quantile(q) as f64 * scale(unit))).to_vec()
+    let at = |q| Some((q, quantile(histogram, q)? as f64 * scale(unit)));
+    QUANTILES.into_iter().filter_map(at).collect()
 }
 
 fn scale(unit: Unit) -> f64 {

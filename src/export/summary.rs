@@ -3,6 +3,7 @@
 //! The member names are the format; [`SCHEMA`] changes when one goes or changes its meaning.
 
 use crate::dedup::DedupStats;
+use crate::observe::metrics::quantile;
 use crate::observe::sightings::{PathReport, SightingsReport};
 use crate::pipeline::{Account, Snapshot};
 use serde::Serialize;
@@ -246,7 +247,7 @@ impl DedupSummary {
 
 impl DelaySummary {
     fn new(path: &PathReport) -> DelaySummary {
-        let quantile = |q| (!path.delay_ns.is_empty()).then(|| path.delay_ns.value_at_quantile(q));
+        let quantile = |q| quantile(&path.delay_ns, q);
         DelaySummary {
             count: path.arrivals(),
             min: path.delay_ns_min,

@@ -232,7 +232,7 @@ fn attempt(
     let done = AtomicBool::new(false);
     let mut emitter = pipeline.emitter("ingest")?;
     let fed = std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let painter = scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 bar.set_position(progress.load(Ordering::Relaxed));
                 std::thread::park_timeout(Duration::from_millis(100));
@@ -240,6 +240,7 @@ fn attempt(
         });
         let fed = feed(inputs, FeedOptions { digest }, &mut emitter, &symbols, &progress);
         done.store(true, Ordering::Relaxed);
+        painter.thread().unpark();
         fed
     });
     drop(emitter);
