@@ -1,5 +1,6 @@
 //! Every event becomes one line of valid JSON that says what the record says.
 #![cfg(feature = "json")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use panther_events::dedup::{Sighting, Verdict};
 use panther_events::event::{Domain, EventId, EventKind, Field, FieldType, Identity, Payload};
@@ -99,7 +100,8 @@ fn floats_that_json_cannot_hold_are_null_and_counted() {
 fn names_that_come_again_are_not_mixed_up() {
     let symbols = Symbols::new();
     let mut lines = EventLines::new(Vec::new(), |_| Some(("sample", Sample::FIELDS)));
-    let name = |n: usize| format!("{}{}\"{n}", "x".repeat(n % 80), if n % 3 == 0 { "" } else { "ü" });
+    let name =
+        |n: usize| format!("{}{}\"{n}", "x".repeat(n % 80), if n.is_multiple_of(3) { "" } else { "ü" });
     let order: Vec<_> = (0..12_000).map(|n| n * 7919 % 3_000).collect();
     for n in &order {
         // Every fifth name is not in the table until its second half comes.
