@@ -2,6 +2,7 @@
 //! and go on more threads than cores, and with an observer that panics half-way.
 //!
 //! Replay a failure with `PANTHER_SEED=<the printed seed> cargo test --test accounting`.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod support;
 

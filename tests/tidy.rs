@@ -7,28 +7,29 @@ use std::path::{Path, PathBuf};
 /// Which modules of the crate each module may use, besides itself: data moves one way. A new module needs a
 /// row here.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("event", &[]),
-    ("domain", &["event"]),
+    // Used by all who need them; they use each other only downwards.
+    ("hash", &[]),
+    ("sync", &[]),
+    ("fence", &["sync"]),
+    ("wait", &["fence", "sync"]),
     ("clock", &[]),
-    ("fence", &[]),
-    ("ring", &["event", "fence"]),
-    ("emit", &["event", "domain", "clock", "fence", "ring"]),
-    ("dedup", &["event", "fence"]),
-    ("observe", &["event", "domain", "clock", "dedup"]),
-    ("journal", &["event", "domain", "clock", "observe"]),
-    ("export", &["event", "domain", "clock", "dedup", "observe"]),
-    ("ingest", &["event", "domain", "clock", "emit", "ring"]),
-    (
-        "pipeline",
-        &[
-            "event", "domain", "clock", "fence", "ring", "emit", "dedup", "observe", "journal", "export",
-            "ingest",
-        ],
-    ),
+    ("event", &["hash"]),
+    ("domain", &["event"]),
+    // The stages, in the order in which data passes them.
+    ("ring", &["event", "sync", "wait"]),
+    ("emit", &["clock", "domain", "event", "ring", "sync", "wait"]),
+    ("dedup", &["event"]),
+    ("observe", &["dedup", "domain", "event", "hash"]),
+    ("journal", &["clock", "domain", "event", "observe"]),
+    // Knows all stages and starts the threads.
+    ("pipeline", &["clock", "dedup", "domain", "emit", "event", "observe", "ring", "sync", "wait"]),
+    // File formats, around the pipeline: nothing before them knows them.
+    ("export", &["dedup", "domain", "event", "observe", "pipeline"]),
+    ("ingest", &["domain", "emit", "event", "hash"]),
 ];
 
 /// The only files that may hold unsafe code.
-const UNSAFE_FILES: &[&str] = &[];
+const UNSAFE_FILES: &[&str] = &["src/dedup/memory.rs", "src/fence.rs"];
 
 const LINES_MAX: usize = 600;
 

@@ -63,7 +63,7 @@ pub(crate) fn share(record: &Record, whole: &KindSet, parts: usize, turn: u32) -
         return 0;
     }
     let hash = record.entity().bits().wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32 * turn) >> 32;
-    (hash * parts as u64 >> 32) as usize
+    ((hash * parts as u64) >> 32) as usize
 }
 
 /// One source: a number, and the counts of what was offered under it by one emitter.

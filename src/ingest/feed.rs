@@ -122,7 +122,8 @@ pub enum FeedError {
 
 /// Feeds all captures through `emitter`, and names flows and vantage points in `symbols`.
 ///
-/// `progress` is raised by the bytes read. A file that cannot be read further is reported in
+/// `progress` is raised by the bytes read. `pump` is called after every [`BLOCK_LEN`] packets: under
+/// [`Topology::Inline`](crate::pipeline::Topology::Inline) it polls the pipeline, elsewhere it has nothing to do. A file that cannot be read further is reported in
 /// [`CaptureReport::error`]; what was read before is used.
 ///
 /// # Errors
@@ -133,6 +134,7 @@ pub fn feed(
     emitter: &mut Emitter,
     symbols: &Symbols,
     progress: &AtomicU64,
+    mut pump: impl FnMut(),
 ) -> Result<FeedReport, FeedError> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -143,7 +145,7 @@ pub fn feed(
             readers.push(scope.spawn(move || reader.run()));
             heads.push(Head { receiver, block: Vec::new().into_iter(), next: None });
         }
-        let sent = merge(heads, emitter);
+        let sent = merge(heads, emitter, &mut pump);
         // Readers end when their files do, or when the first of them finds its packets cut.
         let captures: Vec<_> = readers.into_iter().filter_map(|reader| reader.join().ok()).collect();
         if stop.load(Ordering::Relaxed) { Err(FeedError::Cut) } else { Ok(FeedReport { captures, sent }) }
@@ -172,11 +174,12 @@ impl Head {
     }
 }
 
-fn merge(mut heads: Vec<Head>, emitter: &mut Emitter) -> Sent {
+fn merge(mut heads: Vec<Head>, emitter: &mut Emitter, pump: &mut dyn FnMut()) -> Sent {
     let mut sent = Sent::default();
     if let [head] = &mut *heads {
         for block in head.receiver.iter() {
             sent.add(emitter.emit_records(block));
+            pump();
         }
         return sent;
     }
@@ -191,9 +194,11 @@ fn merge(mut heads: Vec<Head>, emitter: &mut Emitter) -> Sent {
         head.advance();
         if merged.len() == BLOCK_LEN {
             sent.add(emitter.emit_records(merged.drain(..)));
+            pump();
         }
     }
     sent.add(emitter.emit_records(merged));
+    pump();
     sent
 }
 

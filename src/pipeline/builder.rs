@@ -147,7 +147,7 @@ impl Builder {
         let index = self.observers.len();
         let make: Make = Box::new(move |setup| Box::new(make(setup)));
         self.observers.push(Entry { name: name.into(), priority, make });
-        ReportKey::of::<O>(index)
+        ReportKey::new(index)
     }
 
     /// Starts the pipeline and its threads.
@@ -211,7 +211,7 @@ impl Builder {
                         inlets.push(inlet);
                         outlets.push(outlet);
                     }
-                    Output::Crew(Handover::new(inlets, whole))
+                    Output::Crew(Box::new(Handover::new(inlets, whole)))
                 }
             };
             works.push(LaneWork::new(Arc::clone(desk), dedup, output));

@@ -35,7 +35,7 @@ pub(crate) enum Output {
     /// To observers on the same thread.
     Here(Box<Station>),
     /// To worker threads.
-    Crew(Handover),
+    Crew(Box<Handover>),
 }
 
 /// What a lane's thread and the pipeline share.

@@ -3,8 +3,8 @@
 use crate::dedup::DedupStats;
 use crate::domain::Catalogue;
 use crate::event::Symbols;
+use crate::observe::Report;
 use crate::observe::worker::{AnyReport, Delivery, SlotReport};
-use crate::observe::{Observer, Report};
 use crate::pipeline::account::Account;
 use std::any::Any;
 use std::fmt;
@@ -19,7 +19,7 @@ pub struct ReportKey<R> {
 }
 
 impl<R> ReportKey<R> {
-    pub(crate) fn of<O: Observer<Report = R>>(index: usize) -> ReportKey<R> {
+    pub(crate) fn new(index: usize) -> ReportKey<R> {
         ReportKey { index, report: PhantomData }
     }
 }

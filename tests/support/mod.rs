@@ -1,15 +1,16 @@
 //! What several tests need.
 #![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 
 /// A small random number generator (SplitMix64), so that a seed replays a run.
-pub struct Rng(u64);
+pub(crate) struct Rng(u64);
 
 impl Rng {
-    pub fn new(seed: u64) -> Rng {
+    pub(crate) fn new(seed: u64) -> Rng {
         Rng(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -18,13 +19,13 @@ impl Rng {
     }
 
     /// Below `n`; `n` is not 0.
-    pub fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 }
 
 /// The seed of this run: from `PANTHER_SEED`, or from the time; printed.
-pub fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let seed = match std::env::var("PANTHER_SEED") {
         Ok(text) => text.parse().expect("PANTHER_SEED is a number"),
         Err(_) => std::time::SystemTime::now()

@@ -238,7 +238,9 @@ fn attempt(
                 std::thread::park_timeout(Duration::from_millis(100));
             }
         });
-        let fed = feed(inputs, FeedOptions { digest }, &mut emitter, &symbols, &progress);
+        let fed = feed(inputs, FeedOptions { digest }, &mut emitter, &symbols, &progress, || {
+            pipeline.poll();
+        });
         done.store(true, Ordering::Relaxed);
         painter.thread().unpark();
         fed
