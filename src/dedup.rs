@@ -16,7 +16,10 @@
 //! - Epochs share the table: a slot says which epoch it belongs to, in the six bits that are the same in every id. A
 //!   lookup costs one line however many epochs a window has, and forgetting an epoch costs nothing.
 
+mod crowd;
+mod lanes;
 mod memory;
+mod probe;
 mod set;
 mod table;
 mod window;
@@ -25,6 +28,7 @@ pub use set::{ExactSet, SetCounts};
 
 use crate::event::identity::EventId;
 use crate::event::record::Record;
+use probe::Batch;
 use std::path::PathBuf;
 use std::time::Duration;
 use window::Bounds;
@@ -249,30 +253,39 @@ impl Dedup {
 
     #[inline]
     fn check_span(&mut self, records: &mut [Record], verdicts: &mut [Verdict]) -> u64 {
-        let mut ids = [EventId::from_hash(0); BATCH];
-        let count = records.len();
-        for (record, id) in records.iter_mut().zip(&mut ids) {
-            *id = record.set_id();
+        if self.first_sightings {
+            self.set.insert_each(&mut RecordBatch::<true> { records, verdicts })
+        } else {
+            self.set.insert_each(&mut RecordBatch::<false> { records, verdicts })
         }
-        let ids = ids.get(..count).unwrap_or_default();
-        if !self.first_sightings {
-            let new = self.set.insert_batch(ids, &[], &mut []);
-            for (i, verdict) in verdicts.iter_mut().take(count).enumerate() {
-                let is_new = new >> i & 1 != 0;
-                *verdict = if is_new { Verdict::New } else { Verdict::Duplicate { first: None } };
-            }
-            return new;
-        }
-        let mut seen = [Sighting::default(); BATCH];
-        let mut firsts = [Sighting::default(); BATCH];
-        for (record, seen) in records.iter().zip(&mut seen) {
-            *seen = Sighting { time_ns: record.time_ns(), source: record.source() };
-        }
-        let new = self.set.insert_batch(ids, &seen, &mut firsts);
-        for (i, (verdict, first)) in verdicts.iter_mut().zip(firsts).take(count).enumerate() {
-            let is_new = new >> i & 1 != 0;
-            *verdict = if is_new { Verdict::New } else { Verdict::Duplicate { first: Some(first) } };
-        }
-        new
+    }
+}
+
+/// Records on their way to verdicts; `SEEN` when first sightings are kept.
+struct RecordBatch<'a, const SEEN: bool> {
+    records: &'a mut [Record],
+    verdicts: &'a mut [Verdict],
+}
+
+impl<const SEEN: bool> Batch for RecordBatch<'_, SEEN> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    #[inline(always)]
+    fn id(&mut self, i: usize) -> EventId {
+        self.verdicts[i] = Verdict::New;
+        self.records[i].set_id()
+    }
+
+    #[inline(always)]
+    fn sighting(&self, i: usize) -> Sighting {
+        Sighting { time_ns: self.records[i].time_ns(), source: self.records[i].source() }
+    }
+
+    #[inline(always)]
+    fn known(&mut self, i: usize, first: Sighting) {
+        self.verdicts[i] = Verdict::Duplicate { first: SEEN.then_some(first) };
     }
 }
