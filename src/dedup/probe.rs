@@ -167,15 +167,16 @@ impl<B: Batch, const MOVING: bool, const SEEN: bool> Pass<'_, B, MOVING, SEEN> {
     }
 }
 
-enum Far {
+/// What became of an id that was not decided at first sight.
+pub(super) enum Far {
     Known(Sighting),
     Inserted { took_free_slot: bool },
 }
 
 /// Looks for a key from its home on, over full buckets and in the crowd, and inserts it where it is not found: over an
 /// id of a forgotten epoch if there is one, else into the first free slot, else into the crowd.
-#[inline(always)]
-fn insert_far(
+#[inline]
+pub(super) fn insert_far(
     table: &mut TableMut<'_>,
     home: usize,
     key: Key,

@@ -6,8 +6,9 @@
 //! batch, from front to back.
 
 use crate::dedup::crowd::Crowd;
-use crate::dedup::probe::{Batch, EpochTags, Tables, probe};
-use crate::dedup::table::{Crowded, Key, SLOTS, TAGS, Table};
+use crate::dedup::probe::{Batch, EpochTags, Far, Tables, insert_far, probe};
+use crate::dedup::run::Entry;
+use crate::dedup::table::{Crowded, Found, Key, PROBE_MAX, SLOTS, TAGS, Table};
 use crate::dedup::{BATCH, DedupError, Sighting, memory};
 use crate::event::identity::EventId;
 
@@ -36,6 +37,9 @@ pub struct ExactSet {
     with_sightings: bool,
     slots_min: usize,
     load_limit: usize,
+    /// Bytes of table from which the ids are to be put aside instead of growing.
+    bytes_max: usize,
+    is_full: bool,
     counts: SetCounts,
 }
 
@@ -120,6 +124,8 @@ impl ExactSet {
             with_sightings,
             slots_min,
             load_limit,
+            bytes_max: usize::MAX,
+            is_full: false,
             counts: SetCounts::default(),
         })
     }
@@ -244,6 +250,74 @@ impl ExactSet {
         self.counts
     }
 
+    /// Sets how many bytes of table there may be before the ids are to be put aside.
+    pub(super) fn limit_bytes(&mut self, bytes: usize) {
+        self.bytes_max = bytes;
+    }
+
+    /// Tells whether the table should be taken; not while ids are moving.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full && self.sweep.is_none()
+    }
+
+    pub(super) fn with_sightings(&self) -> bool {
+        self.with_sightings
+    }
+
+    /// Takes the table with all its ids out of the set, which goes on with an empty one. The ids still count as
+    /// remembered.
+    pub(super) fn take_table(&mut self) -> Option<Table> {
+        let table = Table::new(self.slots_min, self.with_sightings).ok()?;
+        self.is_full = false;
+        self.load_limit = limit_of(&table);
+        self.epochs.clear_below = self.epochs.oldest;
+        Some(std::mem::replace(&mut self.table, table))
+    }
+
+    /// Returns which epochs are live.
+    pub(super) fn live_epochs(&self) -> LiveEpochs {
+        LiveEpochs { oldest: self.epochs.oldest, hot: self.epochs.hot }
+    }
+
+    /// Returns the first sighting of an id that is in the table.
+    pub(super) fn get(&self, key: Key) -> Option<Sighting> {
+        let table = match &self.sweep {
+            Some(sweep) if sweep.old.home(key) >= sweep.cursor => &sweep.old,
+            _ => &self.table,
+        };
+        let home = table.home(key);
+        let buckets = table.buckets().get(home..home + PROBE_MAX).unwrap_or_default();
+        for (step, bucket) in buckets.iter().enumerate() {
+            match bucket.find(key) {
+                Found::Here(slot) if self.epochs.live_tags >> bucket.tag(slot) & 1 != 0 => {
+                    return Some(table.seen(home + step, slot));
+                }
+                Found::Full => {}
+                Found::Here(_) | Found::Free(_) => break,
+            }
+        }
+        self.crowd.get(key)
+    }
+
+    /// Puts an id back that had been taken out, with the epoch and the sighting it had.
+    pub(super) fn restore(&mut self, key: Key, entry: &Entry) {
+        let (_, tag) = Key::untag(entry.words.0, entry.words.1);
+        let epochs = EpochTags { hot: tag, live: self.epochs.live_tags };
+        let table = match &mut self.sweep {
+            Some(sweep) if sweep.old.home(key) >= sweep.cursor => &mut sweep.old,
+            _ => &mut self.table,
+        };
+        let home = table.home(key);
+        let far = insert_far(&mut table.borrow_mut(), home, key, epochs, entry.sighting, &mut self.crowd);
+        if let Far::Inserted { took_free_slot: true } = far {
+            table.used += 1;
+        }
+    }
+
+    fn slot_bytes(&self) -> usize {
+        if self.with_sightings { 32 } else { 16 }
+    }
+
     /// Does a batch's share of moving ids and begins a move when one is due.
     fn make_room(&mut self, ids: usize) {
         if let Some(mut sweep) = self.sweep.take() {
@@ -264,11 +338,17 @@ impl ExactSet {
 
     #[cold]
     fn begin_sweep(&mut self) {
-        let live = self.epochs.len as usize;
+        // Of those remembered, some may lie on disk.
+        let live = self.table.used.min(self.epochs.len as usize);
         // Ids that will come while the sweep lasts.
         let coming = self.table.slots() / (SWEEP_PER_ID * SLOTS) + BATCH;
         let load = if live < SMALL { LOAD_MIN_SMALL } else { LOAD_MIN };
         let slots = slots_for(live + coming, load).max(self.slots_min);
+        if slots.saturating_mul(self.slot_bytes()) > self.bytes_max {
+            self.is_full = true;
+            self.load_limit += self.table.slots() / 64 + BATCH;
+            return;
+        }
         match Table::new(slots, self.with_sightings) {
             Ok(table) => {
                 let old = std::mem::replace(&mut self.table, table);
@@ -281,6 +361,31 @@ impl ExactSet {
                 self.load_limit += self.table.slots() / 64 + BATCH;
             }
         }
+    }
+}
+
+/// Which epochs are live, for ids that lie outside the set.
+#[derive(Clone, Copy)]
+pub(super) struct LiveEpochs {
+    oldest: u64,
+    hot: u64,
+}
+
+impl LiveEpochs {
+    pub(super) fn oldest(self) -> u64 {
+        self.oldest
+    }
+
+    pub(super) fn hot(self) -> u64 {
+        self.hot
+    }
+
+    /// Tells whether the epoch of a slot is live that was put aside when `newest` was the hot epoch.
+    #[inline]
+    pub(super) fn holds(self, (low, high): (u64, u64), newest: u64) -> bool {
+        let (_, tag) = Key::untag(low, high);
+        let back = (newest % TAGS + TAGS - tag) % TAGS;
+        newest.checked_sub(back).is_some_and(|epoch| epoch >= self.oldest)
     }
 }
 

@@ -171,6 +171,14 @@ impl Table {
         self.buckets.as_slice()
     }
 
+    pub(super) fn home(&self, key: Key) -> usize {
+        home(key, self.homes)
+    }
+
+    pub(super) fn seen(&self, bucket: usize, slot: usize) -> Sighting {
+        sighting(self.seen.as_slice(), bucket, slot)
+    }
+
     pub(super) fn borrow_mut(&mut self) -> TableMut<'_> {
         TableMut {
             buckets: self.buckets.as_mut_slice(),
@@ -197,7 +205,7 @@ impl TableMut<'_> {
     /// Returns the number of the bucket in which the search for `key` begins; grows with the key.
     #[inline(always)]
     pub(super) fn home(&self, key: Key) -> usize {
-        ((u128::from(key.high) * u128::from(self.homes)) >> 64) as usize
+        home(key, self.homes)
     }
 
     #[inline(always)]
@@ -210,11 +218,7 @@ impl TableMut<'_> {
 
     #[inline(always)]
     pub(super) fn seen(&self, bucket: usize, slot: usize) -> Sighting {
-        let seen = self.seen.get(bucket).map(|line| line.slots[slot % SLOTS]);
-        seen.map_or(Sighting::default(), |seen| Sighting {
-            time_ns: seen.time_ns,
-            source: seen.source as u16,
-        })
+        sighting(self.seen, bucket, slot)
     }
 
     #[inline(always)]
@@ -249,4 +253,15 @@ impl TableMut<'_> {
         }
         Err(Crowded)
     }
+}
+
+#[inline(always)]
+fn home(key: Key, homes: u64) -> usize {
+    ((u128::from(key.high) * u128::from(homes)) >> 64) as usize
+}
+
+#[inline(always)]
+fn sighting(lines: &[SeenLine], bucket: usize, slot: usize) -> Sighting {
+    let seen = lines.get(bucket).map(|line| line.slots[slot % SLOTS]);
+    seen.map_or(Sighting::default(), |seen| Sighting { time_ns: seen.time_ns, source: seen.source as u16 })
 }
