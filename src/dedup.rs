@@ -16,8 +16,14 @@
 //! - Epochs share the table: a slot says which epoch it belongs to, in the six bits that are the same in every id. A
 //!   lookup costs one line however many epochs a window has, and forgetting an epoch costs nothing.
 
+mod crowd;
+mod filter;
+mod lanes;
 mod memory;
+mod probe;
+mod run;
 mod set;
+mod spill;
 mod table;
 mod window;
 
@@ -25,12 +31,19 @@ pub use set::{ExactSet, SetCounts};
 
 use crate::event::identity::EventId;
 use crate::event::record::Record;
+use probe::Batch;
+use run::RunWriter;
+use spill::Spill;
+use table::Key;
 use std::path::PathBuf;
 use std::time::Duration;
 use window::Bounds;
 
 /// Records that are checked at once.
 pub const BATCH: usize = 64;
+
+/// Bytes that a memory budget has at least.
+pub const BUDGET_MIN: usize = 4 << 20;
 
 /// Epochs that a window may have.
 pub const EPOCHS_MAX: usize = 24;
@@ -129,6 +142,23 @@ pub enum DedupError {
         /// The value given.
         epochs: usize,
     },
+    /// A budget too small to work with.
+    #[error("option `memory_budget_bytes` is {budget_bytes}; give at least {}", BUDGET_MIN)]
+    Budget {
+        /// The value given.
+        budget_bytes: usize,
+    },
+    /// A budget, and nowhere to put what is more.
+    #[error("option `memory_budget_bytes` is given without `spill_dir`; give a directory, or no budget")]
+    NoSpillDir,
+    /// The directory for cold ids cannot be made or written to.
+    #[error("option `spill_dir` is {path}, in which no file can be made; give a directory that can be written to")]
+    SpillDir {
+        /// The value given.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The memory for the expected ids cannot be had.
     #[error("option `expected_ids` is {expected_ids}, and the memory for that cannot be had; give fewer")]
     Memory {
@@ -168,6 +198,12 @@ pub struct DedupStats {
     pub spilled_ids: u64,
     /// Bytes on disk.
     pub spilled_bytes: u64,
+    /// Duplicates that were found on disk, or on their way there.
+    pub cold_hits: u64,
+    /// Times cold ids could not be written; they stay in memory, over the budget.
+    pub spill_write_failures: u64,
+    /// Times cold ids could not be read: a duplicate may have passed as new.
+    pub spill_read_failures: u64,
 }
 
 /// Tells new records from duplicates, exactly.
@@ -176,6 +212,7 @@ pub struct DedupStats {
 pub struct Dedup {
     set: ExactSet,
     bounds: Bounds,
+    spill: Option<Box<Spill>>,
     first_sightings: bool,
     forgotten: u64,
     late: u64,
@@ -197,9 +234,17 @@ impl Dedup {
         }
         let most_ids = Bounds::most_ids(window, options.epochs).unwrap_or(u64::MAX);
         let expected_ids = options.expected_ids.min(usize::try_from(most_ids).unwrap_or(usize::MAX));
+        let spill = Dedup::spill(options)?;
+        // With a budget the set begins small: it would be put aside before it is full.
+        let expected_ids = if spill.is_some() { expected_ids.min(4096) } else { expected_ids };
+        let mut set = ExactSet::new(expected_ids, options.first_sightings)?;
+        if let Some(spill) = &spill {
+            set.limit_bytes(spill.hot_bytes());
+        }
         Ok(Dedup {
-            set: ExactSet::new(expected_ids, options.first_sightings)?,
+            set,
             bounds: Bounds::new(window, options.epochs),
+            spill: spill.map(Box::new),
             first_sightings: options.first_sightings,
             forgotten: 0,
             late: 0,
@@ -221,9 +266,18 @@ impl Dedup {
             let (now, _) = rest.split_at_mut(span);
             let verdicts = verdicts.get_mut(done..).unwrap_or_default();
             self.late += self.bounds.count_late(now);
-            self.forgotten += self.bounds.before(now, &mut self.set);
+            let before = self.bounds.before(now, &mut self.set);
+            if self.spill.is_some() {
+                self.recall(now);
+            }
             new |= self.check_span(now, verdicts) << done;
-            self.forgotten += self.bounds.after(&mut self.set);
+            let forgotten = before + self.bounds.after(&mut self.set);
+            self.forgotten += forgotten;
+            if forgotten > 0
+                && let Some(spill) = &mut self.spill
+            {
+                spill.forget(&self.set);
+            }
             done += span;
         }
         new
@@ -233,46 +287,87 @@ impl Dedup {
     #[must_use]
     pub fn stats(&self) -> DedupStats {
         let counts = self.set.counts();
+        let spill = self.spill.as_deref();
+        let cold = spill.map(Spill::counts).unwrap_or_default();
+        let (spilled_ids, spilled_bytes) = spill.map(Spill::on_disk).unwrap_or_default();
         DedupStats {
             remembered: self.set.len(),
             forgotten: self.forgotten,
             late: self.late,
             epochs: self.set.epochs(),
-            memory_bytes: self.set.memory_bytes(),
+            memory_bytes: self.set.memory_bytes() + spill.map_or(0, Spill::memory_bytes),
             huge_page_bytes: self.set.huge_page_bytes(),
             growths: counts.sweeps,
             growth_failures: counts.growth_failures,
             crowded: counts.crowded,
-            ..DedupStats::default()
+            filter_negatives: cold.filter_negatives,
+            filter_false_positives: cold.filter_false_positives,
+            spilled_ids,
+            spilled_bytes,
+            cold_hits: cold.cold_hits,
+            spill_write_failures: cold.write_failures,
+            spill_read_failures: cold.read_failures,
         }
+    }
+
+    fn spill(options: &DedupOptions) -> Result<Option<Spill>, DedupError> {
+        let Some(budget_bytes) = options.memory_budget_bytes else { return Ok(None) };
+        if budget_bytes < BUDGET_MIN {
+            return Err(DedupError::Budget { budget_bytes });
+        }
+        let Some(dir) = options.spill_dir.clone() else { return Err(DedupError::NoSpillDir) };
+        let tried = std::fs::create_dir_all(&dir).and_then(|()| RunWriter::create(&dir, false)).map(drop);
+        tried.map_err(|source| DedupError::SpillDir { path: dir.clone(), source })?;
+        Ok(Some(Spill::new(options, dir, budget_bytes)))
+    }
+
+    /// Writes and reads what is cold, so that the set alone can give the verdicts on `records`.
+    fn recall(&mut self, records: &mut [Record]) {
+        let Some(spill) = &mut self.spill else { return };
+        spill.advance(records.len(), &mut self.set);
+        self.set.limit_bytes(spill.hot_bytes());
+        let mut keys = [Key::default(); BATCH];
+        for (record, key) in records.iter_mut().zip(&mut keys) {
+            *key = Key::new(record.set_id().bits());
+        }
+        spill.recall(keys.get(..records.len()).unwrap_or_default(), &mut self.set);
     }
 
     #[inline]
     fn check_span(&mut self, records: &mut [Record], verdicts: &mut [Verdict]) -> u64 {
-        let mut ids = [EventId::from_hash(0); BATCH];
-        let count = records.len();
-        for (record, id) in records.iter_mut().zip(&mut ids) {
-            *id = record.set_id();
+        if self.first_sightings {
+            self.set.insert_each(&mut RecordBatch::<true> { records, verdicts })
+        } else {
+            self.set.insert_each(&mut RecordBatch::<false> { records, verdicts })
         }
-        let ids = ids.get(..count).unwrap_or_default();
-        if !self.first_sightings {
-            let new = self.set.insert_batch(ids, &[], &mut []);
-            for (i, verdict) in verdicts.iter_mut().take(count).enumerate() {
-                let is_new = new >> i & 1 != 0;
-                *verdict = if is_new { Verdict::New } else { Verdict::Duplicate { first: None } };
-            }
-            return new;
-        }
-        let mut seen = [Sighting::default(); BATCH];
-        let mut firsts = [Sighting::default(); BATCH];
-        for (record, seen) in records.iter().zip(&mut seen) {
-            *seen = Sighting { time_ns: record.time_ns(), source: record.source() };
-        }
-        let new = self.set.insert_batch(ids, &seen, &mut firsts);
-        for (i, (verdict, first)) in verdicts.iter_mut().zip(firsts).take(count).enumerate() {
-            let is_new = new >> i & 1 != 0;
-            *verdict = if is_new { Verdict::New } else { Verdict::Duplicate { first: Some(first) } };
-        }
-        new
+    }
+}
+
+/// Records on their way to verdicts; `SEEN` when first sightings are kept.
+struct RecordBatch<'a, const SEEN: bool> {
+    records: &'a mut [Record],
+    verdicts: &'a mut [Verdict],
+}
+
+impl<const SEEN: bool> Batch for RecordBatch<'_, SEEN> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    #[inline(always)]
+    fn id(&mut self, i: usize) -> EventId {
+        self.verdicts[i] = Verdict::New;
+        self.records[i].set_id()
+    }
+
+    #[inline(always)]
+    fn sighting(&self, i: usize) -> Sighting {
+        Sighting { time_ns: self.records[i].time_ns(), source: self.records[i].source() }
+    }
+
+    #[inline(always)]
+    fn known(&mut self, i: usize, first: Sighting) {
+        self.verdicts[i] = Verdict::Duplicate { first: SEEN.then_some(first) };
     }
 }

@@ -5,10 +5,12 @@
 //! clearing out forgotten ids are one operation, the [`Sweep`]: a little of the old table moves at every
 //! batch, from front to back.
 
-use crate::dedup::table::{Crowded, Found, Key, PROBE_MAX, SLOTS, TAGS, Table, TableMut};
+use crate::dedup::crowd::Crowd;
+use crate::dedup::probe::{Batch, EpochTags, Far, Tables, insert_far, probe};
+use crate::dedup::run::Entry;
+use crate::dedup::table::{Crowded, Found, Key, PROBE_MAX, SLOTS, TAGS, Table};
 use crate::dedup::{BATCH, DedupError, Sighting, memory};
 use crate::event::identity::EventId;
-use std::collections::HashMap;
 
 /// A table may fill up to this many of 128 slots before its ids move to another.
 const LOAD_MAX: usize = 100;
@@ -30,13 +32,45 @@ const STALE_MAX: u64 = 8;
 pub struct ExactSet {
     table: Table,
     sweep: Option<Sweep>,
-    /// Ids that found no room near their home: none but by intent, as ids are hashes.
-    crowded: HashMap<(u64, u64), (u64, Sighting)>,
+    crowd: Crowd,
     epochs: Epochs,
     with_sightings: bool,
     slots_min: usize,
     load_limit: usize,
+    /// Bytes of table from which the ids are to be put aside instead of growing.
+    bytes_max: usize,
+    is_full: bool,
     counts: SetCounts,
+}
+
+struct IdBatch<'a> {
+    ids: &'a [EventId],
+    seen: &'a [Sighting],
+    firsts: &'a mut [Sighting],
+}
+
+impl Batch for IdBatch<'_> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    #[inline(always)]
+    fn id(&mut self, i: usize) -> EventId {
+        self.ids[i]
+    }
+
+    #[inline(always)]
+    fn sighting(&self, i: usize) -> Sighting {
+        self.seen.get(i).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn known(&mut self, i: usize, first: Sighting) {
+        if let Some(place) = self.firsts.get_mut(i) {
+            *place = first;
+        }
+    }
 }
 
 /// What a set has done so far.
@@ -77,19 +111,21 @@ impl ExactSet {
     ///
     /// [`DedupError::Memory`] when the memory cannot be had.
     pub fn new(expected_ids: usize, with_sightings: bool) -> Result<ExactSet, DedupError> {
-        let slots_min = slots_for(expected_ids.saturating_add(BATCH), LOAD_MAX).max(256);
-        let mut table = Table::new(slots_min, with_sightings)
+        let slots = slots_for(expected_ids.saturating_add(BATCH), LOAD_MAX).max(256);
+        let mut table = Table::new(slots, with_sightings)
             .map_err(|source| DedupError::Memory { expected_ids, source })?;
         table.touch();
-        let load_limit = limit_of(&table);
+        let (slots_min, load_limit) = (table.slots(), limit_of(&table));
         Ok(ExactSet {
             table,
             sweep: None,
-            crowded: HashMap::new(),
+            crowd: Crowd::default(),
             epochs: Epochs::new(),
             with_sightings,
             slots_min,
             load_limit,
+            bytes_max: usize::MAX,
+            is_full: false,
             counts: SetCounts::default(),
         })
     }
@@ -103,110 +139,41 @@ impl ExactSet {
     /// # Panics
     ///
     /// When there are more than [`BATCH`] ids.
-    #[inline]
     pub fn insert_batch(&mut self, ids: &[EventId], seen: &[Sighting], firsts: &mut [Sighting]) -> u64 {
         assert!(ids.len() <= BATCH, "a batch has at most {BATCH} ids, not {}", ids.len());
-        self.make_room(ids.len());
-        let tag = self.epochs.hot % TAGS;
-        let live_tags = self.epochs.live_tags;
-        let cursor = self.sweep.as_ref().map_or(0, |sweep| sweep.cursor);
+        self.insert_each(&mut IdBatch { ids, seen, firsts })
+    }
+
+    /// Looks up and inserts the ids of `batch`, of which there are at most [`BATCH`].
+    #[inline(always)]
+    pub(super) fn insert_each(&mut self, batch: &mut impl Batch) -> u64 {
+        self.make_room(batch.len());
+        match (self.sweep.is_some(), self.with_sightings) {
+            (false, false) => self.insert_as::<false, false>(batch),
+            (false, true) => self.insert_as::<false, true>(batch),
+            (true, false) => self.insert_as::<true, false>(batch),
+            (true, true) => self.insert_as::<true, true>(batch),
+        }
+    }
+
+    #[inline(always)]
+    fn insert_as<const MOVING: bool, const SEEN: bool>(&mut self, batch: &mut impl Batch) -> u64 {
         let mut none = Table::empty();
-        let old = self.sweep.as_mut().map_or(&mut none, |sweep| &mut sweep.old);
-        let current = &mut self.table;
-        let mut keys = [Key::default(); BATCH];
-        let mut places = [0usize; BATCH];
-        let mut from_old = 0u64;
-
-        if cursor == 0 && old.slots() == 0 {
-            for (i, id) in ids.iter().enumerate() {
-                keys[i] = Key::new(id.bits());
-                places[i] = current.home(keys[i]);
-                memory::prefetch(current.buckets(), places[i]);
-            }
-        } else {
-            for (i, id) in ids.iter().enumerate() {
-                keys[i] = Key::new(id.bits());
-                let home = old.home(keys[i]);
-                let stays = home >= cursor;
-                from_old |= u64::from(stays) << i;
-                places[i] = if stays { home } else { current.home(keys[i]) };
-                memory::prefetch(if stays { old.buckets() } else { current.buckets() }, places[i]);
-            }
-        }
-        let mut tables = [current.borrow_mut(), old.borrow_mut()];
-        if self.with_sightings {
-            for (i, place) in places[..ids.len()].iter().enumerate() {
-                tables[(from_old >> i & 1) as usize].prefetch(*place);
-            }
-        }
-
-        let mut new = 0u64;
-        let mut used = [0usize; 2];
-        let mut pending = [0u8; BATCH];
-        let mut pending_len = 0;
-        let nowhere_else = self.crowded.is_empty();
-        for (i, key) in keys[..ids.len()].iter().enumerate() {
-            let side = (from_old >> i & 1) as usize;
-            let table = &mut tables[side];
-            let place = places[i];
-            let Some(bucket) = table.buckets.get_mut(place) else { continue };
-            match bucket.find(*key) {
-                Found::Here(slot) if live_tags >> bucket.tag(slot) & 1 != 0 => {
-                    if let Some(first) = firsts.get_mut(i) {
-                        *first = table.seen(place, slot);
-                    }
-                }
-                Found::Free(slot) if nowhere_else => {
-                    bucket.set(slot, key.tagged(tag));
-                    used[side] += 1;
-                    if let Some(seen) = seen.get(i) {
-                        table.set_seen(place, slot, *seen);
-                    }
-                    new |= 1 << i;
-                }
-                _ => {
-                    pending[pending_len % BATCH] = i as u8;
-                    pending_len += 1;
-                    memory::prefetch(table.buckets, place + 1);
-                }
-            }
-        }
-
-        // An id in this list leaves it in the order of the batch, and a bucket never becomes less full, so of two
-        // equal ids the first is still the one that is new.
-        for &i in &pending[..pending_len.min(BATCH)] {
-            let i = usize::from(i) % BATCH;
-            let side = (from_old >> i & 1) as usize;
-            let sighting = seen.get(i).copied().unwrap_or_default();
-            match insert_far(
-                &mut tables[side],
-                places[i],
-                keys[i],
-                (tag, live_tags),
-                sighting,
-                &mut self.crowded,
-            ) {
-                Far::Known(first) => {
-                    if let Some(place) = firsts.get_mut(i) {
-                        *place = first;
-                    }
-                }
-                Far::Inserted { took_free_slot } => {
-                    used[side] += usize::from(took_free_slot);
-                    new |= 1 << i;
-                }
-                Far::Crowded => {
-                    self.counts.crowded += 1;
-                    new |= 1 << i;
-                }
-            }
-        }
-        self.table.used += used[0];
+        let (cursor, old) = match &mut self.sweep {
+            Some(sweep) if MOVING => (sweep.cursor, &mut sweep.old),
+            _ => (0, &mut none),
+        };
+        let tables = Tables { current: self.table.borrow_mut(), old: old.borrow_mut(), cursor };
+        let epochs = EpochTags { hot: self.epochs.hot % TAGS, live: self.epochs.live_tags };
+        let crowded_before = self.crowd.len();
+        let probed = probe::<MOVING, SEEN>(tables, epochs, &mut self.crowd, batch);
+        self.counts.crowded += self.crowd.len() - crowded_before;
+        self.table.used += probed.used_in_current;
         if let Some(sweep) = &mut self.sweep {
-            sweep.old.used += used[1];
+            sweep.old.used += probed.used_in_old;
         }
-        self.epochs.count(u64::from(new.count_ones()));
-        new
+        self.epochs.count(u64::from(probed.new.count_ones()));
+        probed.new
     }
 
     /// Returns how many ids are remembered.
@@ -248,17 +215,14 @@ impl ExactSet {
     /// Forgets the oldest epoch, unless it is the hot one, and returns how many ids that were.
     pub fn forget_oldest(&mut self) -> u64 {
         let forgotten = self.epochs.forget();
-        if !self.crowded.is_empty() {
-            let live = self.epochs.live_tags;
-            self.crowded.retain(|_, (tag, _)| live >> *tag & 1 != 0);
-        }
+        self.crowd.retain(self.epochs.live_tags);
         forgotten
     }
 
     /// Returns the bytes of memory held.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let crowded = self.crowded.capacity() * (size_of::<((u64, u64), (u64, Sighting))>() + 1);
+        let crowd = self.crowd.bytes();
         let current = self.table.bytes();
         let tables = match &self.sweep {
             None => current,
@@ -268,7 +232,7 @@ impl ExactSet {
                 sweep.old.bytes() + ((current as f64 * done) as usize + memory::HUGE_PAGE).min(current)
             }
         };
-        tables + crowded
+        tables + crowd
     }
 
     /// Returns how many bytes of the tables the kernel holds in huge pages. Reads `/proc/self/smaps`, which takes
@@ -286,11 +250,79 @@ impl ExactSet {
         self.counts
     }
 
+    /// Sets how many bytes of table there may be before the ids are to be put aside.
+    pub(super) fn limit_bytes(&mut self, bytes: usize) {
+        self.bytes_max = bytes;
+    }
+
+    /// Tells whether the table should be taken; not while ids are moving.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full && self.sweep.is_none()
+    }
+
+    pub(super) fn with_sightings(&self) -> bool {
+        self.with_sightings
+    }
+
+    /// Takes the table with all its ids out of the set, which goes on with an empty one. The ids still count as
+    /// remembered.
+    pub(super) fn take_table(&mut self) -> Option<Table> {
+        let table = Table::new(self.slots_min, self.with_sightings).ok()?;
+        self.is_full = false;
+        self.load_limit = limit_of(&table);
+        self.epochs.clear_below = self.epochs.oldest;
+        Some(std::mem::replace(&mut self.table, table))
+    }
+
+    /// Returns which epochs are live.
+    pub(super) fn live_epochs(&self) -> LiveEpochs {
+        LiveEpochs { oldest: self.epochs.oldest, hot: self.epochs.hot }
+    }
+
+    /// Returns the first sighting of an id that is in the table.
+    pub(super) fn get(&self, key: Key) -> Option<Sighting> {
+        let table = match &self.sweep {
+            Some(sweep) if sweep.old.home(key) >= sweep.cursor => &sweep.old,
+            _ => &self.table,
+        };
+        let home = table.home(key);
+        let buckets = table.buckets().get(home..home + PROBE_MAX).unwrap_or_default();
+        for (step, bucket) in buckets.iter().enumerate() {
+            match bucket.find(key) {
+                Found::Here(slot) if self.epochs.live_tags >> bucket.tag(slot) & 1 != 0 => {
+                    return Some(table.seen(home + step, slot));
+                }
+                Found::Full => {}
+                Found::Here(_) | Found::Free(_) => break,
+            }
+        }
+        self.crowd.get(key)
+    }
+
+    /// Puts an id back that had been taken out, with the epoch and the sighting it had.
+    pub(super) fn restore(&mut self, key: Key, entry: &Entry) {
+        let (_, tag) = Key::untag(entry.words.0, entry.words.1);
+        let epochs = EpochTags { hot: tag, live: self.epochs.live_tags };
+        let table = match &mut self.sweep {
+            Some(sweep) if sweep.old.home(key) >= sweep.cursor => &mut sweep.old,
+            _ => &mut self.table,
+        };
+        let home = table.home(key);
+        let far = insert_far(&mut table.borrow_mut(), home, key, epochs, entry.sighting, &mut self.crowd);
+        if let Far::Inserted { took_free_slot: true } = far {
+            table.used += 1;
+        }
+    }
+
+    fn slot_bytes(&self) -> usize {
+        if self.with_sightings { 32 } else { 16 }
+    }
+
     /// Does a batch's share of moving ids and begins a move when one is due.
     fn make_room(&mut self, ids: usize) {
         if let Some(mut sweep) = self.sweep.take() {
             let buckets = (ids * SWEEP_PER_ID).max(SWEEP_MIN);
-            if sweep.advance(buckets, &mut self.table, &self.epochs, &mut self.crowded, &mut self.counts) {
+            if sweep.advance(buckets, &mut self.table, &self.epochs, &mut self.crowd, &mut self.counts) {
                 self.epochs.clear_below = sweep.clears_below;
             } else {
                 self.sweep = Some(sweep);
@@ -306,11 +338,17 @@ impl ExactSet {
 
     #[cold]
     fn begin_sweep(&mut self) {
-        let live = self.epochs.len as usize;
+        // Of those remembered, some may lie on disk.
+        let live = self.table.used.min(self.epochs.len as usize);
         // Ids that will come while the sweep lasts.
         let coming = self.table.slots() / (SWEEP_PER_ID * SLOTS) + BATCH;
         let load = if live < SMALL { LOAD_MIN_SMALL } else { LOAD_MIN };
         let slots = slots_for(live + coming, load).max(self.slots_min);
+        if slots.saturating_mul(self.slot_bytes()) > self.bytes_max {
+            self.is_full = true;
+            self.load_limit += self.table.slots() / 64 + BATCH;
+            return;
+        }
         match Table::new(slots, self.with_sightings) {
             Ok(table) => {
                 let old = std::mem::replace(&mut self.table, table);
@@ -326,6 +364,31 @@ impl ExactSet {
     }
 }
 
+/// Which epochs are live, for ids that lie outside the set.
+#[derive(Clone, Copy)]
+pub(super) struct LiveEpochs {
+    oldest: u64,
+    hot: u64,
+}
+
+impl LiveEpochs {
+    pub(super) fn oldest(self) -> u64 {
+        self.oldest
+    }
+
+    pub(super) fn hot(self) -> u64 {
+        self.hot
+    }
+
+    /// Tells whether the epoch of a slot is live that was put aside when `newest` was the hot epoch.
+    #[inline]
+    pub(super) fn holds(self, (low, high): (u64, u64), newest: u64) -> bool {
+        let (_, tag) = Key::untag(low, high);
+        let back = (newest % TAGS + TAGS - tag) % TAGS;
+        newest.checked_sub(back).is_some_and(|epoch| epoch >= self.oldest)
+    }
+}
+
 impl Sweep {
     /// Moves at least `count` buckets; returns whether all have moved.
     fn advance(
@@ -333,12 +396,11 @@ impl Sweep {
         count: usize,
         to: &mut Table,
         epochs: &Epochs,
-        crowded: &mut HashMap<(u64, u64), (u64, Sighting)>,
+        crowd: &mut Crowd,
         counts: &mut SetCounts,
     ) -> bool {
         let mut moved = 0;
         {
-            let homes = HomeOf(to.slots() as u64 / SLOTS as u64);
             let mut target = to.borrow_mut();
             let source = self.old.borrow_mut();
             let end = self.cursor.saturating_add(count);
@@ -358,11 +420,11 @@ impl Sweep {
                         continue;
                     }
                     let sighting = source.seen(at, slot);
-                    match target.append(homes.of(key), (low, high), sighting) {
+                    match target.append(target.home(key), (low, high), sighting) {
                         Ok(()) => moved += 1,
                         Err(Crowded) => {
                             counts.crowded += 1;
-                            crowded.insert((key.low, key.high), (tag, sighting));
+                            crowd.insert(key, tag, sighting);
                         }
                     }
                 }
@@ -377,69 +439,6 @@ impl Sweep {
         self.old.release_front(self.cursor);
         false
     }
-}
-
-struct HomeOf(u64);
-
-impl HomeOf {
-    #[inline(always)]
-    fn of(&self, key: Key) -> usize {
-        ((u128::from(key.high) * u128::from(self.0)) >> 64) as usize
-    }
-}
-
-enum Far {
-    Known(Sighting),
-    Inserted { took_free_slot: bool },
-    Crowded,
-}
-
-/// Looks for a key from its home on, over full buckets and in `crowded`, and inserts it where it is not found: over an
-/// id of a forgotten epoch if there is one, else into the first free slot.
-#[inline(never)]
-fn insert_far(
-    table: &mut TableMut<'_>,
-    home: usize,
-    key: Key,
-    (tag, live_tags): (u64, u64),
-    sighting: Sighting,
-    crowded: &mut HashMap<(u64, u64), (u64, Sighting)>,
-) -> Far {
-    let mut taken_over = None;
-    let mut free = None;
-    for at in home..home + PROBE_MAX {
-        let Some(bucket) = table.buckets.get(at) else { break };
-        match bucket.find(key) {
-            Found::Here(slot) => {
-                if live_tags >> bucket.tag(slot) & 1 != 0 {
-                    return Far::Known(table.seen(at, slot));
-                }
-                taken_over = Some((at, slot));
-                break;
-            }
-            Found::Free(slot) => {
-                free = Some((at, slot));
-                break;
-            }
-            Found::Full => {}
-        }
-        if taken_over.is_none() {
-            let dead = (0..SLOTS).find(|&slot| live_tags >> bucket.tag(slot) & 1 == 0);
-            taken_over = dead.map(|slot| (at, slot));
-        }
-    }
-    if let Some((_, first)) = crowded.get(&(key.low, key.high)) {
-        return Far::Known(*first);
-    }
-    let Some((at, slot)) = taken_over.or(free) else {
-        crowded.insert((key.low, key.high), (tag, sighting));
-        return Far::Crowded;
-    };
-    if let Some(bucket) = table.buckets.get_mut(at) {
-        bucket.set(slot, key.tagged(tag));
-    }
-    table.set_seen(at, slot, sighting);
-    Far::Inserted { took_free_slot: taken_over.is_none() }
 }
 
 impl Epochs {
@@ -485,5 +484,5 @@ fn slots_for(ids: usize, load: usize) -> usize {
 }
 
 fn limit_of(table: &Table) -> usize {
-    table.slots() / 128 * LOAD_MAX
+    table.slots() * LOAD_MAX / 128
 }

@@ -10,14 +10,16 @@
 //! id was first seen, in a slot; see [`Key::tagged`].
 
 use crate::dedup::Sighting;
+use crate::dedup::lanes::scan;
 use crate::dedup::memory::{Lines, prefetch};
 use bytemuck::{Pod, Zeroable};
 use std::io;
 
 /// Slots of a bucket.
-pub(super) const SLOTS: usize = 4;
-/// Buckets from its home in which an id may lie.
-pub(super) const PROBE_MAX: usize = 64;
+pub(super) use crate::dedup::lanes::SLOTS;
+/// Buckets from its home in which an id may lie. At the greatest load the longest run of full buckets among 100 M
+/// hashed ids is shorter than this, all but certainly; among crafted ids it is not.
+pub(super) const PROBE_MAX: usize = 256;
 /// Epochs that slots can tell apart.
 pub(super) const TAGS: u64 = 48;
 
@@ -35,6 +37,12 @@ impl Key {
     #[inline(always)]
     pub(super) fn new(id: u128) -> Key {
         Key { low: id as u64 & !LOW_FIXED, high: (id >> 64) as u64 & !HIGH_FIXED }
+    }
+
+    /// Returns in which of 64 equal parts of a table the key's home is.
+    #[inline(always)]
+    pub(super) fn part(self) -> u32 {
+        (self.high >> 58) as u32
     }
 
     /// Returns the two words of a slot that holds this key, first seen in epoch `tag` (below [`TAGS`]). The low word
@@ -73,16 +81,12 @@ pub(super) enum Found {
 impl Bucket {
     #[inline(always)]
     pub(super) fn find(&self, key: Key) -> Found {
-        let mut alike = 0u32;
-        let mut used = 0;
-        for slot in 0..SLOTS {
-            alike |= u32::from((self.low[slot] ^ key.low) << 2 == 0) << slot;
-            used += usize::from(self.low[slot] != 0);
-        }
+        let (mut alike, used) = scan(&self.low, key.low as u32);
         while alike != 0 {
             let slot = alike.trailing_zeros() as usize % SLOTS;
+            let differ = (self.low[slot] ^ key.low) << 2 | (self.high[slot] ^ key.high) & !HIGH_FIXED;
             // A free slot looks like the key whose bits are all zero.
-            if (self.high[slot] ^ key.high) & !HIGH_FIXED == 0 && slot < used {
+            if differ == 0 && slot < used {
                 return Found::Here(slot);
             }
             alike &= alike - 1;
@@ -103,7 +107,7 @@ impl Bucket {
 
     #[inline(always)]
     fn used(&self) -> usize {
-        self.low.iter().map(|&low| usize::from(low != 0)).sum()
+        scan(&self.low, 0).1
     }
 }
 
@@ -125,6 +129,8 @@ struct Seen {
 pub(super) struct TableMut<'a> {
     pub(super) buckets: &'a mut [Bucket],
     seen: &'a mut [SeenLine],
+    /// Buckets that are homes.
+    pub(super) homes: u64,
 }
 
 /// A table and how many of its slots are used.
@@ -156,12 +162,6 @@ impl Table {
         self.seen.touch();
     }
 
-    /// Returns the number of the bucket in which the search for `key` begins; grows with the key.
-    #[inline(always)]
-    pub(super) fn home(&self, key: Key) -> usize {
-        ((u128::from(key.high) * u128::from(self.homes)) >> 64) as usize
-    }
-
     /// Returns how many slots the load is reckoned by.
     pub(super) fn slots(&self) -> usize {
         self.homes as usize * SLOTS
@@ -171,8 +171,20 @@ impl Table {
         self.buckets.as_slice()
     }
 
+    pub(super) fn home(&self, key: Key) -> usize {
+        home(key, self.homes)
+    }
+
+    pub(super) fn seen(&self, bucket: usize, slot: usize) -> Sighting {
+        sighting(self.seen.as_slice(), bucket, slot)
+    }
+
     pub(super) fn borrow_mut(&mut self) -> TableMut<'_> {
-        TableMut { buckets: self.buckets.as_mut_slice(), seen: self.seen.as_mut_slice() }
+        TableMut {
+            buckets: self.buckets.as_mut_slice(),
+            seen: self.seen.as_mut_slice(),
+            homes: self.homes,
+        }
     }
 
     pub(super) fn release_front(&mut self, buckets: usize) {
@@ -190,21 +202,23 @@ impl Table {
 }
 
 impl TableMut<'_> {
+    /// Returns the number of the bucket in which the search for `key` begins; grows with the key.
     #[inline(always)]
-    pub(super) fn prefetch(&self, bucket: usize) {
+    pub(super) fn home(&self, key: Key) -> usize {
+        home(key, self.homes)
+    }
+
+    #[inline(always)]
+    pub(super) fn prefetch<const SEEN: bool>(&self, bucket: usize) {
         prefetch(self.buckets, bucket);
-        if !self.seen.is_empty() {
+        if SEEN {
             prefetch(self.seen, bucket);
         }
     }
 
     #[inline(always)]
     pub(super) fn seen(&self, bucket: usize, slot: usize) -> Sighting {
-        let seen = self.seen.get(bucket).map(|line| line.slots[slot % SLOTS]);
-        seen.map_or(Sighting::default(), |seen| Sighting {
-            time_ns: seen.time_ns,
-            source: seen.source as u16,
-        })
+        sighting(self.seen, bucket, slot)
     }
 
     #[inline(always)]
@@ -238,4 +252,15 @@ impl TableMut<'_> {
         }
         Err(Crowded)
     }
+}
+
+#[inline(always)]
+fn home(key: Key, homes: u64) -> usize {
+    ((u128::from(key.high) * u128::from(homes)) >> 64) as usize
+}
+
+#[inline(always)]
+fn sighting(lines: &[SeenLine], bucket: usize, slot: usize) -> Sighting {
+    let seen = lines.get(bucket).map(|line| line.slots[slot % SLOTS]);
+    seen.map_or(Sighting::default(), |seen| Sighting { time_ns: seen.time_ns, source: seen.source as u16 })
 }

@@ -107,8 +107,14 @@ impl Record {
         let is_content = self.kind >> IDENTITY_SHIFT == Identity::Content as u16;
         let counted = if is_content { u64::from(u16::MAX) } else { u64::MAX };
         // Payload words are opaque bytes that the payload type wrote; the other fields are numbers.
-        let [first, second, third] = self.payload.map(u64::from_le);
-        EventId::of_content([self.entity.bits(), names & counted, first, second, third])
+        let [first, second, third] = self.payload;
+        EventId::of_content([
+            self.entity.bits(),
+            names & counted,
+            u64::from_le(first),
+            u64::from_le(second),
+            u64::from_le(third),
+        ])
     }
 
     /// Returns the time in nanoseconds since the Unix epoch.

@@ -6,22 +6,22 @@ use panther_events::event::{
 };
 
 /// SplitMix64.
-pub struct Rng(u64);
+pub(crate) struct Rng(u64);
 
 impl Rng {
     /// Takes the seed from `PANTHER_TEST_SEED`, else from the time, and prints it.
-    pub fn printed(test: &str) -> Rng {
+    pub(crate) fn printed(test: &str) -> Rng {
         let given = std::env::var("PANTHER_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
         println!("{test}: PANTHER_TEST_SEED={seed}");
         Rng(seed)
     }
 
-    pub fn seeded(seed: u64) -> Rng {
+    pub(crate) fn seeded(seed: u64) -> Rng {
         Rng(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -29,23 +29,23 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 
-    pub fn id(&mut self) -> EventId {
+    pub(crate) fn id(&mut self) -> EventId {
         EventId::from_hash(u128::from(self.next()) << 64 | u128::from(self.next()))
     }
 }
 
 /// The id that stands for `number`; different numbers have different ids.
-pub fn id_of(number: u64) -> EventId {
+pub(crate) fn id_of(number: u64) -> EventId {
     EventId::digest(&number.to_le_bytes())
 }
 
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
-pub struct Number(pub u64);
+pub(crate) struct Number(pub(crate) u64);
 
 impl Payload for Number {
     const KIND: EventKind = EventKind::new(Domain::PACKET, 1);
@@ -53,7 +53,7 @@ impl Payload for Number {
 }
 
 /// A record that stands for `number`, of an identity that depends on it.
-pub fn record_of(number: u64, time_ns: u64, source: u16) -> Record {
+pub(crate) fn record_of(number: u64, time_ns: u64, source: u16) -> Record {
     let entity = Symbol::from_bits(number % 7);
     let record = match number % 3 {
         0 => Record::new(Identity::Content, time_ns, entity, &Number(number)),

@@ -1,0 +1,340 @@
+//! Measures the deduplication at the sizes that matter, and prints a table.
+//!
+//! `cargo bench --bench dedup_scale -- [part ...] [--millions N | --ids N] [--rounds N]`, with parts `new`, `grow`, `known`, `peer`,
+//! `window`, `latency`; all when none is given. Ids are made from records as they come from an emitter: hashing
+//! is in every figure, making the records is in none. Every part checks its counts.
+
+#![allow(clippy::print_stdout, reason = "printing is what this program is for")]
+#![allow(unsafe_code, reason = "the thread's processor time")]
+
+use panther_events::dedup::{BATCH, Dedup, DedupOptions, Verdict, Window};
+use panther_events::event::{
+    Domain, EventKind, Field, FieldType, Identity, Payload, Record, Symbol,
+};
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::time::{Duration, Instant};
+
+/// Records that are made at once, outside the time measured: 256 KiB.
+const BLOCK: usize = 4096;
+
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+struct Number(u64);
+
+impl Payload for Number {
+    const KIND: EventKind = EventKind::new(Domain::PACKET, 1);
+    const FIELDS: &'static [Field] = &[Field { name: "number", ty: FieldType::U64, offset: 0 }];
+}
+
+fn record(number: u64) -> Record {
+    let identity = if number & 1 == 0 { Identity::Content } else { Identity::Occurrence };
+    Record::new(identity, number, Symbol::from_bits(number % 1000), &Number(number)).numbered(3, 9)
+}
+
+/// Returns the processor time this thread has used: on a shared machine the figure that can be repeated.
+fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place for the answer.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+struct Run {
+    time: Duration,
+    new: u64,
+    checked: u64,
+    slowest: Duration,
+}
+
+impl Run {
+    fn per_second(&self) -> f64 {
+        self.checked as f64 / self.time.as_secs_f64() / 1e6
+    }
+}
+
+/// Checks the records of `numbers`; `timed` measures each batch too.
+fn run(dedup: &mut Dedup, numbers: impl Iterator<Item = u64>, timed: bool) -> Run {
+    let mut numbers = numbers.peekable();
+    let mut records = Vec::with_capacity(BLOCK);
+    let mut verdicts = [Verdict::New; BATCH];
+    let mut run = Run { time: Duration::ZERO, new: 0, checked: 0, slowest: Duration::ZERO };
+    while numbers.peek().is_some() {
+        records.clear();
+        records.extend(numbers.by_ref().take(BLOCK).map(record));
+        run.checked += records.len() as u64;
+        let start = thread_time();
+        let mut last = Instant::now();
+        for batch in records.chunks_mut(BATCH) {
+            run.new += u64::from(dedup.check(batch, &mut verdicts).count_ones());
+            if timed {
+                let now = Instant::now();
+                run.slowest = run.slowest.max(now - last);
+                last = now;
+            }
+        }
+        run.time += thread_time() - start;
+    }
+    run
+}
+
+fn dedup(expected_ids: u64, first_sightings: bool, window: Window) -> Dedup {
+    let options = DedupOptions {
+        window,
+        first_sightings,
+        expected_ids: expected_ids as usize,
+        ..DedupOptions::default()
+    };
+    Dedup::new(&options).unwrap()
+}
+
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("ids are hashed as one number")
+    }
+    fn write_u128(&mut self, id: u128) {
+        self.0 = id as u64 ^ (id >> 64) as u64;
+    }
+}
+
+type Peer = HashSet<u128, BuildHasherDefault<IdHasher>>;
+
+fn run_peer(peer: &mut Peer, numbers: impl Iterator<Item = u64>) -> Run {
+    let mut numbers = numbers.peekable();
+    let mut records = Vec::with_capacity(BLOCK);
+    let mut run = Run { time: Duration::ZERO, new: 0, checked: 0, slowest: Duration::ZERO };
+    while numbers.peek().is_some() {
+        records.clear();
+        records.extend(numbers.by_ref().take(BLOCK).map(record));
+        run.checked += records.len() as u64;
+        let start = thread_time();
+        for record in &records {
+            run.new += u64::from(peer.insert(record.id().bits()));
+        }
+        run.time += thread_time() - start;
+    }
+    run
+}
+
+/// A number below `bound` that looks random, for the `i`th lookup.
+fn shuffled(i: u64, bound: u64) -> u64 {
+    let mixed = (i ^ (i >> 17)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((u128::from(mixed ^ (mixed >> 29)) * u128::from(bound)) >> 64) as u64
+}
+
+/// Says what the machine gives at this moment: 64 lines of a table of this size are prefetched, then written to.
+fn part_floor(sizes: &[u64], rounds: usize) {
+    println!("the floor: one line of a table of as many ids (20.5 B each) fetched and written, 64 at a time");
+    for &size in sizes {
+        let lines = size as usize * 41 / 2 / 64;
+        let mut map = memmap2::MmapMut::map_anon(lines * 64 + (4 << 20)).unwrap();
+        let start = map.as_ptr().align_offset(2 << 20);
+        let _ = map.advise(memmap2::Advice::HugePage);
+        let table: &mut [[u64; 8]] = bytemuck::cast_slice_mut(&mut map[start..start + lines * 64]);
+        table.iter_mut().for_each(|line| line[0] = 1);
+        for _ in 0..rounds {
+            let count = 4_000_000u64;
+            let time = thread_time();
+            let wall = Instant::now();
+            for batch in 0..count / 64 {
+                let places: [usize; 64] =
+                    std::array::from_fn(|i| shuffled(batch * 64 + i as u64, lines as u64) as usize);
+                for &place in &places {
+                    #[cfg(target_arch = "x86_64")]
+                    {
+                        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+                        let address = table.as_ptr().wrapping_add(place).cast::<i8>();
+                        // SAFETY: a prefetch faults on no address.
+                        unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
+                    }
+                }
+                for &place in &places {
+                    table[place][place & 7] += 1;
+                }
+            }
+            let (time, wall) = ((thread_time() - time).as_secs_f64(), wall.elapsed().as_secs_f64());
+            println!(
+                "{size:>10} {:>8.1} ns of processor time, {:>8.1} ns by the clock",
+                time * 1e9 / count as f64,
+                wall * 1e9 / count as f64
+            );
+        }
+    }
+}
+
+fn part_new(sizes: &[u64], rounds: usize) {
+    println!("new ids into a presized set, then the same ids again in other order");
+    println!("{:>10} {:>9} {:>12} {:>12} {:>9} {:>6}", "ids", "sightings", "new M/s", "known M/s", "B/id", "huge");
+    for &size in sizes {
+        for sightings in [false, true] {
+            for _ in 0..rounds {
+                let mut dedup = dedup(size, sightings, Window::Unbounded);
+                let new = run(&mut dedup, 0..size, false);
+                assert_eq!(new.new, size);
+                let count = size.clamp(1_000_000, 20_000_000);
+                let known = run(&mut dedup, (0..count).map(|i| shuffled(i, size)), false);
+                assert_eq!(known.new, 0);
+                let stats = dedup.stats();
+                println!(
+                    "{size:>10} {sightings:>9} {:>12.1} {:>12.1} {:>9.1} {:>5.0}%",
+                    new.per_second(),
+                    known.per_second(),
+                    stats.memory_bytes as f64 / size as f64,
+                    100.0 * stats.huge_page_bytes as f64 / stats.memory_bytes as f64
+                );
+            }
+        }
+    }
+}
+
+fn part_grow(sizes: &[u64], rounds: usize) {
+    println!("growth from nothing; the slowest batch of 64 is timed alone");
+    println!(
+        "{:>10} {:>9} {:>10} {:>12} {:>8} {:>8} {:>8} {:>7}",
+        "ids", "sightings", "new M/s", "slowest us", "B/id", "B/id max", "moves", "crowded"
+    );
+    for &size in sizes {
+        for sightings in [false, true] {
+            for _ in 0..rounds {
+                let mut plain = dedup(0, sightings, Window::Unbounded);
+                let rate = run(&mut plain, 0..size, false).per_second();
+                drop(plain);
+                let mut dedup = dedup(0, sightings, Window::Unbounded);
+                let mut slowest = Duration::ZERO;
+                let mut most = 0.0f64;
+                let step = size / 50;
+                for part in 0..50 {
+                    let part = run(&mut dedup, part * step..(part + 1) * step, true);
+                    assert_eq!(part.new, step);
+                    slowest = slowest.max(part.slowest);
+                    let stats = dedup.stats();
+                    if stats.remembered > 1_000_000 {
+                        most = most.max(stats.memory_bytes as f64 / stats.remembered as f64);
+                    }
+                }
+                let stats = dedup.stats();
+                println!(
+                    "{size:>10} {sightings:>9} {rate:>10.1} {:>12.0} {:>8.1} {most:>8.1} {:>8} {:>7}",
+                    slowest.as_secs_f64() * 1e6,
+                    stats.memory_bytes as f64 / stats.remembered as f64,
+                    stats.growths,
+                    stats.crowded
+                );
+            }
+        }
+    }
+}
+
+fn part_peer(sizes: &[u64], rounds: usize) {
+    println!("against std's HashSet (hashbrown), identity hasher, presized, hashing included; alternating rounds");
+    println!("{:>10} {:>10} {:>10} {:>7} {:>12} {:>12} {:>7}", "ids", "new M/s", "peer M/s", "ratio", "known M/s", "peer M/s", "ratio");
+    for &size in sizes {
+        for _ in 0..rounds {
+            let count = size.min(10_000_000);
+            let lookups = || (0..count).map(|i| shuffled(i, size));
+            let mut ours = dedup(size, false, Window::Unbounded);
+            let new = run(&mut ours, 0..size, false);
+            let known = run(&mut ours, lookups(), false);
+            drop(ours);
+            let mut peer = Peer::with_capacity_and_hasher(size as usize, BuildHasherDefault::default());
+            let peer_new = run_peer(&mut peer, 0..size);
+            let peer_known = run_peer(&mut peer, lookups());
+            assert_eq!((new.new, peer_new.new, known.new, peer_known.new), (size, size, 0, 0));
+            println!(
+                "{size:>10} {:>10.1} {:>10.1} {:>7.2} {:>12.1} {:>12.1} {:>7.2}",
+                new.per_second(),
+                peer_new.per_second(),
+                new.per_second() / peer_new.per_second(),
+                known.per_second(),
+                peer_known.per_second(),
+                known.per_second() / peer_known.per_second()
+            );
+        }
+    }
+}
+
+fn part_window(sizes: &[u64], rounds: usize) {
+    println!("windows of the last n ids, 8 epochs, after 2 n ids; then 3 n new ids");
+    println!("{:>10} {:>9} {:>10} {:>12} {:>8} {:>8}", "n", "sightings", "new M/s", "slowest us", "B/id", "moves");
+    for &size in sizes {
+        for sightings in [false, true] {
+            for _ in 0..rounds {
+                let mut dedup = dedup(0, sightings, Window::Last(size));
+                run(&mut dedup, 0..2 * size, false);
+                let plain = run(&mut dedup, 2 * size..5 * size, false);
+                let timed = run(&mut dedup, 5 * size..8 * size, true);
+                assert_eq!((plain.new, timed.new), (3 * size, 3 * size));
+                let stats = dedup.stats();
+                assert!(stats.remembered >= size && stats.remembered <= size + size.div_ceil(8));
+                println!(
+                    "{size:>10} {sightings:>9} {:>10.1} {:>12.0} {:>8.1} {:>8}",
+                    plain.per_second(),
+                    timed.slowest.as_secs_f64() * 1e6,
+                    stats.memory_bytes as f64 / stats.remembered as f64,
+                    stats.growths
+                );
+            }
+        }
+    }
+}
+
+fn part_mixed(sizes: &[u64], rounds: usize) {
+    println!("duplicates among new ids, presized: share of duplicates and M/s");
+    for &size in sizes {
+        for _ in 0..rounds {
+            let mut line = format!("{size:>10}");
+            for percent in [0u64, 50, 90, 99] {
+                let mut dedup = dedup(size + size / 8, false, Window::Unbounded);
+                run(&mut dedup, 0..size, false);
+                let (mut next, mut made) = (size, 0);
+                let count = (size / 8 * 100 / (100 - percent)).min(4_000_000);
+                let mixed = (0..count).map(|i| {
+                    if shuffled(i * 7 + 1, 100) < percent {
+                        return shuffled(i, size);
+                    }
+                    made += 1;
+                    next += 1;
+                    next
+                });
+                let mixed = run(&mut dedup, mixed, false);
+                assert_eq!(mixed.new, made);
+                line += &format!("  {percent:>2} %: {:>6.1}", mixed.per_second());
+            }
+            println!("{line}");
+        }
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let value = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1)?.parse::<u64>().ok()
+    };
+    let rounds = value("--rounds").unwrap_or(3) as usize;
+    let sizes: Vec<u64> = match value("--ids").or(value("--millions").map(|millions| millions * 1_000_000)) {
+        Some(size) => vec![size],
+        None => vec![1_000_000, 20_000_000, 100_000_000],
+    };
+    let parts: [(&str, fn(&[u64], usize)); 6] = [
+        ("floor", part_floor),
+        ("new", part_new),
+        ("grow", part_grow),
+        ("mixed", part_mixed),
+        ("peer", part_peer),
+        ("window", part_window),
+    ];
+    let chosen = |name: &str| arguments.iter().any(|argument| argument == name);
+    let all = !parts.iter().any(|(name, _)| chosen(name));
+    for (name, part) in parts {
+        if all || chosen(name) {
+            part(&sizes, rounds);
+        }
+    }
+}

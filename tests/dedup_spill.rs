@@ -1,0 +1,119 @@
+//! Within a memory budget, verdicts are the same as without one; what cannot be written stays in memory.
+
+mod dedup_support;
+
+use dedup_support::{Rng, record_of};
+use panther_events::dedup::{BATCH, BUDGET_MIN, Dedup, DedupError, DedupOptions, FilterUse, Verdict, Window};
+use panther_events::event::Record;
+use std::path::Path;
+
+fn options(dir: &Path) -> DedupOptions {
+    DedupOptions {
+        memory_budget_bytes: Some(BUDGET_MIN),
+        spill_dir: Some(dir.to_path_buf()),
+        expected_ids: 0,
+        ..DedupOptions::default()
+    }
+}
+
+/// Gives both the same records and demands the same verdicts.
+fn agree(frugal: &mut Dedup, free: &mut Dedup, mut next: impl FnMut(u64) -> Record, count: u64) {
+    let (mut left, mut right) = ([Verdict::New; BATCH], [Verdict::New; BATCH]);
+    for batch in 0..count / 64 {
+        let mut records: Vec<Record> = (0..64).map(|i| next(batch * 64 + i)).collect();
+        let new = frugal.check(&mut records, &mut left);
+        assert_eq!(new, free.check(&mut records, &mut right), "batch {batch}");
+        assert_eq!(left, right, "batch {batch}");
+    }
+}
+
+#[test]
+fn verdicts_and_first_sightings_are_the_same_within_a_budget() {
+    let mut rng = Rng::printed("spill");
+    for (first_sightings, filter) in
+        [(true, FilterUse::Auto), (false, FilterUse::On), (false, FilterUse::Off)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let with_budget = DedupOptions { first_sightings, filter, ..options(dir.path()) };
+        let without = DedupOptions { memory_budget_bytes: None, spill_dir: None, ..with_budget.clone() };
+        let mut frugal = Dedup::new(&with_budget).unwrap();
+        let mut free = Dedup::new(&without).unwrap();
+        let count = if filter == FilterUse::Off { 400_000 } else { 700_000 };
+        let next = |i| {
+            let number = if rng.below(10) == 0 { rng.below(i + 1) } else { i };
+            record_of(number, i, rng.next() as u16)
+        };
+        agree(&mut frugal, &mut free, next, count);
+        let (stats, whole) = (frugal.stats(), free.stats());
+        assert_eq!(stats.remembered, whole.remembered);
+        assert!(stats.spilled_ids > count / 4 && stats.cold_hits > 1_000, "{stats:?}");
+        assert_eq!(filter != FilterUse::Off, stats.filter_negatives > count / 2, "{stats:?}");
+        assert!(stats.filter_false_positives * 20 <= stats.filter_negatives, "{stats:?}");
+        assert!(stats.memory_bytes <= BUDGET_MIN * 5 / 4, "over the budget: {stats:?}");
+        assert!(stats.memory_bytes < whole.memory_bytes / 2, "{stats:?}\n{whole:?}");
+        assert_eq!((stats.spill_read_failures, stats.spill_write_failures), (0, 0));
+        assert!(stats.spilled_bytes >= stats.spilled_ids * if first_sightings { 32 } else { 16 });
+    }
+}
+
+#[test]
+fn a_window_with_a_budget_forgets_on_disk_too() {
+    let mut rng = Rng::printed("spilled window");
+    let dir = tempfile::tempdir().unwrap();
+    let window = Window::Last(300_000);
+    let with_budget = DedupOptions { window, ..options(dir.path()) };
+    let without = DedupOptions { memory_budget_bytes: None, spill_dir: None, ..with_budget.clone() };
+    let mut frugal = Dedup::new(&with_budget).unwrap();
+    let mut free = Dedup::new(&without).unwrap();
+    let next = |i: u64| record_of(if rng.below(4) == 0 { i.saturating_sub(rng.below(500_000)) } else { i }, i, 1);
+    agree(&mut frugal, &mut free, next, 1_500_000);
+    let (stats, whole) = (frugal.stats(), free.stats());
+    assert_eq!((stats.remembered, stats.forgotten), (whole.remembered, whole.forgotten));
+    assert!(stats.cold_hits > 1_000, "{stats:?}");
+    assert!(stats.spilled_ids < 900_000, "forgotten runs stay on disk: {stats:?}");
+}
+
+#[test]
+fn the_disk_is_left_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut dedup = Dedup::new(&options(dir.path())).unwrap();
+    let mut verdicts = [Verdict::New; BATCH];
+    for batch in 0..6_000u64 {
+        let mut records: Vec<Record> = (0..64).map(|i| record_of(batch * 64 + i, 1, 1)).collect();
+        assert_eq!(dedup.check(&mut records, &mut verdicts), u64::MAX);
+    }
+    assert!(dedup.stats().spilled_ids > 0);
+    drop(dedup);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn when_the_disk_refuses_everything_stays_in_memory_and_exact() {
+    let outer = tempfile::tempdir().unwrap();
+    let dir = outer.path().join("gone");
+    let mut dedup = Dedup::new(&options(&dir)).unwrap();
+    std::fs::remove_dir(&dir).unwrap();
+    let mut verdicts = [Verdict::New; BATCH];
+    for round in 0..2 {
+        for batch in 0..8_000u64 {
+            let mut records: Vec<Record> = (0..64).map(|i| record_of(batch * 64 + i, 1, 1)).collect();
+            let expected = if round == 0 { u64::MAX } else { 0 };
+            assert_eq!(dedup.check(&mut records, &mut verdicts), expected, "{round} {batch}");
+        }
+    }
+    let stats = dedup.stats();
+    assert_eq!((stats.spill_write_failures, stats.crowded), (1, 0), "{stats:?}");
+}
+
+#[test]
+fn a_budget_without_a_place_or_too_small_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = DedupOptions { memory_budget_bytes: Some(5), ..options(dir.path()) };
+    assert!(matches!(Dedup::new(&small), Err(DedupError::Budget { budget_bytes: 5 })));
+    let homeless = DedupOptions { spill_dir: None, ..options(dir.path()) };
+    assert!(matches!(Dedup::new(&homeless), Err(DedupError::NoSpillDir)));
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = Dedup::new(&options(&file)).err().unwrap();
+    assert!(matches!(error, DedupError::SpillDir { .. }) && error.to_string().contains("file"), "{error}");
+}
