@@ -8,9 +8,7 @@
 #![allow(unsafe_code, reason = "the thread's processor time")]
 
 use panther_events::dedup::{BATCH, Dedup, DedupOptions, Verdict, Window};
-use panther_events::event::{
-    Domain, EventKind, Field, FieldType, Identity, Payload, Record, Symbol,
-};
+use panther_events::event::{Domain, EventKind, Field, FieldType, Identity, Payload, Record, Symbol};
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
@@ -170,7 +168,10 @@ fn part_floor(sizes: &[u64], rounds: usize) {
 
 fn part_new(sizes: &[u64], rounds: usize) {
     println!("new ids into a presized set, then the same ids again in other order");
-    println!("{:>10} {:>9} {:>12} {:>12} {:>9} {:>6}", "ids", "sightings", "new M/s", "known M/s", "B/id", "huge");
+    println!(
+        "{:>10} {:>9} {:>12} {:>12} {:>9} {:>6}",
+        "ids", "sightings", "new M/s", "known M/s", "B/id", "huge"
+    );
     for &size in sizes {
         for sightings in [false, true] {
             for _ in 0..rounds {
@@ -232,8 +233,13 @@ fn part_grow(sizes: &[u64], rounds: usize) {
 }
 
 fn part_peer(sizes: &[u64], rounds: usize) {
-    println!("against std's HashSet (hashbrown), identity hasher, presized, hashing included; alternating rounds");
-    println!("{:>10} {:>10} {:>10} {:>7} {:>12} {:>12} {:>7}", "ids", "new M/s", "peer M/s", "ratio", "known M/s", "peer M/s", "ratio");
+    println!(
+        "against std's HashSet (hashbrown), identity hasher, presized, hashing included; alternating rounds"
+    );
+    println!(
+        "{:>10} {:>10} {:>10} {:>7} {:>12} {:>12} {:>7}",
+        "ids", "new M/s", "peer M/s", "ratio", "known M/s", "peer M/s", "ratio"
+    );
     for &size in sizes {
         for _ in 0..rounds {
             let count = size.min(10_000_000);
@@ -261,7 +267,10 @@ fn part_peer(sizes: &[u64], rounds: usize) {
 
 fn part_window(sizes: &[u64], rounds: usize) {
     println!("windows of the last n ids, 8 epochs, after 2 n ids; then 3 n new ids");
-    println!("{:>10} {:>9} {:>10} {:>12} {:>8} {:>8}", "n", "sightings", "new M/s", "slowest us", "B/id", "moves");
+    println!(
+        "{:>10} {:>9} {:>10} {:>12} {:>8} {:>8}",
+        "n", "sightings", "new M/s", "slowest us", "B/id", "moves"
+    );
     for &size in sizes {
         for sightings in [false, true] {
             for _ in 0..rounds {

@@ -34,9 +34,9 @@ use crate::event::record::Record;
 use probe::Batch;
 use run::RunWriter;
 use spill::Spill;
-use table::Key;
 use std::path::PathBuf;
 use std::time::Duration;
+use table::Key;
 use window::Bounds;
 
 /// Records that are checked at once.
@@ -152,7 +152,9 @@ pub enum DedupError {
     #[error("option `memory_budget_bytes` is given without `spill_dir`; give a directory, or no budget")]
     NoSpillDir,
     /// The directory for cold ids cannot be made or written to.
-    #[error("option `spill_dir` is {path}, in which no file can be made; give a directory that can be written to")]
+    #[error(
+        "option `spill_dir` is {path}, in which no file can be made; give a directory that can be written to"
+    )]
     SpillDir {
         /// The value given.
         path: PathBuf,

@@ -74,7 +74,7 @@ fn the_small_captures_are_cut_and_agree_on_a_prefix() {
     let counts = count(&small(), PacketDigest::new(Coverage::Prefix(146)));
     assert_eq!(counts, Counts { total: 3857, ip: 3853, non_ip: 4, unique: 1938, refused: 0 });
 
-    let truncated = scans.iter().map(|scan| scan.truncated).sum();
+    let truncated: u64 = scans.iter().map(|scan| scan.truncated).sum();
     let counts = count(&small(), PacketDigest::new(Coverage::Whole));
     assert_eq!(counts.refused, truncated, "whole digests refuse exactly what was cut");
 }

@@ -180,11 +180,7 @@ impl Table {
     }
 
     pub(super) fn borrow_mut(&mut self) -> TableMut<'_> {
-        TableMut {
-            buckets: self.buckets.as_mut_slice(),
-            seen: self.seen.as_mut_slice(),
-            homes: self.homes,
-        }
+        TableMut { buckets: self.buckets.as_mut_slice(), seen: self.seen.as_mut_slice(), homes: self.homes }
     }
 
     pub(super) fn release_front(&mut self, buckets: usize) {

@@ -85,6 +85,10 @@ pub struct DedupSummary {
     pub filter_false_positives: u64,
     pub spilled_ids: u64,
     pub spilled_bytes: u64,
+    pub spill_read_failures: u64,
+    pub spill_write_failures: u64,
+    pub growth_failures: u64,
+    pub crowded: u64,
 }
 
 /// What is known of packets and paths.
@@ -241,6 +245,10 @@ impl DedupSummary {
             filter_false_positives: stats.filter_false_positives,
             spilled_ids: stats.spilled_ids,
             spilled_bytes: stats.spilled_bytes,
+            spill_read_failures: stats.spill_read_failures,
+            spill_write_failures: stats.spill_write_failures,
+            growth_failures: stats.growth_failures,
+            crowded: stats.crowded,
         }
     }
 }

@@ -31,7 +31,8 @@ pub struct PipelineOptions {
     pub ring_capacity: usize,
     /// What emitters do when their ring is full, unless told otherwise.
     pub full_policy: FullPolicy,
-    /// What dedup remembers; with several lanes, each has its share.
+    /// What dedup remembers. Lanes share `expected_ids` and the memory budget; each has the whole window for its
+    /// share of the entities.
     pub dedup: DedupOptions,
     /// What stamps events.
     pub clock: Clock,
@@ -201,7 +202,7 @@ impl Builder {
         let mut stations = stations.into_iter();
         let mut here = if shared.crew.is_empty() { stations.next() } else { None };
         for desk in &shared.lanes {
-            let dedup = Dedup::new(&options.dedup)?;
+            let dedup = Dedup::new(&share_of_lane(&options.dedup, lanes))?;
             let output = match here.take() {
                 Some(station) => Output::Here(Box::new(station)),
                 None => {
@@ -269,6 +270,16 @@ impl Builder {
             }
         }
         Ok((by_worker.into_iter().map(|observers| Worker::new(observers, &order)).collect(), whole))
+    }
+}
+
+/// Divides what is measured in memory among the lanes. A window stays whole in each: a lane cannot know how many ids
+/// the others have seen, and to remember longer than asked is right.
+fn share_of_lane(options: &DedupOptions, lanes: usize) -> DedupOptions {
+    DedupOptions {
+        expected_ids: options.expected_ids.div_ceil(lanes),
+        memory_budget_bytes: options.memory_budget_bytes.map(|budget| budget / lanes),
+        ..options.clone()
     }
 }
 

@@ -101,6 +101,9 @@ impl Snapshot {
             crowded: total.crowded + lane.crowded,
             spilled_ids: total.spilled_ids + lane.spilled_ids,
             spilled_bytes: total.spilled_bytes + lane.spilled_bytes,
+            spill_read_failures: total.spill_read_failures + lane.spill_read_failures,
+            spill_write_failures: total.spill_write_failures + lane.spill_write_failures,
+            cold_hits: total.cold_hits + lane.cold_hits,
         };
     }
 
