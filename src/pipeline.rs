@@ -22,6 +22,7 @@ mod builder;
 mod crew;
 mod lane;
 mod post;
+mod roster;
 mod snapshot;
 mod station;
 mod topology;
@@ -30,6 +31,7 @@ pub use crate::observe::worker::Delivery;
 pub use crate::wait::WaitStrategy;
 pub use account::{Account, AccountError};
 pub use builder::{Builder, PipelineOptions, Setup, StartError};
+pub use roster::ObserverOptions;
 pub use snapshot::{ReportKey, Snapshot};
 pub use topology::{DEDUP_MAX, Pinning, Topology, TopologyError, WORKERS_MAX};
 
@@ -38,11 +40,15 @@ use crate::domain::Catalogue;
 use crate::emit::source::Entrance;
 use crate::emit::{EmitError, Emitter, FullPolicy};
 use crate::event::Symbols;
-use crate::observe::worker::SlotReport;
+use crate::observe::worker::{AnyObserver, AnyReport, Placed, SlotReport, merge_report};
+use crate::observe::{Observer, Report, Scope};
 use crate::sync::{Arc, Mutex, Ordering, lock};
 use crate::wait::Gate;
-use crew::CrewDesk;
-use lane::{LaneDesk, LaneReport, LaneWork};
+use crew::{CrewDesk, CrewOrder};
+use lane::{LaneDesk, LaneOrder, LaneReport, LaneWork};
+use roster::Roster;
+use station::Order;
+use std::any::Any;
 use std::fmt;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -64,7 +70,7 @@ struct Shared {
     entrance: Arc<Entrance>,
     lanes: Vec<Arc<LaneDesk>>,
     crew: Vec<Arc<CrewDesk>>,
-    names: Arc<[Box<str>]>,
+    roster: Arc<Roster>,
     catalogue: Arc<Catalogue>,
     symbols: Arc<Symbols>,
     warnings: Mutex<Vec<String>>,
@@ -84,6 +90,17 @@ struct Threads {
 pub struct DrainError {
     /// How long was waited.
     pub timeout: Duration,
+}
+
+/// Why an observer was not added to a running pipeline.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AddError {
+    /// An observer that is there has the name.
+    #[error("an observer is named {0:?}; remove it first, or choose another name")]
+    Name(String),
+    /// It wants to see kinds whole that are shared out among workers.
+    #[error("observer {0:?} wants to see kinds whole that are shared out already; add it before the start")]
+    NotWhole(String),
 }
 
 impl Pipeline {
@@ -138,25 +155,112 @@ impl Pipeline {
     pub fn snapshot(&self) -> Snapshot {
         let (lane_replies, lane_answers) = mpsc::channel();
         for desk in &self.shared.lanes {
-            desk.post.put(lane_replies.clone());
+            desk.post.put(LaneOrder::Report(lane_replies.clone()));
             desk.lane.sleeper.wake();
         }
         let (crew_replies, crew_answers) = mpsc::channel();
         for desk in &self.shared.crew {
-            desk.post.put(crew_replies.clone());
+            desk.post.put(CrewOrder::Report(crew_replies.clone()));
             desk.sleeper.wake();
         }
         drop((lane_replies, crew_replies));
-        let lanes = match &self.threads.inline {
-            Some(work) => {
-                for desk in &self.shared.lanes {
-                    drop(desk.post.take());
+        self.answer_inline();
+        self.shared.assemble(lane_answers.iter().collect(), crew_answers.iter().collect())
+    }
+
+    /// Adds an observer while the pipeline runs. It sees every event that is emitted after this returns; those that
+    /// came before count as skipped.
+    ///
+    /// `make` is called once per worker, on this thread.
+    ///
+    /// # Errors
+    /// When the name is taken, or the observer wants to see kinds whole that no observer saw whole at the start
+    /// (events are on their way to several workers then).
+    pub fn add_observer<O: Observer>(
+        &self,
+        options: impl Into<ObserverOptions>,
+        mut make: impl FnMut(Setup<'_>) -> O,
+    ) -> Result<ReportKey<O::Report>, AddError> {
+        let (options, shared) = (options.into(), &self.shared);
+        let workers = shared.crew.len().max(1);
+        let mut instances: Vec<Box<dyn AnyObserver>> = Vec::new();
+        for worker in 0..workers {
+            let observer = make(Setup { catalogue: &shared.catalogue, symbols: &shared.symbols, worker });
+            let interest = observer.interest();
+            instances.push(Box::new(observer));
+            if interest.scope == Scope::Whole && workers > 1 {
+                let whole = &shared.entrance.routes.whole;
+                if interest.kinds.iter().any(|kind| !whole.contains(kind)) {
+                    return Err(AddError::NotWhole(options.name));
                 }
-                vec![lock(work).report()]
+                break;
             }
-            None => lane_answers.iter().collect(),
-        };
-        self.shared.assemble(lanes, crew_answers.iter().collect())
+        }
+        let number = shared.roster.enter(&options).ok_or_else(|| AddError::Name(options.name.clone()))?;
+        let (pending, done) = mpsc::channel::<()>();
+        for (worker, observer) in instances.into_iter().enumerate() {
+            let placed = Placed { number, priority: options.priority, observer };
+            self.order(worker, Order::Add { placed, pending: pending.clone() });
+        }
+        drop(pending);
+        // Ends when every worker has it.
+        let _ = done.recv();
+        Ok(ReportKey::new(number))
+    }
+
+    /// Flushes and removes an observer while the pipeline runs, and returns its last report. To it, events that
+    /// come later count as skipped. `None` when it is not there, or panicked while reporting.
+    pub fn remove_observer<R: Report>(&self, key: ReportKey<R>) -> Option<R> {
+        let report: Box<dyn Any> = self.remove(key.index)?;
+        report.downcast().ok().map(|report| *report)
+    }
+
+    /// Removes all observers of `scope`; returns how many there were.
+    pub fn remove_scope(&self, scope: &str) -> usize {
+        let numbers = self.shared.roster.of_scope(scope);
+        for number in &numbers {
+            drop(self.remove(*number));
+        }
+        numbers.len()
+    }
+
+    fn remove(&self, number: usize) -> Option<Box<dyn AnyReport>> {
+        if !self.shared.roster.strike(number) {
+            return None;
+        }
+        let (reply, answers) = mpsc::channel();
+        for worker in 0..self.shared.crew.len().max(1) {
+            self.order(worker, Order::Remove { number, reply: reply.clone() });
+        }
+        drop(reply);
+        let mut merged: Option<Box<dyn AnyReport>> = None;
+        for slot in answers.iter().flatten() {
+            if let Some(trouble) = slot.trouble {
+                lock(&self.shared.warnings)
+                    .push(format!("observer {}: {trouble}", self.shared.roster.name(number)));
+            }
+            merge_report(&mut merged, slot.report);
+        }
+        merged
+    }
+
+    /// Gives an order to one worker's station.
+    fn order(&self, worker: usize, order: Order) {
+        if let Some(desk) = self.shared.crew.get(worker) {
+            desk.post.put(CrewOrder::Station(order));
+            desk.sleeper.wake();
+        } else if let Some(desk) = self.shared.lanes.first() {
+            desk.post.put(LaneOrder::Station(order));
+            desk.lane.sleeper.wake();
+            self.answer_inline();
+        }
+    }
+
+    /// Under `Inline`, whoever gives an order carries it out.
+    fn answer_inline(&self) {
+        if let Some(work) = &self.threads.inline {
+            lock(work).answer();
+        }
     }
 
     /// Waits until everything that was accepted before this call has gone through all stages.
@@ -243,7 +347,7 @@ impl fmt::Debug for Pipeline {
         f.debug_struct("Pipeline")
             .field("topology", &self.shared.options.topology)
             .field("emitters", &self.shared.entrance.sources.live())
-            .field("observers", &self.shared.names)
+            .field("observers", &self.shared.roster.names())
             .finish_non_exhaustive()
     }
 }
@@ -319,6 +423,7 @@ impl Shared {
         let in_flight = offered.sent.accepted.saturating_sub(unique + duplicates);
         let at_rest = self.threads_have_ended();
         let accepted = if at_rest { offered.sent.accepted } else { unique + duplicates + in_flight };
+        let names = self.roster.names();
         let mut snapshot = Snapshot {
             account: Account {
                 offered: if at_rest {
@@ -332,7 +437,7 @@ impl Shared {
                 unique,
                 duplicates,
                 in_flight,
-                observers: Snapshot::empty_deliveries(&self.names),
+                observers: Snapshot::empty_deliveries(&names),
             },
             dedup: DedupStats::default(),
             elapsed: self.start.elapsed(),
@@ -340,16 +445,16 @@ impl Shared {
             sources: self.entrance.sources.names(),
             catalogue: Arc::clone(&self.catalogue),
             symbols: Arc::clone(&self.symbols),
-            reports: self.names.iter().map(|_| None).collect(),
+            reports: names.iter().map(|_| None).collect(),
         };
         for lane in lanes {
             snapshot.take_in_dedup(lane.dedup);
             if let Some(reports) = lane.observers {
-                snapshot.take_in(&self.names, reports);
+                snapshot.take_in(&names, reports);
             }
         }
         for reports in crew {
-            snapshot.take_in(&self.names, reports);
+            snapshot.take_in(&names, reports);
         }
         snapshot
     }

@@ -22,7 +22,8 @@ pub(crate) struct Entrance {
 /// Knows each kind's identity, and each record's lane.
 pub(crate) struct Routes {
     identities: Box<[u8; KIND_COUNT]>,
-    whole: KindSet,
+    /// Kinds that one worker sees all of.
+    pub(crate) whole: KindSet,
     lanes: usize,
 }
 

@@ -69,6 +69,15 @@ impl<R: Report> AnyReport for R {
     }
 }
 
+/// Merges one more instance's report, where it has one.
+pub(crate) fn merge_report(merged: &mut Option<Box<dyn AnyReport>>, report: Option<Box<dyn AnyReport>>) {
+    match (merged, report) {
+        (Some(merged), Some(report)) => merged.merge(report),
+        (empty @ None, report) => *empty = report,
+        (Some(_), None) => {}
+    }
+}
+
 /// What a worker says of one of its observers.
 pub(crate) struct SlotReport {
     pub(crate) delivery: Delivery,
@@ -90,17 +99,45 @@ pub(crate) struct CutOff {
 pub(crate) struct Worker {
     /// By number of the observer; `None` where another worker has the only instance.
     slots: Vec<Option<Slot>>,
-    /// Numbers in the order in which they are called.
-    order: Vec<usize>,
+    /// Priorities and numbers, in the order in which they are called.
+    order: Vec<(i32, usize)>,
     unique: u64,
     cut_off: Vec<CutOff>,
 }
 
+/// An observer with its place among the others.
+pub(crate) struct Placed {
+    pub(crate) number: usize,
+    pub(crate) priority: i32,
+    pub(crate) observer: Box<dyn AnyObserver>,
+}
+
 impl Worker {
-    /// Takes the observers by number, and the order in which they are to be called.
-    pub(crate) fn new(observers: Vec<Option<Box<dyn AnyObserver>>>, order: &[usize]) -> Worker {
-        let slots = observers.into_iter().map(|observer| observer.map(Slot::new)).collect();
-        Worker { slots, order: order.to_vec(), unique: 0, cut_off: Vec::new() }
+    pub(crate) fn new() -> Worker {
+        Worker { slots: Vec::new(), order: Vec::new(), unique: 0, cut_off: Vec::new() }
+    }
+
+    /// Adds an observer, behind those of the same priority. To it, what came before counts as skipped.
+    pub(crate) fn add(&mut self, placed: Placed) {
+        let Placed { number, priority, observer } = placed;
+        if self.slots.len() <= number {
+            self.slots.resize_with(number + 1, || None);
+        }
+        if let Some(slot) = self.slots.get_mut(number) {
+            *slot = Some(Slot::new(observer, self.unique));
+        }
+        let behind = self.order.partition_point(|(other, _)| *other >= priority);
+        self.order.insert(behind, (priority, number));
+    }
+
+    /// Flushes an observer and takes it out, with a last report. To it, what comes after counts as skipped.
+    pub(crate) fn remove(&mut self, number: usize) -> Option<SlotReport> {
+        let slot = self.slots.get_mut(number)?.as_mut()?;
+        slot.guarded(|observer| observer.flush(), 0);
+        let report = slot.report(self.unique);
+        self.order.retain(|(_, other)| *other != number);
+        slot.remove(self.unique);
+        Some(report)
     }
 
     /// Hands a batch of at most 64 records to all observers. Bit `i` of `new` says that record `i` is new.
@@ -108,7 +145,7 @@ impl Worker {
         let new = new & mask(records.len());
         self.unique += u64::from(new.count_ones());
         let domains = Domains::of(records);
-        for observer in self.order.iter().copied() {
+        for (_, observer) in self.order.iter().copied() {
             let Some(Some(slot)) = self.slots.get_mut(observer) else { continue };
             let failed_before = slot.delivery.failed;
             if !slot.take(records, verdicts, new, &domains) {
@@ -135,15 +172,18 @@ impl Worker {
         }
     }
 
-    /// Reports on all observers, by number.
-    pub(crate) fn reports(&self) -> Vec<SlotReport> {
+    /// Reports on `observers` observers, by number.
+    pub(crate) fn reports(&self, observers: usize) -> Vec<SlotReport> {
         let absent = || SlotReport {
             // The kinds that it wants do not come here.
             delivery: Delivery { skipped: self.unique, ..Delivery::default() },
             report: None,
             trouble: None,
         };
-        self.slots.iter().map(|slot| slot.as_ref().map_or_else(absent, Slot::report)).collect()
+        let slot = |number| self.slots.get(number).and_then(Option::as_ref);
+        (0..observers)
+            .map(|number| slot(number).map_or_else(absent, |slot| slot.report(self.unique)))
+            .collect()
     }
 }
 
@@ -180,22 +220,34 @@ impl Domains {
 }
 
 struct Slot {
-    observer: Box<dyn AnyObserver>,
+    /// `None` once it was removed.
+    observer: Option<Box<dyn AnyObserver>>,
     interest: Interest,
     delivery: Delivery,
     cut_off: bool,
     trouble: Option<String>,
+    /// Unique events that had come when it was removed.
+    removed_at: u64,
 }
 
 impl Slot {
-    fn new(observer: Box<dyn AnyObserver>) -> Slot {
+    fn new(observer: Box<dyn AnyObserver>, unique: u64) -> Slot {
         // An observer whose interest cannot even be asked for is cut off from the start.
         let asked = catch_unwind(AssertUnwindSafe(|| observer.interest()));
         let (interest, cut_off, trouble) = match asked {
             Ok(interest) => (interest, false, None),
             Err(panic) => (Interest::ALL, true, Some(message(&*panic))),
         };
-        Slot { observer, interest, delivery: Delivery::default(), cut_off, trouble }
+        let delivery = Delivery { skipped: unique, ..Delivery::default() };
+        Slot { observer: Some(observer), interest, delivery, cut_off, trouble, removed_at: 0 }
+    }
+
+    fn remove(&mut self, unique: u64) {
+        // A panic on the way out does no more harm than one on the way.
+        let observer = self.observer.take();
+        drop(catch_unwind(AssertUnwindSafe(|| drop(observer))));
+        self.cut_off = true;
+        self.removed_at = unique;
     }
 
     /// False when the observer was cut off by this batch.
@@ -226,10 +278,8 @@ impl Slot {
         call: impl FnOnce(&mut dyn AnyObserver) -> Result<(), Undelivered>,
         events: u64,
     ) -> bool {
-        if self.cut_off {
-            return false;
-        }
-        match catch_unwind(AssertUnwindSafe(|| call(&mut *self.observer))) {
+        let Some(observer) = self.observer.as_deref_mut().filter(|_| !self.cut_off) else { return false };
+        match catch_unwind(AssertUnwindSafe(|| call(observer))) {
             Ok(Ok(())) => self.delivery.handled += events,
             Ok(Err(undelivered)) => {
                 // It may speak of events of earlier batches, which it had only buffered.
@@ -249,9 +299,16 @@ impl Slot {
         true
     }
 
-    fn report(&self) -> SlotReport {
-        let report = catch_unwind(AssertUnwindSafe(|| self.observer.report())).ok();
-        SlotReport { delivery: self.delivery, report, trouble: self.trouble.clone() }
+    fn report(&self, unique: u64) -> SlotReport {
+        let mut delivery = self.delivery;
+        let report = match &self.observer {
+            Some(observer) => catch_unwind(AssertUnwindSafe(|| observer.report())).ok(),
+            None => {
+                delivery.skipped += unique - self.removed_at;
+                None
+            }
+        };
+        SlotReport { delivery, report, trouble: self.trouble.clone() }
     }
 }
 

@@ -6,10 +6,11 @@ use crate::domain::{Catalogue, CatalogueError, DomainDef};
 use crate::emit::FullPolicy;
 use crate::emit::source::{Entrance, Routes, Sources};
 use crate::event::{EventKind, Identity, KindSet, Symbols};
-use crate::observe::worker::{AnyObserver, Worker};
+use crate::observe::worker::{AnyObserver, Placed, Worker};
 use crate::observe::{Observer, Scope};
 use crate::pipeline::crew::{self, CrewDesk, CrewOutlet, CrewWork, Handover};
 use crate::pipeline::lane::{LaneDesk, LaneWork, Output};
+use crate::pipeline::roster::{ObserverOptions, Roster};
 use crate::pipeline::snapshot::ReportKey;
 use crate::pipeline::station::{Station, Voice};
 use crate::pipeline::topology::{DEDUP_MAX, Pinning, Topology, WORKERS_MAX, pin};
@@ -87,8 +88,7 @@ pub struct Setup<'a> {
 type Make = Box<dyn FnMut(Setup<'_>) -> Box<dyn AnyObserver>>;
 
 struct Entry {
-    name: Box<str>,
-    priority: i32,
+    options: ObserverOptions,
     make: Make,
 }
 
@@ -129,26 +129,16 @@ impl Builder {
 
     /// Adds an observer under a name of its own; `make` is called once per worker that needs an instance.
     ///
-    /// Observers are called in the order in which they were added; see [`Builder::observer_with_priority`].
+    /// A name will do for `options`: observers of equal priority are called in the order in which they were added.
     pub fn observer<O: Observer>(
         &mut self,
-        name: &str,
-        make: impl FnMut(Setup<'_>) -> O + 'static,
-    ) -> ReportKey<O::Report> {
-        self.observer_with_priority(name, 0, make)
-    }
-
-    /// Adds an observer that is called before those of lower priority, for each batch.
-    pub fn observer_with_priority<O: Observer>(
-        &mut self,
-        name: &str,
-        priority: i32,
+        options: impl Into<ObserverOptions>,
         mut make: impl FnMut(Setup<'_>) -> O + 'static,
     ) -> ReportKey<O::Report> {
-        let index = self.observers.len();
+        let number = self.observers.len();
         let make: Make = Box::new(move |setup| Box::new(make(setup)));
-        self.observers.push(Entry { name: name.into(), priority, make });
-        ReportKey::new(index)
+        self.observers.push(Entry { options: options.into(), make });
+        ReportKey::new(number)
     }
 
     /// Starts the pipeline and its threads.
@@ -165,8 +155,8 @@ impl Builder {
             Topology::Inline | Topology::Fused => 1,
             Topology::Staged { workers, .. } => workers,
         };
-        let (observers, whole) = self.make_observers(&catalogue, &symbols, workers)?;
-        let names: Arc<[Box<str>]> = self.observers.iter().map(|entry| entry.name.clone()).collect();
+        let roster = Arc::new(Roster::default());
+        let (observers, whole) = self.make_observers(&roster, &catalogue, &symbols, workers)?;
         let lanes = options.topology.lanes();
         let entrance = Arc::new(Entrance {
             routes: Routes::new(&catalogue, whole, lanes),
@@ -177,7 +167,7 @@ impl Builder {
             entrance: Arc::clone(&entrance),
             clock: options.clock.clone(),
             symbols: Arc::clone(&symbols),
-            observers: Arc::clone(&names),
+            roster: Arc::clone(&roster),
             source: None,
         };
         let stations = (0..).zip(observers).map(|(number, worker)| Station::new(number, worker, voice()));
@@ -189,7 +179,7 @@ impl Builder {
                 Topology::Inline | Topology::Fused => Vec::new(),
                 Topology::Staged { workers, .. } => (0..workers).map(|_| Arc::new(CrewDesk::new())).collect(),
             },
-            names,
+            roster,
             catalogue: Arc::clone(&catalogue),
             symbols: Arc::clone(&symbols),
             warnings: Mutex::new(Vec::new()),
@@ -242,34 +232,27 @@ impl Builder {
     /// Makes each worker's observers, and the set of kinds that one worker must see whole.
     fn make_observers(
         &mut self,
+        roster: &Roster,
         catalogue: &Arc<Catalogue>,
         symbols: &Arc<Symbols>,
         workers: usize,
     ) -> Result<(Vec<Worker>, KindSet), StartError> {
-        let mut order: Vec<usize> = (0..self.observers.len()).collect();
-        order.sort_by_key(|index| self.observers.get(*index).map(|entry| -i64::from(entry.priority)));
-        let mut by_worker: Vec<Vec<Option<Box<dyn AnyObserver>>>> =
-            (0..workers).map(|_| self.observers.iter().map(|_| None).collect()).collect();
+        let mut by_worker: Vec<Worker> = (0..workers).map(|_| Worker::new()).collect();
         let mut whole = KindSet::EMPTY;
-        for index in 0..self.observers.len() {
-            let (earlier, rest) = self.observers.split_at_mut(index);
-            let Some(entry) = rest.first_mut() else { continue };
-            if earlier.iter().any(|other| other.name == entry.name) {
-                return Err(StartError::ObserverName(entry.name.to_string()));
-            }
+        for entry in &mut self.observers {
+            let name = || StartError::ObserverName(entry.options.name.clone());
+            let number = roster.enter(&entry.options).ok_or_else(name)?;
             for (worker, observers) in by_worker.iter_mut().enumerate() {
                 let observer = (entry.make)(Setup { catalogue, symbols, worker });
                 let interest = observer.interest();
-                if let Some(slot) = observers.get_mut(index) {
-                    *slot = Some(observer);
-                }
+                observers.add(Placed { number, priority: entry.options.priority, observer });
                 if interest.scope == Scope::Whole {
                     whole = whole.union(&interest.kinds);
                     break;
                 }
             }
         }
-        Ok((by_worker.into_iter().map(|observers| Worker::new(observers, &order)).collect(), whole))
+        Ok((by_worker, whole))
     }
 }
 

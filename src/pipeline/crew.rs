@@ -9,7 +9,7 @@ use crate::event::{KindSet, Record};
 use crate::observe::mask;
 use crate::observe::worker::SlotReport;
 use crate::pipeline::post::Post;
-use crate::pipeline::station::Station;
+use crate::pipeline::station::{Order, Station};
 use crate::sync::{Arc, Ordering};
 use crate::wait::{Idle, Sleeper, WaitStrategy};
 use crossbeam_utils::{Backoff, CachePadded};
@@ -24,7 +24,7 @@ pub(crate) struct CrewDesk {
     pub(crate) taken: CachePadded<AtomicU64>,
     /// Events of its own that the worker emitted.
     pub(crate) own: AtomicU64,
-    pub(crate) post: Post<Sender<Vec<SlotReport>>>,
+    pub(crate) post: Post<CrewOrder>,
 }
 
 impl CrewDesk {
@@ -36,6 +36,14 @@ impl CrewDesk {
             post: Post::new(),
         }
     }
+}
+
+/// What a pipeline may ask of a worker while it runs.
+pub(crate) enum CrewOrder {
+    /// Report on all observers.
+    Report(Sender<Vec<SlotReport>>),
+    /// Something for the worker's observers.
+    Station(Order),
 }
 
 /// A lane's end of the rings to all workers.
@@ -210,10 +218,15 @@ impl CrewWork {
     }
 
     #[cold]
-    fn answer(&self) {
-        for reply in self.desk.post.take() {
-            // Whoever asked may have given up.
-            let _ = reply.send(self.station.reports());
+    fn answer(&mut self) {
+        for order in self.desk.post.take() {
+            match order {
+                CrewOrder::Report(reply) => {
+                    // Whoever asked may have given up.
+                    let _ = reply.send(self.station.reports());
+                }
+                CrewOrder::Station(order) => self.station.obey(order),
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::event::Record;
 use crate::observe::worker::SlotReport;
 use crate::pipeline::crew::Handover;
 use crate::pipeline::post::Post;
-use crate::pipeline::station::Station;
+use crate::pipeline::station::{Order, Station};
 use crate::ring::{Intake, Lane};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::wait::{Idle, WaitStrategy};
@@ -30,6 +30,14 @@ pub(crate) struct LaneReport {
     pub(crate) observers: Option<Vec<SlotReport>>,
 }
 
+/// What a pipeline may ask of a lane while it runs.
+pub(crate) enum LaneOrder {
+    /// Report.
+    Report(Sender<LaneReport>),
+    /// Something for the lane's own observers.
+    Station(Order),
+}
+
 /// Where a lane passes its batches.
 pub(crate) enum Output {
     /// To observers on the same thread.
@@ -42,7 +50,7 @@ pub(crate) enum Output {
 pub(crate) struct LaneDesk {
     pub(crate) lane: Arc<Lane>,
     pub(crate) counts: CachePadded<LaneCounts>,
-    pub(crate) post: Post<Sender<LaneReport>>,
+    pub(crate) post: Post<LaneOrder>,
     /// No emitter is at work any more: what is in the rings is all there will be.
     pub(crate) last_orders: AtomicBool,
 }
@@ -133,11 +141,18 @@ impl LaneWork {
         LaneReport { dedup: self.rest.dedup.stats(), observers }
     }
 
+    /// Does what the pipeline asks between two batches.
     #[cold]
-    fn answer(&self) {
-        for reply in self.desk.post.take() {
-            // Whoever asked may have given up.
-            let _ = reply.send(self.report());
+    pub(crate) fn answer(&mut self) {
+        for order in self.desk.post.take() {
+            match (order, &mut self.rest.output) {
+                (LaneOrder::Report(reply), _) => {
+                    // Whoever asked may have given up.
+                    let _ = reply.send(self.report());
+                }
+                (LaneOrder::Station(order), Output::Here(station)) => station.obey(order),
+                (LaneOrder::Station(_), Output::Crew(_)) => {}
+            }
         }
     }
 }

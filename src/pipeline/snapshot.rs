@@ -4,7 +4,7 @@ use crate::dedup::DedupStats;
 use crate::domain::Catalogue;
 use crate::event::Symbols;
 use crate::observe::Report;
-use crate::observe::worker::{AnyReport, Delivery, SlotReport};
+use crate::observe::worker::{AnyReport, Delivery, SlotReport, merge_report};
 use crate::pipeline::account::Account;
 use std::any::Any;
 use std::fmt;
@@ -76,10 +76,8 @@ impl Snapshot {
             if let Some(trouble) = slot.trouble {
                 self.warnings.push(format!("observer {name}: {trouble}"));
             }
-            match (self.reports.get_mut(index), slot.report) {
-                (Some(Some(merged)), Some(report)) => merged.merge(report),
-                (Some(empty @ None), report) => *empty = report,
-                _ => {}
+            if let Some(merged) = self.reports.get_mut(index) {
+                merge_report(merged, slot.report);
             }
         }
     }
