@@ -2,3 +2,5 @@
 #![deny(missing_docs)]
 
 pub mod event;
+#[cfg(feature = "journal")]
+pub mod journal;
