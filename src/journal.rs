@@ -1,6 +1,7 @@
 //! The journal: records on disk.
 
 pub mod block;
+pub mod check;
 pub mod damage;
 mod delivery;
 pub mod durability;
@@ -17,6 +18,7 @@ pub mod storage;
 pub mod writer;
 
 pub use block::Definition;
+pub use check::{RepairError, Report, repair, verify};
 pub use damage::{Damage, Finding, SourceGap};
 pub use durability::{Account, Durability, Mark, Marks};
 pub use filter::Filter;

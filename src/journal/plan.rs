@@ -1,7 +1,7 @@
 //! Which segments make up a journal, in which order, and where each ends: told by their first blocks.
 
-use crate::journal::format::{BlockHeader, BlockKind, Link, Position, RunId};
-use crate::journal::scan::{Expect, Probe, Scan};
+use crate::journal::format::{BlockHeader, BlockKind, HEADER_LEN_MAX, Link, Position, RunId};
+use crate::journal::scan::Scan;
 use crate::journal::segment::{parse_name, segment_name};
 use crate::journal::storage::{Storage, StorageFile};
 use std::collections::BTreeMap;
@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) oldest_segment: u32,
     /// No file has a byte other than zero.
     pub(crate) all_empty: bool,
+    /// Some segment begins with a header of an unknown version.
+    pub(crate) unknown_version: bool,
 }
 
 /// One segment to be read.
@@ -38,7 +40,7 @@ impl Plan {
     /// Reads the first block of every segment in `storage`.
     pub(crate) fn of(storage: &dyn Storage) -> io::Result<Plan> {
         let mut firsts: BTreeMap<u32, First> = BTreeMap::new();
-        let mut all_empty = true;
+        let (mut all_empty, mut unknown_version) = (true, false);
         for name in storage.list()? {
             let Some((number, compressed)) = parse_name(&name) else { continue };
             // A crash while compressing can leave both files; the uncompressed one is then whole.
@@ -47,6 +49,7 @@ impl Plan {
             }
             let Some(mut scan) = open(storage, &name)? else { continue };
             let open = first_block(&mut scan, number)?;
+            unknown_version |= open.is_none() && scan.is_unknown_version(0)?;
             all_empty &= open.is_none() && scan.zeros_from(0)?;
             firsts.insert(number, First { name, open });
         }
@@ -59,8 +62,13 @@ impl Plan {
         }
         let oldest_segment =
             firsts.values().filter_map(|first| first.open).map(|(h, _)| h.oldest_segment).max();
-        let mut plan =
-            Plan { run, oldest_segment: oldest_segment.unwrap_or(0), all_empty, ..Plan::default() };
+        let mut plan = Plan {
+            run,
+            oldest_segment: oldest_segment.unwrap_or(0),
+            all_empty,
+            unknown_version,
+            ..Plan::default()
+        };
         plan.chain(&firsts);
         Ok(plan)
     }
@@ -125,13 +133,19 @@ fn decompressed(_file: Box<dyn StorageFile>) -> io::Result<Box<dyn StorageFile>>
 }
 
 fn first_block(scan: &mut Scan, number: u32) -> io::Result<Option<(BlockHeader, Link)>> {
-    let Some(run) = scan.header_at(0)?.map(|header| header.run) else { return Ok(None) };
     let at = Position { segment: number, offset: 0 };
-    let Probe::Block(header) = scan.probe(&Expect { run, at, block: 0, previous: None }, true, true)? else {
+    let Some(header) = scan.header_at(0)?.filter(|header| {
+        header.at == at
+            && header.kind == BlockKind::Open
+            && header.block == 0
+            && header.len as usize <= HEADER_LEN_MAX
+    }) else {
         return Ok(None);
     };
-    let link = Link::decode(scan.verified(&header).body(&header));
-    Ok(link.filter(|_| header.kind == BlockKind::Open && header.block == 0).map(|link| (header, link)))
+    Ok(scan.block(&header)?.filter(|block| block.intact).and_then(|block| {
+        let link = Link::decode(block.body(&header))?;
+        Some((header, link))
+    }))
 }
 
 /// The run of most segments: a stray segment of another run does not take the journal over.

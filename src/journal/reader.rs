@@ -297,8 +297,13 @@ impl<'s> JournalReader<'s> {
         &self.marks
     }
 
-    pub(super) fn all_empty(&self) -> bool {
-        self.plan.all_empty
+    /// Returns how many names and documents were read.
+    pub(super) fn definitions(&self) -> usize {
+        self.names.len() + self.details.len()
+    }
+
+    pub(super) fn unknown_version(&self) -> bool {
+        self.plan.unknown_version
     }
 
     pub(super) fn tail(&self) -> Option<Tail> {
@@ -329,13 +334,17 @@ impl<'s> JournalReader<'s> {
     /// Goes to the next block of records that is wanted; returns its header and the index of the first record
     /// to hand out.
     fn advance(&mut self) -> Result<Option<(BlockHeader, usize)>, ReadError> {
-        if self.status == Status::Waiting {
+        let mut looked_again = self.status == Status::Waiting;
+        if looked_again {
             self.look_again()?;
         }
         while self.status == Status::Reading {
             let Some(step) = self.plan.steps.get(self.step).cloned() else {
                 self.finish();
-                break;
+                if self.status == Status::Waiting && !std::mem::replace(&mut looked_again, true) {
+                    self.look_again()?;
+                }
+                continue;
             };
             let (found, header) = self.look(&step)?;
             if let (Found::Block, Some(header)) = (found, header) {
@@ -628,6 +637,9 @@ impl<'s> JournalReader<'s> {
     fn finish(&mut self) {
         let growing = !self.closed && self.storage.writer().is_some();
         self.status = if growing { Status::Waiting } else { Status::Ended };
+        if !growing && self.plan.steps.is_empty() && self.findings.is_empty() {
+            self.findings.push(Finding::new(Damage::NotClosed, Position::default(), 0));
+        }
     }
 
     /// Reads the directory again: a live writer may have begun segments, or ended.

@@ -164,24 +164,25 @@ pub(super) fn resume(storage: &dyn Storage, run: RunId, now_ns: u64) -> Result<R
         |error: ReadError| OpenError::Unreadable { path: storage.path().to_owned(), why: error.to_string() };
     let mut reader = JournalReader::over(storage, ReadOptions::default()).map_err(unreadable)?;
     let Some(found) = reader.run() else {
-        // Files without a single intact first block: a run that died while it began, or no journal at all.
-        return if reader.all_empty() {
-            Ok(resume)
-        } else {
-            let why = "no segment begins with an intact block of a known version".to_owned();
+        // Without a single intact block there is nothing to continue: a run that died while it began. What a later
+        // version wrote is another matter.
+        return if reader.unknown_version() {
+            let why = "it was written by another version of the format".to_owned();
             Err(OpenError::Unreadable { path: storage.path().to_owned(), why })
+        } else {
+            Ok(resume)
         };
     };
     if found != run {
         return Err(OpenError::AnotherRun { path: storage.path().to_owned(), found, wanted: run });
     }
-    for step in (0..reader.steps()).rev() {
-        reader.go_to_step(step);
+    // A journal that was closed is continued behind its end; any other where a reader stops, and what the reader
+    // cuts off stays cut off.
+    reader.go_to_step(reader.steps().saturating_sub(1));
+    while reader.next_block().map_err(unreadable)?.is_some() {}
+    if !reader.closed() {
+        reader.go_to_step(0);
         while reader.next_block().map_err(unreadable)?.is_some() {}
-        // A last segment without an intact block counts for nothing; the one before it is then continued.
-        if reader.tail().is_some() {
-            break;
-        }
     }
     resume.tail = reader.tail();
     resume.totals = reader.totals();

@@ -42,16 +42,19 @@ pub(crate) struct Scan {
     window: Vec<Record>,
     start: u64,
     filled: usize,
+    /// The window reaches to the file's end, as it was when it was read.
+    at_end: bool,
 }
 
 impl Scan {
     pub(crate) fn new(file: Box<dyn StorageFile>) -> Scan {
-        Scan { file, window: Vec::new(), start: 0, filled: 0 }
+        Scan { file, window: Vec::new(), start: 0, filled: 0, at_end: false }
     }
 
     /// Forgets what was read, so that the next look sees what a writer has written since.
     pub(crate) fn refresh(&mut self) {
         self.filled = 0;
+        self.at_end = false;
     }
 
     /// Looks at `expect.at`. With `body`, the body's checksum is verified too; with `growing`, zeros where
@@ -85,6 +88,12 @@ impl Scan {
         Ok(BlockHeader::decode(self.bytes(offset, HEADER_LEN_MAX, false)?).ok())
     }
 
+    /// Tells whether a header of an unknown version is at `offset`.
+    pub(crate) fn is_unknown_version(&mut self, offset: u64) -> io::Result<bool> {
+        let header = BlockHeader::decode(self.bytes(offset, HEADER_LEN_MAX, false)?);
+        Ok(matches!(header, Err(HeaderFault::UnknownVersion(_))))
+    }
+
     /// Returns the bytes of a block's header, table included.
     pub(crate) fn head(&mut self, header: &BlockHeader) -> io::Result<&[u8]> {
         self.bytes(header.at.offset, header.header_len as usize, false)
@@ -93,7 +102,7 @@ impl Scan {
     /// Returns the bytes of the block that `header` was read from; `None` when the file is too short.
     pub(crate) fn block(&mut self, header: &BlockHeader) -> io::Result<Option<BlockBytes<'_>>> {
         let len = header.len as usize;
-        let bytes = self.bytes(header.at.offset, len, true)?;
+        let bytes = self.bytes(header.at.offset, len, len > HEADER_LEN_MAX)?;
         let Some((head, body)) =
             bytes.get(..len).and_then(|b| b.split_at_checked(header.header_len as usize))
         else {
@@ -187,7 +196,9 @@ impl Scan {
     /// what follows is read too.
     fn bytes(&mut self, offset: u64, len: usize, ahead: bool) -> io::Result<&[u8]> {
         debug_assert!(len <= BLOCK_LEN_MAX, "a block's length is bounded before its bytes are read");
-        let inside = offset.checked_sub(self.start).filter(|from| from + len as u64 <= self.filled as u64);
+        let reaches = |from: &u64| from + len as u64 <= self.filled as u64 || self.at_end;
+        let inside =
+            offset.checked_sub(self.start).filter(|from| *from <= self.filled as u64).filter(reaches);
         let from = match inside {
             Some(from) => from as usize,
             None => {
@@ -202,7 +213,13 @@ impl Scan {
 
     /// Reads the window anew from `offset` on; what it has of it already is kept.
     fn fill(&mut self, offset: u64, len: usize, ahead: bool) -> io::Result<()> {
-        let want = if ahead { len.max(READ_LEN) } else { len };
+        // No more than the file has now: a small journal needs no large window.
+        let rest = self.file.size()?.saturating_sub(offset);
+        let want = if ahead {
+            len.max(READ_LEN.min(usize::try_from(rest.next_multiple_of(ALIGN as u64)).unwrap_or(READ_LEN)))
+        } else {
+            len
+        };
         if size_of_val(&*self.window) < want {
             let mut window = aligned(want);
             if let Some(to) = window.get_mut(..self.window.len()) {
@@ -220,9 +237,10 @@ impl Scan {
         };
         self.start = offset;
         self.filled = keep;
-        if let Some(rest) = window.get_mut(keep..want) {
+        if let Some(rest) = window.get_mut(keep..want.max(keep)) {
             self.filled += read_up_to(&*self.file, rest, offset + keep as u64)?;
         }
+        self.at_end = self.filled < want || want as u64 >= rest;
         Ok(())
     }
 }

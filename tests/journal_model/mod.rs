@@ -229,9 +229,10 @@ impl Disk {
         self.dir.remove(name);
     }
 
+    /// Puts a file there that is only to be read.
     pub fn insert(&mut self, name: &str, bytes: Vec<u8>) {
         self.dir.insert(name.to_owned(), self.files.len());
-        self.files.push(ModelFile { now: bytes.clone(), durable: bytes, unsynced: Vec::new() });
+        self.files.push(ModelFile { now: bytes, ..ModelFile::default() });
     }
 }
 
