@@ -366,7 +366,6 @@ impl<'s> JournalReader<'s> {
     }
 
     fn try_look(&mut self, step: &Step) -> io::Result<(Found, Option<BlockHeader>)> {
-        let last = self.is_last();
         let Some(run) = self.plan.run else {
             return Ok((if self.plan.all_empty { Found::EmptyFile } else { Found::Damaged }, None));
         };
@@ -386,15 +385,21 @@ impl<'s> JournalReader<'s> {
         }
         let at = Position { segment: step.number, offset: cursor.offset };
         let expect = Expect { run, at, block: cursor.block, previous: cursor.previous };
-        let growing = last && self.storage.writer().is_some();
         let selective = self.target.is_some() || self.filter != Filter::ALL;
-        let mut probe = cursor.scan.probe(&expect, !selective, growing)?;
+        let mut probe = cursor.scan.probe(&expect, !selective)?;
         if selective
             && let Probe::Block(header) = probe
             && self.wants(step, &header)?
             && let Some(cursor) = &mut self.cursor
         {
-            probe = cursor.scan.probe(&expect, true, growing)?;
+            probe = cursor.scan.probe(&expect, true)?;
+        }
+        if probe == Probe::Nothing
+            && !self.is_growing()
+            && let Some(cursor) = &mut self.cursor
+            && !cursor.scan.zeros_from(at.offset)?
+        {
+            probe = Probe::Damaged(None);
         }
         Ok(match probe {
             Probe::Block(header) => (Found::Block, Some(header)),
@@ -544,7 +549,7 @@ impl<'s> JournalReader<'s> {
             self.leave(step, at);
             return Ok(());
         }
-        let growing = self.is_last() && self.storage.writer().is_some();
+        let growing = self.is_growing();
         if growing && self.cursor.is_some() {
             // It may have been written since the window was read.
             let cursor = self.cursor.as_mut().map(|cursor| cursor.scan.refresh());
@@ -716,8 +721,9 @@ impl<'s> JournalReader<'s> {
         Ok(step.end.map_or(len, |(end, _)| end.min(len)).saturating_sub(offset))
     }
 
-    fn is_last(&self) -> bool {
-        self.step + 1 >= self.plan.steps.len()
+    /// Tells whether a live process is writing the segment being read.
+    fn is_growing(&self) -> bool {
+        self.step + 1 >= self.plan.steps.len() && self.storage.writer().is_some()
     }
 
     fn error(&self, step: &Step, source: io::Error) -> ReadError {

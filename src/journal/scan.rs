@@ -15,7 +15,7 @@ const READ_LEN: usize = 512 << 10;
 pub(crate) enum Probe {
     /// An intact block. Its body was not looked at unless asked for.
     Block(BlockHeader),
-    /// The end of the file, or zeros up to it.
+    /// The end of the file, or zeros.
     Nothing,
     /// No intact block. The header is given when only the body is damaged.
     Damaged(Option<BlockHeader>),
@@ -57,17 +57,16 @@ impl Scan {
         self.at_end = false;
     }
 
-    /// Looks at `expect.at`. With `body`, the body's checksum is verified too; with `growing`, zeros where
-    /// the block should begin count as nothing without a look at the rest.
-    pub(crate) fn probe(&mut self, expect: &Expect, body: bool, growing: bool) -> io::Result<Probe> {
+    /// Looks at `expect.at`. With `body`, the body's checksum is verified too. Zeros where the block should begin
+    /// count as nothing; what comes behind them is not looked at.
+    pub(crate) fn probe(&mut self, expect: &Expect, body: bool) -> io::Result<Probe> {
         let offset = expect.at.offset;
         let bytes = self.bytes(offset, HEADER_LEN_MAX, body)?;
         let header = match BlockHeader::decode(bytes) {
             Ok(header) => header,
             Err(HeaderFault::UnknownVersion(_)) => return Ok(Probe::UnknownVersion),
             Err(HeaderFault::Damaged) => {
-                let nothing = all_zero(bytes) && (growing || self.zeros_from(offset)?);
-                return Ok(if nothing { Probe::Nothing } else { Probe::Damaged(None) });
+                return Ok(if all_zero(bytes) { Probe::Nothing } else { Probe::Damaged(None) });
             }
         };
         let number_fits = match expect.previous {

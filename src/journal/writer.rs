@@ -47,6 +47,7 @@ pub struct JournalWriter {
     pub(super) base: Totals,
     pub(super) account: Account,
     pub(super) loss: BTreeMap<u16, SourceSpan>,
+    lost_told: u64,
 
     pub(super) definitions: Vec<Definition>,
     pub(super) definitions_bytes: u64,
@@ -100,8 +101,8 @@ pub struct CloseError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[must_use = "records may wait in memory or be lost"]
 pub struct Appended {
-    /// Records lost in this call: not written, and no longer held. The journal will say so when it can be
-    /// written again.
+    /// Records lost since the last `append` returned: not written, and no longer held. The journal will say so
+    /// when it can be written again.
     pub lost: u64,
     /// Records in memory after this call that wait for the disk; 0 unless the writer is in trouble.
     pub waiting: u64,
@@ -158,6 +159,7 @@ impl JournalWriter {
             base: totals,
             account: Account::default(),
             loss: BTreeMap::new(),
+            lost_told: 0,
             definitions: Vec::new(),
             definitions_bytes: 0,
             names: HashMap::new(),
@@ -185,7 +187,6 @@ impl JournalWriter {
     ///
     /// What is promised when it returns is the [`Durability`]'s matter.
     pub fn append(&mut self, records: &[Record]) -> Appended {
-        let lost = self.account.lost;
         self.account.offered += records.len() as u64;
         if self.options.select.kinds == KindSet::ALL {
             self.fill(records);
@@ -193,19 +194,18 @@ impl JournalWriter {
             let kinds = self.options.select.kinds;
             self.fill_selected(records, |_, record| kinds.contains(record.kind()));
         }
-        self.appended(lost)
+        self.appended()
     }
 
     /// Appends records of which `is_duplicate` tells, by index, whether they are later sightings of a known
     /// event.
     pub fn append_marked(&mut self, records: &[Record], is_duplicate: impl Fn(usize) -> bool) -> Appended {
-        let lost = self.account.lost;
         self.account.offered += records.len() as u64;
         let select = self.options.select;
         self.fill_selected(records, |at, record| {
             select.kinds.contains(record.kind()) && (select.duplicates || !is_duplicate(at))
         });
-        self.appended(lost)
+        self.appended()
     }
 
     /// Defines `symbol` as `name`, before any record that is appended later. `Ok(false)` when the journal has
@@ -294,6 +294,7 @@ impl JournalWriter {
     /// # Errors
     /// When the disk does not take it; the records stay held.
     pub fn flush(&mut self) -> Result<(), &Trouble> {
+        self.make_room();
         self.seal();
         self.deliver(matches!(self.options.durability, Durability::PowerLoss { .. }));
         match &self.trouble {
@@ -307,6 +308,7 @@ impl JournalWriter {
     /// # Errors
     /// When the disk does not take it. Records that could not be written are then counted lost.
     pub fn close(mut self) -> Result<Account, CloseError> {
+        self.make_room();
         self.seal();
         match self.finish() {
             Ok(()) => Ok(self.account()),
@@ -380,14 +382,15 @@ impl JournalWriter {
         self.fill(records.get(start..).unwrap_or_default());
     }
 
-    fn appended(&mut self, lost_before: u64) -> Appended {
+    fn appended(&mut self) -> Appended {
         if self.options.durability == Durability::ProcessCrash && self.filling.records() > 0 && self.may_try()
         {
             self.seal();
             self.deliver(false);
         }
         let waiting = if self.trouble.is_some() { self.account().pending } else { 0 };
-        Appended { lost: self.account.lost - lost_before, waiting }
+        let told = std::mem::replace(&mut self.lost_told, self.account.lost);
+        Appended { lost: self.account.lost - told, waiting }
     }
 
     fn defined(&mut self, result: Result<Option<Definition>, DefineError>) -> Result<bool, DefineError> {
@@ -419,6 +422,13 @@ impl JournalWriter {
         }
         while self.held_bytes() > self.options.held_bytes_max && self.queue.len() > self.written {
             self.lose_newest();
+        }
+    }
+
+    /// Tries to write what waits, before more is held and the newest would be lost.
+    fn make_room(&mut self) {
+        if self.trouble.is_some() {
+            self.deliver(false);
         }
     }
 
