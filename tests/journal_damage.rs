@@ -1,5 +1,6 @@
 //! No damage to a journal makes its reader panic or hand out a wrong record, and none goes unreported.
 #![cfg(feature = "journal")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
 mod journal_model;
 

@@ -1,6 +1,7 @@
 //! The n-th operation on the disk fails, for every n: accounting stays exact, the journal stays readable, and
 //! writing resumes.
 #![cfg(feature = "journal")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
 mod journal_model;
 
@@ -15,12 +16,10 @@ const RUN: RunId = RunId(*b"a run of a test.");
 const EINTR: i32 = 4;
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
-const EROFS: i32 = 30;
-const KINDS: [FaultKind; 6] = [
+const KINDS: [FaultKind; 5] = [
     FaultKind::Error(ENOSPC),
     FaultKind::Error(EIO),
     FaultKind::Error(EINTR),
-    FaultKind::Error(EROFS),
     FaultKind::Short,
     FaultKind::ShortThenError(ENOSPC),
 ];
@@ -29,9 +28,9 @@ const DURABILITIES: [Durability; 3] = [
     Durability::ProcessCrash,
     Durability::PowerLoss { every: Duration::from_millis(10) },
 ];
-const ROUNDS: u32 = 60;
+const ROUNDS: u32 = 36;
 const BATCH: u32 = 37;
-const LIFTED_AT: u32 = 40;
+const LIFTED_AT: u32 = 24;
 
 /// What a run with a fault ended in.
 struct Outcome {
@@ -118,13 +117,9 @@ fn assert_promise_kept(outcome: &Outcome, disk: &Disk, what: &str) {
 }
 
 /// Runs the workload with the fault at every operation until none is left to fail.
-fn campaign(
-    durabilities: &[Durability],
-    for_good: bool,
-    lifted: bool,
-    each: impl Fn(Durability, FaultKind, &Outcome, &str),
-) {
-    for durability in durabilities.iter().copied() {
+fn campaign(for_good: bool, lifted: bool, each: impl Fn(Durability, FaultKind, &Outcome, &str)) {
+    let mut rng = Rng(11);
+    for durability in DURABILITIES {
         for kind in KINDS {
             let mut at = 0;
             loop {
@@ -136,6 +131,17 @@ fn campaign(
                     break;
                 }
                 each(durability, kind, &outcome, &what);
+                if matches!(durability, Durability::PowerLoss { .. }) {
+                    assert_promise_kept(&outcome, &outcome.before_close.power_cut(&mut rng), &what);
+                }
+                if outcome.closed {
+                    let (records, ..) = read(&outcome.disk.power_cut(&mut rng));
+                    assert_eq!(
+                        records.len() as u64,
+                        outcome.account.stored,
+                        "{what}: a closed journal is durable"
+                    );
+                }
                 at += 1;
             }
         }
@@ -155,7 +161,7 @@ fn a_run_without_faults_is_clean() {
 
 #[test]
 fn one_failure_of_any_operation_loses_no_record() {
-    campaign(&DURABILITIES, false, false, |durability, _, outcome, what| {
+    campaign(false, false, |durability, _, outcome, what| {
         // A buffered journal that cannot be synced at its end is whole, and says that it may not be certain.
         let sync_in_doubt = !outcome.closed && !matches!(durability, Durability::PowerLoss { .. });
         assert!(outcome.closed || sync_in_doubt, "{what}");
@@ -168,7 +174,7 @@ fn one_failure_of_any_operation_loses_no_record() {
 
 #[test]
 fn writing_resumes_when_the_disk_works_again_and_the_gap_is_in_the_journal() {
-    campaign(&DURABILITIES, true, true, |_, kind, outcome, what| {
+    campaign(true, true, |_, kind, outcome, what| {
         assert!(outcome.closed, "{what}: {:?}", outcome.account);
         let account = outcome.account;
         assert_eq!((account.offered, account.pending), (account.stored + account.lost, 0), "{what}");
@@ -186,7 +192,7 @@ fn writing_resumes_when_the_disk_works_again_and_the_gap_is_in_the_journal() {
 
 #[test]
 fn a_disk_that_never_works_again_leaves_a_readable_journal() {
-    campaign(&DURABILITIES, true, false, |_, _, outcome, what| {
+    campaign(true, false, |_, _, outcome, what| {
         let account = outcome.account;
         assert_eq!((account.offered, account.pending), (account.stored + account.lost, 0), "{what}");
         let (records, ..) = read(&outcome.disk);
@@ -195,31 +201,4 @@ fn a_disk_that_never_works_again_leaves_a_readable_journal() {
         assert!(records.len() as u64 >= account.stored, "{what}: {} of {}", records.len(), account.stored);
         assert!(outcome.closed || account.errors > 0, "{what}");
     });
-}
-
-/// After a failed sync the pages are clean and lost; only what is written again can be synced.
-#[test]
-fn the_watermark_holds_after_failed_operations_and_a_power_cut() {
-    let mut rng = Rng(11);
-    let rng = std::cell::RefCell::new(&mut rng);
-    for (for_good, lifted) in [(false, false), (true, true), (true, false)] {
-        campaign(&DURABILITIES[2..], for_good, lifted, |_, kind, outcome, what| {
-            if kind == FaultKind::Short {
-                return;
-            }
-            for _ in 0..3 {
-                let image = outcome.before_close.power_cut(&mut rng.borrow_mut());
-                assert_promise_kept(outcome, &image, what);
-            }
-            if outcome.closed {
-                let image = outcome.disk.power_cut(&mut rng.borrow_mut());
-                let (records, ..) = read(&image);
-                assert_eq!(
-                    records.len() as u64,
-                    outcome.account.stored,
-                    "{what}: a closed journal is durable"
-                );
-            }
-        });
-    }
 }

@@ -53,9 +53,6 @@ pub struct Options {
     /// The longest time that records wait in memory for their block to fill up, under
     /// [`Durability::Buffered`].
     pub flush_after: Duration,
-    /// Compress segments once they are closed (zstd level 1).
-    #[cfg(feature = "zstd")]
-    pub compress: bool,
 }
 
 impl Options {
@@ -73,8 +70,6 @@ impl Options {
             retain_for: None,
             held_bytes_max: 64 << 20,
             flush_after: Duration::from_secs(1),
-            #[cfg(feature = "zstd")]
-            compress: false,
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::journal::format::{BlockHeader, BlockKind, HEADER_LEN_MAX, Link, Position, RunId};
 use crate::journal::scan::Scan;
 use crate::journal::segment::{parse_name, segment_name};
-use crate::journal::storage::{Storage, StorageFile};
+use crate::journal::storage::Storage;
 use std::collections::BTreeMap;
 use std::io;
 
@@ -42,11 +42,7 @@ impl Plan {
         let mut firsts: BTreeMap<u32, First> = BTreeMap::new();
         let (mut all_empty, mut unknown_version) = (true, false);
         for name in storage.list()? {
-            let Some((number, compressed)) = parse_name(&name) else { continue };
-            // A crash while compressing can leave both files; the uncompressed one is then whole.
-            if compressed && firsts.contains_key(&number) {
-                continue;
-            }
+            let Some(number) = parse_name(&name) else { continue };
             let Some(mut scan) = open(storage, &name)? else { continue };
             let open = first_block(&mut scan, number)?;
             unknown_version |= open.is_none() && scan.is_unknown_version(0)?;
@@ -111,25 +107,13 @@ impl Plan {
     }
 }
 
-/// Opens a segment, whatever its form; `None` when it is not there any more.
+/// Opens a segment; `None` when it is not there any more.
 pub(crate) fn open(storage: &dyn Storage, name: &str) -> io::Result<Option<Scan>> {
     let file = match storage.open(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
-    let compressed = parse_name(name).is_some_and(|(_, compressed)| compressed);
-    Ok(Some(Scan::new(if compressed { decompressed(file)? } else { file })))
-}
-
-#[cfg(feature = "zstd")]
-fn decompressed(file: Box<dyn StorageFile>) -> io::Result<Box<dyn StorageFile>> {
-    crate::journal::compress::decompressed(file)
-}
-
-#[cfg(not(feature = "zstd"))]
-fn decompressed(_file: Box<dyn StorageFile>) -> io::Result<Box<dyn StorageFile>> {
-    let why = "the segment is compressed; build with the feature `zstd` to read it";
-    Err(io::Error::new(io::ErrorKind::Unsupported, why))
+    Ok(Some(Scan::new(file)))
 }
 
 fn first_block(scan: &mut Scan, number: u32) -> io::Result<Option<(BlockHeader, Link)>> {

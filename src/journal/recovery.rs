@@ -147,11 +147,11 @@ pub(super) fn resume(storage: &dyn Storage, run: RunId, now_ns: u64) -> Result<R
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         other => other.map_err(io("list", ""))?,
     };
-    let mut segments: Vec<(u32, bool)> = names.iter().filter_map(|name| parse_name(name)).collect();
+    let mut segments: Vec<u32> = names.iter().filter_map(|name| parse_name(name)).collect();
     segments.sort_unstable();
     let mut resume = Resume {
         tail: None,
-        next_segment: segments.last().map_or(0, |(number, _)| number.saturating_add(1)),
+        next_segment: segments.last().map_or(0, |number| number.saturating_add(1)),
         totals: Totals::default(),
         synced: Position::default(),
         kept: VecDeque::new(),
@@ -188,10 +188,10 @@ pub(super) fn resume(storage: &dyn Storage, run: RunId, now_ns: u64) -> Result<R
     resume.totals = reader.totals();
     resume.oldest_segment = reader.oldest_segment();
     let mut all_synced = true;
-    for (number, compressed) in segments {
-        let name = if compressed { super::segment::compressed_name(number) } else { segment_name(number) };
+    for number in segments {
+        let name = segment_name(number);
         let file = storage.open(&name).map_err(io("open", &name))?;
-        let synced = compressed || file.sync().is_ok();
+        let synced = file.sync().is_ok();
         all_synced &= synced;
         let len = file.size().map_err(io("measure", &name))?;
         resume.kept.push_back(Kept { number, name, len, ended_ns: now_ns, synced });

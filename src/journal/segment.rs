@@ -122,30 +122,16 @@ impl Segment {
 }
 
 const SUFFIX: &str = ".journal";
-const SUFFIX_COMPRESSED: &str = ".journal.zst";
 
 /// Returns the file name of segment `number`.
-#[must_use]
 pub(super) fn segment_name(number: u32) -> String {
     format!("{number:08}{SUFFIX}")
 }
 
-/// Returns the file name of segment `number` once it is compressed.
-#[must_use]
-pub(super) fn compressed_name(number: u32) -> String {
-    format!("{number:08}{SUFFIX_COMPRESSED}")
-}
-
-/// Returns the number of the segment that a file of this name holds, and whether it is compressed.
-#[must_use]
-pub(super) fn parse_name(name: &str) -> Option<(u32, bool)> {
-    let (digits, compressed) = match name.strip_suffix(SUFFIX_COMPRESSED) {
-        Some(digits) => (digits, true),
-        None => (name.strip_suffix(SUFFIX)?, false),
-    };
-    let number = digits.parse().ok()?;
-    let exact = if compressed { compressed_name(number) } else { segment_name(number) };
-    (name == exact).then_some((number, compressed))
+/// Returns the number of the segment that a file of this name holds.
+pub(super) fn parse_name(name: &str) -> Option<u32> {
+    let number = name.strip_suffix(SUFFIX)?.parse().ok()?;
+    (name == segment_name(number)).then_some(number)
 }
 
 #[cfg(test)]
@@ -155,10 +141,9 @@ mod tests {
     #[test]
     fn names_come_back_and_other_names_are_none() {
         for number in [0, 7, 99_999_999, 100_000_000, u32::MAX] {
-            assert_eq!(parse_name(&segment_name(number)), Some((number, false)));
-            assert_eq!(parse_name(&compressed_name(number)), Some((number, true)));
+            assert_eq!(parse_name(&segment_name(number)), Some(number));
         }
-        for name in ["LOCK", "1.journal", "00000001.journal.zst.tmp", "+0000001.journal", "00000001"] {
+        for name in ["LOCK", "1.journal", "00000001.journal.tmp", "+0000001.journal", "00000001"] {
             assert_eq!(parse_name(name), None, "{name}");
         }
     }

@@ -347,6 +347,12 @@ impl JournalWriter {
         Account { pending: (queued + self.filling.records()) as u64, ..self.account }
     }
 
+    /// Returns what the journal promises.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.options.durability
+    }
+
     /// Returns the run.
     #[must_use]
     pub fn run(&self) -> RunId {
