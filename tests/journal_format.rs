@@ -2,7 +2,7 @@
 //!
 //! `JOURNAL_GOLDEN_WRITE=1` writes them anew; that is a new version of the format, or a mistake.
 #![cfg(feature = "journal")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
 mod journal_model;
 

@@ -1,6 +1,6 @@
 //! Rotation, retention, repair, disk trouble and the worker, on a real directory where it matters.
 #![cfg(feature = "journal")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
 mod journal_model;
 
