@@ -52,6 +52,7 @@
 //! | [`pipeline`] | builder, topologies, snapshots, the account |
 //! | [`export`] | result files, one module a format |
 //! | [`ingest`] | readers of captures and of PANTHER's events |
+//! | `journal` | events on disk: segments of checksummed blocks, recovery (feature `journal`) |
 //!
 //! # What holds
 //!
@@ -77,6 +78,8 @@ pub mod emit;
 pub mod event;
 pub mod export;
 pub mod ingest;
+#[cfg(feature = "journal")]
+pub mod journal;
 pub mod observe;
 pub mod pipeline;
 

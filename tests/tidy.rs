@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("emit", &["clock", "domain", "event", "ring", "sync", "wait"]),
     ("dedup", &["event"]),
     ("observe", &["dedup", "domain", "event", "hash"]),
-    ("journal", &["clock", "domain", "event", "observe"]),
+    ("journal", &["event"]),
     // Knows all stages and starts the threads.
     ("pipeline", &["clock", "dedup", "domain", "emit", "event", "observe", "ring", "sync", "wait"]),
     // File formats, around the pipeline: nothing before them knows them.
