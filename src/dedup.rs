@@ -27,6 +27,7 @@ mod spill;
 mod table;
 mod window;
 
+pub use filter::BloomFilter;
 pub use set::{ExactSet, SetCounts};
 
 use crate::event::identity::EventId;
