@@ -3,16 +3,14 @@
 //! `cargo bench --bench dedup_scale -- [part ...] [--millions N | --ids N] [--rounds N]`, with parts `floor`, `new`, `grow`,
 //! `mixed`, `peer`, `window`, `filter`, `spill`; all when none is given. Ids are made from records as they come from an emitter: hashing
 //! is in every figure, making the records is in none. Every part checks its counts.
-
+#![allow(clippy::unwrap_used, reason = "a measurement may fail")]
 #![allow(clippy::print_stdout, reason = "printing is what this program is for")]
 #![allow(unsafe_code, reason = "the thread's processor time")]
 
 use panther_events::dedup::{
     BATCH, BUDGET_MIN, BloomFilter, Dedup, DedupOptions, ExactSet, FilterUse, Verdict, Window,
 };
-use panther_events::event::{
-    Domain, EventKind, Field, FieldType, Identity, Payload, Record, Symbol,
-};
+use panther_events::event::{Domain, EventKind, Field, FieldType, Identity, Payload, Record, Symbol};
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
@@ -172,7 +170,10 @@ fn part_floor(sizes: &[u64], rounds: usize) {
 
 fn part_new(sizes: &[u64], rounds: usize) {
     println!("new ids into a presized set, then the same ids again in other order");
-    println!("{:>10} {:>9} {:>12} {:>12} {:>9} {:>6}", "ids", "sightings", "new M/s", "known M/s", "B/id", "huge");
+    println!(
+        "{:>10} {:>9} {:>12} {:>12} {:>9} {:>6}",
+        "ids", "sightings", "new M/s", "known M/s", "B/id", "huge"
+    );
     for &size in sizes {
         for sightings in [false, true] {
             for _ in 0..rounds {
@@ -234,8 +235,13 @@ fn part_grow(sizes: &[u64], rounds: usize) {
 }
 
 fn part_peer(sizes: &[u64], rounds: usize) {
-    println!("against std's HashSet (hashbrown), identity hasher, presized, hashing included; alternating rounds");
-    println!("{:>10} {:>10} {:>10} {:>7} {:>12} {:>12} {:>7}", "ids", "new M/s", "peer M/s", "ratio", "known M/s", "peer M/s", "ratio");
+    println!(
+        "against std's HashSet (hashbrown), identity hasher, presized, hashing included; alternating rounds"
+    );
+    println!(
+        "{:>10} {:>10} {:>10} {:>7} {:>12} {:>12} {:>7}",
+        "ids", "new M/s", "peer M/s", "ratio", "known M/s", "peer M/s", "ratio"
+    );
     for &size in sizes {
         for _ in 0..rounds {
             let count = size.min(10_000_000);
@@ -263,7 +269,10 @@ fn part_peer(sizes: &[u64], rounds: usize) {
 
 fn part_window(sizes: &[u64], rounds: usize) {
     println!("windows of the last n ids, 8 epochs, after 2 n ids; then 3 n new ids");
-    println!("{:>10} {:>9} {:>10} {:>12} {:>8} {:>8}", "n", "sightings", "new M/s", "slowest us", "B/id", "moves");
+    println!(
+        "{:>10} {:>9} {:>10} {:>12} {:>8} {:>8}",
+        "n", "sightings", "new M/s", "slowest us", "B/id", "moves"
+    );
     for &size in sizes {
         for sightings in [false, true] {
             for _ in 0..rounds {
@@ -320,7 +329,9 @@ fn mixed(known: u64, percent: u64, count: u64) -> (Vec<u64>, u64) {
 }
 
 fn part_filter(sizes: &[u64], rounds: usize) {
-    println!("a Bloom filter in front of the set in memory, M/s without and with, by the share of duplicates");
+    println!(
+        "a Bloom filter in front of the set in memory, M/s without and with, by the share of duplicates"
+    );
     for &size in sizes.iter().filter(|size| **size <= 20_000_000) {
         let count = (size / 8).clamp(100_000, 2_000_000);
         let mut set = ExactSet::new((size + 4 * count) as usize * rounds, false).unwrap();
@@ -345,8 +356,8 @@ fn part_filter(sizes: &[u64], rounds: usize) {
                     let start = thread_time();
                     for batch in ids.chunks(BATCH) {
                         if with_filter {
-                            negatives += batch.len() as u64
-                                - u64::from(filter.may_contain_batch(batch).count_ones());
+                            negatives +=
+                                batch.len() as u64 - u64::from(filter.may_contain_batch(batch).count_ones());
                         }
                         let mask = set.insert_batch(batch, &[], &mut []);
                         if with_filter && mask != 0 {
@@ -368,7 +379,9 @@ fn part_filter(sizes: &[u64], rounds: usize) {
 }
 
 fn part_spill(sizes: &[u64], _rounds: usize) {
-    println!("a budget of a tenth of what the ids need at 27 B each; then 2 M records by the share of cold duplicates");
+    println!(
+        "a budget of a tenth of what the ids need at 27 B each; then 2 M records by the share of cold duplicates"
+    );
     for &size in sizes {
         for filter in [FilterUse::Auto, FilterUse::Off] {
             if filter == FilterUse::Off && size > 20_000_000 {
@@ -418,6 +431,9 @@ fn part_spill(sizes: &[u64], _rounds: usize) {
     }
 }
 
+/// Measures at some sizes, each so many times.
+type Part = fn(&[u64], usize);
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let value = |name: &str| {
@@ -429,7 +445,7 @@ fn main() {
         Some(size) => vec![size],
         None => vec![1_000_000, 20_000_000, 100_000_000],
     };
-    let parts: [(&str, fn(&[u64], usize)); 8] = [
+    let parts: [(&str, Part); 8] = [
         ("floor", part_floor),
         ("new", part_new),
         ("grow", part_grow),

@@ -13,6 +13,9 @@
 //!
 //! - The set is one table of cache-line buckets, in the order of the ids, so that growing is a walk through memory
 //!   and is spread over the batches ([`ExactSet`]).
+//! - What does not fit into a memory budget lies on disk in sorted runs, with split-block Bloom filters in front ([`BloomFilter`]).
+//!   In front of the table in memory a filter only adds work: it costs a line of its own, and a new id must be
+//!   inserted anyway.
 //! - Epochs share the table: a slot says which epoch it belongs to, in the six bits that are the same in every id. A
 //!   lookup costs one line however many epochs a window has, and forgetting an epoch costs nothing.
 
@@ -35,9 +38,9 @@ use crate::event::record::Record;
 use probe::Batch;
 use run::RunWriter;
 use spill::Spill;
-use table::Key;
 use std::path::PathBuf;
 use std::time::Duration;
+use table::Key;
 use window::Bounds;
 
 /// Records that are checked at once.
@@ -153,7 +156,9 @@ pub enum DedupError {
     #[error("option `memory_budget_bytes` is given without `spill_dir`; give a directory, or no budget")]
     NoSpillDir,
     /// The directory for cold ids cannot be made or written to.
-    #[error("option `spill_dir` is {path}, in which no file can be made; give a directory that can be written to")]
+    #[error(
+        "option `spill_dir` is {path}, in which no file can be made; give a directory that can be written to"
+    )]
     SpillDir {
         /// The value given.
         path: PathBuf,

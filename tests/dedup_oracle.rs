@@ -27,8 +27,7 @@ fn check(dedup: &mut Dedup, records: &mut [Record], mut each: impl FnMut(&Record
 fn an_unbounded_set_gives_the_verdicts_of_a_hash_map() {
     let mut rng = Rng::printed("unbounded");
     for first_sightings in [true, false] {
-        let mut dedup =
-            Dedup::new(&DedupOptions { first_sightings, ..options(Window::Unbounded) }).unwrap();
+        let mut dedup = Dedup::new(&DedupOptions { first_sightings, ..options(Window::Unbounded) }).unwrap();
         let mut oracle: HashMap<EventId, Sighting> = HashMap::new();
         let mut time_ns = 0;
         for step in 0..8_000u64 {

@@ -139,5 +139,8 @@ fn epochs_are_forgotten_whole_and_in_order_through_hundreds_of_them() {
         }
         assert_eq!(set.len(), lens.values().sum());
     }
-    assert!(hot > 300 && forgotten > 10_000 && lazy < 100, "{hot} epochs, {forgotten} forgotten, {lazy} late");
+    assert!(
+        hot > 300 && forgotten > 10_000 && lazy < 100,
+        "{hot} epochs, {forgotten} forgotten, {lazy} late"
+    );
 }

@@ -65,7 +65,8 @@ fn a_window_with_a_budget_forgets_on_disk_too() {
     let without = DedupOptions { memory_budget_bytes: None, spill_dir: None, ..with_budget.clone() };
     let mut frugal = Dedup::new(&with_budget).unwrap();
     let mut free = Dedup::new(&without).unwrap();
-    let next = |i: u64| record_of(if rng.below(4) == 0 { i.saturating_sub(rng.below(500_000)) } else { i }, i, 1);
+    let next =
+        |i: u64| record_of(if rng.below(4) == 0 { i.saturating_sub(rng.below(500_000)) } else { i }, i, 1);
     agree(&mut frugal, &mut free, next, 1_500_000);
     let (stats, whole) = (frugal.stats(), free.stats());
     assert_eq!((stats.remembered, stats.forgotten), (whole.remembered, whole.forgotten));

@@ -16,16 +16,8 @@ use std::io;
 /// Bits for each id a filter is made for: one in some 200 strangers is let pass.
 const BITS_PER_ID: usize = 12;
 
-const SALT: [u32; 8] = [
-    0x47b6_137b,
-    0x4497_4d91,
-    0x8824_ad5b,
-    0xa2b7_289d,
-    0x7054_95c7,
-    0x2df1_424b,
-    0x9efc_4947,
-    0x5c6b_fb31,
-];
+const SALT: [u32; 8] =
+    [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
 
 /// A cache line: two blocks.
 #[derive(Clone, Copy, Pod, Zeroable)]

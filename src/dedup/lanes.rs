@@ -59,7 +59,11 @@ mod tests {
             let at = |power: u32| words[pick / words.len().pow(power) % words.len()];
             let bucket = [at(0), at(1), at(2), at(1) ^ at(2)];
             for low in parts {
-                assert_eq!(scan(&bucket, low as u32), scan_portable(&bucket, low as u32), "{bucket:x?} {low:x}");
+                assert_eq!(
+                    scan(&bucket, low as u32),
+                    scan_portable(&bucket, low as u32),
+                    "{bucket:x?} {low:x}"
+                );
             }
         }
         assert_eq!(scan_portable(&[1 << 32, 5 | 1 << 63, 0, 9], 5), (0b10, 2));

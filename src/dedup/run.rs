@@ -149,10 +149,10 @@ impl Run {
         let entries: &[Plain] = bytemuck::cast_slice(&bytes.0);
         let entries = entries.get(..count).unwrap_or_default();
         let found = entries.binary_search_by_key(&order(key), |entry| slot_order(entry.low, entry.high));
-        Ok(found.ok().and_then(|at| entries.get(at)).map(|entry| Entry {
-            words: (entry.low, entry.high),
-            sighting: Sighting::default(),
-        }))
+        Ok(found
+            .ok()
+            .and_then(|at| entries.get(at))
+            .map(|entry| Entry { words: (entry.low, entry.high), sighting: Sighting::default() }))
     }
 
     /// Returns the last block whose first id is not greater. Hashed ids are spread evenly, so the search begins where the id

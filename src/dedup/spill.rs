@@ -224,7 +224,14 @@ impl Spill {
             group.columns += 1;
         }
         let newest_epoch = set.live_epochs().hot();
-        self.draining = Some(Draining { table, cursor: 0, writer, newest_epoch, cluster: Vec::new(), written: Vec::new() });
+        self.draining = Some(Draining {
+            table,
+            cursor: 0,
+            writer,
+            newest_epoch,
+            cluster: Vec::new(),
+            written: Vec::new(),
+        });
     }
 
     /// Makes filters side by side for runs of about `ids` ids: as many as the budget allows, or none.

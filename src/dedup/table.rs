@@ -180,11 +180,7 @@ impl Table {
     }
 
     pub(super) fn borrow_mut(&mut self) -> TableMut<'_> {
-        TableMut {
-            buckets: self.buckets.as_mut_slice(),
-            seen: self.seen.as_mut_slice(),
-            homes: self.homes,
-        }
+        TableMut { buckets: self.buckets.as_mut_slice(), seen: self.seen.as_mut_slice(), homes: self.homes }
     }
 
     pub(super) fn release_front(&mut self, buckets: usize) {
@@ -224,8 +220,7 @@ impl TableMut<'_> {
     #[inline(always)]
     pub(super) fn set_seen(&mut self, bucket: usize, slot: usize, sighting: Sighting) {
         if let Some(line) = self.seen.get_mut(bucket) {
-            line.slots[slot % SLOTS] =
-                Seen { time_ns: sighting.time_ns, source: u64::from(sighting.source) };
+            line.slots[slot % SLOTS] = Seen { time_ns: sighting.time_ns, source: u64::from(sighting.source) };
         }
     }
 

@@ -109,7 +109,8 @@ impl Bounds {
                     forgotten += set.forget_oldest();
                 }
                 let oldest = newest_of.front().filter(|_| newest_of.len() > 1);
-                let forget_ns = oldest.map_or(u64::MAX, |last| last.saturating_add(*keep_ns).saturating_add(1));
+                let forget_ns =
+                    oldest.map_or(u64::MAX, |last| last.saturating_add(*keep_ns).saturating_add(1));
                 *due_ns = forget_ns.min(*hot_ends_ns);
                 forgotten
             }
