@@ -127,7 +127,7 @@ fn read(path: &Path, records: &[Record]) -> (f64, f64) {
     }
     let rates = clock.rates();
     assert_eq!(count, RECORDS);
-    assert_eq!(sum, (0..RECORDS as u64).sum());
+    assert_eq!(sum, (0..RECORDS as u64).sum::<u64>());
     rates
 }
 
