@@ -1,8 +1,8 @@
 //! Symbols: names as 64-bit content hashes, and the table that holds the strings.
 
+use crate::hash::BuildContentHasher;
 use bytemuck::{Pod, Zeroable};
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use xxhash_rust::xxh3::xxh3_64;
@@ -84,7 +84,7 @@ pub enum SymbolError {
 /// Looking up a name or interning one that is known takes no lock. Names are never removed. What the table
 /// refuses is counted in [`Symbols::refused`].
 pub struct Symbols {
-    names: papaya::HashMap<Symbol, Arc<str>, BuildHasherDefault<SymbolHasher>>,
+    names: papaya::HashMap<Symbol, Arc<str>, BuildContentHasher>,
     limit: usize,
     refused: AtomicU64,
 }
@@ -175,24 +175,6 @@ impl Default for Symbols {
 impl fmt::Debug for Symbols {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Symbols").field("len", &self.len()).field("limit", &self.limit).finish()
-    }
-}
-
-/// Symbols are hashes already.
-#[derive(Default)]
-struct SymbolHasher(u64);
-
-impl Hasher for SymbolHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64(bytes);
-    }
-
-    fn write_u64(&mut self, symbol: u64) {
-        self.0 = symbol;
     }
 }
 

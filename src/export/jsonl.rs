@@ -20,32 +20,12 @@
 
 mod quote;
 
+use crate::dedup::Verdict;
 use crate::event::kind::KIND_COUNT;
 use crate::event::payload::Value;
 use crate::event::{EventKind, Field, Record, Symbols};
 use quote::{QuotedNames, push_hex_digits, push_string};
 use std::io::{self, Write};
-
-/// What deduplication said of an event.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// It is the first of its id.
-    New,
-    /// Its id was seen before.
-    Duplicate {
-        /// When and by which emitter, where that is kept.
-        first: Option<FirstSighting>,
-    },
-}
-
-/// When and by whom an event was first seen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FirstSighting {
-    /// Nanoseconds since the Unix epoch.
-    pub time_ns: u64,
-    /// The emitter.
-    pub source: u16,
-}
 
 /// How a kind is written: its name, such as `packet.seen`, and its payload's fields.
 pub type KindText<'a> = (&'a str, &'a [Field]);
@@ -134,6 +114,11 @@ impl<W: Write> EventLines<W> {
     #[must_use]
     pub fn non_finite(&self) -> u64 {
         self.non_finite
+    }
+
+    /// Returns the output: to flush it, or to empty it where it is a buffer.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
     }
 
     /// Gives the output back, which is not flushed.
