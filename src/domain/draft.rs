@@ -7,10 +7,9 @@
 use crate::domain::KindDef;
 use crate::domain::table::DataType;
 use crate::emit::{EmitError, Emitter, NameRefused};
-use crate::event::json::{Value, push_text};
+use crate::event::json::{Value, push_number, push_text};
 use crate::event::payload::Value as Number;
 use crate::event::{Detail, Field, Identity, Symbol, SymbolError};
-use std::fmt::Write;
 use std::time::Duration;
 
 /// Further members of an event's data, as they are; their names are to differ from those of the event's own fields.
@@ -180,11 +179,10 @@ impl Data for Duration {
         let unit = 10_u128.pow(digits);
         let mut fraction = nanos % unit;
         let mut width = digits as usize;
-        while width > 1 && fraction % 10 == 0 {
+        while width > 1 && fraction.is_multiple_of(10) {
             (fraction, width) = (fraction / 10, width - 1);
         }
-        // Writing into a String does not fail.
-        let _ = write!(text, "{}.{fraction:0width$}", nanos / unit);
+        push_number(text, format_args!("{}.{fraction:0width$}", nanos / unit));
     }
 
     fn number(&self) -> Option<Number> {
@@ -220,8 +218,7 @@ impl Data for &[u16] {
     fn push(&self, _: &str, text: &mut String) {
         text.push('[');
         for (at, port) in self.iter().enumerate() {
-            // Writing into a String does not fail.
-            let _ = write!(text, "{}{port}", if at > 0 { "," } else { "" });
+            push_number(text, format_args!("{}{port}", if at > 0 { "," } else { "" }));
         }
         text.push(']');
     }

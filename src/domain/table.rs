@@ -52,7 +52,7 @@ pub struct VariantDef {
 
 impl VariantDef {
     /// Iterates over what it carries, in the order of the document.
-    pub fn data(&self) -> impl Iterator<Item = &'static DataField> {
+    pub fn data(&self) -> impl Iterator<Item = &'static DataField> + Clone {
         self.required.iter().chain(self.optional)
     }
 }

@@ -70,9 +70,8 @@ impl Value<'_> {
         match self {
             Value::Null => out.push_str("null"),
             Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-            // Writing into a String does not fail.
-            Value::Unsigned(value) => drop(write!(out, "{value}")),
-            Value::Signed(value) => drop(write!(out, "{value}")),
+            Value::Unsigned(value) => push_number(out, format_args!("{value}")),
+            Value::Signed(value) => push_number(out, format_args!("{value}")),
             Value::Float(value) => push_float(out, *value),
             Value::Text(text) => push_text(out, text),
             Value::Texts(texts) => push_list(out, texts, |out, text| push_text(out, text)),
@@ -107,11 +106,16 @@ fn push_map(out: &mut String, members: &[(&str, Value<'_>)]) {
     out.push('}');
 }
 
+pub(crate) fn push_number(out: &mut String, number: std::fmt::Arguments<'_>) {
+    // Writing into a String does not fail.
+    let _ = out.write_fmt(number);
+}
+
 /// Appends the shortest digits that read back as the same float.
 fn push_float(out: &mut String, value: f64) {
     if value.is_finite() {
-        // Debug writes an exponent where Display would write hundreds of digits. Writing into a String does not fail.
-        drop(write!(out, "{value:?}"));
+        // Debug writes an exponent where Display would write hundreds of digits.
+        push_number(out, format_args!("{value:?}"));
     } else if value.is_nan() {
         out.push_str("\"NaN\"");
     } else {
@@ -132,8 +136,7 @@ pub(crate) fn push_text(out: &mut String, text: &str) {
             Some('\r') => out.push_str("\\r"),
             Some('\t') => out.push_str("\\t"),
             Some(special @ ('"' | '\\')) => out.extend(['\\', special]),
-            // Writing into a String does not fail.
-            Some(control) => drop(write!(out, "\\u{:04x}", u32::from(control))),
+            Some(control) => push_number(out, format_args!("\\u{:04x}", u32::from(control))),
             None => {}
         }
         rest = chars.as_str();
