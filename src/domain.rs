@@ -1,6 +1,49 @@
-//! The catalogue: which domains and kinds of events there are, and what they carry.
+//! The catalogue: which domains and kinds of events there are, what they carry, and where they lead.
 //!
-//! One file a domain. Users add domains of their own with [`Catalogue::register`].
+//! One file a domain, each a table (see [`table`]) from which follow the kinds, the states, and a typed emitter with a
+//! method an event. Users add domains of their own with [`Catalogue::register`].
+//!
+//! ```
+//! use panther_events::domain::test::{Created, StepCompleted};
+//! use panther_events::event::Value;
+//! use panther_events::pipeline::Pipeline;
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pipeline = Pipeline::builder().start()?;
+//! let mut emitter = pipeline.emitter("runner")?;
+//! let mut test = emitter.test("handshake");
+//! let config = [("transport", Value::from("udp")), ("streams", Value::from(4))];
+//! test.created("handshake", Value::Map(&config), Created::default())?;
+//! test.execution_started(Value::from(&["connect", "close"]), Default::default())?;
+//! let duration_seconds = Some(Duration::from_millis(12));
+//! test.step_completed("connect", StepCompleted { duration_seconds, ..Default::default() })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A field that an event has not, or of another type, does not compile:
+//!
+//! ```compile_fail,E0560
+//! # use panther_events::domain::test::StepCompleted;
+//! let more = StepCompleted { retries: Some(3), ..Default::default() };
+//! ```
+//!
+//! ```compile_fail,E0308
+//! # use panther_events::domain::test::StepCompleted;
+//! # fn emit(emitter: &mut panther_events::emit::Emitter) -> Result<(), panther_events::emit::EmitError> {
+//! emitter.test("handshake").assertion_checked("equal", "yes", Default::default())
+//! # }
+//! ```
+//!
+//! ```compile_fail,E0599
+//! # fn emit(emitter: &mut panther_events::emit::Emitter) {
+//! emitter.test("handshake").health_check_passed("server");
+//! # }
+//! ```
+//!
+//! The typed emitters are the one place where this module looks towards [`emit`](crate::emit): what an event carries
+//! and how it is sent are written down once.
 
 pub mod assertion;
 pub mod environment;

@@ -249,3 +249,95 @@ fn is_zero(value: Value) -> bool {
         Value::Name(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Catalogue, CatalogueError, KindDef};
+    use crate::event::payload::FieldType;
+    use crate::event::{EventKind, Identity};
+
+    const USER: Domain = Domain::FIRST_USER;
+    const UP: Field = Field { name: "up", ty: FieldType::U32, offset: 8 };
+    const KINDS: &[KindDef] = &[
+        KindDef { kind: EventKind::new(USER, 0), name: "seen", identity: Identity::Content, fields: &[UP] },
+        KindDef { kind: EventKind::new(USER, 1), name: "flap", identity: Identity::Content, fields: &[] },
+    ];
+    const GOOD: StateTable = StateTable {
+        domain: USER,
+        states: &["new", "up", "down"],
+        initial: 0,
+        terminal: states(&[2]),
+        next: &[states(&[1]), states(&[2]), states(&[1])],
+        paths: &[Path::By { field: UP, zero: &[2], other: &[1] }, Path::To(&[2, 1])],
+    };
+
+    fn register(states: StateTable) -> Result<(), CatalogueError> {
+        let states = Some(&*Box::leak(Box::new(states)));
+        Catalogue::new().register(&DomainDef { domain: USER, name: "lab", kinds: KINDS, states })
+    }
+
+    #[test]
+    fn a_table_of_the_users_steps_like_any_other() {
+        let mut catalogue = Catalogue::new();
+        catalogue
+            .register(&DomainDef { domain: USER, name: "lab", kinds: KINDS, states: Some(&GOOD) })
+            .unwrap();
+        let states = catalogue.states(USER).unwrap();
+        assert_eq!(Catalogue::new().states(USER), None);
+        let mut up = [0; 24];
+        up[9] = 1;
+        assert_eq!(states.step(0, 0, &up), Step::Moved(1));
+        assert_eq!(states.step(0, 0, &[0; 24]), Step::Invalid { at: 0, wanted: 2 });
+        assert_eq!(states.step(1, 0, &up), Step::Unchanged);
+        // From down, the path begins where the entity is; from up, it ends there.
+        assert_eq!(states.step(2, 1, &up), Step::Moved(1));
+        assert_eq!(states.step(1, 1, &up), Step::Unchanged);
+        assert_eq!(states.step(0, 1, &up), Step::Invalid { at: 0, wanted: 2 });
+        assert_eq!(states.step(1, 7, &up), Step::Unchanged);
+        assert_eq!(states.step(200, 0, &up), Step::Invalid { at: 200, wanted: 1 });
+        assert_eq!((states.name(2), states.name(3), states.state("up")), (Some("down"), None, Some(1)));
+        assert!(states.is_terminal(2) && !states.is_terminal(1) && !states.is_terminal(99));
+    }
+
+    #[test]
+    fn a_table_that_contradicts_itself_is_refused() {
+        let foreign = Field { offset: 12, ..UP };
+        let cases = [
+            (StateTable { domain: Domain::TEST, ..GOOD }, StateFault::Foreign(2)),
+            (StateTable { states: &[], ..GOOD }, StateFault::Count(0)),
+            (StateTable { states: &[""; 33], ..GOOD }, StateFault::Count(33)),
+            (StateTable { states: &["new", "up", "up"], ..GOOD }, StateFault::Name("up")),
+            (StateTable { next: &[2, 4], ..GOOD }, StateFault::Transitions { sets: 2, states: 3 }),
+            (
+                StateTable { initial: 3, ..GOOD },
+                StateFault::Range { place: "the initial state", state: 3, states: 3 },
+            ),
+            (
+                StateTable { terminal: 1 << 31, ..GOOD },
+                StateFault::Range { place: "the set of terminal states", state: 31, states: 3 },
+            ),
+            (
+                StateTable { next: &[2, 4, 8], ..GOOD },
+                StateFault::Range { place: "a set of transitions", state: 3, states: 3 },
+            ),
+            (
+                StateTable { paths: &[Path::To(&[1, 9])], ..GOOD },
+                StateFault::Range { place: "a path", state: 9, states: 3 },
+            ),
+            (StateTable { initial: 1, ..GOOD }, StateFault::Unreachable("new")),
+            (StateTable { paths: &[Path::Stay, Path::Stay, Path::To(&[1])], ..GOOD }, StateFault::NoKind(2)),
+            (
+                StateTable {
+                    paths: Box::leak(Box::new([Path::By { field: foreign, zero: &[1], other: &[2] }])),
+                    ..GOOD
+                },
+                StateFault::Field { code: 0, field: "up" },
+            ),
+        ];
+        for (table, fault) in cases {
+            assert_eq!(register(table), Err(CatalogueError::States { domain: "lab", fault }));
+        }
+        assert_eq!(register(GOOD), Ok(()));
+    }
+}
