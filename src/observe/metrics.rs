@@ -161,7 +161,9 @@ impl Measure {
         let value = match self.field.read(payload) {
             Some(Value::Unsigned(value)) => Some(value),
             Some(Value::Signed(value)) => u64::try_from(value).ok(),
-            _ => None,
+            // The event does not say.
+            None => return,
+            Some(_) => None,
         };
         match value {
             Some(value) if self.histogram.record(value).is_ok() => self.sum += u128::from(value),
