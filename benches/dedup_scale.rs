@@ -7,13 +7,9 @@
 #![allow(clippy::print_stdout, reason = "printing is what this program is for")]
 #![allow(unsafe_code, reason = "the thread's processor time")]
 
-<<<<<<< HEAD
-use panther_events::dedup::{BATCH, Dedup, DedupOptions, Verdict, Window};
-=======
 use panther_events::dedup::{
     BATCH, BUDGET_MIN, BloomFilter, Dedup, DedupOptions, ExactSet, FilterUse, Verdict, Window,
 };
->>>>>>> dedup
 use panther_events::event::{Domain, EventKind, Field, FieldType, Identity, Payload, Record, Symbol};
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -392,7 +388,7 @@ fn part_spill(sizes: &[u64], _rounds: usize) {
                 // Without filters, to fill it alone takes hours.
                 continue;
             }
-            let dir = tempfile::tempdir_in(std::env::var_os("SPILL_DIR").unwrap_or("/tmp".into())).unwrap();
+            let dir = tempfile::tempdir().unwrap();
             let budget = (size as usize * 27 / 10).max(BUDGET_MIN);
             let options = DedupOptions {
                 first_sightings: false,
