@@ -388,7 +388,7 @@ fn part_spill(sizes: &[u64], _rounds: usize) {
                 // Without filters, to fill it alone takes hours.
                 continue;
             }
-            let dir = tempfile::tempdir_in(std::env::var_os("SPILL_DIR").unwrap_or("/tmp".into())).unwrap();
+            let dir = tempfile::tempdir().unwrap();
             let budget = (size as usize * 27 / 10).max(BUDGET_MIN);
             let options = DedupOptions {
                 first_sightings: false,
