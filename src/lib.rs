@@ -15,6 +15,7 @@
 //!     domain: Domain::FIRST_USER,
 //!     name: "lab",
 //!     kinds: &[KindDef::of::<Echo>("echo", Identity::Occurrence)],
+//!     states: None,
 //! };
 //!
 //! let mut builder = Pipeline::builder();

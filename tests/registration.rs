@@ -17,6 +17,7 @@ const DOMAIN: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
     name: "trial",
     kinds: &[KindDef::of::<Tick>("tick", Identity::Content)],
+    states: None,
 };
 
 const TOPOLOGIES: [Topology; 4] = [
