@@ -14,10 +14,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wait", &["fence", "sync"]),
     ("clock", &[]),
     ("event", &["hash"]),
-    ("domain", &["event"]),
     // The stages, in the order in which data passes them.
     ("ring", &["event", "sync", "wait"]),
-    ("emit", &["clock", "domain", "event", "ring", "sync", "wait"]),
+    ("emit", &["clock", "event", "ring", "sync", "wait"]),
+    // The catalogue, with the typed emitters of its events.
+    ("domain", &["emit", "event"]),
     ("dedup", &["event"]),
     ("observe", &["dedup", "domain", "event", "hash"]),
     ("journal", &["event"]),

@@ -1,6 +1,5 @@
 //! Sources: who has which number, and what became of each source's events.
 
-use crate::domain::Catalogue;
 use crate::emit::Sent;
 use crate::event::kind::KIND_COUNT;
 use crate::event::{EventKind, Identity, KindSet, Record};
@@ -31,11 +30,14 @@ const UNKNOWN: u8 = u8::MAX;
 
 impl Routes {
     /// Routes the kinds in `whole` to the first lane, all others by entity.
-    pub(crate) fn new(catalogue: &Catalogue, whole: KindSet, lanes: usize) -> Routes {
+    pub(crate) fn new(
+        kinds: impl IntoIterator<Item = (EventKind, Identity)>,
+        whole: KindSet,
+        lanes: usize,
+    ) -> Routes {
         let mut identities = Box::new([UNKNOWN; KIND_COUNT]);
-        for (kind, _) in catalogue.kinds() {
-            if let (Some(slot), Some(identity)) = (identities.get_mut(kind.index()), catalogue.identity(kind))
-            {
+        for (kind, identity) in kinds {
+            if let Some(slot) = identities.get_mut(kind.index()) {
                 *slot = identity as u8;
             }
         }
