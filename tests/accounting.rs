@@ -31,6 +31,7 @@ const DOMAIN: DomainDef = DomainDef {
         KindDef::of::<Tick>("tick", Identity::Content),
         KindDef::of::<Sample>("sample", Identity::Occurrence),
     ],
+    states: None,
 };
 
 const EMITTERS: u64 = 4;
