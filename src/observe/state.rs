@@ -36,6 +36,7 @@
 //! - The last transitions of all entities of a shard share one ring, the *trail*, in which those of one entity are
 //!   chained. Its memory does not grow with the number of entities.
 
+mod entities;
 mod machines;
 mod plan;
 mod query;
@@ -45,13 +46,14 @@ mod trail;
 mod wait;
 mod workflow;
 
+pub use entities::Entities;
 pub use query::{EntityState, StateQuery, Transition, Transitions};
 pub use report::{DomainStates, InvalidTransition, StateReport};
 pub use wait::WaitError;
 pub use workflow::{Phase, Workflow};
 
 use crate::domain::Catalogue;
-use crate::event::{KindSet, Symbol};
+use crate::event::{Domain, KindSet, Symbol};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use shard::Shard;
 use std::sync::Arc;
@@ -146,6 +148,6 @@ impl Drop for States {
 /// What a machine is about: an entity is one per domain and name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Key {
-    domain: u8,
+    domain: Domain,
     entity: Symbol,
 }

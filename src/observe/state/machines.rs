@@ -6,7 +6,7 @@
 //! back through the old table and the new one, and reads no machine.
 
 use super::Key;
-use crate::event::Symbol;
+use crate::event::{Domain, Symbol};
 
 /// One entity's state.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +22,7 @@ pub(super) struct Machine {
     pub(super) last: u32,
     /// Invalid transitions so far.
     pub(super) invalid: u32,
-    pub(super) domain: u8,
+    pub(super) domain: Domain,
     pub(super) state: u8,
 }
 
@@ -54,10 +54,6 @@ impl Machines {
         Machines { blocks: Vec::new(), len: 0, limit, index: vec![FREE; 1 << bits], bits }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
     /// Bytes held, but for the list of blocks.
     pub(super) fn memory_bytes(&self) -> usize {
         self.index.capacity() * size_of::<u64>()
@@ -65,7 +61,11 @@ impl Machines {
     }
 
     pub(super) fn find(&self, key: Key) -> Option<&Machine> {
-        self.probe(key, hash(key)).ok().and_then(|number| self.get(number))
+        self.number(key).and_then(|number| self.get(number))
+    }
+
+    pub(super) fn number(&self, key: Key) -> Option<u32> {
+        self.probe(key, hash(key)).ok()
     }
 
     pub(super) fn get(&self, number: u32) -> Option<&Machine> {
@@ -170,7 +170,7 @@ fn free_slot(index: &[u64], mut slot: usize) -> usize {
 /// another one than that by which entities are shared out among workers.
 #[inline]
 fn hash(key: Key) -> u64 {
-    let mixed = key.entity.bits() ^ u64::from(key.domain) << 56;
+    let mixed = key.entity.bits() ^ u64::from(key.domain.number()) << 56;
     (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
@@ -180,7 +180,7 @@ mod tests {
     use std::collections::HashMap;
 
     fn key(domain: u8, entity: u64) -> Key {
-        Key { domain, entity: Symbol::from_bits(entity) }
+        Key { domain: Domain::new(domain).unwrap(), entity: Symbol::from_bits(entity) }
     }
 
     #[test]
@@ -195,11 +195,11 @@ mod tests {
             let known = oracle.len() as u32;
             assert_eq!(*oracle.entry((domain, entity)).or_insert(known), number);
             assert_eq!(added, oracle.len() as u32 > known);
-            assert_eq!(machines.len(), oracle.len());
+            assert_eq!(machines.len, oracle.len());
         }
         for ((domain, entity), number) in oracle {
             let machine = machines.find(key(domain, entity)).unwrap();
-            assert_eq!((machine.domain, machine.entity.bits(), machine.state), (domain, entity, 7));
+            assert_eq!((machine.domain.number(), machine.entity.bits(), machine.state), (domain, entity, 7));
             assert_eq!(machines.get(number).unwrap().entity.bits(), entity);
         }
         assert!(machines.find(key(4, 1)).is_none());
@@ -222,7 +222,7 @@ mod tests {
             machines.find_or_add(key(1, entity), 0, 0).unwrap();
             let slack = BLOCK * size_of::<Machine>() + (8 << SLOTS_MIN_BITS);
             let bytes = machines.memory_bytes();
-            assert!(bytes <= machines.len() * 64 + slack, "{bytes} bytes for {}", machines.len());
+            assert!(bytes <= machines.len * 64 + slack, "{bytes} bytes for {}", machines.len);
         }
     }
 }
