@@ -2,11 +2,24 @@
 //!
 //! One file a domain. Users add domains of their own with [`Catalogue::register`].
 
+pub mod assertion;
+pub mod environment;
+pub mod experiment;
 pub mod machine;
+pub mod metrics;
 pub mod packet;
 pub mod pipeline;
+pub mod plugin;
+pub mod service;
+pub mod step;
+pub mod table;
+pub mod test;
 
+pub(crate) mod draft;
+
+pub use draft::Members;
 pub use machine::{Path, StateFault, StateTable, Step};
+pub use table::{DataField, DataType, VariantDef};
 
 use crate::event::kind::{CODES_PER_DOMAIN, DOMAIN_COUNT, KIND_COUNT};
 use crate::event::{Domain, EventKind, Field, Identity, KindSet, Payload};
@@ -257,7 +270,35 @@ impl Default for Catalogue {
     }
 }
 
-const BUILT_IN: &[DomainDef] = &[pipeline::DOMAIN, packet::DOMAIN];
+const BUILT_IN: &[DomainDef] = &[
+    pipeline::DOMAIN,
+    experiment::DOMAIN,
+    test::DOMAIN,
+    service::DOMAIN,
+    environment::DOMAIN,
+    step::DOMAIN,
+    assertion::DOMAIN,
+    plugin::DOMAIN,
+    metrics::DOMAIN,
+    packet::DOMAIN,
+];
+
+/// PANTHER's classes, domain by domain.
+const VARIANTS: &[&[VariantDef]] = &[
+    experiment::VARIANTS,
+    test::VARIANTS,
+    service::VARIANTS,
+    environment::VARIANTS,
+    step::VARIANTS,
+    assertion::VARIANTS,
+    plugin::VARIANTS,
+    metrics::VARIANTS,
+];
+
+/// Returns the shapes that the data of events of `kind` can have; none for kinds that are not PANTHER's.
+pub fn variants(kind: EventKind) -> impl Iterator<Item = &'static VariantDef> {
+    VARIANTS.iter().copied().flatten().filter(move |variant| variant.kind == kind)
+}
 
 fn check_name(name: &'static str, dots: bool) -> Result<(), CatalogueError> {
     let part_is_name = |part: &str| {

@@ -1,32 +1,49 @@
-//! From a capture file to decoded IP packets with digests.
+//! Readers of other programs' files.
+//!
+//! Everything here treats its input as untrusted: no input makes it panic, and no length is allocated before it
+//! is bounded.
+//!
+//! # Captures (feature `pcap`)
 //!
 //! ```text
-//!  file ──► capture ──► link ──► packet ──► digest
-//!           Frame       strip    IpPacket   EventId
-//!           (pcap,      headers  FlowKey
+//!  file ──► capture ──► link ──► packet ──► digest ──► feed ──► emitter
+//!           Frame       strip    IpPacket   EventId    merges files
+//!           (pcap,      headers  FlowKey               by time
 //!            pcapng)
 //! ```
 //!
-//! - [`capture`] reads records from a stream in bounded memory.
-//! - [`link`] finds the IP packet behind the link-layer headers.
-//! - [`packet`] decodes the IP packet and names its [`flow`].
-//! - [`digest`] makes the id under which two captures recognise the same packet.
-//! - [`scan`] looks through a file once to find how much of each packet it holds.
+//! `scan` looks through a file once, to find how much of each packet it holds. The header parsers are this
+//! crate's own: the hot path reads a few fields and allocates nothing. (The crate `pcap-parser`, read for this,
+//! allocates per pcapng block by the file's word, and takes the time resolution and byte order of some interfaces
+//! wrong.) The tests compare them with the crates `pcap-parser` and `etherparse`.
 //!
-//! Everything here treats its input as untrusted: no input makes it panic, and no length is allocated
-//! before it is bounded. The header parsers are this crate's own: the hot path reads a few fields and
-//! allocates nothing. The tests compare them with the crates `pcap-parser` and `etherparse`.
+//! # PANTHER's events (feature `panther`)
+//!
+//! JSON Lines as PANTHER writes them, and its ids.
 
+#[cfg(feature = "pcap")]
 pub mod capture;
+#[cfg(feature = "pcap")]
 pub mod digest;
+#[cfg(feature = "pcap")]
+pub mod feed;
+#[cfg(feature = "pcap")]
 pub mod flow;
+#[cfg(feature = "pcap")]
 pub mod link;
+#[cfg(feature = "pcap")]
 pub mod packet;
+#[cfg(feature = "panther")]
+pub mod panther;
+#[cfg(feature = "pcap")]
 pub mod scan;
 
-pub use capture::{CaptureError, CaptureReader, Frame};
-pub use digest::{Coverage, PacketDigest, TooShort};
-pub use flow::FlowKey;
-pub use link::LinkType;
-pub use packet::{Decoded, IpPacket, decode};
-pub use scan::{Scan, common_coverage, scan};
+#[cfg(feature = "pcap")]
+pub use self::{
+    capture::{CaptureError, CaptureReader, Frame},
+    digest::{Coverage, PacketDigest, TooShort},
+    flow::FlowKey,
+    link::LinkType,
+    packet::{Decoded, IpPacket, decode},
+    scan::{Scan, common_coverage, scan},
+};

@@ -7,12 +7,12 @@ pub mod domain;
 pub mod emit;
 pub mod event;
 pub mod export;
-#[cfg(feature = "pcap")]
 pub mod ingest;
 pub mod observe;
 pub mod pipeline;
 
 mod fence;
+mod hash;
 mod ring;
 mod sync;
 mod wait;

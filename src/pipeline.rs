@@ -279,7 +279,8 @@ impl Shared {
         }
         let source = self.entrance.sources.open(name).ok_or(EmitError::SourcesExhausted)?;
         let inlets = self.lanes.iter().map(|desk| desk.lane.connect(self.options.ring_capacity)).collect();
-        Ok(Emitter::new(Arc::clone(&self.entrance), inlets, self.options.clock.clone(), policy, source))
+        let (clock, symbols) = (self.options.clock.clone(), Arc::clone(&self.symbols));
+        Ok(Emitter::new(Arc::clone(&self.entrance), inlets, clock, policy, source, symbols))
     }
 
     fn give_last_orders(&self) {

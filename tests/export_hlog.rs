@@ -1,5 +1,6 @@
 //! An interval log reads back as what was written, through HdrHistogram's own parser.
 #![cfg(feature = "hlog")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;

@@ -1,9 +1,11 @@
 //! Every event becomes one line of valid JSON that says what the record says.
 #![cfg(feature = "json")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
+use panther_events::dedup::{Sighting, Verdict};
 use panther_events::event::{Domain, EventId, EventKind, Field, FieldType, Identity, Payload};
 use panther_events::event::{Record, Symbol, Symbols};
-use panther_events::export::jsonl::{EventLines, FirstSighting, Verdict};
+use panther_events::export::jsonl::EventLines;
 use serde_json::{Value, json};
 
 panther_events::payload! {
@@ -43,7 +45,7 @@ fn a_line_has_its_members_in_order() {
     let entity = symbols.intern("client").unwrap();
     let id = EventId::from_bits(0x0123_4567_89ab_8def_8123_4567_89ab_cdef).unwrap();
     let record = Record::with_digest(id, 1_700_000_000_123_456_789, entity, &sizes).numbered(3, 7);
-    let first = FirstSighting { time_ns: 1_700_000_000_000_000_001, source: 65_535 };
+    let first = Sighting { time_ns: 1_700_000_000_000_000_001, source: 65_535 };
     let duplicate = Some(Verdict::Duplicate { first: Some(first) });
     let text = line(&record, duplicate, Some(("packet.seen", Sizes::FIELDS)), &symbols);
     let expected = concat!(
@@ -98,7 +100,8 @@ fn floats_that_json_cannot_hold_are_null_and_counted() {
 fn names_that_come_again_are_not_mixed_up() {
     let symbols = Symbols::new();
     let mut lines = EventLines::new(Vec::new(), |_| Some(("sample", Sample::FIELDS)));
-    let name = |n: usize| format!("{}{}\"{n}", "x".repeat(n % 80), if n % 3 == 0 { "" } else { "ü" });
+    let name =
+        |n: usize| format!("{}{}\"{n}", "x".repeat(n % 80), if n.is_multiple_of(3) { "" } else { "ü" });
     let order: Vec<_> = (0..12_000).map(|n| n * 7919 % 3_000).collect();
     for n in &order {
         // Every fifth name is not in the table until its second half comes.

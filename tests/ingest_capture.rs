@@ -1,5 +1,6 @@
 //! Every capture format gives the packets that were written, and every fault is named with its place.
 #![cfg(feature = "pcap")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod ingest_support;
 

@@ -1,5 +1,6 @@
 //! No damage to a capture makes the reader panic, invent packets before the damage, or lose whole ones.
 #![cfg(feature = "pcap")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod ingest_support;
 

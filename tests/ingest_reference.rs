@@ -1,5 +1,6 @@
 //! The reference captures give the counts that an independent script found in them.
 #![cfg(feature = "pcap")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 use panther_events::ingest::capture::Format;
 use panther_events::ingest::{

@@ -22,7 +22,8 @@ try:
     from hdrh.log import HistogramLogReader
     from prometheus_client.openmetrics.parser import text_fd_to_metric_families
 except ImportError as missing:
-    sys.exit(f"{missing}; pip install prometheus_client hdrhistogram")
+    print(f"{missing}; pip install prometheus_client hdrhistogram", file=sys.stderr)
+    sys.exit(2)
 
 # Counters of metrics.om and where summary.json has their values.
 ACCOUNT = {
@@ -33,7 +34,7 @@ ACCOUNT = {
     "panther_events_unique_total": "unique",
     "panther_events_duplicates_total": "duplicates",
 }
-QUANTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 # Members of an entry of packets.paths in summary.json, by column of paths.csv.
 COUNTS = ["sent", "lost", "duplicated", "reordered"]
 DELAYS = ["count", "min", "p50", "p90", "p99", "p999", "max", "mean"]
@@ -58,6 +59,11 @@ class Report:
         if not math.isclose(found, expected, rel_tol=PRECISION, abs_tol=1):
             self.faults.append(f"{what}: {found!r}, summary.json says {expected!r} (3 digits)")
 
+    def between(self, what, low, high, expected):
+        self.checked += 1
+        if not low * (1 - PRECISION) - 1 <= expected <= high * (1 + PRECISION) + 1:
+            self.faults.append(f"{what}: {low!r} to {high!r}, summary.json says {expected!r} (3 digits)")
+
     def holds(self, what, truth):
         self.checked += 1
         if not truth:
@@ -72,9 +78,13 @@ def main():
     options = parser.parse_args()
 
     report = Report()
-    summary = json.loads((options.dir / "summary.json").read_text(encoding="utf-8"))
-    account = summary["accounting"]
-    paths = {(path["from"], path["to"]): path for path in summary.get("packets", {}).get("paths", [])}
+    try:
+        summary = json.loads((options.dir / "summary.json").read_text(encoding="utf-8"))
+        account = summary["accounting"]
+        paths = {(path["from"], path["to"]): path for path in summary.get("packets", {}).get("paths", [])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print(f"{options.dir / 'summary.json'}: cannot be read: {error!r}", file=sys.stderr)
+        return 2
 
     for title, check in [
         ("MANIFEST", lambda: check_manifest(options.dir, report)),
@@ -164,11 +174,20 @@ def check_hlog(path, paths, report):
         report.close(f"delay.hlog: {tag} min", histogram.get_min_value(), delay["min"])
         report.close(f"delay.hlog: {tag} max", histogram.get_max_value(), delay["max"])
         report.close(f"delay.hlog: {tag} mean", histogram.get_mean_value(), delay["mean"])
-        for member, percentile in QUANTILES.items():
-            report.close(f"delay.hlog: {tag} {member}", histogram.get_value_at_percentile(percentile), delay[member])
+        for member, quantile in QUANTILES.items():
+            # Which of two neighbouring values is the quantile is a matter of convention.
+            rank = quantile * delay["count"]
+            low, high = (at_rank(histogram, bound(rank)) for bound in (math.floor, math.ceil))
+            report.between(f"delay.hlog: {tag} {member}", low, high, delay[member])
     unknown = sorted(str(tag) for tag in merged)
     report.holds(f"delay.hlog: paths that summary.json does not have: {unknown}", not unknown)
     return f"{intervals} histograms"
+
+
+def at_rank(histogram, rank):
+    """The rank-th smallest value, from 1."""
+    count = histogram.get_total_count()
+    return histogram.get_value_at_percentile(100.0 * min(max(rank, 1), count) / count)
 
 
 def path_tag(source, target):

@@ -243,6 +243,9 @@ fn is_zero(value: Value) -> bool {
         Value::Unsigned(value) => value == 0,
         Value::Signed(value) => value == 0,
         Value::Float(value) => value == 0.0,
+        Value::Bool(value) => !value,
         Value::Symbol(symbol) => symbol.bits() == 0,
+        Value::Detail(detail) => detail.bits() == 0,
+        Value::Name(_) => false,
     }
 }

@@ -34,7 +34,7 @@ use window::Window;
 /// Limits of a [`CaptureReader`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CaptureOptions {
-    /// Bytes that are asked of the file at once.
+    /// Bytes that are asked of the file at once; at least 64, and at most `block_len_max`, are taken.
     pub buffer_bytes: usize,
     /// Longest record or block that is read, in bytes with its headers.
     pub block_len_max: usize,

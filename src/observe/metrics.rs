@@ -15,6 +15,17 @@ use hdrhistogram::Histogram;
 /// Significant decimal digits that histograms keep.
 pub const SIGNIFICANT_DIGITS: u8 = 3;
 
+/// Returns the value at quantile `q` (0 to 1) of a histogram, to its precision; `None` when it is empty.
+///
+/// The rank is `q` times the count, rounded to the nearest: as HdrHistogram's Java and Python readers do, so that all
+/// who read an exported histogram see the same figure. (Rust's `value_at_quantile` rounds up.)
+#[must_use]
+pub fn quantile(histogram: &Histogram<u64>, q: f64) -> Option<u64> {
+    let count = histogram.len() as f64;
+    let rank = (q * count).round().clamp(1.0, count.max(1.0));
+    (!histogram.is_empty()).then(|| histogram.value_at_quantile((rank - 0.5) / count))
+}
+
 /// Counts events and records what they measure.
 ///
 /// Counts include duplicates, apart; histograms hold new events only.
@@ -150,7 +161,9 @@ impl Measure {
         let value = match self.field.read(payload) {
             Some(Value::Unsigned(value)) => Some(value),
             Some(Value::Signed(value)) => u64::try_from(value).ok(),
-            _ => None,
+            // The event does not say.
+            None => return,
+            Some(_) => None,
         };
         match value {
             Some(value) if self.histogram.record(value).is_ok() => self.sum += u128::from(value),
@@ -195,6 +208,20 @@ impl Report for MetricsReport {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quantile_is_the_value_of_the_nearest_rank() {
+        let mut histogram = Histogram::new(3).unwrap();
+        assert_eq!(quantile(&histogram, 0.5), None);
+        for n in 1..=1_000u64 {
+            histogram.record(n).unwrap();
+            let sorted: Vec<_> = (1..=n).collect();
+            for q in [0.0, 0.001, 0.25, 0.5, 0.9, 0.99, 0.999, 1.0] {
+                let rank = ((q * n as f64).round() as usize).clamp(1, n as usize);
+                assert_eq!(quantile(&histogram, q), Some(sorted[rank - 1]), "{q} of {n}");
+            }
+        }
+    }
     use crate::domain::packet::PacketSeen;
     use crate::event::{EventId, Payload, Record, Symbol};
     use bytemuck::Zeroable;

@@ -1,6 +1,8 @@
 //! Writers of captures in every variant, and a random generator whose seed is printed.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod packets;
+
 use panther_events::ingest::capture::{CaptureOptions, CaptureReader};
 use panther_events::ingest::{CaptureError, Frame, LinkType};
 

@@ -3,20 +3,20 @@
 use super::Seen;
 use super::paths::{PathReport, SightingsReport};
 use crate::event::Symbol;
+use crate::hash::BuildContentHasher;
 use smallvec::SmallVec;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
 
 /// Pairs the sightings of packets and keeps the account of each path.
 pub(super) struct Pairing {
     horizon_ns: u64,
     vantages: Vec<Symbol>,
-    packets: HashMap<u128, Packet, BuildHasherDefault<IdHasher>>,
+    packets: HashMap<u128, Packet, BuildContentHasher>,
     /// When each packet's horizon ends, in order; a packet sent again has a later entry too.
     ends: VecDeque<(u64, u128)>,
     paths: Vec<Path>,
     /// Per flow: where its packets were seen.
-    flows: HashMap<Symbol, Seats, BuildHasherDefault<IdHasher>>,
+    flows: HashMap<Symbol, Seats, BuildContentHasher>,
     unpaired: u64,
 }
 
@@ -185,29 +185,4 @@ fn path<'a>(paths: &'a mut Vec<Path>, names: &[Symbol], from: usize, to: usize) 
         }
     };
     paths.get_mut(at)
-}
-
-/// Ids and symbols are hashes already.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn write_u128(&mut self, id: u128) {
-        // The top bits of the lower half are the UUID's variant; hashbrown wants entropy at the top.
-        self.0 = (id as u64) ^ (id >> 64) as u64;
-    }
 }

@@ -1,2 +1,71 @@
-//! The command `panther-events`.
-fn main() {}
+//! The command `panther-events`: captures and event files in, a result directory out.
+
+mod ingest;
+mod panther_id;
+mod plain;
+mod report;
+
+use clap::{Parser, Subcommand};
+use panther_events::ingest::panther::PythonVersion;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Exact event pipeline for network tests.
+#[derive(Parser)]
+#[command(name = "panther-events", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Read packet captures, pair their packets, and write a result directory.
+    Ingest(ingest::Args),
+    /// Print PANTHER's id of each line of a file of its events.
+    PantherId {
+        /// The file; `-` is standard input.
+        file: PathBuf,
+        /// The Python version whose text PANTHER hashed.
+        #[arg(long, default_value = "3.11", value_name = "X.Y")]
+        python: PythonVersion,
+    },
+}
+
+/// How a command ended; the exit status.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    /// All was done.
+    Done = 0,
+    /// Done, but some input was refused or lost.
+    Partly = 1,
+    /// Nothing was done: unusable arguments or input.
+    Nothing = 2,
+}
+
+fn main() -> ExitCode {
+    // Clap itself exits with 2 for unusable arguments.
+    let outcome = match Cli::parse().command {
+        Command::Ingest(args) => ingest::run(&args),
+        Command::PantherId { file, python } => print_ids(&file, python),
+    };
+    ExitCode::from(outcome as u8)
+}
+
+fn print_ids(file: &Path, python: PythonVersion) -> Outcome {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let ended = panther_id::run(file, python, &mut out, &mut io::stderr().lock());
+    match ended.and_then(|ended| out.flush().map(|()| ended)) {
+        Ok(panther_id::Outcome::Complete) => Outcome::Done,
+        Ok(panther_id::Outcome::SomeRefused) => Outcome::Partly,
+        Ok(panther_id::Outcome::Unreadable) => Outcome::Nothing,
+        // `panther-events panther-id FILE | head` is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::Done,
+        Err(error) => {
+            // Where standard error is gone too, the exit status has to do.
+            let _ = writeln!(io::stderr(), "error: {error}");
+            Outcome::Nothing
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! `events.jsonl`: the observer that writes events as they come.
+
+use crate::dedup::Verdict;
+use crate::event::{KindSet, Symbols};
+use crate::export::jsonl::EventLines;
+use crate::export::{FileError, ResultFile};
+use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
+use crate::pipeline::Setup;
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes of lines that an instance holds back before it writes.
+const HELD_BYTES: usize = 1 << 16;
+
+/// The file that all instances of an [`EventLog`] write.
+///
+/// Lines of one instance stay in order; with several workers, those of different entities mix.
+#[derive(Clone, Debug)]
+pub struct EventFile(Arc<Mutex<Option<ResultFile>>>);
+
+impl EventFile {
+    /// Takes the file, new and empty.
+    #[must_use]
+    pub fn new(file: ResultFile) -> EventFile {
+        EventFile(Arc::new(Mutex::new(Some(file))))
+    }
+
+    /// Makes the observer of one worker. With `duplicates` it writes these too.
+    #[must_use]
+    pub fn observer(&self, setup: Setup<'_>, duplicates: bool) -> EventLog {
+        let catalogue = setup.catalogue;
+        let kinds = |kind| Some((catalogue.name(kind)?, catalogue.fields(kind)?));
+        EventLog {
+            file: self.clone(),
+            lines: EventLines::new(Vec::with_capacity(HELD_BYTES * 2), kinds),
+            symbols: Arc::clone(setup.symbols),
+            duplicates,
+            held: 0,
+        }
+    }
+
+    /// Completes the file, after the pipeline has been shut down.
+    ///
+    /// # Errors
+    /// When a write failed, now or earlier.
+    pub fn commit(&self) -> Result<(), FileError> {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(file) => file.commit(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes events as JSON, one a line, into an [`EventFile`].
+pub struct EventLog {
+    file: EventFile,
+    lines: EventLines<Vec<u8>>,
+    symbols: Arc<Symbols>,
+    duplicates: bool,
+    /// New events among the lines held back.
+    held: u64,
+}
+
+impl EventLog {
+    fn write_held(&mut self) -> Result<(), Undelivered> {
+        let events = std::mem::take(&mut self.held);
+        let lines = self.lines.get_mut();
+        let mut file = self.file.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = file.as_mut().map_or(Ok(()), |file| file.write_all(lines));
+        lines.clear();
+        written.map_err(|error| Undelivered { events, reason: error.to_string() })
+    }
+}
+
+impl Observer for EventLog {
+    type Report = ();
+
+    fn interest(&self) -> Interest {
+        Interest { kinds: KindSet::ALL, duplicates: self.duplicates, scope: Scope::Entity }
+    }
+
+    fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
+        for (record, verdict) in batch.iter() {
+            self.held += u64::from(*verdict == Verdict::New);
+            if let Err(error) = self.lines.write(record, Some(*verdict), &self.symbols) {
+                return Err(Undelivered {
+                    events: std::mem::take(&mut self.held),
+                    reason: error.to_string(),
+                });
+            }
+        }
+        if self.lines.get_mut().len() >= HELD_BYTES { self.write_held() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Undelivered> {
+        self.write_held()
+    }
+
+    fn report(&self) {}
+}

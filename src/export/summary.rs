@@ -1,0 +1,262 @@
+//! `summary.json`: what a run was, and what became of every event.
+//!
+//! The member names are the format; [`SCHEMA`] changes when one goes or changes its meaning.
+
+use crate::dedup::DedupStats;
+use crate::observe::metrics::quantile;
+use crate::observe::sightings::{PathReport, SightingsReport};
+use crate::pipeline::{Account, Snapshot};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+/// Names the format and its version.
+pub const SCHEMA: &str = "panther-events/summary/1";
+
+/// The whole of `summary.json`.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are those of the file; README describes them")]
+pub struct Summary {
+    pub schema: &'static str,
+    pub version: &'static str,
+    pub topology: String,
+    pub inputs: Vec<InputSummary>,
+    pub accounting: AccountSummary,
+    pub dedup: DedupSummary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets: Option<PacketsSummary>,
+    pub throughput: Throughput,
+    pub warnings: Vec<String>,
+}
+
+/// What was read from one input.
+#[derive(Clone, Debug, Default, Serialize)]
+#[allow(missing_docs, reason = "the names are those of the file; README describes them")]
+pub struct InputSummary {
+    pub path: String,
+    pub vantage: String,
+    /// `None` when the input could not be read at all.
+    pub format: Option<String>,
+    /// Records (frames, lines) read whole.
+    pub records: u64,
+    pub bytes: u64,
+    /// Records refused; the first reasons are in `refusals`.
+    pub rejected: u64,
+    pub non_ip: u64,
+    pub refusals: Vec<String>,
+    /// What ended the reading early.
+    pub error: Option<String>,
+}
+
+/// [`Account`] as it stands in the file.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are those of `Account`")]
+pub struct AccountSummary {
+    pub offered: u64,
+    pub accepted: u64,
+    pub dropped_full: u64,
+    pub rejected: u64,
+    pub unique: u64,
+    pub duplicates: u64,
+    pub in_flight: u64,
+    pub observers: BTreeMap<String, DeliverySummary>,
+}
+
+/// What became of the unique events at one observer.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are those of `Delivery`")]
+pub struct DeliverySummary {
+    pub handled: u64,
+    pub skipped: u64,
+    pub failed: u64,
+    pub duplicates: u64,
+}
+
+/// [`DedupStats`] as they stand in the file.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are those of `DedupStats`")]
+pub struct DedupSummary {
+    pub remembered: u64,
+    pub forgotten: u64,
+    pub late: u64,
+    pub memory_bytes: usize,
+    pub huge_page_bytes: usize,
+    pub filter_negatives: u64,
+    pub filter_false_positives: u64,
+    pub spilled_ids: u64,
+    pub spilled_bytes: u64,
+}
+
+/// What is known of packets and paths.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are those of `SightingsReport`")]
+pub struct PacketsSummary {
+    pub flows: u64,
+    /// Bytes of each packet that its digest covers; `None` for all of them.
+    pub digest_bytes: Option<u32>,
+    pub late: u64,
+    pub unpaired: u64,
+    pub paths: Vec<PathSummary>,
+}
+
+/// What is known of one path.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are those of `PathReport`")]
+pub struct PathSummary {
+    pub from: String,
+    pub to: String,
+    pub sent: u64,
+    pub lost: u64,
+    pub duplicated: u64,
+    pub reordered: u64,
+    pub delay_ns: DelaySummary,
+}
+
+/// The one-way delays of a path in nanoseconds: `null` where nothing arrived. Quantiles are to three significant digits,
+/// the rest exact.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct DelaySummary {
+    pub count: u64,
+    pub min: Option<u64>,
+    pub p50: Option<u64>,
+    pub p90: Option<u64>,
+    pub p99: Option<u64>,
+    pub p999: Option<u64>,
+    pub max: Option<u64>,
+    pub mean: Option<u64>,
+}
+
+/// How fast it went.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Throughput {
+    pub events: u64,
+    pub seconds: f64,
+    pub events_per_second: f64,
+}
+
+impl Summary {
+    /// Makes the summary of a run from its last snapshot. `seconds` is the run's duration.
+    #[must_use]
+    pub fn new(snapshot: &Snapshot, topology: &str, seconds: f64) -> Summary {
+        let events = snapshot.account.offered;
+        Summary {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION"),
+            topology: topology.to_owned(),
+            inputs: Vec::new(),
+            accounting: AccountSummary::new(&snapshot.account),
+            dedup: DedupSummary::new(&snapshot.dedup),
+            packets: None,
+            throughput: Throughput {
+                events,
+                seconds,
+                events_per_second: if seconds > 0.0 { events as f64 / seconds } else { 0.0 },
+            },
+            warnings: snapshot.warnings.clone(),
+        }
+    }
+
+    /// Adds what sightings found; `name` gives the name of a vantage point.
+    pub fn add_sightings(
+        &mut self,
+        report: &SightingsReport,
+        snapshot: &Snapshot,
+        digest_bytes: Option<u32>,
+    ) {
+        let name = |symbol| {
+            snapshot.symbols.name(symbol).map_or_else(|| format!("{symbol}"), |name| name.to_string())
+        };
+        let path = |path: &PathReport| PathSummary {
+            from: name(path.from),
+            to: name(path.to),
+            sent: path.sent,
+            lost: path.lost,
+            duplicated: path.duplicated,
+            reordered: path.reordered,
+            delay_ns: DelaySummary::new(path),
+        };
+        self.packets = Some(PacketsSummary {
+            flows: report.flows,
+            digest_bytes,
+            late: report.late,
+            unpaired: report.unpaired,
+            paths: report.paths.iter().map(path).collect(),
+        });
+        let mut warn = |count: u64, what: &str| {
+            if count > 0 {
+                self.warnings.push(format!("{count} {what}"));
+            }
+        };
+        warn(report.late, "sightings came too late to be taken in order of time; reordering may be off");
+        warn(report.refused, "sightings were at more vantage points than there can be, and were left out");
+        warn(report.paths.iter().map(|path| path.clamped).sum(), "delays were beyond the histograms' range");
+        warn(report.unpaired, "packets were of flows that only one of three or more vantage points saw");
+    }
+
+    /// Writes the summary as indented JSON with a line feed at the end.
+    ///
+    /// # Errors
+    /// When the output fails.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut *out, self)?;
+        out.write_all(b"\n")
+    }
+}
+
+impl AccountSummary {
+    fn new(account: &Account) -> AccountSummary {
+        let observers = account.observers.iter().map(|(name, delivery)| {
+            let delivery = DeliverySummary {
+                handled: delivery.handled,
+                skipped: delivery.skipped,
+                failed: delivery.failed,
+                duplicates: delivery.duplicates,
+            };
+            (name.to_string(), delivery)
+        });
+        AccountSummary {
+            offered: account.offered,
+            accepted: account.accepted,
+            dropped_full: account.dropped_full,
+            rejected: account.rejected,
+            unique: account.unique,
+            duplicates: account.duplicates,
+            in_flight: account.in_flight,
+            observers: observers.collect(),
+        }
+    }
+}
+
+impl DedupSummary {
+    fn new(stats: &DedupStats) -> DedupSummary {
+        DedupSummary {
+            remembered: stats.remembered,
+            forgotten: stats.forgotten,
+            late: stats.late,
+            memory_bytes: stats.memory_bytes,
+            huge_page_bytes: stats.huge_page_bytes,
+            filter_negatives: stats.filter_negatives,
+            filter_false_positives: stats.filter_false_positives,
+            spilled_ids: stats.spilled_ids,
+            spilled_bytes: stats.spilled_bytes,
+        }
+    }
+}
+
+impl DelaySummary {
+    fn new(path: &PathReport) -> DelaySummary {
+        let quantile = |q| quantile(&path.delay_ns, q);
+        DelaySummary {
+            count: path.arrivals(),
+            min: path.delay_ns_min,
+            p50: quantile(0.5),
+            p90: quantile(0.9),
+            p99: quantile(0.99),
+            p999: quantile(0.999),
+            max: path.delay_ns_max,
+            mean: path.delay_ns_mean().map(|mean| mean.round() as u64),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Reads PANTHER's events from JSON Lines and computes their ids exactly as PANTHER does.
+//!
+//! PANTHER is a Python program, and its id is a UUID over what Python's `str()` writes for an event's data. So
+//! this module keeps what Python sees in a file ([`value`], [`text`]), writes it as Python does ([`repr`]), and
+//! hashes that ([`id`]).
+//!
+//! ```text
+//! bytes ──► reader ──► json ──► event ──► id (repr, printable)
+//!           lines      Value    fields
+//! ```
+//!
+//! The files are untrusted: line length, string length, nesting and the number of values are bounded
+//! ([`Limits`]), and what is refused is told with its line, its byte and the reason, and counted.
+
+pub mod escape;
+pub mod event;
+pub mod id;
+pub mod json;
+pub mod printable;
+pub mod reader;
+pub mod repr;
+pub mod text;
+pub mod time;
+pub mod value;
+
+pub use event::{LineError, PantherEvent, Reason};
+pub use id::{content, panther_id};
+pub use json::{JsonError, JsonErrorKind, Limits};
+pub use printable::PythonVersion;
+pub use reader::{Counts, PantherReader, Refused};
+pub use text::Text;
+pub use value::{Object, Value};

@@ -1,0 +1,169 @@
+//! What a person reads at the end of a run.
+
+use crate::plain::plain;
+use comfy_table::{CellAlignment, Table, presets};
+use panther_events::export::summary::{InputSummary, PathSummary, Summary};
+use std::io::{self, Write};
+
+/// Prints the paths and the account.
+pub(crate) fn print(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+    if let Some(packets) = &summary.packets {
+        if packets.paths.is_empty() {
+            writeln!(out, "No packet was seen at two vantage points, so there is no path to tell of.")?;
+        } else {
+            writeln!(out, "{}", paths(&packets.paths))?;
+        }
+        writeln!(out)?;
+    }
+    writeln!(out, "{}", account(summary))?;
+    let speed = &summary.throughput;
+    writeln!(
+        out,
+        "\n{} events in {:.3} s ({} a second)",
+        grouped(speed.events),
+        speed.seconds,
+        grouped(speed.events_per_second.round() as u64)
+    )
+}
+
+/// Prints what was refused or lost, and warnings.
+pub(crate) fn print_trouble(err: &mut impl Write, summary: &Summary) -> io::Result<()> {
+    for input in &summary.inputs {
+        print_input(err, input)?;
+    }
+    for warning in &summary.warnings {
+        writeln!(err, "warning: {}", plain(warning))?;
+    }
+    Ok(())
+}
+
+fn print_input(err: &mut impl Write, input: &InputSummary) -> io::Result<()> {
+    if let Some(error) = &input.error {
+        writeln!(err, "error: {}", plain(error))?;
+        if input.records > 0 {
+            writeln!(err, "  the {} whole records before were used", grouped(input.records))?;
+        }
+    }
+    if input.rejected > 0 {
+        writeln!(err, "error: {}: {} packets were refused", plain(&input.path), grouped(input.rejected))?;
+        for refusal in &input.refusals {
+            writeln!(err, "  {}", plain(refusal))?;
+        }
+        let more = input.rejected - input.refusals.len() as u64;
+        if more > 0 {
+            writeln!(err, "  and {} more", grouped(more))?;
+        }
+    }
+    Ok(())
+}
+
+fn paths(paths: &[PathSummary]) -> Table {
+    let mut table = table(&[
+        "path",
+        "sent",
+        "lost",
+        "lost %",
+        "duplicated",
+        "reordered",
+        "delay min",
+        "p50",
+        "p90",
+        "p99",
+        "max",
+    ]);
+    for path in paths {
+        let share = if path.sent > 0 { path.lost as f64 / path.sent as f64 * 100.0 } else { 0.0 };
+        let delay = &path.delay_ns;
+        let mut row = vec![
+            format!("{} → {}", plain(&path.from), plain(&path.to)),
+            grouped(path.sent),
+            grouped(path.lost),
+            format!("{share:.2}"),
+            grouped(path.duplicated),
+            grouped(path.reordered),
+        ];
+        row.extend([delay.min, delay.p50, delay.p90, delay.p99, delay.max].map(duration));
+        table.add_row(row);
+    }
+    table
+}
+
+fn account(summary: &Summary) -> Table {
+    let account = &summary.accounting;
+    let mut table = table(&["events", "", "of these", ""]);
+    let left = [
+        ("offered", account.offered),
+        ("accepted", account.accepted),
+        ("dropped, ring full", account.dropped_full),
+        ("rejected", account.rejected),
+    ];
+    let right = [
+        ("unique", account.unique),
+        ("duplicates", account.duplicates),
+        ("in flight", account.in_flight),
+        ("forgotten by dedup", summary.dedup.forgotten),
+    ];
+    for ((left, n), (right, m)) in left.into_iter().zip(right) {
+        table.add_row([left.to_owned(), grouped(n), right.to_owned(), grouped(m)]);
+    }
+    if let Some(column) = table.column_mut(2) {
+        column.set_cell_alignment(CellAlignment::Left);
+    }
+    table
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// A duration as a person reads it: three significant digits and a unit.
+fn duration(ns: Option<u64>) -> String {
+    let Some(ns) = ns else { return "–".to_owned() };
+    let (value, unit) = match ns {
+        0..1_000 => return format!("{ns} ns"),
+        1_000..1_000_000 => (ns as f64 / 1e3, "µs"),
+        1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
+        _ => (ns as f64 / 1e9, "s"),
+    };
+    let digits = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.digits$} {unit}")
+}
+
+/// A number with its thousands set apart.
+pub(crate) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_durations_read_well() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        let cases = [(7, "7 ns"), (4_120_876, "4.12 ms"), (18_229_380, "18.2 ms"), (999_400, "999 µs")];
+        for (ns, text) in cases {
+            assert_eq!(duration(Some(ns)), text);
+        }
+        assert_eq!(duration(None), "–");
+    }
+}
