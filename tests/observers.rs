@@ -116,8 +116,7 @@ mod channel {
     #[test]
     fn a_consumer_gets_every_event_and_the_end() {
         for topology in [Topology::Fused, Topology::Staged { dedup: 2, workers: 3 }] {
-            let (channel, events) =
-                Channel::new(Interest { duplicates: true, ..Interest::ALL }, 100_000);
+            let (channel, events) = Channel::new(Interest { duplicates: true, ..Interest::ALL }, 100_000);
             let consumer = std::thread::spawn(move || {
                 let mut got = (BTreeSet::new(), 0, 0);
                 for batch in events {
@@ -244,7 +243,7 @@ mod log {
         let cpu = Symbol::of("cpu").to_string();
         let expected = expected.map(|(level, line)| (level, line.replace("#c1df18f57a6cf4fb", &cpu)));
         assert_eq!(lines, expected);
-        assert_eq!(report, LogReport { lines: 6, batched: 514, unwanted: 0 });
+        assert_eq!(report, LogReport { lines: 6, batched: 514, unwanted: 0, cut: 0 });
         assert_eq!(report.lines + report.batched - 2, records.len() as u64, "two lines stand for windows");
     }
 
@@ -266,8 +265,8 @@ mod log {
         let sampled = (Level::Trace, "lab.sample cpu value=0.5".to_owned());
         let failed = (Level::Error, "lab.work_failed number=7".to_owned());
         assert_eq!(lines, [sampled.clone(), sampled, failed]);
-        assert_eq!(report, LogReport { lines: 3, batched: 0, unwanted: 0 });
+        assert_eq!(report, LogReport { lines: 3, batched: 0, unwanted: 0, cut: 0 });
         let deaf = LogOptions { target: "deaf", ..LogOptions::default() };
-        assert_eq!(logged(&deaf, &records, &[]).1, LogReport { lines: 0, batched: 0, unwanted: 4 });
+        assert_eq!(logged(&deaf, &records, &[]).1, LogReport { lines: 0, batched: 0, unwanted: 4, cut: 0 });
     }
 }

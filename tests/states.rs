@@ -13,6 +13,7 @@ use panther_events::event::{Domain, EventKind, Identity, Record, Symbol};
 use panther_events::observe::state::{Phase, StateOptions, StateQuery, StateReport, States, WaitError};
 use panther_events::observe::{Batch, Observer};
 use panther_events::pipeline::{Builder, Pipeline, PipelineOptions, ReportKey, Topology};
+use serde_json::Value;
 use states_support::{Oracle, random_domain, record};
 use std::collections::{HashMap, HashSet};
 use std::sync::Barrier;
@@ -203,6 +204,73 @@ fn check_report(report: &StateReport, oracle: &Oracle, unique: u64, label: &str)
     assert_eq!(known.len(), oracle.invalid.len().min(StateOptions::default().invalid_max), "{label}");
 }
 
+/// A whole experiment with faults, written by PANTHER's own classes, and the states that it must end in.
+#[test]
+fn an_experiment_ends_in_the_states_that_it_must() {
+    let lines = include_str!("data/panther-lifecycle.jsonl");
+    let expected: Value = serde_json::from_str(include_str!("data/panther-lifecycle.expected.json")).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(expected["lines"], lines.len());
+    for topology in TOPOLOGIES {
+        let (pipeline, query, key) = start(topology, &[], StateOptions::default());
+        let catalogue = pipeline.catalogue();
+        let kinds: HashMap<&str, EventKind> = catalogue.kinds().map(|(kind, name)| (name, kind)).collect();
+        let records: Vec<Record> = (0..)
+            .zip(&lines)
+            .map(|(time_ns, line)| panther_record(catalogue, &kinds, time_ns, line))
+            .collect();
+        emit(&pipeline, &records);
+        let states = expected["states"].as_object().unwrap();
+        for (entity, state) in states {
+            let (domain, name) = entity.split_once(':').unwrap();
+            let domain =
+                kinds.iter().find(|(kind, _)| kind.split('.').next() == Some(domain)).unwrap().1.domain();
+            let known = query.state(domain, Symbol::of(name));
+            assert_eq!(known.map(|known| known.state), state.as_str(), "{topology} {entity}");
+        }
+        let workflow = query.workflow();
+        assert_eq!(workflow.phase(), Phase::Ended);
+        assert_eq!(workflow.experiments.len(), 1);
+        // Steps that failed may be tried again, and metrics go on; everything else has come to its end.
+        assert_eq!(workflow.open(), 60 + 7, "{workflow}");
+        let snapshot = pipeline.shutdown();
+        assert_eq!(expected["unique"], snapshot.account.unique, "{topology}");
+        assert_eq!(expected["duplicates"], snapshot.account.duplicates, "{topology}");
+        let report = snapshot.report(key).unwrap();
+        assert_eq!(expected["entities"], report.entities_total(), "{topology}");
+        assert_eq!(expected["final"], serde_json::to_value(report.by_state()).unwrap(), "{topology}");
+        let invalid = report.domains().iter().filter(|domain| domain.invalid > 0);
+        let invalid: HashMap<_, _> = invalid.map(|domain| (domain.name, domain.invalid)).collect();
+        assert_eq!(expected["invalid_transitions"], serde_json::to_value(invalid).unwrap(), "{topology}");
+        assert_eq!(report.invalid().len() as u64, report.invalid_total());
+        assert_eq!(report.entities().count(), states.len());
+    }
+}
+
+/// Makes a record with the line's content: its PANTHER id stands for what the payload has no place for, and what paths
+/// fork by stands in its place.
+fn panther_record(
+    catalogue: &Catalogue,
+    kinds: &HashMap<&str, EventKind>,
+    time_ns: u64,
+    line: &Value,
+) -> Record {
+    let kind = kinds[line["type"].as_str().unwrap()];
+    let mut payload = [0; 24];
+    payload[..8].copy_from_slice(&Symbol::of(line["id"].as_str().unwrap()).bits().to_ne_bytes());
+    if let Some(table) = catalogue.states(kind.domain())
+        && let Path::By { field, .. } = table.paths[usize::from(kind.code())]
+    {
+        let value = match &line["data"][field.name] {
+            Value::Bool(flag) => u8::from(*flag),
+            number => number.as_u64().and_then(|number| u8::try_from(number).ok()).unwrap(),
+        };
+        payload[field.offset..field.offset + field.ty.size()].fill(0);
+        payload[field.offset] = value;
+    }
+    record(kind, Identity::Content, time_ns, Symbol::of(line["entity_id"].as_str().unwrap()), payload)
+}
+
 #[test]
 fn a_million_entities_take_at_most_64_bytes_each() {
     let catalogue = lamps();
@@ -215,7 +283,7 @@ fn a_million_entities_take_at_most_64_bytes_each() {
         feed(&mut observer, &records);
     }
     let report = observer.report();
-    assert_eq!(report.domains()[0].count("on"), n);
+    assert_eq!(report.domain(LAMP).unwrap().count("on"), n);
     let bytes_each = report.memory_bytes() as f64 / n as f64;
     println!("{bytes_each:.1} bytes an entity");
     assert!(bytes_each <= 64.0, "{bytes_each}");
@@ -229,7 +297,8 @@ fn a_million_entities_take_at_most_64_bytes_each() {
 
 #[test]
 fn what_does_not_fit_is_counted() {
-    let options = StateOptions { entities_max: 10, transitions_max: 4, invalid_max: 3, ..StateOptions::default() };
+    let options =
+        StateOptions { entities_max: 10, transitions_max: 4, invalid_max: 3, ..StateOptions::default() };
     let (pipeline, query, key) = start(Topology::Inline, &[LAMPS], options);
     let names: Vec<Symbol> = (0..12).map(|n| Symbol::of(&format!("lamp-{n}"))).collect();
     let mut records = Vec::new();
@@ -247,7 +316,8 @@ fn what_does_not_fit_is_counted() {
     let snapshot = pipeline.shutdown();
     let report = snapshot.report(key).unwrap();
     assert_eq!((report.entities_total(), report.untracked(), report.invalid_total()), (10, 2, 10));
-    let kept: Vec<_> = report.invalid().iter().map(|one| (one.entity, one.state, one.at, one.wanted)).collect();
+    let kept: Vec<_> =
+        report.invalid().iter().map(|one| (one.entity, one.state, one.at, one.wanted)).collect();
     assert_eq!(kept, [0, 1, 2].map(|n| (names[n], "off", "off", "broken")));
     let (_, delivery) = snapshot.account.observers[0];
     assert_eq!((delivery.handled, delivery.failed), (15, 2));
@@ -294,7 +364,10 @@ fn a_wait_ends_in_the_state_or_says_why_not() {
     assert_eq!((state.state, state.since_ns, state.ended), ("on", 1, false));
     assert!(matches!(wait(&["off"], short), Err(WaitError::Timeout { last: Some(_), .. })));
     emit(&pipeline, &[lamp(BREAK, 2, lamp_1, 0)]);
-    assert_eq!(wait(&["on"], second).map_err(|error| matches!(error, WaitError::Unreachable { .. })), Err(true));
+    assert_eq!(
+        wait(&["on"], second).map_err(|error| matches!(error, WaitError::Unreachable { .. })),
+        Err(true)
+    );
     std::thread::scope(|scope| {
         let replaced = scope.spawn(|| wait(&["replaced"], second));
         let hopeless = scope.spawn(|| query.wait_until(LAMP, Symbol::of("lamp-2"), &["on"], second));

@@ -4,11 +4,11 @@
 //! without one may install [`Terminal`]. A line reads
 //!
 //! ```text
-//! 22:45:14.698049 service.ready test-000-client port=4433
+//! 22:45:14.698049 service.ready test-000-client {"service_name":"client"} port=4433
 //! 22:45:15.000000 metrics.collected ×512 in 1.0 s
 //! ```
 //!
-//! with the event's own time (UTC), kind, entity, and those payload fields that are set. Control characters
+//! with the event's own time (UTC), kind, entity, document, and those payload fields that are set. Control characters
 //! and marks that turn the writing direction are escaped, so that a name cannot forge a line.
 
 mod terminal;
@@ -19,7 +19,7 @@ pub use terminal::{Colors, Terminal};
 use crate::domain::Catalogue;
 use crate::event::kind::KIND_COUNT;
 use crate::event::payload::Value;
-use crate::event::{EventKind, Identity, KindSet, Record, Symbol, Symbols};
+use crate::event::{Detail, EventKind, Identity, KindSet, Record, Symbol, Symbols};
 use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
 use log::Level;
 use std::fmt::{self, Write};
@@ -98,7 +98,12 @@ pub struct LogReport {
     pub batched: u64,
     /// Events of a level that the logger did not want.
     pub unwanted: u64,
+    /// Documents of which only the beginning, [`DOCUMENT_BYTES_MAX`], was written.
+    pub cut: u64,
 }
+
+/// Bytes that a line shows of an event's document.
+pub const DOCUMENT_BYTES_MAX: usize = 512;
 
 /// Returns the level of a kind, from the last word of its name: `error` for errors and observers that failed,
 /// `warn` for what failed or is not supported, `debug` for samples and progress, `trace` for packets, else `info`.
@@ -238,9 +243,16 @@ impl Log {
                     write!(self.line, " {}=", field.name)?;
                     push_name(&mut self.line, &self.symbols, symbol);
                 }
+                Value::Detail(Detail::NONE) => {}
+                Value::Detail(detail) => {
+                    self.line.push(' ');
+                    self.report.cut += u64::from(push_document(&mut self.line, &self.symbols, detail));
+                }
                 Value::Unsigned(value) => write!(self.line, " {}={value}", field.name)?,
                 Value::Signed(value) => write!(self.line, " {}={value}", field.name)?,
                 Value::Float(value) => write!(self.line, " {}={value}", field.name)?,
+                Value::Bool(value) => write!(self.line, " {}={value}", field.name)?,
+                Value::Name(value) => write!(self.line, " {}={value}", field.name)?,
             }
         }
         Ok(())
@@ -282,6 +294,7 @@ impl Report for LogReport {
         self.lines += other.lines;
         self.batched += other.batched;
         self.unwanted += other.unwanted;
+        self.cut += other.cut;
     }
 }
 
@@ -292,6 +305,24 @@ fn push_name(line: &mut String, symbols: &Symbols, symbol: Symbol) {
         // Writing to a string cannot fail.
         None => drop(write!(line, "{symbol}")),
     });
+}
+
+/// Adds a document's text, or its number where the table does not hold it; true when only the beginning was added.
+fn push_document(line: &mut String, symbols: &Symbols, detail: Detail) -> bool {
+    symbols.details().with_text(detail, |text| {
+        let Some(text) = text else {
+            // Writing to a string cannot fail.
+            let _ = write!(line, "#{:016x}", detail.bits());
+            return false;
+        };
+        let end = (0..=DOCUMENT_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+        let end = end.unwrap_or(0);
+        text::push_escaped(line, text.get(..end).unwrap_or(text));
+        if end < text.len() {
+            line.push('…');
+        }
+        end < text.len()
+    })
 }
 
 /// A duration in nanoseconds, for people.

@@ -11,7 +11,13 @@ pub const FLAG: Field = Field { name: "flag", ty: FieldType::U8, offset: 0 };
 const FIELDS: &[Field] = &[FLAG];
 
 /// Makes a record of a kind that is known at run time only.
-pub fn record(kind: EventKind, identity: Identity, time_ns: u64, entity: Symbol, payload: [u8; 24]) -> Record {
+pub fn record(
+    kind: EventKind,
+    identity: Identity,
+    time_ns: u64,
+    entity: Symbol,
+    payload: [u8; 24],
+) -> Record {
     let mut bytes = [0u8; 64];
     bytes[16..24].copy_from_slice(&time_ns.to_ne_bytes());
     bytes[24..32].copy_from_slice(&entity.bits().to_ne_bytes());
@@ -131,6 +137,6 @@ fn table_flag(table: &StateTable, kind: EventKind, record: &Record) -> f64 {
         Value::Unsigned(value) => value as f64,
         Value::Signed(value) => value as f64,
         Value::Float(value) => value,
-        Value::Symbol(symbol) => symbol.bits() as f64,
+        other => panic!("{other:?} is not what random tables fork by"),
     }
 }

@@ -131,9 +131,6 @@ mod tests {
     fn a_line_is_colored_only_when_asked_and_always_escaped() {
         assert_eq!(lines(Colors::Auto), "ERROR a\\u{1b}[2Jb\\n\nINFO  a\\u{1b}[2Jb\\n\n");
         let colored = lines(Colors::Always);
-        assert_eq!(
-            colored,
-            "\x1b[1;31mERROR\x1b[0m a\\u{1b}[2Jb\\n\n\x1b[32mINFO \x1b[0m a\\u{1b}[2Jb\\n\n"
-        );
+        assert_eq!(colored, "\x1b[1;31mERROR\x1b[0m a\\u{1b}[2Jb\\n\n\x1b[32mINFO \x1b[0m a\\u{1b}[2Jb\\n\n");
     }
 }

@@ -107,8 +107,7 @@ impl Machines {
             }
             if word >> 32 == hash >> 32 {
                 let number = word as u32 - 1;
-                let same =
-                    |machine: &Machine| machine.entity == key.entity && machine.domain == key.domain;
+                let same = |machine: &Machine| machine.entity == key.entity && machine.domain == key.domain;
                 if self.get(number).is_some_and(same) {
                     return Ok(number);
                 }

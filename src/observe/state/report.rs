@@ -77,6 +77,12 @@ impl StateReport {
         &self.domains
     }
 
+    /// Returns the counts of one domain; `None` when it has no states.
+    #[must_use]
+    pub fn domain(&self, domain: Domain) -> Option<&DomainStates> {
+        self.domains.iter().find(|counts| counts.domain == domain)
+    }
+
     /// Returns how many entities there are.
     #[must_use]
     pub fn entities_total(&self) -> u64 {
@@ -88,7 +94,10 @@ impl StateReport {
     pub fn by_state(&self) -> BTreeMap<String, u64> {
         let occupied = |domain: &'_ DomainStates| {
             let name = domain.name;
-            domain.occupied().map(move |(state, count)| (format!("{name}.{state}"), count)).collect::<Vec<_>>()
+            domain
+                .occupied()
+                .map(move |(state, count)| (format!("{name}.{state}"), count))
+                .collect::<Vec<_>>()
         };
         self.domains.iter().flat_map(occupied).collect()
     }

@@ -1,13 +1,13 @@
 //! A shard: the machines of the entities that one worker serves, behind one lock.
 
 use super::Key;
+use super::StateOptions;
 use super::machines::{BLOCK, Machine, Machines};
 use super::plan::{Plan, Plans, bit};
 use super::query::{EntityState, Transition, Transitions};
 use super::report::{DomainStates, InvalidTransition};
 use super::trail::Trail;
 use super::wait::Waiter;
-use super::StateOptions;
 use crate::domain::Step;
 use crate::domain::machine::STATES_MAX;
 use crate::event::{Domain, EventKind, Record};
