@@ -17,6 +17,7 @@ use serde_json::Value;
 use states_support::{Oracle, random_domain, record};
 use std::collections::{HashMap, HashSet};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use support::Rng;
 
@@ -420,6 +421,56 @@ fn no_wake_up_is_lost() {
             }
         });
     }
+}
+
+/// The same without a pipeline between, so that look and event meet within nanoseconds of each other.
+#[test]
+fn no_wake_up_is_lost_between_look_and_sleep() {
+    let seed = support::seed();
+    let mut observer = States::new(&lamps(), StateOptions::default());
+    let query = observer.query();
+    let (started, finished) = (AtomicU64::new(0), AtomicU64::new(0));
+    let await_round = |counter: &AtomicU64, round: u64| {
+        let mut looks = 0_u32;
+        while counter.load(Ordering::Acquire) < round {
+            looks += 1;
+            if looks.is_multiple_of(1_000) { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
+    };
+    let last = 1 << 40;
+    let end = AtomicU64::new(last);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut rng = Rng::new(seed);
+            for round in 1.. {
+                await_round(&started, round);
+                if end.load(Ordering::Acquire) < round {
+                    return;
+                }
+                (0..rng.below(100)).for_each(|_| std::hint::spin_loop());
+                let state = query.wait_until(LAMP, Symbol::from_bits(round), &["on"], Duration::from_secs(5));
+                if state.is_err() {
+                    end.store(0, Ordering::Release);
+                }
+                finished.store(round, Ordering::Release);
+                assert!(state.is_ok(), "round {round} seed {seed}: {state:?}");
+            }
+        });
+        let mut rng = Rng::new(seed ^ 1);
+        let began = Instant::now();
+        let mut round = 0;
+        while began.elapsed() < Duration::from_secs(2) && end.load(Ordering::Acquire) == last {
+            round += 1;
+            started.store(round, Ordering::Release);
+            (0..rng.below(100)).for_each(|_| std::hint::spin_loop());
+            feed(&mut observer, &[lamp(SWITCH_ON, round, Symbol::from_bits(round), 0)]);
+            await_round(&finished, round);
+        }
+        end.fetch_min(round, Ordering::Release);
+        started.store(round + 1, Ordering::Release);
+        println!("{round} rounds");
+        assert!(round > 100);
+    });
 }
 
 #[test]

@@ -30,9 +30,11 @@
 //! - Each worker's instance has a *shard*: the machines of its entities, behind a lock that the worker takes once a
 //!   batch (up to 64 events). Queries take it too, for a few instructions, so they are answered even while the
 //!   worker sleeps. `benches/state.rs` measures what the lock costs.
-//! - A machine takes 40 bytes in blocks that never move, and the index from entities to machines 11 to 22 bytes
-//!   an entity: 62 bytes at most, plus up to one block of 40 KiB a worker. Names live in the symbol table. While
+//! - A machine takes 32 bytes in blocks that never move, and the index from entities to machines 16 to 32 bytes
+//!   an entity: 64 bytes at most, plus up to one block of 32 KiB a worker. Names live in the symbol table. While
 //!   the index doubles, the old one is there beside the new one.
+//! - With many entities the cost is memory latency. A batch first loads what it will need, so that the misses of its
+//!   64 events overlap.
 //! - The last transitions of all entities of a shard share one ring, the *trail*, in which those of one entity are
 //!   chained. Its memory does not grow with the number of entities.
 

@@ -6,14 +6,14 @@
 //! back through the old table and the new one, and reads no machine.
 
 use super::Key;
+use crate::dedup::BATCH;
 use crate::event::{Domain, Symbol};
 
-/// One entity's state.
+/// One entity's state: two to a cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 pub(super) struct Machine {
     pub(super) entity: Symbol,
-    /// When its first event was.
-    pub(super) first_ns: u64,
     /// When it came into its state.
     pub(super) since_ns: u64,
     /// Transitions so far.
@@ -26,12 +26,14 @@ pub(super) struct Machine {
     pub(super) state: u8,
 }
 
-const _: () = assert!(size_of::<Machine>() == 40);
+const _: () = assert!(size_of::<Machine>() == 32);
 
-/// Machines in a block: 40 KiB.
+/// Machines in a block: 32 KiB.
 pub(super) const BLOCK: usize = 1024;
 const BLOCK_BITS: u32 = BLOCK.trailing_zeros();
 const SLOTS_MIN_BITS: u32 = 6;
+/// Machines from which on batches are touched: those before are in a cache.
+const TOUCH_FROM: usize = 1 << 14;
 /// A word of the index without a machine.
 const FREE: u64 = 0;
 
@@ -49,7 +51,7 @@ impl Machines {
     pub(super) fn new(limit: usize, expected: usize) -> Machines {
         // Numbers and one more fit half a word.
         let limit = limit.min(u32::MAX as usize - 1);
-        let slots = (expected.min(limit) * 4 / 3 + 1).next_power_of_two();
+        let slots = (expected.min(limit) * 2).next_power_of_two();
         let bits = slots.trailing_zeros().max(SLOTS_MIN_BITS);
         Machines { blocks: Vec::new(), len: 0, limit, index: vec![FREE; 1 << bits], bits }
     }
@@ -112,9 +114,27 @@ impl Machines {
                     return Ok(number);
                 }
             }
-            // A quarter of the slots is free, so the walk ends.
+            // Half of the slots are free, so the walk ends.
             slot = (slot + 1) & mask;
         }
+    }
+
+    /// Tells whether there are so many machines that most lie in memory rather than in a cache.
+    #[inline]
+    pub(super) fn are_many(&self) -> bool {
+        self.len >= TOUCH_FROM
+    }
+
+    /// Loads what [`Machines::find_or_add`] will look at for a batch of keys, so that the loads of all keys overlap.
+    #[inline(never)]
+    pub(super) fn touch(&self, keys: impl Iterator<Item = Key>) {
+        let mut words = [FREE; BATCH];
+        for (word, key) in words.iter_mut().zip(keys) {
+            *word = self.index.get((hash(key) >> (64 - self.bits)) as usize).copied().unwrap_or(FREE);
+        }
+        let machines = words.iter().filter_map(|word| self.get((*word as u32).wrapping_sub(1)));
+        // Loaded for the sake of loading, which the compiler must not take away.
+        std::hint::black_box(machines.fold(0, |sum, machine| sum ^ machine.since_ns));
     }
 
     #[cold]
@@ -122,7 +142,7 @@ impl Machines {
         if self.len >= self.limit {
             return None;
         }
-        if (self.len + 1) * 4 > self.index.len() * 3 {
+        if (self.len + 1) * 2 > self.index.len() {
             self.grow();
             slot = free_slot(&self.index, (hash >> (64 - self.bits)) as usize);
         }
@@ -132,7 +152,6 @@ impl Machines {
         let number = self.len as u32;
         self.blocks.last_mut()?.push(Machine {
             entity: key.entity,
-            first_ns: time_ns,
             since_ns: time_ns,
             moves: 0,
             last: 0,

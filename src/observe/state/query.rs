@@ -47,9 +47,7 @@ pub struct EntityState {
     pub state: &'static str,
     /// Whether a life may end in this state.
     pub ended: bool,
-    /// When the entity's first event was, in nanoseconds since the Unix epoch.
-    pub first_ns: u64,
-    /// When it came into the state.
+    /// When it came into the state, in nanoseconds since the Unix epoch; at first, when its first event was.
     pub since_ns: u64,
     /// Transitions so far. An event that leads through several states is one.
     pub transitions: u32,
@@ -209,7 +207,6 @@ impl EntityState {
             entity: machine.entity,
             state: plan.state_name(machine.state),
             ended: plan.table.is_terminal(machine.state),
-            first_ns: machine.first_ns,
             since_ns: machine.since_ns,
             transitions: machine.moves,
             invalid: machine.invalid,

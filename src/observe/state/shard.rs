@@ -34,7 +34,8 @@ pub(super) struct Inner {
     untracked: u64,
     /// Numbers of the first machines of the domain `experiment`.
     experiments: Vec<u32>,
-    span: Option<(u64, u64)>,
+    /// Of the first event and the last by their times; the first is after the last while there is none.
+    span: (u64, u64),
     pub(super) waiting: Vec<Waiter>,
 }
 
@@ -57,7 +58,7 @@ impl Shard {
             invalid: Vec::new(),
             untracked: 0,
             experiments: Vec::new(),
-            span: None,
+            span: (u64::MAX, 0),
             waiting,
         });
         Shard { plans, options, inner }
@@ -71,6 +72,9 @@ impl Shard {
     pub(super) fn take(&self, batch: &Batch<'_>) -> u64 {
         let mut inner = self.lock();
         let before = inner.untracked;
+        if inner.machines.are_many() {
+            inner.machines.touch(batch.iter().map(|(record, _)| key(record)));
+        }
         for (record, _) in batch.iter() {
             inner.take(&self.plans, self.options.invalid_max, record);
         }
@@ -132,7 +136,8 @@ impl Shard {
     }
 
     pub(super) fn span(&self) -> Option<(u64, u64)> {
-        self.lock().span
+        let (first, last) = self.lock().span;
+        (first <= last).then_some((first, last))
     }
 
     pub(super) fn experiments(&self) -> Vec<EntityState> {
@@ -163,7 +168,7 @@ impl Inner {
         let kind = record.kind();
         let Some((place, plan)) = plans.of(kind.domain()) else { return };
         let Some(tally) = self.tallies.get_mut(place) else { return };
-        let key = Key { domain: kind.domain(), entity: record.entity() };
+        let key = key(record);
         let time_ns = record.time_ns();
         let initial = plan.table.initial;
         let Some((number, added)) = self.machines.find_or_add(key, initial, time_ns) else {
@@ -177,10 +182,7 @@ impl Inner {
                 self.experiments.push(number);
             }
         }
-        self.span = match self.span {
-            None => Some((time_ns, time_ns)),
-            Some((first, last)) => Some((first.min(time_ns), last.max(time_ns))),
-        };
+        self.span = (self.span.0.min(time_ns), self.span.1.max(time_ns));
         let from = machine.state;
         let is_news = match plan.step(from, record) {
             Step::Moved(to) => {
@@ -231,6 +233,11 @@ impl Inner {
             waiter.look(plan, machine, passed);
         }
     }
+}
+
+#[inline]
+fn key(record: &Record) -> Key {
+    Key { domain: record.kind().domain(), entity: record.entity() }
 }
 
 /// Adds `by`, of which `u64::MAX` takes one away.

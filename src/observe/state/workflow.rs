@@ -41,7 +41,7 @@ impl Workflow {
                 (one, other) => one.or(other),
             };
         }
-        workflow.experiments.sort_by_key(|experiment| experiment.first_ns);
+        workflow.experiments.sort_by_key(|experiment| experiment.since_ns);
         workflow
     }
 
