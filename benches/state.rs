@@ -96,7 +96,8 @@ fn prepared(entities: u64) -> States {
 }
 
 fn check(observer: &mut States, records: &[Record], entities: u64, moves: bool) {
-    let links = |observer: &States| observer.query().domain(LINK).unwrap_or_else(|| panic!("links have states"));
+    let links =
+        |observer: &States| observer.query().domain(LINK).unwrap_or_else(|| panic!("links have states"));
     let before = links(observer);
     feed(observer, records);
     let after = links(observer);
