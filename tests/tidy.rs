@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // The catalogue, with the typed emitters of its events.
     ("domain", &["emit", "event"]),
     ("dedup", &["event"]),
-    ("observe", &["dedup", "domain", "event", "hash"]),
+    ("observe", &["dedup", "domain", "event", "hash", "sync"]),
     ("journal", &["event"]),
     // Knows all stages and starts the threads.
     ("pipeline", &["clock", "dedup", "domain", "emit", "event", "observe", "ring", "sync", "wait"]),
