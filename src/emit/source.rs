@@ -53,7 +53,14 @@ impl Routes {
     /// Returns the number of the dedup lane that takes `record`.
     #[inline]
     pub(crate) fn lane(&self, record: &Record) -> usize {
-        if self.lanes == 1 { 0 } else { share(record, &self.whole, self.lanes, 0) }
+        if self.lanes == 1 {
+            return 0;
+        }
+        if record.identity() == Some(Identity::Digest) && !self.whole.contains(record.kind()) {
+            // One digest may come with different entities; its sightings must meet all the same.
+            return part(record.id().bits() as u64, self.lanes);
+        }
+        share(record, &self.whole, self.lanes, 0)
     }
 }
 
@@ -65,8 +72,13 @@ pub(crate) fn share(record: &Record, whole: &KindSet, parts: usize, turn: u32) -
     if whole.contains(record.kind()) {
         return 0;
     }
-    let hash = record.entity().bits().wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32 * turn) >> 32;
-    ((hash * parts as u64) >> 32) as usize
+    part(record.entity().bits().rotate_left(32 * turn), parts)
+}
+
+#[inline]
+fn part(hash: u64, parts: usize) -> usize {
+    let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    ((spread * parts as u64) >> 32) as usize
 }
 
 /// One source: a number, and the counts of what was offered under it by one emitter.
