@@ -42,7 +42,8 @@ use crate::domain::Catalogue;
 use crate::emit::source::Entrance;
 use crate::emit::{EmitError, Emitter, FullPolicy};
 use crate::event::Symbols;
-use crate::observe::worker::{AnyObserver, AnyReport, Placed, SlotReport, merge_report};
+use crate::observe::wall::walled;
+use crate::observe::worker::{AnyObserver, AnyReport, Merged, Placed, SlotReport};
 use crate::observe::{Observer, Report, Scope};
 use crate::sync::{Arc, Mutex, Ordering, lock};
 use crate::wait::Gate;
@@ -103,6 +104,9 @@ pub enum AddError {
     /// It wants to see kinds whole that are shared out among workers.
     #[error("observer {0:?} wants to see kinds whole that are shared out already; add it before the start")]
     NotWhole(String),
+    /// It panicked when it was asked what it wants.
+    #[error("observer {0:?} {1} when it was asked for its interest")]
+    Panicked(String, String),
 }
 
 impl Pipeline {
@@ -185,11 +189,13 @@ impl Pipeline {
     ) -> Result<ReportKey<O::Report>, AddError> {
         let (options, shared) = (options.into(), &self.shared);
         let workers = shared.crew.len().max(1);
-        let mut instances: Vec<Box<dyn AnyObserver>> = Vec::new();
+        let mut instances = Vec::new();
         for worker in 0..workers {
             let observer = make(Setup { catalogue: &shared.catalogue, symbols: &shared.symbols, worker });
-            let interest = observer.interest();
-            instances.push(Box::new(observer));
+            let observer: Box<dyn AnyObserver> = Box::new(observer);
+            let asked = walled(|| observer.interest());
+            let interest = asked.map_err(|panic| AddError::Panicked(options.name.clone(), panic))?;
+            instances.push((interest, observer));
             if interest.scope == Scope::Whole && workers > 1 {
                 let whole = &shared.entrance.routes.whole;
                 if interest.kinds.iter().any(|kind| !whole.contains(kind)) {
@@ -200,8 +206,8 @@ impl Pipeline {
         }
         let number = shared.roster.enter(&options).ok_or_else(|| AddError::Name(options.name.clone()))?;
         let (pending, done) = mpsc::channel::<()>();
-        for (worker, observer) in instances.into_iter().enumerate() {
-            let placed = Placed { number, priority: options.priority, observer };
+        for (worker, (interest, observer)) in instances.into_iter().enumerate() {
+            let placed = Placed { number, priority: options.priority, interest, observer };
             self.order(worker, Order::Add { placed, pending: pending.clone() });
         }
         drop(pending);
@@ -235,15 +241,14 @@ impl Pipeline {
             self.order(worker, Order::Remove { number, reply: reply.clone() });
         }
         drop(reply);
-        let mut merged: Option<Box<dyn AnyReport>> = None;
+        let mut merged = Merged::default();
         for slot in answers.iter().flatten() {
-            if let Some(trouble) = slot.trouble {
+            for trouble in [slot.trouble, merged.take_in(slot.report)].into_iter().flatten() {
                 lock(&self.shared.warnings)
                     .push(format!("observer {}: {trouble}", self.shared.roster.name(number)));
             }
-            merge_report(&mut merged, slot.report);
         }
-        merged
+        merged.into_report()
     }
 
     /// Gives an order to one worker's station.
@@ -265,29 +270,31 @@ impl Pipeline {
         }
     }
 
-    /// Waits until everything that was accepted before this call has gone through all stages.
+    /// Waits until everything that was accepted before this call has gone through all stages, whatever is emitted
+    /// meanwhile.
+    ///
+    /// Under [`Topology::Inline`] it is this thread that does the work, and it does it whatever the time.
     ///
     /// # Errors
     /// When that takes longer than `timeout`.
     pub fn drain(&self, timeout: Duration) -> Result<(), DrainError> {
         let start = Instant::now();
-        let target = self.shared.entrance.sources.totals().sent.accepted;
-        let mut pause = Duration::from_micros(10);
-        loop {
-            while self.poll() > 0 {}
-            // Workers are read after lanes: what the lanes had passed on when the target was reached must have been
-            // taken by then.
-            let passed = self.shared.passed();
-            let own = self.shared.own();
-            if passed + own >= target && self.shared.taken() >= passed {
-                return Ok(());
-            }
-            if start.elapsed() >= timeout {
-                return Err(DrainError { timeout });
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(1));
+        // First the lanes hand on what is in their rings, then the workers take it.
+        let (pending, done) = mpsc::channel();
+        for desk in &self.shared.lanes {
+            desk.post.put(LaneOrder::CatchUp(pending.clone()));
+            desk.lane.sleeper.wake();
         }
+        drop(pending);
+        self.answer_inline();
+        wait_until_dropped(&done, timeout)?;
+        let (pending, done) = mpsc::channel();
+        for desk in &self.shared.crew {
+            desk.post.put(CrewOrder::CatchUp(pending.clone()));
+            desk.sleeper.wake();
+        }
+        drop(pending);
+        wait_until_dropped(&done, timeout.saturating_sub(start.elapsed())).map_err(|_| DrainError { timeout })
     }
 
     /// Closes the pipeline, brings everything that was accepted through all stages, and returns the last
@@ -378,6 +385,14 @@ impl fmt::Debug for Handle {
     }
 }
 
+/// Waits until all senders are gone.
+fn wait_until_dropped(done: &mpsc::Receiver<()>, timeout: Duration) -> Result<(), DrainError> {
+    match done.recv_timeout(timeout) {
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(DrainError { timeout }),
+        _ => Ok(()),
+    }
+}
+
 impl Shared {
     fn emitter(&self, name: &str, policy: FullPolicy) -> Result<Emitter, EmitError> {
         if self.entrance.closed.load(Ordering::Acquire) {
@@ -397,32 +412,23 @@ impl Shared {
         }
     }
 
-    /// Events that lanes are done with, and those that were emitted by the lanes' own observers.
-    fn passed(&self) -> u64 {
-        let sum = |desk: &Arc<LaneDesk>| {
-            desk.counts.unique.load(Ordering::Acquire) + desk.counts.duplicates.load(Ordering::Acquire)
-        };
-        self.lanes.iter().map(sum).sum()
-    }
-
-    /// Events that workers emitted of their own.
-    fn own(&self) -> u64 {
-        self.crew.iter().map(|desk| desk.own.load(Ordering::Acquire)).sum()
-    }
-
-    /// Events that workers are done with; all that lanes are done with where there are no workers.
-    fn taken(&self) -> u64 {
-        if self.crew.is_empty() {
-            return u64::MAX;
+    /// Events that lanes found unique and duplicate; those that observers' failures brought forth are unique.
+    fn verdicts(&self) -> (u64, u64) {
+        let (mut unique, mut duplicates) = (0, 0);
+        for desk in &self.lanes {
+            unique += desk.counts.unique.load(Ordering::Acquire);
+            duplicates += desk.counts.duplicates.load(Ordering::Acquire);
         }
-        self.crew.iter().map(|desk| desk.taken.load(Ordering::Acquire)).sum()
+        for desk in &self.crew {
+            unique += desk.own.load(Ordering::Acquire);
+        }
+        (unique, duplicates)
     }
 
     fn assemble(&self, lanes: Vec<LaneReport>, crew: Vec<Vec<SlotReport>>) -> Snapshot {
         let offered = self.entrance.sources.totals();
         // Read after `accepted`, so that what lies between is at most what the rings hold.
-        let duplicates = self.lanes.iter().map(|desk| desk.counts.duplicates.load(Ordering::Acquire)).sum();
-        let unique = self.passed() - duplicates + self.own();
+        let (unique, duplicates) = self.verdicts();
         let in_flight = offered.sent.accepted.saturating_sub(unique + duplicates);
         let at_rest = self.threads_have_ended();
         let accepted = if at_rest { offered.sent.accepted } else { unique + duplicates + in_flight };
@@ -448,7 +454,7 @@ impl Shared {
             sources: self.entrance.sources.names(),
             catalogue: Arc::clone(&self.catalogue),
             symbols: Arc::clone(&self.symbols),
-            reports: names.iter().map(|_| None).collect(),
+            reports: names.iter().map(|_| Merged::default()).collect(),
         };
         for lane in lanes {
             snapshot.take_in_dedup(lane.dedup);

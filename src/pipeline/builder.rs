@@ -5,7 +5,8 @@ use crate::dedup::{Dedup, DedupError, DedupOptions};
 use crate::domain::{Catalogue, CatalogueError, DomainDef};
 use crate::emit::FullPolicy;
 use crate::emit::source::{Entrance, Routes, Sources};
-use crate::event::{EventKind, Identity, KindSet, Symbols};
+use crate::event::{EventKind, Identity, KindSet, Record, Symbols};
+use crate::observe::wall::walled;
 use crate::observe::worker::{AnyObserver, Placed, Worker};
 use crate::observe::{Observer, Scope};
 use crate::pipeline::crew::{self, CrewDesk, CrewOutlet, CrewWork, Handover};
@@ -63,6 +64,14 @@ pub enum StartError {
     /// Two observers have one name.
     #[error("two observers are named {0:?}; give each its own name")]
     ObserverName(String),
+    /// An observer panicked when it was asked what it wants.
+    #[error("observer {name:?} {panic} when it was asked for its interest")]
+    ObserverPanicked { name: String, panic: String },
+    /// The rings would take more memory than anybody can mean.
+    #[error(
+        "option `ring_capacity` is {capacity} and there are {lanes} lanes: {bytes} bytes for each emitter; give at most {RING_BYTES_MAX} in all"
+    )]
+    RingMemory { capacity: usize, lanes: usize, bytes: usize },
     /// A domain was refused.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
@@ -84,6 +93,9 @@ pub struct Setup<'a> {
     /// The worker that will own the instance, from 0.
     pub worker: usize,
 }
+
+/// Bytes that one emitter's rings may have in all.
+const RING_BYTES_MAX: usize = 1 << 30;
 
 type Make = Box<dyn FnMut(Setup<'_>) -> Box<dyn AnyObserver>>;
 
@@ -245,8 +257,10 @@ impl Builder {
             let number = roster.enter(&entry.options).ok_or_else(name)?;
             for (worker, observers) in by_worker.iter_mut().enumerate() {
                 let observer = (entry.make)(Setup { catalogue, symbols, worker });
-                let interest = observer.interest();
-                observers.add(Placed { number, priority: entry.options.priority, observer });
+                let interest = walled(|| observer.interest()).map_err(|panic| {
+                    StartError::ObserverPanicked { name: entry.options.name.clone(), panic }
+                })?;
+                observers.add(Placed { number, priority: entry.options.priority, interest, observer });
                 if interest.scope == Scope::Whole {
                     whole = whole.union(&interest.kinds);
                     break;
@@ -272,6 +286,11 @@ fn check(options: &PipelineOptions) -> Result<(), StartError> {
         if (min..=max).contains(&value) { Ok(()) } else { Err(StartError::Option { option, value, valid }) }
     };
     in_range("ring_capacity", options.ring_capacity, 1 << 24, 64, "64 to 16777216")?;
+    let (capacity, lanes) = (options.ring_capacity, options.topology.lanes());
+    let bytes = capacity.saturating_mul(lanes).saturating_mul(size_of::<Record>());
+    if bytes > RING_BYTES_MAX {
+        return Err(StartError::RingMemory { capacity, lanes, bytes });
+    }
     if let Topology::Staged { dedup, workers } = options.topology {
         in_range("topology.dedup", dedup, DEDUP_MAX, 1, "1 to 64")?;
         in_range("topology.workers", workers, WORKERS_MAX, 1, "1 to 64")?;
@@ -298,22 +317,28 @@ fn start_threads(
         let name = format!("pe-dedup-{number}");
         match spawn(shared, name, cores.next().flatten(), move || work.run(wait)) {
             Ok(thread) => threads.lanes.push(thread),
-            Err(error) => return Err(abandon(shared, error)),
+            Err(error) => return Err(abandon(shared, threads, error)),
         }
     }
     for (number, work) in crew.into_iter().enumerate() {
         let name = format!("pe-worker-{number}");
         match spawn(shared, name, cores.next().flatten(), move || work.run(wait)) {
             Ok(thread) => threads.crew.push(thread),
-            Err(error) => return Err(abandon(shared, error)),
+            Err(error) => return Err(abandon(shared, threads, error)),
         }
     }
     Ok(threads)
 }
 
 /// Lets the threads that have started run out.
-fn abandon(shared: &Shared, error: StartError) -> StartError {
+fn abandon(shared: &Shared, threads: Threads, error: StartError) -> StartError {
     shared.give_last_orders();
+    for thread in threads.lanes {
+        drop(thread.join());
+    }
+    for thread in threads.crew {
+        drop(thread.join());
+    }
     error
 }
 

@@ -42,6 +42,8 @@ impl CrewDesk {
 pub(crate) enum CrewOrder {
     /// Report on all observers.
     Report(Sender<Vec<SlotReport>>),
+    /// Take what is in the rings, and say so by dropping the sender.
+    CatchUp(Sender<()>),
     /// Something for the worker's observers.
     Station(Order),
 }
@@ -162,6 +164,8 @@ impl CrewWork {
 
     /// Works until all lanes are gone and their rings empty.
     pub(crate) fn run(mut self, strategy: WaitStrategy) -> Vec<SlotReport> {
+        let desk = Arc::clone(&self.desk);
+        let _owned = desk.post.owned();
         let mut idle = Idle::new(strategy);
         loop {
             // Abandoned first, empty after: nothing can come any more.
@@ -182,18 +186,42 @@ impl CrewWork {
                 self.answer();
             }
         }
-        self.station.flush();
-        drop(self.desk.post.take());
-        self.station.reports()
+        self.own += self.station.flush();
+        self.desk.own.store(self.own, Ordering::Release);
+        let reports = self.station.reports();
+        self.station.dismiss();
+        reports
     }
 
     fn poll(&mut self) -> usize {
         let before = self.taken;
-        for outlet in &mut self.outlets {
+        for at in 0..self.outlets.len() {
+            self.take_batch(at);
+        }
+        (self.taken - before) as usize
+    }
+
+    /// Takes what is in the rings now, and not what comes meanwhile.
+    fn catch_up(&mut self) {
+        let present: Vec<usize> = self.outlets.iter().map(|outlet| outlet.records.slots()).collect();
+        for (at, mut left) in present.into_iter().enumerate() {
+            while left > 0 {
+                match self.take_batch(at) {
+                    0 => break,
+                    taken => left = left.saturating_sub(taken),
+                }
+            }
+        }
+    }
+
+    /// Takes up to a batch from one lane; returns how many records.
+    fn take_batch(&mut self, at: usize) -> usize {
+        let before = self.taken;
+        if let Some(outlet) = self.outlets.get_mut(at) {
             let n = outlet.records.slots().min(BATCH);
             let (Ok(records), Ok(verdicts)) = (outlet.records.read_chunk(n), outlet.verdicts.read_chunk(n))
             else {
-                continue;
+                return 0;
             };
             let ((records_a, records_b), (verdicts_a, verdicts_b)) =
                 (records.as_slices(), verdicts.as_slices());
@@ -221,6 +249,10 @@ impl CrewWork {
     fn answer(&mut self) {
         for order in self.desk.post.take() {
             match order {
+                CrewOrder::CatchUp(pending) => {
+                    self.catch_up();
+                    drop(pending);
+                }
                 CrewOrder::Report(reply) => {
                     // Whoever asked may have given up.
                     let _ = reply.send(self.station.reports());

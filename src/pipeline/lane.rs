@@ -34,6 +34,8 @@ pub(crate) struct LaneReport {
 pub(crate) enum LaneOrder {
     /// Report.
     Report(Sender<LaneReport>),
+    /// Take what is in the rings, and say so by dropping the sender.
+    CatchUp(Sender<()>),
     /// Something for the lane's own observers.
     Station(Order),
 }
@@ -94,12 +96,20 @@ impl LaneWork {
         let (rest, counts) = (&mut self.rest, &self.desk.counts);
         // The counts are stored before the batch's slots are given back, so that what is in flight never exceeds
         // the rings.
-        self.intake.poll(BURST, BATCH, |records| rest.take(records, counts))
+        let post = &self.desk.post;
+        self.intake.poll(BURST, BATCH, || post.is_waiting(), |records| rest.take(records, counts))
+    }
+
+    /// Takes what is in the rings now, and not what comes meanwhile.
+    fn catch_up(&mut self) {
+        let (rest, counts) = (&mut self.rest, &self.desk.counts);
+        self.intake.take_present(BATCH, |records| rest.take(records, counts));
     }
 
     /// Works until there is nothing left to do and nothing more will come.
     pub(crate) fn run(mut self, strategy: WaitStrategy) -> LaneReport {
         let desk = Arc::clone(&self.desk);
+        let _owned = desk.post.owned();
         let mut idle = Idle::new(strategy);
         loop {
             // Acquire: partner is the store in `Pipeline::shutdown`, made after the last push. To be read before
@@ -125,11 +135,13 @@ impl LaneWork {
     /// Flushes the observers and gives the last report.
     pub(crate) fn finish(mut self) -> LaneReport {
         if let Output::Here(station) = &mut self.rest.output {
-            station.flush();
+            self.rest.unique += station.flush();
+            self.desk.counts.unique.store(self.rest.unique, Ordering::Release);
         }
         let report = self.report();
-        // Whoever asked too late is answered by the closed channel.
-        drop(self.desk.post.take());
+        if let Output::Here(station) = &mut self.rest.output {
+            station.dismiss();
+        }
         report
     }
 
@@ -146,6 +158,10 @@ impl LaneWork {
     pub(crate) fn answer(&mut self) {
         for order in self.desk.post.take() {
             match (order, &mut self.rest.output) {
+                (LaneOrder::CatchUp(pending), _) => {
+                    self.catch_up();
+                    drop(pending);
+                }
                 (LaneOrder::Report(reply), _) => {
                     // Whoever asked may have given up.
                     let _ = reply.send(self.report());

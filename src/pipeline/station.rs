@@ -57,8 +57,15 @@ impl Station {
         if self.worker.has_cut_off() { self.tell() } else { 0 }
     }
 
-    pub(crate) fn flush(&mut self) {
+    /// Flushes all observers; returns how many events of its own were emitted because of it.
+    pub(crate) fn flush(&mut self) -> u64 {
         self.worker.flush();
+        if self.worker.has_cut_off() { self.tell() } else { 0 }
+    }
+
+    /// Drops all observers; to be called after the last report.
+    pub(crate) fn dismiss(&mut self) {
+        self.worker.dismiss();
     }
 
     /// Reports on all observers, by number.

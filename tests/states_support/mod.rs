@@ -7,11 +7,11 @@ use panther_events::event::{Domain, EventKind, Field, FieldType, Identity, Recor
 use std::collections::HashMap;
 
 /// The field by which random paths fork: the first byte of the payload.
-pub const FLAG: Field = Field { name: "flag", ty: FieldType::U8, offset: 0 };
+pub(crate) const FLAG: Field = Field { name: "flag", ty: FieldType::U8, offset: 0 };
 const FIELDS: &[Field] = &[FLAG];
 
 /// Makes a record of a kind that is known at run time only.
-pub fn record(
+pub(crate) fn record(
     kind: EventKind,
     identity: Identity,
     time_ns: u64,
@@ -33,7 +33,7 @@ fn leak<T>(values: Vec<T>) -> &'static [T] {
 }
 
 /// Makes user domain `number` with a random table; every state can be had.
-pub fn random_domain(rng: &mut Rng, number: u8) -> DomainDef {
+pub(crate) fn random_domain(rng: &mut Rng, number: u8) -> DomainDef {
     let domain = Domain::new(Domain::FIRST_USER.number() + number).unwrap();
     let count = 1 + rng.below(if number == 0 { 32 } else { 8 }) as u8;
     let names = (0..count).map(|state| &*format!("s{state}").leak()).collect();
@@ -82,7 +82,7 @@ pub fn random_domain(rng: &mut Rng, number: u8) -> DomainDef {
 
 /// What a naive interpreter makes of events: states by name, in plain maps.
 #[derive(Default)]
-pub struct Oracle {
+pub(crate) struct Oracle {
     pub states: HashMap<(Domain, Symbol), &'static str>,
     pub since: HashMap<(Domain, Symbol), u64>,
     /// From, to, time.
@@ -92,7 +92,7 @@ pub struct Oracle {
 
 impl Oracle {
     /// Takes a record that is no duplicate.
-    pub fn take(&mut self, catalogue: &Catalogue, record: &Record) {
+    pub(crate) fn take(&mut self, catalogue: &Catalogue, record: &Record) {
         let kind = record.kind();
         let key = (kind.domain(), record.entity());
         let table = catalogue.states(kind.domain()).unwrap();
