@@ -207,7 +207,7 @@ impl Pipeline {
         let number = shared.roster.enter(&options).ok_or_else(|| AddError::Name(options.name.clone()))?;
         let (pending, done) = mpsc::channel::<()>();
         for (worker, (interest, observer)) in instances.into_iter().enumerate() {
-            let placed = Placed { number, priority: options.priority, interest, observer };
+            let placed = Box::new(Placed { number, priority: options.priority, interest, observer });
             self.order(worker, Order::Add { placed, pending: pending.clone() });
         }
         drop(pending);

@@ -25,6 +25,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
 }
 
 #[cfg(all(test, not(loom)))]
+#[allow(clippy::panic, reason = "panics are what is tested")]
 mod tests {
     use super::*;
 

@@ -23,7 +23,7 @@ pub(crate) enum Order {
     /// Take an observer in, and say so by dropping the sender.
     Add {
         /// The observer.
-        placed: Placed,
+        placed: Box<Placed>,
         /// Open until it is in.
         pending: Sender<()>,
     },
@@ -77,7 +77,7 @@ impl Station {
     pub(crate) fn obey(&mut self, order: Order) {
         match order {
             Order::Add { placed, pending } => {
-                self.worker.add(placed);
+                self.worker.add(*placed);
                 drop(pending);
             }
             Order::Remove { number, reply } => {
