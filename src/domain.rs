@@ -41,9 +41,6 @@
 //! emitter.test("handshake").health_check_passed("server");
 //! # }
 //! ```
-//!
-//! The typed emitters are the one place where this module looks towards [`emit`](crate::emit): what an event carries
-//! and how it is sent are written down once.
 
 pub mod assertion;
 pub mod environment;
