@@ -323,6 +323,18 @@ const BUILT_IN: &[DomainDef] = &[
     packet::DOMAIN,
 ];
 
+/// PANTHER's domains.
+pub const PANTHER: &[&DomainDef] = &[
+    &experiment::DOMAIN,
+    &test::DOMAIN,
+    &service::DOMAIN,
+    &environment::DOMAIN,
+    &step::DOMAIN,
+    &assertion::DOMAIN,
+    &plugin::DOMAIN,
+    &metrics::DOMAIN,
+];
+
 /// PANTHER's classes, domain by domain.
 const VARIANTS: &[&[VariantDef]] = &[
     experiment::VARIANTS,
