@@ -95,7 +95,7 @@ impl Emitter {
         source: Arc<Source>,
         symbols: Arc<Symbols>,
     ) -> Emitter {
-        let tally = Tally { next_seq: source.first_seq(), sent: Sent::default() };
+        let tally = Tally { next_seq: source.first_seq(), sent: Sent::default(), too_late: 0 };
         let (text, earlier) = (String::new(), Sent::default());
         Emitter { inlets, entrance, clock, policy, source, symbols, text, tally, earlier }
     }
@@ -195,6 +195,7 @@ impl Emitter {
     pub fn sent(&self) -> Sent {
         let mut sent = self.earlier;
         sent.add(self.tally.sent);
+        sent.rejected += self.tally.too_late;
         sent
     }
 
@@ -247,8 +248,10 @@ impl Emitter {
                 while this.offer_chunk(&mut records) {}
             } else {
                 for record in records {
-                    // Counted where it fails.
-                    let _ = this.offer(record);
+                    // Counted where it fails. `records` may have no end, a closed pipeline has one.
+                    if this.offer(record) == Err(EmitError::Closed) {
+                        break;
+                    }
                 }
             }
         })
@@ -282,11 +285,8 @@ impl Emitter {
         }
         // The slow way, as for a single event: wait, drop, reject, or take a new source number.
         match records.next() {
-            Some(record) => {
-                // Counted where it fails.
-                let _ = self.offer(record);
-                true
-            }
+            // Counted where it fails. `records` may have no end, a closed pipeline has one.
+            Some(record) => self.offer(record) != Err(EmitError::Closed),
             None => false,
         }
     }
@@ -317,13 +317,18 @@ impl Emitter {
     #[cold]
     fn renew_source(&mut self) -> Result<(), EmitError> {
         let Some(source) = self.entrance.sources.open(self.source.name()) else {
+            let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
+                self.tally.too_late += 1;
+                return Err(EmitError::Closed);
+            };
             self.source.unnumbered.fetch_add(1, Ordering::Relaxed);
             return self.tally.fail(&self.source, EmitError::SourcesExhausted);
         };
         self.entrance.sources.close(&self.source);
         self.source = source;
         self.earlier.add(self.tally.sent);
-        self.tally = Tally { next_seq: self.source.first_seq(), sent: Sent::default() };
+        let too_late = self.tally.too_late;
+        self.tally = Tally { next_seq: self.source.first_seq(), sent: Sent::default(), too_late };
         Ok(())
     }
 
@@ -333,6 +338,9 @@ impl Emitter {
         let error = match identity {
             None => EmitError::UnknownKind(kind),
             Some(_) => EmitError::WrongIdentity(kind),
+        };
+        let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
+            return self.tally.fail(&self.source, EmitError::Closed);
         };
         self.tally.fail(&self.source, error)
     }
@@ -363,6 +371,8 @@ impl fmt::Debug for Emitter {
 struct Tally {
     next_seq: u64,
     sent: Sent,
+    /// Events that came when the pipeline was closed: the emitter tells of them, the pipeline's account does not.
+    too_late: u64,
 }
 
 impl Tally {
@@ -377,6 +387,13 @@ impl Tally {
     fn fail(&mut self, source: &Source, error: EmitError) -> Result<(), EmitError> {
         match error {
             EmitError::Full => self.sent.dropped_full += 1,
+            EmitError::Closed => {
+                // After the gates are closed nobody writes counts, so that the last account is the last word. The
+                // number is given back.
+                self.too_late += 1;
+                self.next_seq -= 1;
+                return Err(error);
+            }
             _ => self.sent.rejected += 1,
         }
         source.counts.dropped_full.store(self.sent.dropped_full, Ordering::Relaxed);

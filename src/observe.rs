@@ -4,8 +4,14 @@
 //! neither rings nor threads nor other observers. With several workers there are several instances of an
 //! observer, each seeing its share of the entities; their [`Report`]s are merged when a snapshot is taken.
 
+#[cfg(feature = "channel")]
+pub mod channel;
+pub mod history;
+#[cfg(feature = "log")]
+pub mod log;
 pub mod metrics;
 pub mod sightings;
+pub mod state;
 pub(crate) mod worker;
 
 use crate::dedup::Verdict;

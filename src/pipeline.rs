@@ -13,9 +13,11 @@
 //!  emitter ─┴─ring──► lane 1: dedup ─┴─rings──► worker 1: observers ─┘
 //! ```
 //!
-//! Lanes share events out by entity. An id belongs to one entity, so all its sightings meet in one lane, and
+//! Lanes share events out by entity. A content id belongs to one entity, so all its sightings meet in one lane, and
 //! each entity's events stay in the order in which their emitter sent them. (Sharing out by id would balance
-//! one busy entity better, and would tear its events out of order.)
+//! one busy entity better, and would tear its events out of order.) Events of identity `Digest` are shared out
+//! by digest, because one digest may come with different entities; with several lanes their order holds only
+//! for kinds that an observer asks to see whole.
 
 mod account;
 mod builder;

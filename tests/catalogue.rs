@@ -1,5 +1,6 @@
 //! The tables of the eight domains are PANTHER's catalogue, no more and no less; and what each event does in each
 //! state is what an independent reading of the catalogue says.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use panther_events::domain::{
     self, Catalogue, DataType, DomainDef, KindDef, Path, StateTable, Step, VariantDef, assertion,

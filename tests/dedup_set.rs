@@ -137,7 +137,7 @@ fn epochs_are_forgotten_whole_and_in_order_through_hundreds_of_them() {
             forgotten += expected;
             oldest += 1;
         }
-        assert_eq!(set.len(), lens.values().sum());
+        assert_eq!(set.len(), lens.values().sum::<u64>());
     }
     assert!(
         hot > 300 && forgotten > 10_000 && lazy < 100,

@@ -1,5 +1,6 @@
 //! What typed emitters send arrives whole: every field of every class, in the payload or the document, up to the
 //! lines of `events.jsonl`; and nothing that differs is taken for the same.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 #[path = "emitters_support/calls.rs"]
 mod calls;

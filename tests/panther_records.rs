@@ -1,5 +1,6 @@
 //! PANTHER's files become records that lose nothing: id, entity, time, kind, class, numbers and the whole data; and
 //! a whole experiment ends in the states that it is known to end in.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use panther_events::domain::{Catalogue, DataType, Step, variants};
 use panther_events::event::payload::{FieldType, Value as Read};
@@ -192,13 +193,9 @@ fn what_is_not_panthers_is_refused_with_its_name() {
 
 #[test]
 fn a_whole_experiment_ends_in_the_known_states() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/panther");
-    let Ok(expected) = std::fs::read_to_string(folder.join("lifecycle.expected.json")) else {
-        println!("skipped: {} is absent", folder.display());
-        return;
-    };
+    let expected = std::fs::read_to_string(fixture("panther-lifecycle.expected.json")).unwrap();
     let expected: Tree = serde_json::from_str(&expected).unwrap();
-    let path = folder.join("lifecycle.jsonl");
+    let path = fixture("panther-lifecycle.jsonl");
     let catalogue = Catalogue::new();
     let (mut records, symbols) = records();
     let mut seen = HashSet::new();

@@ -14,12 +14,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wait", &["fence", "sync"]),
     ("clock", &[]),
     ("event", &["hash"]),
-    ("domain", &["event"]),
     // The stages, in the order in which data passes them.
     ("ring", &["event", "sync", "wait"]),
-    ("emit", &["clock", "domain", "event", "ring", "sync", "wait"]),
+    ("emit", &["clock", "event", "ring", "sync", "wait"]),
+    // The catalogue, with the typed emitters of its events.
+    ("domain", &["emit", "event"]),
     ("dedup", &["event"]),
-    ("observe", &["dedup", "domain", "event", "hash"]),
+    ("observe", &["dedup", "domain", "event", "hash", "sync"]),
     ("journal", &["event"]),
     // Knows all stages and starts the threads.
     ("pipeline", &["clock", "dedup", "domain", "emit", "event", "observe", "ring", "sync", "wait"]),

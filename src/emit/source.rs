@@ -1,6 +1,5 @@
 //! Sources: who has which number, and what became of each source's events.
 
-use crate::domain::Catalogue;
 use crate::emit::Sent;
 use crate::event::kind::KIND_COUNT;
 use crate::event::{EventKind, Identity, KindSet, Record};
@@ -31,11 +30,14 @@ const UNKNOWN: u8 = u8::MAX;
 
 impl Routes {
     /// Routes the kinds in `whole` to the first lane, all others by entity.
-    pub(crate) fn new(catalogue: &Catalogue, whole: KindSet, lanes: usize) -> Routes {
+    pub(crate) fn new(
+        kinds: impl IntoIterator<Item = (EventKind, Identity)>,
+        whole: KindSet,
+        lanes: usize,
+    ) -> Routes {
         let mut identities = Box::new([UNKNOWN; KIND_COUNT]);
-        for (kind, _) in catalogue.kinds() {
-            if let (Some(slot), Some(identity)) = (identities.get_mut(kind.index()), catalogue.identity(kind))
-            {
+        for (kind, identity) in kinds {
+            if let Some(slot) = identities.get_mut(kind.index()) {
                 *slot = identity as u8;
             }
         }
@@ -51,7 +53,14 @@ impl Routes {
     /// Returns the number of the dedup lane that takes `record`.
     #[inline]
     pub(crate) fn lane(&self, record: &Record) -> usize {
-        if self.lanes == 1 { 0 } else { share(record, &self.whole, self.lanes, 0) }
+        if self.lanes == 1 {
+            return 0;
+        }
+        if record.identity() == Some(Identity::Digest) && !self.whole.contains(record.kind()) {
+            // One digest may come with different entities; its sightings must meet all the same.
+            return part(record.id().bits() as u64, self.lanes);
+        }
+        share(record, &self.whole, self.lanes, 0)
     }
 }
 
@@ -63,8 +72,13 @@ pub(crate) fn share(record: &Record, whole: &KindSet, parts: usize, turn: u32) -
     if whole.contains(record.kind()) {
         return 0;
     }
-    let hash = record.entity().bits().wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32 * turn) >> 32;
-    ((hash * parts as u64) >> 32) as usize
+    part(record.entity().bits().rotate_left(32 * turn), parts)
+}
+
+#[inline]
+fn part(hash: u64, parts: usize) -> usize {
+    let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    ((spread * parts as u64) >> 32) as usize
 }
 
 /// One source: a number, and the counts of what was offered under it by one emitter.

@@ -69,6 +69,9 @@ impl Sink for Emitter {
 
     fn refuse(&mut self, error: EmitError) -> Result<(), EmitError> {
         self.number()?;
+        let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
+            return self.tally.fail(&self.source, EmitError::Closed);
+        };
         self.tally.fail(&self.source, error)
     }
 }

@@ -8,7 +8,8 @@ pub enum EmitError {
     /// The ring was full; counted in `dropped_full`.
     #[error("the ring is full; use larger rings, a longer timeout or fewer events")]
     Full,
-    /// The pipeline has been shut down; counted in `rejected`.
+    /// The pipeline has been shut down; counted in the emitter's `rejected`, and no longer in the pipeline's
+    /// account.
     #[error("the pipeline is closed")]
     Closed,
     /// The kind is in no registered domain; counted in `rejected`.

@@ -158,8 +158,9 @@ impl Builder {
         let roster = Arc::new(Roster::default());
         let (observers, whole) = self.make_observers(&roster, &catalogue, &symbols, workers)?;
         let lanes = options.topology.lanes();
+        let identities = catalogue.kinds().filter_map(|(kind, _)| Some((kind, catalogue.identity(kind)?)));
         let entrance = Arc::new(Entrance {
-            routes: Routes::new(&catalogue, whole, lanes),
+            routes: Routes::new(identities, whole, lanes),
             sources: Sources::default(),
             closed: AtomicBool::new(false),
         });

@@ -98,7 +98,7 @@ pub(crate) fn expected(field: &DataField) -> (Tree, Tree) {
         DataType::Unsigned => both((100 + len).into()),
         DataType::Signed => both((-(len as i64)).into()),
         DataType::Float => both((len as f64 + 0.1).into()),
-        DataType::Bool => both((len % 2 == 0).into()),
+        DataType::Bool => both(len.is_multiple_of(2).into()),
         DataType::Duration => {
             let text = if millis { format!("{len}123.4567") } else { format!("{len}.1234567") };
             (serde_json::from_str(&text).unwrap(), (len as u64 * 1_000_000_000 + 123_456_700).into())
