@@ -41,9 +41,6 @@
 //! emitter.test("handshake").health_check_passed("server");
 //! # }
 //! ```
-//!
-//! The typed emitters are the one place where this module looks towards [`emit`](crate::emit): what an event carries
-//! and how it is sent are written down once.
 
 pub mod assertion;
 pub mod environment;
@@ -324,6 +321,18 @@ const BUILT_IN: &[DomainDef] = &[
     plugin::DOMAIN,
     metrics::DOMAIN,
     packet::DOMAIN,
+];
+
+/// PANTHER's domains.
+pub const PANTHER: &[&DomainDef] = &[
+    &experiment::DOMAIN,
+    &test::DOMAIN,
+    &service::DOMAIN,
+    &environment::DOMAIN,
+    &step::DOMAIN,
+    &assertion::DOMAIN,
+    &plugin::DOMAIN,
+    &metrics::DOMAIN,
 ];
 
 /// PANTHER's classes, domain by domain.

@@ -10,10 +10,13 @@
 //! for another one to come.
 
 pub(crate) mod source;
+mod typed;
+
+pub use crate::event::refusal::{EmitError, NameRefused};
 
 use crate::clock::Clock;
 use crate::emit::source::{Entrance, SEQ_LAST, Source};
-use crate::event::{DetailError, EventId, EventKind, Identity, Payload, Record, Symbol, Symbols};
+use crate::event::{EventId, EventKind, Identity, Payload, Record, Symbol, Symbols};
 use crate::ring::Inlet;
 use crate::sync::Arc;
 use crossbeam_utils::Backoff;
@@ -23,9 +26,6 @@ use std::time::{Duration, Instant};
 
 /// Events of a batch that are published at once, at most.
 pub const PUBLISH_EVERY: usize = 64;
-
-/// Bytes of memory for documents that an emitter keeps, at most.
-const TEXT_KEPT: usize = 1 << 16;
 
 /// Says what an emitter does when its ring is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,47 +40,6 @@ pub enum FullPolicy {
     },
     /// Drop the event that does not fit.
     DropNewest,
-}
-
-/// Why an event was not accepted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum EmitError {
-    /// The ring was full; counted in `dropped_full`.
-    #[error("the ring is full; use larger rings, a longer timeout or fewer events")]
-    Full,
-    /// The pipeline has been shut down; counted in this emitter's [`Sent::rejected`], and no longer in the
-    /// pipeline's account.
-    #[error("the pipeline is closed")]
-    Closed,
-    /// The kind is in no registered domain; counted in `rejected`.
-    #[error("{0:?} is not registered; register its domain before the pipeline starts")]
-    UnknownKind(EventKind),
-    /// A kind of identity `Digest` was emitted without a digest or another one with; counted in `rejected`.
-    #[error("{0:?} is to be emitted with a digest exactly when its identity is Digest")]
-    WrongIdentity(EventKind),
-    /// All 65,536 source numbers are in use; counted in `rejected`.
-    #[error("all source numbers are in use; drop emitters that are no longer needed")]
-    SourcesExhausted,
-    /// The entity's name was not taken into the symbol table; counted in `rejected`.
-    #[error("the entity's name was refused: {0}")]
-    Entity(NameRefused),
-    /// The event's document was not taken into the table of documents; counted in `rejected`.
-    #[error("the event's document was refused: {0}")]
-    Detail(DetailError),
-}
-
-/// Why the name of an event's entity was not taken into the symbol table.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum NameRefused {
-    /// Another name has the same symbol.
-    #[error("another name has the same symbol; choose another name")]
-    Collision,
-    /// The name is too long.
-    #[error("it is too long; names have at most {} bytes", Symbols::NAME_LEN_MAX)]
-    TooLong,
-    /// The table is full.
-    #[error("the symbol table is full; raise its limit or use fewer names")]
-    Full,
 }
 
 /// What became of the events of one call.
@@ -256,45 +215,6 @@ impl Emitter {
     #[must_use]
     pub fn symbols(&self) -> &Arc<Symbols> {
         &self.symbols
-    }
-
-    pub(crate) fn take_text(&mut self) -> String {
-        std::mem::take(&mut self.text)
-    }
-
-    pub(crate) fn give_text(&mut self, text: String) {
-        // A long document is rare; its memory is not kept for the short ones.
-        if text.capacity() <= TEXT_KEPT {
-            self.text = text;
-        }
-    }
-
-    /// Emits an event whose payload a table of a domain laid out; stamped now without a time.
-    pub(crate) fn emit_words(
-        &mut self,
-        kind: EventKind,
-        time_ns: Option<u64>,
-        entity: Symbol,
-        payload: [u8; 24],
-    ) -> Result<(), EmitError> {
-        let time_ns = time_ns.unwrap_or_else(|| self.clock.now_ns());
-        match self.entrance.routes.identity(kind) {
-            Some(identity) if identity != Identity::Digest => {
-                let payload = bytemuck::cast(payload);
-                self.offer(Record::raw(0, identity, time_ns, entity, kind, payload))
-            }
-            other => self.refuse(other, kind),
-        }
-    }
-
-    /// Counts an event that could not be made.
-    #[cold]
-    pub(crate) fn refuse_draft(&mut self, error: EmitError) -> Result<(), EmitError> {
-        self.number()?;
-        let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
-            return self.tally.fail(&self.source, EmitError::Closed);
-        };
-        self.tally.fail(&self.source, error)
     }
 
     #[inline]

@@ -6,8 +6,8 @@ use crate::event::{Domain, Value};
 use std::time::Duration;
 
 crate::domain::table::domain! {
-    /// Emits events of one assertion; see [`Emitter::assertion`](crate::emit::Emitter::assertion).
-    AssertionEmitter assertion "assertion" Domain::ASSERTION;
+    /// Emits events of one assertion.
+    AssertionEmitter "assertion" Domain::ASSERTION;
 
     initial Created;
     terminal Passed Failed Error Skipped Unknown;

@@ -5,8 +5,8 @@ use crate::event::{Domain, Value};
 use std::time::Duration;
 
 crate::domain::table::domain! {
-    /// Emits events of one environment; see [`Emitter::environment`](crate::emit::Emitter::environment).
-    EnvironmentEmitter environment "environment" Domain::ENVIRONMENT;
+    /// Emits events of one environment.
+    EnvironmentEmitter "environment" Domain::ENVIRONMENT;
 
     initial Created;
     terminal Destroyed;

@@ -4,8 +4,8 @@ use crate::event::{Domain, Value};
 use std::time::Duration;
 
 crate::domain::table::domain! {
-    /// Emits events of one experiment; see [`Emitter::experiment`](crate::emit::Emitter::experiment).
-    ExperimentEmitter experiment "experiment" Domain::EXPERIMENT;
+    /// Emits events of one experiment.
+    ExperimentEmitter "experiment" Domain::EXPERIMENT;
 
     initial Created;
     terminal Completed Failed FinishedEarly;

@@ -8,8 +8,8 @@ use crate::event::{Domain, Value};
 use std::time::Duration;
 
 crate::domain::table::domain! {
-    /// Emits events of one metric; see [`Emitter::metrics`](crate::emit::Emitter::metrics).
-    MetricsEmitter metrics "metrics" Domain::METRICS;
+    /// Emits events of one metric.
+    MetricsEmitter "metrics" Domain::METRICS;
 
     initial Collecting;
     terminal Stopped;

@@ -6,8 +6,8 @@ use crate::event::{Domain, Value};
 use std::time::Duration;
 
 crate::domain::table::domain! {
-    /// Emits events of one plugin; see [`Emitter::plugin`](crate::emit::Emitter::plugin).
-    PluginEmitter plugin "plugin" Domain::PLUGIN;
+    /// Emits events of one plugin.
+    PluginEmitter "plugin" Domain::PLUGIN;
 
     initial Unknown;
     terminal ;

@@ -4,8 +4,8 @@ use crate::event::{Domain, Value};
 use std::time::Duration;
 
 crate::domain::table::domain! {
-    /// Emits events of one service; see [`Emitter::service`](crate::emit::Emitter::service).
-    ServiceEmitter service "service" Domain::SERVICE;
+    /// Emits events of one service.
+    ServiceEmitter "service" Domain::SERVICE;
 
     initial Created;
     terminal Destroyed;

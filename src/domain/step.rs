@@ -4,8 +4,8 @@ use crate::event::{Domain, Value};
 use std::time::Duration;
 
 crate::domain::table::domain! {
-    /// Emits events of one step; see [`Emitter::step`](crate::emit::Emitter::step).
-    StepEmitter step "step" Domain::STEP;
+    /// Emits events of one step.
+    StepEmitter "step" Domain::STEP;
 
     initial Created;
     terminal Completed Skipped Unsupported;

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! domain! {
-//!     TestEmitter test "test" Domain::TEST;              the emitter, its method, the name, the number
+//!     TestEmitter "test" Domain::TEST;                   the emitter, the name, the number
 //!
 //!     initial Created;
 //!     terminal Completed Failed;
@@ -128,7 +128,7 @@ pub(crate) const fn kind(kinds: &'static [KindDef], code: u8) -> &'static KindDe
 macro_rules! domain {
     (
         $(#[$doc:meta])*
-        $Emitter:ident $method_of_emitter:ident $domain_name:literal $domain:expr;
+        $Emitter:ident $domain_name:literal $domain:expr;
 
         initial $initial:ident;
         terminal $($terminal:ident)*;
@@ -225,7 +225,11 @@ macro_rules! domain {
         /// accepted; it is counted.
         pub struct $Emitter<'e>($crate::domain::draft::Subject<'e>);
 
-        impl $Emitter<'_> {
+        impl<'e> $Emitter<'e> {
+            pub(crate) fn new(sink: &'e mut dyn $crate::domain::draft::Sink, name: &str) -> $Emitter<'e> {
+                $Emitter($crate::domain::draft::Subject::new(sink, name))
+            }
+
             /// Stamps the events that follow with `time_ns`, nanoseconds since the Unix epoch.
             #[must_use]
             pub fn at(mut self, time_ns: u64) -> Self {
@@ -243,7 +247,7 @@ macro_rules! domain {
                     &mut self,
                     $($field: $field_ty,)*
                     $(more: $Optional $(<$lt>)?)?
-                ) -> ::core::result::Result<(), $crate::emit::EmitError> {
+                ) -> ::core::result::Result<(), $crate::event::refusal::EmitError> {
                     let kind = const { $crate::domain::table::kind(KINDS, $code) };
                     #[allow(unused_mut, reason = "an event may have no data")]
                     let mut draft = self.0.draft(kind, stringify!($method));
@@ -253,16 +257,6 @@ macro_rules! domain {
                     draft.send()
                 }
             )+)+
-        }
-
-        impl $crate::emit::Emitter {
-            #[doc = concat!("Emits events of the ", $domain_name, " named `name`.")]
-            ///
-            /// The name goes into the pipeline's symbol table; each event is refused when it cannot.
-            #[must_use]
-            pub fn $method_of_emitter(&mut self, name: &str) -> $Emitter<'_> {
-                $Emitter($crate::domain::draft::Subject::new(self, name))
-            }
         }
     };
 }

@@ -4,8 +4,8 @@ use crate::event::{Domain, Value};
 use std::time::Duration;
 
 crate::domain::table::domain! {
-    /// Emits events of one test case; see [`Emitter::test`](crate::emit::Emitter::test).
-    TestEmitter test "test" Domain::TEST;
+    /// Emits events of one test case.
+    TestEmitter "test" Domain::TEST;
 
     initial Created;
     terminal Completed Failed;
