@@ -80,13 +80,16 @@ pub(crate) fn random_domain(rng: &mut Rng, number: u8) -> DomainDef {
     }
 }
 
+/// From which state to which, and when.
+pub(crate) type Move = (&'static str, &'static str, u64);
+
 /// What a naive interpreter makes of events: states by name, in plain maps.
 #[derive(Default)]
 pub(crate) struct Oracle {
     pub states: HashMap<(Domain, Symbol), &'static str>,
     pub since: HashMap<(Domain, Symbol), u64>,
     /// From, to, time.
-    pub moves: HashMap<(Domain, Symbol), Vec<(&'static str, &'static str, u64)>>,
+    pub moves: HashMap<(Domain, Symbol), Vec<Move>>,
     pub invalid: Vec<(Domain, Symbol, &'static str, EventKind, u64)>,
 }
 
