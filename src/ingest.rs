@@ -45,5 +45,5 @@ pub use self::{
     flow::FlowKey,
     link::LinkType,
     packet::{Decoded, IpPacket, decode},
-    scan::{Scan, common_coverage, scan},
+    scan::{Scan, ScanError, common_coverage, scan},
 };

@@ -124,8 +124,8 @@ fn fault(bytes: &[u8]) -> (u64, CaptureFault, usize) {
     assert!(text.contains(';') || text.contains(": "), "no remedy in: {text}");
     let offset = error.offset();
     match error.fault() {
-        CaptureFault::Truncated { what, start, missing } => {
-            (offset, CaptureFault::Truncated { what, start: *start, missing: *missing }, packets.len())
+        CaptureFault::Truncated { what, end, missing } => {
+            (offset, CaptureFault::Truncated { what, end: *end, missing: *missing }, packets.len())
         }
         CaptureFault::BadLength { what, len, rule } => {
             (offset, CaptureFault::BadLength { what, len: *len, rule }, packets.len())
@@ -193,12 +193,13 @@ fn a_cut_is_named_with_what_was_cut() {
     let bytes = small_pcap(false, false);
     let last = 24 + 5 * 16 + 13 * (1 + 2 + 3 + 4);
     let (offset, found, packets) = fault(&bytes[..last + 9]);
-    assert_eq!((offset, packets), (last as u64 + 9, 5));
+    assert_eq!((offset, packets), (last as u64, 5));
+    let found_end = last as u64 + 9;
     assert!(
-        matches!(found, CaptureFault::Truncated { what: "record header", start, missing: 7 } if start == last as u64)
+        matches!(found, CaptureFault::Truncated { what: "record header", end, missing: 7 } if end == found_end)
     );
     let (offset, found, packets) = fault(&bytes[..bytes.len() - 1]);
-    assert_eq!((offset, packets), (bytes.len() as u64 - 1, 5));
+    assert_eq!((offset, packets), (last as u64, 5));
     assert!(matches!(found, CaptureFault::Truncated { what: "record", missing: 1, .. }));
 }
 

@@ -10,6 +10,19 @@ use std::io::Write;
 /// Quantiles that summaries have.
 const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 
+/// What was read from one input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InputCounts<'a> {
+    /// The name of its vantage point; no two inputs have the same.
+    pub vantage: &'a str,
+    /// Records read whole.
+    pub records: u64,
+    /// Records refused.
+    pub rejected: u64,
+    /// Frames that hold no IP packet.
+    pub non_ip: u64,
+}
+
 /// Writes everything that is known at a moment as OpenMetrics text, in the format's base units: seconds and bytes.
 ///
 /// # Errors
@@ -17,12 +30,14 @@ const QUANTILES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 pub fn write_exposition(
     out: &mut dyn Write,
     snapshot: &Snapshot,
+    inputs: &[InputCounts<'_>],
     metrics: Option<&MetricsReport>,
     sightings: Option<&SightingsReport>,
 ) -> Result<(), OpenMetricsError> {
     let mut text = Exposition::new(out);
     let labels = [("version", env!("CARGO_PKG_VERSION"))];
     text.info("panther_events_build", "The crate that wrote this")?.sample(&labels)?;
+    read(&mut text, inputs)?;
     account(&mut text, snapshot)?;
     dedup(&mut text, snapshot)?;
     if let Some(metrics) = metrics {
@@ -38,6 +53,25 @@ pub fn write_exposition(
 }
 
 type Text<'a> = Exposition<&'a mut dyn Write>;
+
+fn read(text: &mut Text<'_>, inputs: &[InputCounts<'_>]) -> Result<(), OpenMetricsError> {
+    if inputs.is_empty() {
+        return Ok(());
+    }
+    type Count = fn(&InputCounts<'_>) -> u64;
+    let counters: [(&str, &str, Count); 3] = [
+        ("panther_input_records", "Records read whole", |input| input.records),
+        ("panther_input_rejected", "Records refused", |input| input.rejected),
+        ("panther_input_non_ip", "Frames that hold no IP packet", |input| input.non_ip),
+    ];
+    for (family, help, count) in counters {
+        let mut counter = text.counter(family, help, None)?;
+        for input in inputs {
+            counter.sample(&[("vantage", input.vantage)], count(input))?;
+        }
+    }
+    Ok(())
+}
 
 fn account(text: &mut Text<'_>, snapshot: &Snapshot) -> Result<(), OpenMetricsError> {
     let account = &snapshot.account;
@@ -74,6 +108,12 @@ fn dedup(text: &mut Text<'_>, snapshot: &Snapshot) -> Result<(), OpenMetricsErro
         .sample(&[], dedup.memory_bytes as u64)?;
     text.counter("panther_dedup_forgotten", "Ids that dedup forgot because their window had passed", None)?
         .sample(&[], dedup.forgotten)?;
+    text.counter("panther_dedup_late", "Events older than what their window still covers", None)?
+        .sample(&[], dedup.late)?;
+    let mut failures =
+        text.counter("panther_dedup_spill_failures", "Reads and writes of ids on disk that failed", None)?;
+    failures.sample(&[("operation", "read")], dedup.spill_read_failures)?;
+    failures.sample(&[("operation", "write")], dedup.spill_write_failures)?;
     text.counter("panther_dedup_filter_negatives", "Lookups that a filter spared", None)?
         .sample(&[], dedup.filter_negatives)?;
     text.counter("panther_dedup_filter_false_positives", "Lookups that a filter let pass in vain", None)?

@@ -325,5 +325,5 @@ impl ByteOrder {
 #[cold]
 fn truncated(what: &'static str, start: u64, found: usize, needed: usize) -> Fault {
     let missing = needed.saturating_sub(found) as u64;
-    (start + found as u64, CaptureFault::Truncated { what, start, missing })
+    (start, CaptureFault::Truncated { what, end: start + found as u64, missing })
 }

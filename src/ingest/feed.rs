@@ -13,12 +13,15 @@ use crate::domain::packet::{PacketSeen, flags};
 use crate::emit::{Emitter, Sent};
 use crate::event::{Record, Symbol, Symbols};
 use crate::hash::BuildContentHasher;
-use crate::ingest::capture::{CaptureCounts, CaptureError, CaptureReader, Format};
+use crate::ingest::capture::{CaptureCounts, CaptureError, CaptureFault, CaptureReader, Format};
 use crate::ingest::digest::{Coverage, PacketDigest};
 use crate::ingest::flow::FlowKey;
 use crate::ingest::link::LinkType;
 use crate::ingest::packet::{Decoded, IpPacket, Malformed, PacketFlags};
+use std::any::Any;
 use std::collections::HashMap;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -71,6 +74,23 @@ pub struct CaptureReport {
     pub unnamed_flows: u64,
     /// What ended the reading early.
     pub error: Option<CaptureError>,
+}
+
+impl CaptureReport {
+    fn new(input: &CaptureInput) -> CaptureReport {
+        CaptureReport {
+            input: input.clone(),
+            format: None,
+            counts: CaptureCounts::default(),
+            bytes: 0,
+            time_ns: None,
+            non_ip: 0,
+            refused: 0,
+            refusals: Vec::new(),
+            unnamed_flows: 0,
+            error: None,
+        }
+    }
 }
 
 /// A packet that was refused.
@@ -136,18 +156,41 @@ pub fn feed(
     progress: &AtomicU64,
     mut pump: impl FnMut(),
 ) -> Result<FeedReport, FeedError> {
+    let read: ReadFile = |reader, capture, reading| reader.read(capture, reading);
+    feed_with(inputs, options, emitter, symbols, progress, &mut pump, read)
+}
+
+/// How a reader goes through its file.
+type ReadFile = fn(&Reader<'_>, &mut CaptureReader<File>, &mut Reading<'_>);
+
+fn feed_with(
+    inputs: &[CaptureInput],
+    options: FeedOptions,
+    emitter: &mut Emitter,
+    symbols: &Symbols,
+    progress: &AtomicU64,
+    pump: &mut dyn FnMut(),
+    read: ReadFile,
+) -> Result<FeedReport, FeedError> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (mut readers, mut heads) = (Vec::new(), Vec::new());
         for input in inputs {
             let (sender, receiver) = sync_channel(BLOCKS_AHEAD);
             let reader = Reader { input, options, symbols, progress, stop: &stop, blocks: sender };
-            readers.push(scope.spawn(move || reader.run()));
+            readers.push(scope.spawn(move || reader.run(read)));
             heads.push(Head { receiver, block: Vec::new().into_iter(), next: None });
         }
-        let sent = merge(heads, emitter, &mut pump);
+        let sent = merge(heads, emitter, pump);
         // Readers end when their files do, or when the first of them finds its packets cut.
-        let captures: Vec<_> = readers.into_iter().filter_map(|reader| reader.join().ok()).collect();
+        let captures = readers.into_iter().zip(inputs).map(|(reader, input)| {
+            reader.join().unwrap_or_else(|panic| {
+                let mut report = CaptureReport::new(input);
+                report.error = Some(panicked(input, 0, &*panic));
+                report
+            })
+        });
+        let captures: Vec<_> = captures.collect();
         if stop.load(Ordering::Relaxed) { Err(FeedError::Cut) } else { Ok(FeedReport { captures, sent }) }
     })
 }
@@ -212,31 +255,46 @@ struct Reader<'a> {
     blocks: SyncSender<Vec<Record>>,
 }
 
+/// What a reader has of its file so far; it outlives a panic.
+struct Reading<'a> {
+    report: CaptureReport,
+    flows: Flows<'a>,
+    block: Vec<Record>,
+}
+
 impl Reader<'_> {
-    fn run(self) -> CaptureReport {
-        let mut report = CaptureReport {
-            input: self.input.clone(),
-            format: None,
-            counts: CaptureCounts::default(),
-            bytes: 0,
-            time_ns: None,
-            non_ip: 0,
-            refused: 0,
-            refusals: Vec::new(),
-            unnamed_flows: 0,
-            error: None,
+    fn run(self, read: ReadFile) -> CaptureReport {
+        let mut reading = Reading {
+            report: CaptureReport::new(self.input),
+            flows: Flows { names: HashMap::default(), symbols: self.symbols, unnamed: 0 },
+            block: Vec::with_capacity(BLOCK_LEN),
         };
-        match CaptureReader::open(&self.input.path) {
-            Ok(mut capture) => self.read(&mut capture, &mut report),
-            Err(error) => report.error = Some(error),
+        let mut capture = match CaptureReader::open(&self.input.path) {
+            Ok(capture) => capture,
+            Err(error) => {
+                reading.report.error = Some(error);
+                return reading.report;
+            }
+        };
+        // What was read before a panic is used, as with any other fault. Only counts and whole records are looked
+        // at after it.
+        let went = catch_unwind(AssertUnwindSafe(|| read(&self, &mut capture, &mut reading)));
+        let Reading { mut report, flows, block } = reading;
+        if let Err(panic) = went {
+            report.error = Some(panicked(self.input, capture.bytes_read(), &*panic));
         }
+        // The merge may be gone only when another reader has stopped it.
+        let _ = self.blocks.send(block);
+        report.format = Some(capture.format());
+        report.counts = capture.counts();
+        report.bytes = capture.bytes_read();
+        report.unnamed_flows = flows.unnamed;
         report
     }
 
-    fn read(&self, capture: &mut CaptureReader<std::fs::File>, report: &mut CaptureReport) {
+    fn read(&self, capture: &mut CaptureReader<File>, reading: &mut Reading<'_>) {
+        let Reading { report, flows, block } = reading;
         let vantage = self.symbols.intern(&self.input.vantage).unwrap_or(Symbol::of(&self.input.vantage));
-        let mut flows = Flows { names: HashMap::default(), symbols: self.symbols, unnamed: 0 };
-        let mut block = Vec::with_capacity(BLOCK_LEN);
         let mut bytes_told = 0;
         loop {
             let frame = match capture.next() {
@@ -281,20 +339,22 @@ impl Reader<'_> {
             if block.len() == BLOCK_LEN {
                 self.progress.fetch_add(capture.bytes_read() - bytes_told, Ordering::Relaxed);
                 bytes_told = capture.bytes_read();
-                let full = std::mem::replace(&mut block, Vec::with_capacity(BLOCK_LEN));
+                let full = std::mem::replace(block, Vec::with_capacity(BLOCK_LEN));
                 if self.stop.load(Ordering::Relaxed) || self.blocks.send(full).is_err() {
                     break;
                 }
             }
         }
-        // The merge may be gone only when another reader has stopped it.
-        let _ = self.blocks.send(block);
         self.progress.fetch_add(capture.bytes_read() - bytes_told, Ordering::Relaxed);
-        report.format = Some(capture.format());
-        report.counts = capture.counts();
-        report.bytes = capture.bytes_read();
-        report.unnamed_flows = flows.unnamed;
     }
+}
+
+#[cold]
+fn panicked(input: &CaptureInput, offset: u64, panic: &(dyn Any + Send)) -> CaptureError {
+    let text = panic.downcast_ref::<&str>().copied();
+    let message = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    let label = input.path.display().to_string().into();
+    CaptureError::new(label, offset, CaptureFault::Panicked { message: message.to_owned() })
 }
 
 /// The symbols of the flows that a file has shown; most packets are of a flow that is known.
@@ -332,5 +392,50 @@ fn seen(vantage: Symbol, wire_len: u32, captured_len: u32, packet: &IpPacket<'_>
         vlan: packet.vlan().unwrap_or(0),
         protocol: packet.protocol(),
         ip_version: packet.version(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    use super::*;
+    use crate::pipeline::{Builder, PipelineOptions, Topology};
+    use std::path::Path;
+
+    #[test]
+    fn a_reader_that_panics_is_reported_and_what_it_read_is_used() {
+        fn panicking(reader: &Reader<'_>, capture: &mut CaptureReader<File>, reading: &mut Reading<'_>) {
+            if reader.input.vantage == "b" {
+                let frame = capture.next().unwrap().unwrap();
+                let seen: PacketSeen = bytemuck::Zeroable::zeroed();
+                let id = crate::event::EventId::digest(b"one");
+                reading.block.push(Record::with_digest(id, frame.time_ns, Symbol::of("flow"), &seen));
+                panic!("planted in {}", reader.input.vantage);
+            }
+            reader.read(capture, reading);
+        }
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/whole/client.pcap");
+        let inputs: Vec<_> =
+            ["a", "b"].map(|v| CaptureInput { path: file.clone(), vantage: v.into() }).into();
+        let pipeline =
+            Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() })
+                .start()
+                .unwrap();
+        let mut emitter = pipeline.emitter("ingest").unwrap();
+        let options = FeedOptions { digest: PacketDigest::new(Coverage::Whole) };
+        let (symbols, progress) = (Symbols::new(), AtomicU64::new(0));
+        let mut pump = || {
+            pipeline.poll();
+        };
+        let fed =
+            feed_with(&inputs, options, &mut emitter, &symbols, &progress, &mut pump, panicking).unwrap();
+        let [a, b] = &*fed.captures else { panic!("{} reports for two files", fed.captures.len()) };
+        assert!(a.error.is_none() && a.counts.records > 100);
+        assert_eq!((b.input.vantage.as_str(), b.counts.records), ("b", 1));
+        let error = b.error.as_ref().unwrap();
+        assert!(error.to_string().contains("planted in b"), "{error}");
+        assert!(error.offset() > 24, "{error}");
+        // The record that was read before the panic came through.
+        assert_eq!(fed.sent.accepted, a.counts.records - a.non_ip + 1);
     }
 }

@@ -26,21 +26,43 @@ pub struct Scan {
     pub time_ns: Option<(u64, u64)>,
 }
 
+/// A capture that could not be read to its end, and what it showed before.
+#[derive(Debug, thiserror::Error)]
+#[error("{fault}")]
+pub struct ScanError {
+    /// What was found up to the fault.
+    pub seen: Scan,
+    /// What ended the reading.
+    #[source]
+    pub fault: Box<CaptureError>,
+}
+
 /// Scans the capture at `path`.
 ///
 /// # Errors
-/// When the capture cannot be read to its end.
-pub fn scan(path: impl AsRef<Path>) -> Result<Scan, CaptureError> {
-    scan_reader(&mut CaptureReader::open(path)?)
+/// When the capture cannot be read to its end; the error holds what was found up to there.
+pub fn scan(path: impl AsRef<Path>) -> Result<Scan, ScanError> {
+    match CaptureReader::open(path) {
+        Ok(mut reader) => scan_reader(&mut reader),
+        Err(fault) => Err(ScanError { seen: Scan::default(), fault: Box::new(fault) }),
+    }
 }
 
 /// Scans what is left of a capture.
 ///
 /// # Errors
-/// When the capture cannot be read to its end.
-pub fn scan_reader<R: Read>(reader: &mut CaptureReader<R>) -> Result<Scan, CaptureError> {
+/// When the capture cannot be read to its end; the error holds what was found up to there.
+pub fn scan_reader<R: Read>(reader: &mut CaptureReader<R>) -> Result<Scan, ScanError> {
     let mut scan = Scan::default();
-    while let Some(frame) = reader.next()? {
+    loop {
+        let frame = match reader.next() {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break,
+            Err(fault) => {
+                scan.counts = reader.counts();
+                return Err(ScanError { seen: scan, fault: Box::new(fault) });
+            }
+        };
         let (first, last) = scan.time_ns.unwrap_or((frame.time_ns, frame.time_ns));
         scan.time_ns = Some((first.min(frame.time_ns), last.max(frame.time_ns)));
         let Decoded::Ip(packet) = frame.decode() else {

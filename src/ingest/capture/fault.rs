@@ -27,7 +27,7 @@ impl CaptureError {
         &self.label
     }
 
-    /// Returns the byte offset of the record or block that is at fault; for a cut, the end of the file.
+    /// Returns the byte offset at which the record or block that is at fault begins.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
@@ -71,14 +71,14 @@ pub enum CaptureFault {
     },
     /// The file ends inside a record or block.
     #[error(
-        "the capture is cut: the {what} at byte {start} needs {missing} more bytes; all packets before it are \
-         whole, use them or capture again"
+        "the capture is cut: the {what} here needs {missing} more bytes than the file has, which ends at byte \
+         {end}; all packets before it are whole, use them or capture again"
     )]
     Truncated {
         /// What was being read.
         what: &'static str,
-        /// Byte offset at which it starts.
-        start: u64,
+        /// Byte offset of the file's end.
+        end: u64,
         /// Bytes that are missing. When a header is cut this counts only the header.
         missing: u64,
     },
@@ -120,6 +120,12 @@ pub enum CaptureFault {
         interface: u32,
         /// How many interfaces the section described so far.
         described: usize,
+    },
+    /// The reader failed by a bug of its own.
+    #[error("the reader panicked ({message}); please report this bug, with the capture if you can")]
+    Panicked {
+        /// What the panic said.
+        message: String,
     },
     /// A section describes more interfaces than the reader keeps.
     #[error("a section describes more than {limit} interfaces; split the capture by interface")]

@@ -1,5 +1,9 @@
 //! `panther-events ingest`: captures in, a result directory out.
 
+mod inputs;
+mod losses;
+mod results;
+
 use crate::Outcome;
 use crate::plain::plain;
 use crate::report;
@@ -8,12 +12,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use panther_events::dedup::{DedupOptions, Window};
 use panther_events::emit::FullPolicy;
 use panther_events::event::{Symbol, Symbols};
-use panther_events::export::csv::{DelayCells, PathRow, write_paths};
 use panther_events::export::event_log::EventFile;
-use panther_events::export::exposition::write_exposition;
-use panther_events::export::hlog::{Interval, path_tag, write_hlog};
 use panther_events::export::summary::{InputSummary, Summary};
-use panther_events::export::{Overwrite, ResultDir, ResultFile};
+use panther_events::export::{Overwrite, ResultDir};
 use panther_events::ingest::capture::Format;
 use panther_events::ingest::feed::{CaptureInput, CaptureReport, FeedError, FeedOptions, FeedReport, feed};
 use panther_events::ingest::{Coverage, PacketDigest, common_coverage, scan};
@@ -22,7 +23,7 @@ use panther_events::observe::sightings::{Sightings, SightingsOptions, SightingsR
 use panther_events::pipeline::{Builder, PipelineOptions, ReportKey, Snapshot, Topology};
 use std::error::Error;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -46,7 +47,7 @@ pub(crate) struct Args {
     window: Window,
     /// How long a packet may take from one vantage point to another: more than the largest delay, less than the time
     /// after which an identical packet is sent again.
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_horizon)]
     horizon: Duration,
     /// Threads: `inline`, `fused`, `auto`, or `staged:DxW` with D dedup threads and W workers.
     #[arg(long, default_value = "fused")]
@@ -55,7 +56,8 @@ pub(crate) struct Args {
     #[arg(long, default_value = "unique")]
     events: Events,
     /// Recognise packets by this many of their first bytes (60 or more) instead of all; without it, captures that
-    /// hold cut packets are looked through for the number that they have in common.
+    /// hold cut packets are looked through for the number that they have in common. Pipes, which cannot be read
+    /// twice, need it.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(i64::from(Coverage::PREFIX_MIN)..))]
     digest_bytes: Option<u32>,
     /// Leave TCP and UDP checksums out of account: for captures on hosts that leave them to the network card.
@@ -67,7 +69,7 @@ pub(crate) struct Args {
     /// Print `summary.json` instead of tables.
     #[arg(long)]
     json: bool,
-    /// Print nothing but errors.
+    /// Print nothing but errors; warnings are in `summary.json`.
     #[arg(long, conflicts_with = "json")]
     quiet: bool,
 }
@@ -94,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 fn ingest(args: &Args) -> Result<Outcome, Failure> {
-    let inputs = inputs(args)?;
+    let inputs = inputs::inputs(args)?;
     let overwrite = if args.force { Overwrite::Force } else { Overwrite::Refuse };
     let dir = ResultDir::create(&args.out, overwrite)?;
     let coverage = args.digest_bytes.map_or(Coverage::Whole, Coverage::Prefix);
@@ -102,8 +104,9 @@ fn ingest(args: &Args) -> Result<Outcome, Failure> {
     let run = match attempt(args, &inputs, coverage, &dir, &bar)? {
         Some(run) => run,
         None => {
-            // A file that cannot be read to its end is reported when it is fed.
-            let scans: Vec<_> = inputs.iter().filter_map(|input| scan(&input.path).ok()).collect();
+            // A file that cannot be read to its end is reported when it is fed; what it holds before counts.
+            let scans: Vec<_> =
+                inputs.iter().map(|input| scan(&input.path).unwrap_or_else(|error| error.seen)).collect();
             let coverage = match common_coverage(&scans) {
                 Coverage::Whole => Coverage::Prefix(Coverage::PREFIX_MIN),
                 prefix => prefix,
@@ -113,24 +116,27 @@ fn ingest(args: &Args) -> Result<Outcome, Failure> {
     };
     bar.finish_and_clear();
     let summary = summary(args, &run);
+    let losses = losses::losses(&run.snapshot, run.snapshot.report(run.sightings));
     let readable =
         run.feed.captures.iter().any(|capture| capture.error.is_none() || capture.counts.records > 0);
     if !readable {
-        report::print_trouble(&mut std::io::stderr(), &summary)?;
+        report::print_errors(&mut std::io::stderr(), &summary, &losses)?;
         return Err("nothing could be read; no results were written".into());
     }
-    write_results(&dir, &run, &summary)?;
+    results::write(&dir, &run, &summary)?;
     dir.commit()?;
-    tell(args, &summary)?;
-    let lost = |input: &InputSummary| input.error.is_some() || input.rejected > 0;
-    let account = &summary.accounting;
-    let whole = !summary.inputs.iter().any(lost) && account.dropped_full + account.rejected == 0;
-    let failed = account.observers.values().any(|observer| observer.failed > 0);
-    Ok(if whole && !failed { Outcome::Done } else { Outcome::Partly })
+    tell(args, &summary, &losses)?;
+    let short = |input: &InputSummary| input.error.is_some() || input.rejected > 0;
+    let whole = losses.is_empty() && !summary.inputs.iter().any(short);
+    Ok(if whole { Outcome::Done } else { Outcome::Partly })
 }
 
-fn tell(args: &Args, summary: &Summary) -> Result<(), Failure> {
-    report::print_trouble(&mut std::io::stderr(), summary)?;
+fn tell(args: &Args, summary: &Summary, losses: &[String]) -> Result<(), Failure> {
+    let mut err = std::io::stderr();
+    report::print_errors(&mut err, summary, losses)?;
+    if !args.quiet {
+        report::print_warnings(&mut err, summary, losses)?;
+    }
     let mut out = std::io::stdout().lock();
     let told = if args.json {
         summary.write(&mut out)
@@ -145,41 +151,6 @@ fn tell(args: &Args, summary: &Summary) -> Result<(), Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         told => Ok(told?),
     }
-}
-
-/// Names each file's vantage point, and refuses files that cannot be meant.
-fn inputs(args: &Args) -> Result<Vec<CaptureInput>, Failure> {
-    let mut inputs: Vec<CaptureInput> = Vec::new();
-    let mut seen: Vec<PathBuf> = Vec::new();
-    let named =
-        |path: &Path| args.vantage.iter().find(|(_, named)| named == path).map(|(name, _)| name.clone());
-    let extra = args.vantage.iter().map(|(_, path)| path).filter(|path| !args.files.contains(path));
-    for path in args.files.iter().chain(extra) {
-        let shown = path.display();
-        let meta = std::fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?;
-        if meta.is_dir() {
-            return Err(format!("{shown}: is a directory; give the captures in it").into());
-        }
-        let real = path.canonicalize().map_err(|error| format!("{shown}: {error}"))?;
-        if seen.contains(&real) {
-            return Err(format!("{shown}: given twice; give each capture once").into());
-        }
-        seen.push(real);
-        let stem = || path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let vantage = named(path).unwrap_or_else(stem);
-        if let Some(other) = inputs.iter().find(|input| input.vantage == vantage) {
-            let other = other.path.display();
-            return Err(format!(
-                "{shown} and {other} are both of vantage point {vantage:?}; name them with --vantage NAME=FILE"
-            )
-            .into());
-        }
-        inputs.push(CaptureInput { path: path.clone(), vantage });
-    }
-    if inputs.is_empty() {
-        return Err("no capture was given; give one or more files".into());
-    }
-    Ok(inputs)
 }
 
 /// A run that went through.
@@ -205,7 +176,7 @@ fn attempt(
     let symbols = Arc::new(Symbols::new());
     let events = match args.events {
         Events::None => None,
-        _ => Some(EventFile::new(dir.file("events.jsonl")?)),
+        _ => Some(EventFile::new(dir.file(results::EVENTS)?)),
     };
     let mut builder = Builder::new(PipelineOptions {
         topology: args.topology,
@@ -298,75 +269,6 @@ fn input_summary(capture: &CaptureReport) -> InputSummary {
     }
 }
 
-fn write_results(dir: &ResultDir, run: &Run, summary: &Summary) -> Result<(), Failure> {
-    let (snapshot, metrics) = (&run.snapshot, run.snapshot.report(run.metrics));
-    let sightings = snapshot.report(run.sightings);
-    with_file(dir, "summary.json", |file| Ok(summary.write(file)?))?;
-    with_file(dir, "metrics.om", |file| Ok(write_exposition(file, snapshot, metrics, sightings)?))?;
-    with_file(dir, "delay.hlog", |file| write_delays(file, run, sightings))?;
-    let rows = summary.packets.iter().flat_map(|packets| &packets.paths).map(|path| {
-        let d = &path.delay_ns;
-        let delay = || {
-            Some(DelayCells {
-                min_ns: d.min?,
-                p50_ns: d.p50?,
-                p90_ns: d.p90?,
-                p99_ns: d.p99?,
-                p999_ns: d.p999?,
-                max_ns: d.max?,
-                mean_ns: d.mean?,
-            })
-        };
-        PathRow {
-            from: &path.from,
-            to: &path.to,
-            sent: path.sent,
-            lost: path.lost,
-            duplicated: path.duplicated,
-            reordered: path.reordered,
-            delay_count: d.count,
-            delay: delay(),
-        }
-    });
-    with_file(dir, "paths.csv", |file| Ok(write_paths(file, rows)?))?;
-    if let Some(events) = &run.events {
-        events.commit()?;
-    }
-    Ok(())
-}
-
-/// Writes one interval per path, over the time of all captures.
-fn write_delays(
-    file: &mut ResultFile,
-    run: &Run,
-    sightings: Option<&SightingsReport>,
-) -> Result<(), Failure> {
-    let times = || run.feed.captures.iter().filter_map(|capture| capture.time_ns);
-    let start_ns = times().map(|(first, _)| first).min().unwrap_or(0);
-    let end_ns = times().map(|(_, last)| last).max().unwrap_or(start_ns);
-    let name = |symbol: Symbol| run.snapshot.symbols.name(symbol).unwrap_or_default();
-    let paths = sightings.map_or(&[][..], |report| &report.paths);
-    let tags: Vec<String> = paths.iter().map(|path| path_tag(&name(path.from), &name(path.to))).collect();
-    let intervals = paths.iter().zip(&tags).map(|(path, tag)| Interval {
-        tag,
-        start_ns,
-        len_ns: end_ns - start_ns,
-        histogram: &path.delay_ns,
-    });
-    write_hlog(file, start_ns, intervals)?;
-    Ok(())
-}
-
-fn with_file(
-    dir: &ResultDir,
-    name: &str,
-    write: impl FnOnce(&mut ResultFile) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let mut file = dir.file(name)?;
-    write(&mut file).map_err(|error| format!("{}: {error}", file.path().display()))?;
-    Ok(file.commit()?)
-}
-
 /// A bar on a terminal, nothing elsewhere.
 fn progress_bar(args: &Args, inputs: &[CaptureInput]) -> ProgressBar {
     if args.quiet || !std::io::stderr().is_terminal() {
@@ -383,6 +285,14 @@ fn parse_vantage(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
         _ => Err("write NAME=FILE".to_owned()),
+    }
+}
+
+fn parse_horizon(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("within no time no packet arrives; give more, such as 1s".to_owned()),
+        Ok(horizon) => Ok(horizon),
+        Err(error) => Err(error.to_string()),
     }
 }
 

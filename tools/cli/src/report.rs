@@ -26,12 +26,20 @@ pub(crate) fn print(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     )
 }
 
-/// Prints what was refused or lost, and warnings.
-pub(crate) fn print_trouble(err: &mut impl Write, summary: &Summary) -> io::Result<()> {
+/// Prints what was refused or lost; `losses` is what is not of a single input.
+pub(crate) fn print_errors(err: &mut impl Write, summary: &Summary, losses: &[String]) -> io::Result<()> {
     for input in &summary.inputs {
         print_input(err, input)?;
     }
-    for warning in &summary.warnings {
+    for loss in losses {
+        writeln!(err, "error: {}", plain(loss))?;
+    }
+    Ok(())
+}
+
+/// Prints the warnings that were not printed as errors.
+pub(crate) fn print_warnings(err: &mut impl Write, summary: &Summary, losses: &[String]) -> io::Result<()> {
+    for warning in summary.warnings.iter().filter(|warning| !losses.contains(warning)) {
         writeln!(err, "warning: {}", plain(warning))?;
     }
     Ok(())

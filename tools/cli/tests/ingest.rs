@@ -4,7 +4,8 @@
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data").join(name)
@@ -103,6 +104,67 @@ fn the_main_job_finds_what_an_independent_script_finds() {
 }
 
 #[test]
+fn whole_packets_are_counted_exactly_as_an_independent_script_does() {
+    let (client, server) = (fixture("whole/client.pcap"), fixture("whole/server.pcap"));
+    let expected: Value = serde_json::from_slice(&fs::read(fixture("whole.expected.json")).unwrap()).unwrap();
+    for topology in ["fused", "staged:2x2"] {
+        let run = Run::new(&[&client, &server], &["--topology", topology]);
+        assert_eq!((run.status(), run.stderr().as_str()), (0, ""), "{topology}");
+        let summary = run.summary();
+        assert!(summary.pointer("/packets/digest_bytes").is_some_and(Value::is_null));
+        for (ours, theirs) in [("accepted", "ip"), ("unique", "unique"), ("duplicates", "duplicates")] {
+            assert_eq!(
+                number(&summary, &format!("/accounting/{ours}")),
+                number(&expected, &format!("/{theirs}"))
+            );
+        }
+        for (from, direction) in [("client", "client_to_server"), ("server", "server_to_client")] {
+            let (ours, theirs) = (path(&summary, from), expected.get(direction).unwrap());
+            for name in ["sent", "lost", "duplicated", "reordered"].into_iter().chain([
+                "delay_ns/count",
+                "delay_ns/min",
+                "delay_ns/max",
+                "delay_ns/mean",
+            ]) {
+                let name = format!("/{name}");
+                assert_eq!(number(ours, &name), number(theirs, &name), "{topology} {direction} {name}");
+            }
+            // A histogram of three significant digits gives the upper end of the bucket that the value is in.
+            for quantile in ["p50", "p90", "p99", "p999"] {
+                let name = format!("/delay_ns/{quantile}");
+                let (a, b) = (number(ours, &name), number(theirs, &name));
+                assert!(b <= a && a <= b * 1.001, "{topology} {direction} {name}: {a}, expected {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn readme_shows_what_its_command_prints() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let command = readme.lines().find(|line| line.contains(" -- ingest ")).unwrap();
+    let (_, args) = command.split_once(" -- ").unwrap();
+    let (args, out) = args.rsplit_once(' ').unwrap();
+    assert_eq!(out, "target/run");
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_panther-events"))
+        .current_dir(&root)
+        .args(args.split(' '))
+        .arg(dir.path().join("out"))
+        .output()
+        .unwrap();
+    let lines = |bytes: &[u8]| -> Vec<String> {
+        String::from_utf8_lossy(bytes).lines().map(|line| line.trim_end().to_owned()).collect()
+    };
+    let (printed, table) = (lines(&output.stderr), lines(&output.stdout));
+    let printed = printed.into_iter().chain(table.into_iter().take_while(|line| !line.is_empty()));
+    let (_, sample) = readme.split_once("```text\n").unwrap();
+    let (sample, _) = sample.split_once("\n```").unwrap();
+    assert_eq!(printed.collect::<Vec<_>>().join("\n"), sample);
+}
+
+#[test]
 fn the_large_captures_agree_whole_and_with_one_side_cut_to_96_bytes() {
     let Some(folder) = reference("large") else { return };
     let (client, server) = (folder.join("client.pcap"), folder.join("server.pcap"));
@@ -110,6 +172,12 @@ fn the_large_captures_agree_whole_and_with_one_side_cut_to_96_bytes() {
     let whole = Run::new(&[&client, &server], &[]);
     assert_eq!(whole.status(), 0, "{}", whole.stderr());
     compare(&whole.summary(), &expected);
+    for (from, direction) in [("client", "client_to_server"), ("server", "server_to_client")] {
+        for name in ["/delay_ns/min", "/delay_ns/max"] {
+            let theirs = number(expected.get(direction).unwrap(), name);
+            assert_eq!(number(path(&whole.summary(), from), name), theirs, "{direction} {name}");
+        }
+    }
 
     let dir = tempfile::tempdir().unwrap();
     let cut = dir.path().join("server.pcap");
@@ -174,9 +242,14 @@ fn a_truncated_capture_is_used_up_to_the_cut_and_reported_with_its_offset() {
         at += 16 + len;
     }
     let stderr = run.stderr();
-    assert!(stderr.contains("client.pcap") && stderr.contains(&at.to_string()), "{at}: {stderr}");
+    assert!(stderr.contains(&format!("client.pcap: byte {at}: ")), "{at}: {stderr}");
+    assert!(stderr.contains("ends at byte 100000"), "{stderr}");
+    assert!(!stderr.contains("warning"), "quiet prints errors only: {stderr}");
     let summary = run.summary();
     assert!(number(&summary, "/inputs/0/records") > 500.0);
+    // What the damaged file held before its end counts when all are cut to a common length.
+    assert_eq!(number(&summary, "/packets/digest_bytes"), 146.0);
+    assert!(summary.pointer("/warnings/0").is_some());
     assert!(summary.pointer("/inputs/0/error").and_then(Value::as_str).is_some());
     assert!(summary.pointer("/inputs/1/error").is_some_and(Value::is_null));
 }
@@ -218,7 +291,9 @@ fn unusable_input_is_told_clearly_and_nothing_is_written() {
         assert!(run.left_nothing(), "{files:?}");
     }
     assert_eq!(Run::new(&[], &[]).status(), 2);
-    for option in ["--window=last:0", "--window=first", "--topology=staged:0x1", "--horizon=soon"] {
+    for option in
+        ["--window=last:0", "--window=first", "--topology=staged:0x1", "--horizon=soon", "--horizon=0s"]
+    {
         assert_eq!(Run::new(&[&client], &[option]).status(), 2, "{option}");
     }
 }
@@ -273,4 +348,125 @@ fn a_vantage_point_is_named_after_its_file_unless_told() {
     let run = Run::new(&[&client, &server], &["--vantage", &named]);
     assert_eq!(run.status(), 0, "{}", run.stderr());
     assert_eq!(number(path(&run.summary(), "lab, left"), "/lost"), 32.0);
+}
+
+/// Runs the command; kills it, and fails, when it hangs.
+fn finish(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begin = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begin.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            panic!("{command:?} hangs");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_need_to_be_told_the_digest_and_are_read_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo.pcap");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let binary = env!("CARGO_BIN_EXE_panther-events");
+    let out = dir.path().join("out");
+    let refused = finish(Command::new(binary).arg("ingest").arg(&fifo).arg("--out").arg(&out));
+    assert_eq!(refused.status.code(), Some(2));
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert!(stderr.contains("fifo.pcap") && stderr.contains("--digest-bytes"), "{stderr}");
+    assert!(!out.exists());
+
+    let (client, server) = (fixture("client.pcap"), fixture("server.pcap"));
+    // Both ends of a process substitution are pipes with names of numbers.
+    let script = r#""$0" ingest <(cat "$1") <(cat "$2") --digest-bytes 146 --out "$3""#;
+    let piped = finish(Command::new("bash").args(["-c", script, binary]).arg(&client).arg(&server).arg(&out));
+    assert_eq!(piped.status.code(), Some(0), "{}", String::from_utf8_lossy(&piped.stderr));
+    let piped: Value = serde_json::from_slice(&fs::read(out.join("summary.json")).unwrap()).unwrap();
+    let files = Run::new(&[&client, &server], &[]).summary();
+    assert_eq!(piped.pointer("/packets/paths/0/delay_ns"), files.pointer("/packets/paths/0/delay_ns"));
+    assert_eq!(number(&piped, "/accounting/unique"), number(&files, "/accounting/unique"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_hard_link_is_the_same_capture() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one.pcap"), dir.path().join("two.pcap"));
+    fs::copy(fixture("whole/client.pcap"), &one).unwrap();
+    fs::hard_link(&one, &two).unwrap();
+    let run = Run::new(&[&one, &two], &[]);
+    assert_eq!(run.status(), 2);
+    assert!(run.stderr().contains("given twice"), "{}", run.stderr());
+}
+
+#[test]
+fn a_capture_that_the_run_would_replace_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = fs::read(fixture("whole/client.pcap")).unwrap();
+    for name in ["summary.json", "events.jsonl", "MANIFEST", ".paths.csv.panther-partial"] {
+        let path = dir.path().join(name);
+        fs::write(&path, &bytes).unwrap();
+        for options in [&["--force"][..], &["--force", "--events=none"]] {
+            let output = Command::new(env!("CARGO_BIN_EXE_panther-events"))
+                .arg("ingest")
+                .arg(&path)
+                .arg("--out")
+                .arg(dir.path())
+                .args(options)
+                .output()
+                .unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{name}: {stderr}");
+            assert!(stderr.contains("would replace"), "{stderr}");
+            assert!(fs::read(&path).unwrap() == bytes, "{name} was changed");
+        }
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn more_vantage_points_than_there_can_be_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let files: Vec<PathBuf> = (0..65)
+        .map(|n| {
+            let path = dir.path().join(format!("{n}.pcap"));
+            fs::copy(fixture("whole/client.pcap"), &path).unwrap();
+            path
+        })
+        .collect();
+    let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    let run = Run::new(&paths, &["--events=none"]);
+    assert_eq!(run.status(), 2);
+    assert!(run.stderr().contains("at most 64"), "{}", run.stderr());
+    assert!(run.left_nothing());
+}
+
+#[test]
+fn metrics_count_what_the_summary_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let damaged = dir.path().join("damaged.pcap");
+    let mut bytes = fs::read(fixture("whole/client.pcap")).unwrap();
+    // An IPv4 header of no length in the first packet.
+    bytes[24 + 16 + 14] = 0x40;
+    fs::write(&damaged, bytes).unwrap();
+    let run = Run::new(&[&damaged, &fixture("whole/server.pcap")], &[]);
+    assert_eq!(run.status(), 1, "{}", run.stderr());
+    let (summary, metrics) = (run.summary(), fs::read_to_string(run.out.join("metrics.om")).unwrap());
+    assert_eq!(number(&summary, "/inputs/0/rejected"), 1.0);
+    for (at, vantage) in ["damaged", "server"].into_iter().enumerate() {
+        for name in ["records", "rejected", "non_ip"] {
+            let value = number(&summary, &format!("/inputs/{at}/{name}"));
+            let line = format!("panther_input_{name}_total{{vantage=\"{vantage}\"}} {value}");
+            assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+        }
+    }
+    for line in [
+        "panther_dedup_late_total 0",
+        "panther_dedup_spill_failures_total{operation=\"read\"} 0",
+        "panther_dedup_spill_failures_total{operation=\"write\"} 0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
 }

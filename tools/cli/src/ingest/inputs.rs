@@ -1,0 +1,81 @@
+//! Which captures are read, and what their vantage points are called.
+
+use super::results::NAMES;
+use super::{Args, Failure};
+use panther_events::ingest::feed::CaptureInput;
+use panther_events::observe::sightings::VANTAGES_MAX;
+use std::io;
+use std::path::Path;
+
+/// Names each file's vantage point, and refuses files that cannot be meant.
+pub(super) fn inputs(args: &Args) -> Result<Vec<CaptureInput>, Failure> {
+    let mut inputs: Vec<CaptureInput> = Vec::new();
+    let mut seen: Vec<Identity> = Vec::new();
+    let named =
+        |path: &Path| args.vantage.iter().find(|(_, named)| named == path).map(|(name, _)| name.clone());
+    let extra = args.vantage.iter().map(|(_, path)| path).filter(|path| !args.files.contains(path));
+    for path in args.files.iter().chain(extra) {
+        let shown = path.display();
+        let meta = std::fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?;
+        if meta.is_dir() {
+            return Err(format!("{shown}: is a directory; give the captures in it").into());
+        }
+        if !meta.is_file() && args.digest_bytes.is_none() {
+            let why = "not a regular file, so it can be read only once";
+            return Err(format!("{shown}: {why}; give --digest-bytes, or save it to a file first").into());
+        }
+        let real = identity(path).map_err(|error| format!("{shown}: {error}"))?;
+        if seen.contains(&real) {
+            return Err(format!("{shown}: given twice; give each capture once").into());
+        }
+        if let Some(name) = overwritten(&args.out, &real) {
+            let out = args.out.display();
+            let why = format!("the run would replace it as {name} in {out}");
+            return Err(format!("{shown}: {why}; move the capture or choose another --out").into());
+        }
+        seen.push(real);
+        let stem = || path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let vantage = named(path).unwrap_or_else(stem);
+        if let Some(other) = inputs.iter().find(|input| input.vantage == vantage) {
+            let other = other.path.display();
+            return Err(format!(
+                "{shown} and {other} are both of vantage point {vantage:?}; name them with --vantage NAME=FILE"
+            )
+            .into());
+        }
+        inputs.push(CaptureInput { path: path.clone(), vantage });
+    }
+    if inputs.is_empty() {
+        return Err("no capture was given; give one or more files".into());
+    }
+    if inputs.len() > VANTAGES_MAX {
+        let given = inputs.len();
+        return Err(format!("{given} captures were given; give at most {VANTAGES_MAX} at once").into());
+    }
+    Ok(inputs)
+}
+
+/// Returns the name under which a run into `out` would touch a file.
+fn overwritten(out: &Path, real: &Identity) -> Option<String> {
+    let names = NAMES.iter().flat_map(|name| [(*name).to_owned(), format!(".{name}.panther-partial")]);
+    // A file that is not there is not overwritten.
+    names.into_iter().find(|name| identity(&out.join(name)).is_ok_and(|there| there == *real))
+}
+
+/// What tells files apart: hard links and symbolic links are one file with what they lead to.
+#[cfg(unix)]
+type Identity = (u64, u64);
+
+#[cfg(unix)]
+fn identity(path: &Path) -> io::Result<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino()))
+}
+
+#[cfg(not(unix))]
+type Identity = std::path::PathBuf;
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> io::Result<Identity> {
+    path.canonicalize()
+}
