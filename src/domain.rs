@@ -56,6 +56,7 @@ pub mod table;
 pub mod test;
 
 pub(crate) mod draft;
+mod emitters;
 
 pub use draft::Members;
 pub use machine::{Path, StateFault, StateTable, Step};

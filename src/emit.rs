@@ -9,10 +9,11 @@
 //! is published in steps of at most [`PUBLISH_EVERY`] events and at the end of the call, so that no event waits
 //! for another one to come.
 
+mod refusal;
 pub(crate) mod source;
 mod typed;
 
-pub use crate::event::refusal::{EmitError, NameRefused};
+pub use refusal::{EmitError, NameRefused};
 
 use crate::clock::Clock;
 use crate::emit::source::{Entrance, SEQ_LAST, Source};

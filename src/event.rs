@@ -17,8 +17,6 @@ pub mod payload;
 pub mod record;
 pub mod symbol;
 
-pub(crate) mod refusal;
-
 mod table;
 
 pub use detail::{Detail, DetailError, Details};

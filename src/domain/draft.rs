@@ -6,57 +6,33 @@
 
 use crate::domain::KindDef;
 use crate::domain::table::DataType;
+use crate::emit::{EmitError, Emitter, NameRefused};
 use crate::event::json::{Value, push_number, push_text};
 use crate::event::payload::Value as Number;
-use crate::event::refusal::{EmitError, NameRefused};
-use crate::event::{Detail, EventKind, Field, Identity, Symbol, SymbolError, Symbols};
+use crate::event::{Detail, Field, Identity, Symbol, SymbolError};
 use std::time::Duration;
 
 /// Further members of an event's data, as they are; their names are to differ from those of the event's own fields.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Members<'a>(pub &'a [(&'a str, Value<'a>)]);
 
-/// What takes the events that typed emitters make. The tables know no more of emitting than this.
-pub(crate) trait Sink: Send {
-    /// Returns where names and documents are kept.
-    fn symbols(&self) -> &Symbols;
-
-    /// Lends a string to write a document into, so that writing one does not allocate each time.
-    fn take_text(&mut self) -> String;
-
-    /// Takes the string back.
-    fn give_text(&mut self, text: String);
-
-    /// Offers an event; stamped now without a time.
-    fn emit(
-        &mut self,
-        kind: EventKind,
-        time_ns: Option<u64>,
-        entity: Symbol,
-        payload: [u8; 24],
-    ) -> Result<(), EmitError>;
-
-    /// Counts an event that could not be made, and returns the error.
-    fn refuse(&mut self, error: EmitError) -> Result<(), EmitError>;
-}
-
 /// What an emitter of a domain needs: whose events they are, when, and where to.
 pub(crate) struct Subject<'e> {
-    sink: &'e mut dyn Sink,
+    emitter: &'e mut Emitter,
     entity: Result<Symbol, EmitError>,
     time_ns: Option<u64>,
 }
 
 impl<'e> Subject<'e> {
-    pub(crate) fn new(sink: &'e mut dyn Sink, entity: &str) -> Subject<'e> {
-        let entity = sink.symbols().intern(entity).map_err(|error| {
+    pub(crate) fn new(emitter: &'e mut Emitter, entity: &str) -> Subject<'e> {
+        let entity = emitter.symbols().intern(entity).map_err(|error| {
             EmitError::Entity(match error {
                 SymbolError::Collision { .. } => NameRefused::Collision,
                 SymbolError::TooLong { .. } => NameRefused::TooLong,
                 SymbolError::Full { .. } => NameRefused::Full,
             })
         });
-        Subject { sink, entity, time_ns: None }
+        Subject { emitter, entity, time_ns: None }
     }
 
     pub(crate) fn at(&mut self, time_ns: u64) {
@@ -72,7 +48,7 @@ impl<'e> Subject<'e> {
         if let Some(detail) = kind.fields.first() {
             detail.write(&mut payload, Some(Number::Detail(Detail::NONE)));
         }
-        let mut text = self.sink.take_text();
+        let mut text = self.emitter.take_text();
         text.clear();
         Draft { subject: self, kind, payload, text, unplaced: 0 }
     }
@@ -113,13 +89,13 @@ impl Draft<'_, '_> {
             Ok(entity)
         });
         let Draft { subject, kind, payload, text, unplaced } = self;
-        subject.sink.give_text(text);
+        subject.emitter.give_text(text);
         if unplaced > 0 {
-            subject.sink.symbols().details().count_unplaced(unplaced);
+            subject.emitter.symbols().details().count_unplaced(unplaced);
         }
         match sent {
-            Ok(entity) => subject.sink.emit(kind.kind, subject.time_ns, entity, payload),
-            Err(error) => subject.sink.refuse(error),
+            Ok(entity) => subject.emitter.emit_payload(kind.kind, subject.time_ns, entity, payload),
+            Err(error) => subject.emitter.refuse_unmade(error),
         }
     }
 
@@ -129,7 +105,7 @@ impl Draft<'_, '_> {
             return Ok(Detail::NONE);
         }
         self.text.push('}');
-        self.subject.sink.symbols().details().insert(&self.text).map_err(EmitError::Detail)
+        self.subject.emitter.symbols().details().insert(&self.text).map_err(EmitError::Detail)
     }
 }
 

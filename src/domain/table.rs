@@ -226,8 +226,8 @@ macro_rules! domain {
         pub struct $Emitter<'e>($crate::domain::draft::Subject<'e>);
 
         impl<'e> $Emitter<'e> {
-            pub(crate) fn new(sink: &'e mut dyn $crate::domain::draft::Sink, name: &str) -> $Emitter<'e> {
-                $Emitter($crate::domain::draft::Subject::new(sink, name))
+            pub(crate) fn new(emitter: &'e mut $crate::emit::Emitter, name: &str) -> $Emitter<'e> {
+                $Emitter($crate::domain::draft::Subject::new(emitter, name))
             }
 
             /// Stamps the events that follow with `time_ns`, nanoseconds since the Unix epoch.
@@ -247,7 +247,7 @@ macro_rules! domain {
                     &mut self,
                     $($field: $field_ty,)*
                     $(more: $Optional $(<$lt>)?)?
-                ) -> ::core::result::Result<(), $crate::event::refusal::EmitError> {
+                ) -> ::core::result::Result<(), $crate::emit::EmitError> {
                     let kind = const { $crate::domain::table::kind(KINDS, $code) };
                     #[allow(unused_mut, reason = "an event may have no data")]
                     let mut draft = self.0.draft(kind, stringify!($method));

@@ -1,56 +1,27 @@
-//! Typed emitters: how an [`Emitter`] takes the events that a domain's table describes.
+//! What typed emitters need of an [`Emitter`]: they lay out payloads and write documents themselves.
 
-use crate::domain::draft::Sink;
-use crate::domain::{assertion, environment, experiment, metrics, plugin, service, step, test};
 use crate::emit::{EmitError, Emitter};
-use crate::event::{EventKind, Identity, Record, Symbol, Symbols};
+use crate::event::{EventKind, Identity, Record, Symbol};
 
 /// Bytes of memory for documents that an emitter keeps, at most.
 const TEXT_KEPT: usize = 1 << 16;
 
-macro_rules! emitters {
-    ($($method:ident, $Emitter:ty, $of:literal;)*) => {
-        impl Emitter {
-            $(
-                #[doc = concat!("Emits events of the ", $of, " named `name`.")]
-                ///
-                /// The name goes into the pipeline's symbol table; where that refuses it, each event is refused.
-                pub fn $method(&mut self, name: &str) -> $Emitter {
-                    <$Emitter>::new(self, name)
-                }
-            )*
-        }
-    };
-}
-
-emitters! {
-    experiment, experiment::ExperimentEmitter<'_>, "experiment";
-    test, test::TestEmitter<'_>, "test";
-    service, service::ServiceEmitter<'_>, "service";
-    environment, environment::EnvironmentEmitter<'_>, "environment";
-    step, step::StepEmitter<'_>, "step";
-    assertion, assertion::AssertionEmitter<'_>, "assertion";
-    plugin, plugin::PluginEmitter<'_>, "plugin";
-    metrics, metrics::MetricsEmitter<'_>, "metric";
-}
-
-impl Sink for Emitter {
-    fn symbols(&self) -> &Symbols {
-        &self.symbols
-    }
-
-    fn take_text(&mut self) -> String {
+impl Emitter {
+    /// Lends a string to write a document into, so that writing one does not allocate each time.
+    pub(crate) fn take_text(&mut self) -> String {
         std::mem::take(&mut self.text)
     }
 
-    fn give_text(&mut self, text: String) {
+    /// Takes the string back.
+    pub(crate) fn give_text(&mut self, text: String) {
         // A long document is rare; its memory is not kept for the short ones.
         if text.capacity() <= TEXT_KEPT {
             self.text = text;
         }
     }
 
-    fn emit(
+    /// Offers an event whose payload is laid out; stamped now without a time.
+    pub(crate) fn emit_payload(
         &mut self,
         kind: EventKind,
         time_ns: Option<u64>,
@@ -67,7 +38,8 @@ impl Sink for Emitter {
         }
     }
 
-    fn refuse(&mut self, error: EmitError) -> Result<(), EmitError> {
+    /// Counts an event that could not be made, and returns the error.
+    pub(crate) fn refuse_unmade(&mut self, error: EmitError) -> Result<(), EmitError> {
         self.number()?;
         let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
             return self.tally.fail(&self.source, EmitError::Closed);
