@@ -14,11 +14,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wait", &["fence", "sync"]),
     ("clock", &[]),
     ("event", &["hash"]),
-    // The catalogue, and the typed emitters of its events, which ask for no more than a place to emit to.
-    ("domain", &["event"]),
     // The stages, in the order in which data passes them.
     ("ring", &["event", "sync", "wait"]),
-    ("emit", &["clock", "domain", "event", "ring", "sync", "wait"]),
+    ("emit", &["clock", "event", "ring", "sync", "wait"]),
+    // The catalogue, with the typed emitters of its events.
+    ("domain", &["emit", "event"]),
     ("dedup", &["event"]),
     ("observe", &["dedup", "domain", "event", "hash", "sync"]),
     ("journal", &["event"]),
@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("pipeline", &["clock", "dedup", "domain", "emit", "event", "observe", "ring", "sync", "wait"]),
     // File formats, around the pipeline: nothing before them knows them.
     ("export", &["dedup", "domain", "event", "observe", "pipeline"]),
-    ("ingest", &["domain", "emit", "event", "hash"]),
+    ("ingest", &["domain", "emit", "event", "hash", "pipeline"]),
 ];
 
 /// The only files that may hold unsafe code.
