@@ -2,7 +2,13 @@
 //!
 //! The capture is generated (64 MiB) unless `INGEST_BENCH_CAPTURE` names one. Each stage is checked before it
 //! is timed: every stage must see every packet, and no digest may be refused.
-
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench checks its result and prints it"
+)]
 #![expect(clippy::expect_used, reason = "a benchmark that cannot run has to stop")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

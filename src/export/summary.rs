@@ -255,7 +255,10 @@ impl DedupSummary {
 
 impl DelaySummary {
     fn new(path: &PathReport) -> DelaySummary {
-        let quantile = |q| quantile(&path.delay_ns, q);
+        // A bucket may reach beyond the largest value that is in it.
+        let quantile = |q| {
+            quantile(&path.delay_ns, q).map(|value| path.delay_ns_max.map_or(value, |max| value.min(max)))
+        };
         DelaySummary {
             count: path.arrivals(),
             min: path.delay_ns_min,
