@@ -198,7 +198,9 @@ fn three_vantage_points_make_a_path_from_the_origin_to_each_other_one() {
 fn what_is_still_on_its_way_is_neither_lost_nor_arrived() {
     let mut builder =
         Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
-    let key = builder.observer("sightings", |_| Sightings::new(&SightingsOptions::default()));
+    let key = builder.observer("sightings", |_| {
+        Sightings::new(&SightingsOptions { disorder: Duration::ZERO, ..SightingsOptions::default() })
+    });
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("taps").unwrap();
     let mut see = |vantage: &str, id: u64, time_ms: u64| {
