@@ -43,12 +43,7 @@ struct Path {
 
 impl Pairing {
     pub(super) fn new(horizon_ns: u64) -> Pairing {
-        Pairing {
-            horizon_ns,
-            packets: HashMap::default(),
-            sent: VecDeque::new(),
-            ledger: Ledger::default(),
-        }
+        Pairing { horizon_ns, packets: HashMap::default(), sent: VecDeque::new(), ledger: Ledger::default() }
     }
 
     /// Adds the vantage point whose index is the number of those before it.
