@@ -10,7 +10,9 @@ mod support;
 use bytemuck::Zeroable;
 use panther_events::domain::packet::PacketSeen;
 use panther_events::event::{EventId, Symbol};
-use panther_events::observe::sightings::{PathReport, Sightings, SightingsOptions, SightingsReport};
+use panther_events::observe::sightings::{
+    ClockDoubt, PathReport, Sightings, SightingsOptions, SightingsReport,
+};
 use panther_events::pipeline::{Builder, PipelineOptions, Topology};
 use std::time::Duration;
 use support::Rng;
@@ -86,6 +88,7 @@ fn observe(seen: &[Sighted], topology: Topology, one_emitter: bool) -> Sightings
         horizon: Duration::from_millis(20),
         lateness: Duration::from_secs(3600),
         vantages: vec![Symbol::of("a"), Symbol::of("b")],
+        ..SightingsOptions::default()
     };
     let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
     let key = builder.observer("sightings", move |_| Sightings::new(&options));
@@ -198,7 +201,9 @@ fn three_vantage_points_make_a_path_from_the_origin_to_each_other_one() {
 fn what_is_still_on_its_way_is_neither_lost_nor_arrived() {
     let mut builder =
         Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
-    let key = builder.observer("sightings", |_| Sightings::new(&SightingsOptions::default()));
+    let key = builder.observer("sightings", |_| {
+        Sightings::new(&SightingsOptions { disorder: Duration::ZERO, ..SightingsOptions::default() })
+    });
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("taps").unwrap();
     let mut see = |vantage: &str, id: u64, time_ms: u64| {
@@ -218,4 +223,188 @@ fn what_is_still_on_its_way_is_neither_lost_nor_arrived() {
     let report = after.report(key).unwrap();
     let lost: u64 = report.paths.iter().map(|path| path.lost).sum();
     assert_eq!((lost, report.pending), (2, 0));
+}
+
+/// Runs the sightings through one emitter, in the order given.
+fn observe_in_order(seen: &[Sighted], horizon_ms: u64) -> SightingsReport {
+    let options = SightingsOptions {
+        horizon: Duration::from_millis(horizon_ms),
+        vantages: vec![Symbol::of("a"), Symbol::of("b")],
+        ..SightingsOptions::default()
+    };
+    let mut builder =
+        Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
+    let key = builder.observer("sightings", move |_| Sightings::new(&options));
+    let pipeline = builder.start().unwrap();
+    let mut emitter = pipeline.emitter("taps").unwrap();
+    for sighted in seen {
+        let payload = PacketSeen { vantage: Symbol::of(sighted.vantage), ..PacketSeen::zeroed() };
+        let digest = EventId::digest(&sighted.id.to_le_bytes());
+        let flow = Symbol::of(&format!("flow-{}", sighted.flow));
+        emitter.emit_digest(digest, sighted.time_ns, flow, &payload).unwrap();
+        pipeline.poll();
+    }
+    let snapshot = pipeline.shutdown();
+    snapshot.report(key).unwrap().clone()
+}
+
+/// Both directions of a simulated path, in order of time.
+fn both_ways(rng: &mut Rng) -> Vec<Sighted> {
+    let (mut seen, _) = simulate(rng, "a", "b", 0);
+    seen.extend(simulate(rng, "b", "a", 1_000_000).0);
+    seen.sort_by_key(|sighted| sighted.time_ns);
+    seen
+}
+
+/// Sends one packet again and again, a `period_ns` apart, 5 ms to the far end; `lost` are those that do not arrive.
+fn train(count: u64, period_ns: u64, lost: &[u64]) -> Vec<Sighted> {
+    let mut seen = Vec::new();
+    for n in 0..count {
+        let time_ns = START + n * period_ns;
+        seen.push(Sighted { time_ns, vantage: "a", id: 1, flow: 0 });
+        if !lost.contains(&n) {
+            seen.push(Sighted { time_ns: time_ns + 5 * MS, vantage: "b", id: 1, flow: 0 });
+        }
+    }
+    seen.sort_by_key(|sighted| sighted.time_ns);
+    seen
+}
+
+fn same(found: &SightingsReport, expected: &SightingsReport, label: &str) {
+    assert!(format!("{found:?}") == format!("{expected:?}"), "{label}: the reports differ");
+}
+
+#[test]
+fn packets_written_late_change_nothing() {
+    let seed = support::seed();
+    let mut rng = Rng::new(seed);
+    let sorted = both_ways(&mut rng);
+    let expected = observe_in_order(&sorted, 20);
+    let mut written: Vec<(u64, Sighted)> =
+        sorted.iter().map(|sighted| (sighted.time_ns + rng.below(5 * MS), *sighted)).collect();
+    written.sort_by_key(|(written_ns, _)| *written_ns);
+    let shuffled: Vec<Sighted> = written.into_iter().map(|(_, sighted)| sighted).collect();
+    assert!(!shuffled.is_sorted_by_key(|sighted| sighted.time_ns));
+    let found = observe_in_order(&shuffled, 20);
+    assert_eq!((found.late, found.outliers), (0, 0), "seed {seed}");
+    same(&found, &expected, &format!("seed {seed}"));
+}
+
+#[test]
+fn one_wrong_time_costs_one_sighting() {
+    let seed = support::seed();
+    let sorted = both_ways(&mut Rng::new(seed));
+    for (at, ahead_ms) in [(0, 86_400_000), (sorted.len() / 2, 10_000), (sorted.len() / 3, 86_400_000)] {
+        let mut wrong = sorted.clone();
+        wrong[at].time_ns += ahead_ms * MS;
+        let mut without = sorted.clone();
+        without.remove(at);
+        let found = observe_in_order(&wrong, 20);
+        assert_eq!((found.outliers, found.late), (1, 0), "seed {seed} at {at}");
+        let found = SightingsReport { outliers: 0, ..found };
+        same(&found, &observe_in_order(&without, 20), &format!("seed {seed} at {at}"));
+    }
+}
+
+#[test]
+fn a_silence_longer_than_the_lateness_is_no_outlier() {
+    let mut seen = train(5, 10 * MS, &[]);
+    let later = train(5, 10 * MS, &[]);
+    seen.extend(later.into_iter().map(|s| Sighted { time_ns: s.time_ns + 60_000 * MS, ..s }));
+    // A lone packet at the end has none after it to confirm it.
+    seen.push(Sighted { time_ns: START + 200_000 * MS, vantage: "a", id: 2, flow: 0 });
+    let found = observe_in_order(&seen, 8);
+    assert_eq!((found.outliers, found.late), (0, 0));
+    assert_eq!((found.paths[0].sent, found.paths[0].lost), (11, 1));
+}
+
+#[test]
+fn a_late_sighting_never_arrives_before_it_was_sent() {
+    // The origin is heard of only after the far end has been processed.
+    let see = |vantage, id, ms| Sighted { time_ns: START + ms * MS, vantage, id, flow: 0 };
+    let mut seen: Vec<Sighted> = (0..200).map(|n| see("b", 1_000 + n, n * 20)).collect();
+    seen.insert(60, see("b", 1, 1_185));
+    seen.extend([see("a", 1, 1_180), see("a", 9, 3_980)]);
+    // At 3.98 s, with a horizon of 10 s, all of `b` up to 2.98 s is processed.
+    let found = observe_in_order(&seen, 10_000);
+    assert_eq!(found.late, 1);
+    let there = found.paths.iter().find(|path| path.from == Symbol::of("a")).unwrap();
+    assert_eq!((there.arrivals(), there.delay_ns_min), (1, Some(5 * MS)));
+    let back = found.paths.iter().find(|path| path.from == Symbol::of("b")).unwrap();
+    assert_eq!((back.sent, back.lost), (200, 200));
+}
+
+#[test]
+fn descending_times_are_sorted_and_not_slow() {
+    let mut seen: Vec<Sighted> = (0..100_000)
+        .flat_map(|n| {
+            // All within 40 ms, less than the disorder.
+            let time_ns = START + n * 400;
+            let at = |vantage, delay| Sighted { time_ns: time_ns + delay, vantage, id: n, flow: 0 };
+            [at("a", 0), at("b", 3_001)]
+        })
+        .collect();
+    seen.sort_by_key(|sighted| sighted.time_ns);
+    let expected = observe_in_order(&seen, 20);
+    seen.reverse();
+    let found = observe_in_order(&seen, 20);
+    assert_eq!((found.late, found.outliers, found.paths[0].arrivals()), (0, 0, 100_000));
+    same(&found, &expected, "descending");
+}
+
+#[test]
+fn one_loss_in_a_train_of_identical_packets_shifts_no_other() {
+    let found = observe_in_order(&train(200, 100 * MS, &[50, 120, 121]), 1_000);
+    let path = &found.paths[0];
+    assert_eq!((path.sent, path.lost, path.duplicated), (200, 3, 0));
+    assert_eq!((path.delay_ns_min, path.delay_ns_max), (Some(5 * MS), Some(5 * MS)));
+    assert_eq!(found.ambiguous, 2);
+    // More than one under way at any time: order tells them apart, and the report says that it was needed.
+    let found = observe_in_order(&train(200, 2 * MS, &[]), 1_000);
+    let path = &found.paths[0];
+    assert_eq!((path.sent, path.lost, path.delay_ns_max), (200, 0, Some(5 * MS)));
+    assert!(found.ambiguous > 190, "{}", found.ambiguous);
+}
+
+#[test]
+fn identical_packets_without_end_are_forgotten_after_the_horizon() {
+    let seen = train(20_000, MS, &[]);
+    let options = SightingsOptions { horizon: Duration::from_millis(100), ..SightingsOptions::default() };
+    let mut builder =
+        Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
+    let key = builder.observer("sightings", move |_| Sightings::new(&options));
+    let pipeline = builder.start().unwrap();
+    let mut emitter = pipeline.emitter("taps").unwrap();
+    let mut most = 0;
+    for (n, sighted) in seen.iter().enumerate() {
+        let payload = PacketSeen { vantage: Symbol::of(sighted.vantage), ..PacketSeen::zeroed() };
+        let digest = EventId::digest(&sighted.id.to_le_bytes());
+        emitter.emit_digest(digest, sighted.time_ns, Symbol::of("f"), &payload).unwrap();
+        pipeline.poll();
+        if n % 1_000 == 999 {
+            most = most.max(pipeline.snapshot().report(key).unwrap().remembered);
+        }
+    }
+    // 100 are within the horizon.
+    assert!((100..=204).contains(&most), "{most}");
+    let report = pipeline.shutdown();
+    let path = &report.report(key).unwrap().paths[0];
+    assert_eq!((path.sent, path.lost), (20_000, 0));
+}
+
+#[test]
+fn clocks_that_differ_by_more_than_the_delay_are_hinted_at() {
+    let seen = both_ways(&mut Rng::new(support::seed()));
+    assert_eq!(observe_in_order(&seen, 100).clock_hints(), []);
+    for (ahead_ms, doubt) in
+        [(15, ClockDoubt::OneWay), (800, ClockDoubt::Unpaired), (60_000, ClockDoubt::Apart)]
+    {
+        let mut shifted = seen.clone();
+        for sighted in shifted.iter_mut().filter(|sighted| sighted.vantage == "b") {
+            sighted.time_ns += ahead_ms * MS;
+        }
+        shifted.sort_by_key(|sighted| sighted.time_ns);
+        let hints = observe_in_order(&shifted, 40).clock_hints();
+        assert_eq!(hints.iter().map(|hint| hint.doubt).collect::<Vec<_>>(), [doubt], "{ahead_ms} ms");
+    }
 }

@@ -173,6 +173,18 @@ fn paths(text: &mut Text<'_>, snapshot: &Snapshot, report: &SightingsReport) -> 
             counter.sample(&[("from", from), ("to", to)], count(path))?;
         }
     }
+    let clamped = report.paths.iter().map(|path| path.clamped).sum();
+    let doubts = [
+        ("late", "Sightings that came too late to be taken in order of time", report.late),
+        ("refused", "Sightings at more vantage points than there can be", report.refused),
+        ("unpaired", "Packets of flows that only one of three or more vantage points saw", report.unpaired),
+        ("ambiguous", "Arrivals that could be of several identical packets", report.ambiguous),
+        ("outliers", "Sightings far ahead in time, left out", report.outliers),
+        ("clamped", "Delays beyond the histograms' range", clamped),
+    ];
+    for (name, help, value) in doubts {
+        text.counter(&format!("panther_sightings_{name}"), help, None)?.sample(&[], value)?;
+    }
     let mut delays =
         text.summary("panther_path_delay_seconds", "One-way delay of first copies", Some("seconds"))?;
     for (from, to, path) in &named {

@@ -4,7 +4,7 @@
 
 use crate::dedup::DedupStats;
 use crate::observe::metrics::quantile;
-use crate::observe::sightings::{PathReport, SightingsReport};
+use crate::observe::sightings::{ClockDoubt, ClockHint, PathReport, SightingsReport};
 use crate::pipeline::{Account, Snapshot};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -99,7 +99,10 @@ pub struct PacketsSummary {
     /// Bytes of each packet that its digest covers; `None` for all of them.
     pub digest_bytes: Option<u32>,
     pub late: u64,
+    pub outliers: u64,
+    pub ambiguous: u64,
     pub unpaired: u64,
+    pub refused: u64,
     pub paths: Vec<PathSummary>,
 }
 
@@ -185,7 +188,10 @@ impl Summary {
             flows: report.flows,
             digest_bytes,
             late: report.late,
+            outliers: report.outliers,
+            ambiguous: report.ambiguous,
             unpaired: report.unpaired,
+            refused: report.refused,
             paths: report.paths.iter().map(path).collect(),
         });
         let mut warn = |count: u64, what: &str| {
@@ -193,10 +199,34 @@ impl Summary {
                 self.warnings.push(format!("{count} {what}"));
             }
         };
-        warn(report.late, "sightings came too late to be taken in order of time; reordering may be off");
+        warn(
+            report.late,
+            "sightings came too late to be taken in order of time; loss, direction and delay may be off",
+        );
+        warn(report.outliers, "sightings were far ahead of those around them in time, and were left out");
+        warn(
+            report.ambiguous,
+            "arrivals could be of several identical packets; their delays may be off, a shorter horizon may help",
+        );
         warn(report.refused, "sightings were at more vantage points than there can be, and were left out");
         warn(report.paths.iter().map(|path| path.clamped).sum(), "delays were beyond the histograms' range");
         warn(report.unpaired, "packets were of flows that only one of three or more vantage points saw");
+        for ClockHint { a, b, doubt } in report.clock_hints() {
+            let (a, b) = (name(a), name(b));
+            self.warnings.push(match doubt {
+                ClockDoubt::OneWay => format!(
+                    "practically all packets went from {a} to {b}; if others went back, the clocks of {a} and {b} \
+                     differ by more than the delay"
+                ),
+                ClockDoubt::Unpaired => format!(
+                    "practically no packet was seen at both {a} and {b}; their clocks may differ by more than the \
+                     horizon"
+                ),
+                ClockDoubt::Apart => {
+                    format!("the times at {a} and {b} do not overlap; their clocks may differ")
+                }
+            });
+        }
     }
 
     /// Writes the summary as indented JSON with a line feed at the end.

@@ -1,37 +1,34 @@
 //! Pairs sightings that come in order of time.
 
 use super::Seen;
+use super::packet::Packet;
 use super::paths::{PathReport, SightingsReport};
 use crate::event::Symbol;
 use crate::hash::BuildContentHasher;
-use smallvec::SmallVec;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 /// Pairs the sightings of packets and keeps the account of each path.
 pub(super) struct Pairing {
     horizon_ns: u64,
-    vantages: Vec<Symbol>,
     packets: HashMap<u128, Packet, BuildContentHasher>,
-    /// When each packet's horizon ends, in order; a packet sent again has a later entry too.
-    ends: VecDeque<(u64, u128)>,
+    /// When each sent packet was sent, in order.
+    sent: VecDeque<(u64, u128)>,
+    ledger: Ledger,
+}
+
+/// A set of vantage points, a bit each.
+pub(super) type Seats = u64;
+
+/// What has become of packets.
+#[derive(Default)]
+struct Ledger {
+    vantages: Vec<Symbol>,
     paths: Vec<Path>,
     /// Per flow: where its packets were seen.
     flows: HashMap<Symbol, Seats, BuildContentHasher>,
     unpaired: u64,
-}
-
-/// A set of vantage points, a bit each.
-type Seats = u64;
-
-/// A packet within its horizon.
-struct Packet {
-    origin: usize,
-    flow: Symbol,
-    /// Times at which the origin sent it.
-    sent_ns: SmallVec<[u64; 1]>,
-    /// How many of these have been dealt with (arrived or lost) at each far end.
-    far: SmallVec<[(usize, u32); 1]>,
-    end_ns: u64,
+    ambiguous: u64,
 }
 
 struct Path {
@@ -40,127 +37,142 @@ struct Path {
     report: PathReport,
     /// When the latest-sent packet that has arrived was sent.
     newest_sent_ns: u64,
+    /// The longest delay of an arrival that could be of one packet only.
+    slowest_ns: Option<u64>,
 }
 
 impl Pairing {
     pub(super) fn new(horizon_ns: u64) -> Pairing {
-        Pairing {
-            horizon_ns,
-            vantages: Vec::new(),
-            packets: HashMap::default(),
-            ends: VecDeque::new(),
-            paths: Vec::new(),
-            flows: HashMap::default(),
-            unpaired: 0,
-        }
+        Pairing { horizon_ns, packets: HashMap::default(), sent: VecDeque::new(), ledger: Ledger::default() }
     }
 
     /// Adds the vantage point whose index is the number of those before it.
     pub(super) fn add_vantage(&mut self, name: Symbol) {
-        self.vantages.push(name);
+        self.ledger.vantages.push(name);
     }
 
-    /// Takes the next sighting; `now_ns` is the time up to which all has been seen.
+    /// Takes the next sighting; `now_ns` is the time up to which all has been seen. A sighting from before the
+    /// horizon is left out: what it belongs to is closed.
     pub(super) fn sight(&mut self, vantage: usize, seen: Seen, now_ns: u64) {
-        self.expire(now_ns);
-        *self.flows.entry(seen.flow).or_default() |= 1 << vantage;
-        let end_ns = seen.time_ns.saturating_add(self.horizon_ns);
-        let Some(packet) = self.packets.get_mut(&seen.id) else {
-            let sent_ns = SmallVec::from_buf([seen.time_ns]);
-            let packet = Packet { origin: vantage, flow: seen.flow, sent_ns, far: SmallVec::new(), end_ns };
-            self.packets.insert(seen.id, packet);
-            self.ends.push_back((end_ns, seen.id));
-            return;
-        };
-        if packet.origin == vantage {
-            packet.sent_ns.push(seen.time_ns);
-            packet.end_ns = packet.end_ns.max(end_ns);
-            self.ends.push_back((end_ns, seen.id));
+        let horizon_from_ns = now_ns.saturating_sub(self.horizon_ns);
+        self.close(horizon_from_ns);
+        if seen.time_ns < horizon_from_ns {
             return;
         }
-        let origin = packet.origin;
-        let far = match packet.far.iter().position(|(far, _)| *far == vantage) {
-            Some(at) => at,
-            None => {
-                packet.far.push((vantage, 0));
-                packet.far.len() - 1
-            }
-        };
-        let Some((_, dealt)) = packet.far.get_mut(far) else { return };
-        let Some(path) = path(&mut self.paths, &self.vantages, origin, vantage) else { return };
-        while let Some(sent_ns) = packet.sent_ns.get(*dealt as usize).copied() {
-            *dealt += 1;
-            // A late sighting may lie before the one it pairs with.
-            let delay_ns = seen.time_ns.saturating_sub(sent_ns);
-            if delay_ns <= self.horizon_ns {
-                path.arrived(sent_ns, delay_ns);
+        *self.ledger.flows.entry(seen.flow).or_default() |= 1 << vantage;
+        let packet = match self.packets.entry(seen.id) {
+            Entry::Vacant(place) => {
+                place.insert(Packet::new(vantage, seen.flow, seen.time_ns));
+                self.sent.push_back((seen.time_ns, seen.id));
                 return;
             }
-            path.report.sent += 1;
-            path.report.lost += 1;
-        }
-        path.report.duplicated += 1;
-    }
-
-    /// Deals with packets whose horizon has passed.
-    fn expire(&mut self, now_ns: u64) {
-        while let Some((end_ns, id)) = self.ends.front().copied() {
-            if end_ns >= now_ns {
-                break;
-            }
-            self.ends.pop_front();
-            if self.packets.get(&id).is_some_and(|packet| packet.end_ns <= end_ns)
-                && let Some(packet) = self.packets.remove(&id)
+            Entry::Occupied(place) => place.into_mut(),
+        };
+        if usize::from(packet.origin) == vantage {
+            packet.sent_again(seen.time_ns);
+            self.sent.push_back((seen.time_ns, seen.id));
+        } else if packet.first_sent_ns().is_none_or(|first_ns| first_ns <= seen.time_ns) {
+            self.ledger.arrive(packet, vantage, seen.time_ns, self.horizon_ns);
+        } else {
+            let former = usize::from(packet.origin);
+            if let Some(arrived_ns) = packet.move_origin(vantage, seen.time_ns)
+                && let Some(path) = self.ledger.path(vantage, former)
             {
-                self.close(&packet);
+                path.arrived(seen.time_ns, arrived_ns - seen.time_ns);
             }
         }
     }
 
     /// Deals with all packets: nothing more will arrive.
     pub(super) fn finish(&mut self) {
-        self.ends.clear();
-        for (_, packet) in std::mem::take(&mut self.packets) {
-            self.close(&packet);
+        while let Some((_, id)) = self.sent.pop_front() {
+            if let Some(mut packet) = self.packets.remove(&id) {
+                self.ledger.close(&mut packet, u64::MAX);
+            }
         }
     }
 
-    /// Counts what has not arrived as lost.
-    fn close(&mut self, packet: &Packet) {
-        let here: Seats = 1 << packet.origin;
-        let others = if self.vantages.len() == 2 {
-            0b11 & !here
-        } else {
-            self.flows.get(&packet.flow).copied().unwrap_or(0) & !here
-        };
-        if others == 0 && self.vantages.len() > 2 {
-            self.unpaired += packet.sent_ns.len() as u64;
-        }
-        for to in (0..self.vantages.len()).filter(|to| others >> to & 1 != 0) {
-            let dealt =
-                packet.far.iter().find(|(far, _)| *far == to).map_or(0, |(_, dealt)| u64::from(*dealt));
-            let missing = packet.sent_ns.len() as u64 - dealt;
-            if missing > 0
-                && let Some(path) = path(&mut self.paths, &self.vantages, packet.origin, to)
-            {
-                path.report.sent += missing;
-                path.report.lost += missing;
+    /// Deals with packets sent before `before_ns`: their horizon has passed.
+    fn close(&mut self, before_ns: u64) {
+        while let Some((_, id)) = self.sent.front().copied().filter(|(sent_ns, _)| *sent_ns < before_ns) {
+            self.sent.pop_front();
+            let Entry::Occupied(mut place) = self.packets.entry(id) else { continue };
+            self.ledger.close(place.get_mut(), before_ns);
+            if place.get().is_over() {
+                place.remove();
             }
         }
     }
 
     pub(super) fn report(&self) -> SightingsReport {
-        let on_their_way = |packet: &Packet| {
-            let dealt = packet.far.iter().map(|(_, dealt)| *dealt as usize).max().unwrap_or(0);
-            (packet.sent_ns.len() - dealt) as u64
-        };
+        let packets = || self.packets.values();
         SightingsReport {
-            paths: self.paths.iter().map(|path| path.report.clone()).collect(),
-            flows: self.flows.len() as u64,
-            pending: self.packets.values().map(on_their_way).sum(),
-            unpaired: self.unpaired,
+            paths: self.ledger.paths.iter().map(|path| path.report.clone()).collect(),
+            flows: self.ledger.flows.len() as u64,
+            pending: packets().map(|packet| packet.pending() as u64).sum(),
+            remembered: packets().map(|packet| packet.held() as u64).sum(),
+            unpaired: self.ledger.unpaired,
+            ambiguous: self.ledger.ambiguous,
             ..SightingsReport::default()
         }
+    }
+}
+
+impl Ledger {
+    /// Pairs an arrival with the packet under way that was sent first, if it can be that one.
+    fn arrive(&mut self, packet: &mut Packet, to: usize, time_ns: u64, horizon_ns: u64) {
+        let candidates = packet.under_way(to).iter().take_while(|sent_ns| **sent_ns <= time_ns).count();
+        let alone = candidates == 1;
+        self.ambiguous += u64::from(candidates > 1);
+        let Some(path) = self.path(packet.origin.into(), to) else { return };
+        for younger in (0..candidates).rev() {
+            let Some(sent_ns) = packet.under_way(to).first().copied() else { break };
+            let delay_ns = time_ns - sent_ns;
+            let too_long = path.slowest_ns.is_some_and(|slowest_ns| delay_ns > slowest_ns.saturating_mul(2));
+            packet.deal(to);
+            if delay_ns > horizon_ns || (younger > 0 && too_long) {
+                path.lost(1);
+                continue;
+            }
+            if alone {
+                path.slowest_ns = path.slowest_ns.max(Some(delay_ns));
+            }
+            path.arrived(sent_ns, delay_ns);
+            return;
+        }
+        path.report.duplicated += 1;
+    }
+
+    /// Counts as lost what was sent before a time and has not arrived.
+    fn close(&mut self, packet: &mut Packet, before_ns: u64) {
+        let origin = usize::from(packet.origin);
+        let here: Seats = 1 << origin;
+        let others = if self.vantages.len() == 2 {
+            0b11 & !here
+        } else {
+            self.flows.get(&packet.flow).copied().unwrap_or(0) & !here
+        };
+        let closed = packet.close(before_ns, others, |to, lost| {
+            if let Some(path) = self.path(origin, to) {
+                path.lost(lost);
+            }
+        });
+        if others == 0 && self.vantages.len() > 2 {
+            self.unpaired += closed;
+        }
+    }
+
+    /// Finds the path, or adds it.
+    fn path(&mut self, from: usize, to: usize) -> Option<&mut Path> {
+        let at = match self.paths.iter().position(|path| (path.from, path.to) == (from, to)) {
+            Some(at) => at,
+            None => {
+                let report = PathReport::new(*self.vantages.get(from)?, *self.vantages.get(to)?)?;
+                self.paths.push(Path { from, to, report, newest_sent_ns: 0, slowest_ns: None });
+                self.paths.len() - 1
+            }
+        };
+        self.paths.get_mut(at)
     }
 }
 
@@ -172,17 +184,9 @@ impl Path {
         }
         self.newest_sent_ns = self.newest_sent_ns.max(sent_ns);
     }
-}
 
-/// Finds the path, or adds it.
-fn path<'a>(paths: &'a mut Vec<Path>, names: &[Symbol], from: usize, to: usize) -> Option<&'a mut Path> {
-    let at = match paths.iter().position(|path| (path.from, path.to) == (from, to)) {
-        Some(at) => at,
-        None => {
-            let report = PathReport::new(*names.get(from)?, *names.get(to)?)?;
-            paths.push(Path { from, to, report, newest_sent_ns: 0 });
-            paths.len() - 1
-        }
-    };
-    paths.get_mut(at)
+    fn lost(&mut self, packets: u64) {
+        self.report.sent += packets;
+        self.report.lost += packets;
+    }
 }

@@ -87,23 +87,46 @@ impl PathReport {
     }
 }
 
+/// What was heard of a vantage point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VantageReport {
+    /// Its name.
+    pub name: Symbol,
+    /// Sightings taken there.
+    pub sightings: u64,
+    /// The earliest time of one, in nanoseconds since 1970.
+    pub first_ns: u64,
+    /// The latest time of one.
+    pub last_ns: u64,
+}
+
 /// What the observer `sightings` found.
 #[derive(Clone, Debug, Default)]
 pub struct SightingsReport {
     /// One per pair of vantage points between which packets were seen, in the order in which they showed.
     pub paths: Vec<PathReport>,
+    /// One per vantage point that was heard of.
+    pub vantages: Vec<VantageReport>,
     /// Different flows.
     pub flows: u64,
     /// Sent packets whose horizon has not passed yet.
     pub pending: u64,
+    /// Times at which packets were sent that are held in memory: those within the horizon, and of packets that
+    /// recur at most as many again.
+    pub remembered: u64,
     /// Sightings not processed yet, because an earlier one may still come.
     pub waiting: u64,
-    /// Sightings that came too late to be processed in order of time.
+    /// Sightings that came too late to be processed in order of time. Those that fit nowhere are left out; losses,
+    /// directions and delays may be off.
     pub late: u64,
     /// Packets seen at one of three or more vantage points, of a flow that was seen at no other.
     pub unpaired: u64,
     /// Sightings at more than [`VANTAGES_MAX`](super::VANTAGES_MAX) vantage points.
     pub refused: u64,
+    /// Arrivals that could be of several identical packets.
+    pub ambiguous: u64,
+    /// Sightings left out because their time is far ahead of those around them.
+    pub outliers: u64,
 }
 
 impl Report for SightingsReport {
@@ -114,6 +137,19 @@ impl Report for SightingsReport {
                 None => self.paths.push(path),
             }
         }
+        for vantage in other.vantages {
+            match self.vantages.iter_mut().find(|known| known.name == vantage.name) {
+                Some(known) => {
+                    known.sightings += vantage.sightings;
+                    known.first_ns = known.first_ns.min(vantage.first_ns);
+                    known.last_ns = known.last_ns.max(vantage.last_ns);
+                }
+                None => self.vantages.push(vantage),
+            }
+        }
+        self.remembered += other.remembered;
+        self.ambiguous += other.ambiguous;
+        self.outliers += other.outliers;
         self.flows += other.flows;
         self.pending += other.pending;
         self.waiting += other.waiting;
