@@ -95,7 +95,6 @@ pub struct Emitter {
     clock: Clock,
     policy: FullPolicy,
     source: Arc<Source>,
-    tally: Tally,
     /// What earlier sources of this emitter sent, before their numbers were used up.
     earlier: Sent,
 }
@@ -108,8 +107,7 @@ impl Emitter {
         policy: FullPolicy,
         source: Arc<Source>,
     ) -> Emitter {
-        let tally = Tally { next_seq: source.first_seq(), sent: Sent::default() };
-        Emitter { inlets, entrance, clock, policy, source, tally, earlier: Sent::default() }
+        Emitter { inlets, entrance, clock, policy, source, earlier: Sent::default() }
     }
 
     /// Emits one event, stamped now.
@@ -135,7 +133,9 @@ impl Emitter {
     ) -> Result<(), EmitError> {
         match self.entrance.routes.identity(P::KIND) {
             Some(identity) if identity != Identity::Digest => {
-                self.offer(Record::new(identity, time_ns, entity, payload))
+                self.offer(P::KIND, entity, |source, seq| {
+                    Record::new(identity, time_ns, entity, payload).numbered(source, seq)
+                })
             }
             other => self.refuse(other, P::KIND),
         }
@@ -154,7 +154,9 @@ impl Emitter {
         payload: &P,
     ) -> Result<(), EmitError> {
         match self.entrance.routes.identity(P::KIND) {
-            Some(Identity::Digest) => self.offer(Record::with_digest(digest, time_ns, entity, payload)),
+            Some(Identity::Digest) => self.offer(P::KIND, entity, |source, seq| {
+                Record::with_digest(digest, time_ns, entity, payload).numbered(source, seq)
+            }),
             other => self.refuse(other, P::KIND),
         }
     }
@@ -206,7 +208,7 @@ impl Emitter {
     #[must_use]
     pub fn sent(&self) -> Sent {
         let mut sent = self.earlier;
-        sent.add(self.tally.sent);
+        sent.add(self.source.counts.sent());
         sent
     }
 
@@ -222,29 +224,40 @@ impl Emitter {
         &self.clock
     }
 
+    /// Numbers an event and puts the record that `make` makes of it into its ring.
+    ///
+    /// The record is made in its slot: one that is made before and copied there costs more than all the rest.
     #[inline]
-    fn offer(&mut self, record: Record) -> Result<(), EmitError> {
+    fn offer(
+        &mut self,
+        kind: EventKind,
+        entity: Symbol,
+        make: impl Fn(u16, u32) -> Record,
+    ) -> Result<(), EmitError> {
         let seq = self.number()?;
-        let record = record.numbered(self.source.number(), seq);
-        let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
-            return self.tally.fail(&self.source, EmitError::Closed);
+        let source = &*self.source;
+        let Some(_inside) = source.gate.enter(&self.entrance.closed) else {
+            return source.counts.fail(EmitError::Closed);
         };
-        let lane = self.entrance.routes.lane(&record);
-        let Some(inlet) = self.inlets.get_mut(lane) else {
-            return self.tally.fail(&self.source, EmitError::Closed);
+        let Some(inlet) = self.inlets.get_mut(self.entrance.routes.lane(kind, entity)) else {
+            return source.counts.fail(EmitError::Closed);
         };
-        let pushed = match inlet.producer.push(record) {
-            Ok(()) => Ok(()),
-            Err(rtrb::PushError::Full(record)) => push_when_room(inlet, record, self.policy),
-        };
-        match pushed {
-            Ok(()) => {
-                inlet.published();
-                self.tally.accept(&self.source, 1);
-                Ok(())
+        if inlet.producer.push(make(source.number(), seq)).is_err() {
+            let pushed = wait_for_room(inlet, self.policy)
+                .and_then(|()| inlet.producer.push(make(source.number(), seq)).map_err(|_| EmitError::Full));
+            if let Err(error) = pushed {
+                return source.counts.fail(error);
             }
-            Err(error) => self.tally.fail(&self.source, error),
         }
+        inlet.published();
+        source.counts.accept(1);
+        Ok(())
+    }
+
+    /// Offers a record that was made elsewhere.
+    #[inline]
+    fn offer_record(&mut self, record: Record) -> Result<(), EmitError> {
+        self.offer(record.kind(), record.entity(), |source, seq| record.numbered(source, seq))
     }
 
     fn offer_all(&mut self, mut records: impl Iterator<Item = Record>) -> Sent {
@@ -254,7 +267,7 @@ impl Emitter {
             } else {
                 for record in records {
                     // Counted where it fails.
-                    let _ = this.offer(record);
+                    let _ = this.offer_record(record);
                 }
             }
         })
@@ -269,28 +282,30 @@ impl Emitter {
             cached => cached,
         };
         let step = room.min(PUBLISH_EVERY);
-        let numbers_suffice = self.tally.next_seq + step as u64 <= SEQ_LAST;
+        let counts = &self.source.counts;
+        let next_seq = counts.next_seq();
+        let numbers_suffice = next_seq + step as u64 <= SEQ_LAST;
         if step > 0
             && numbers_suffice
             && let Some(_inside) = self.source.gate.enter(&self.entrance.closed)
             && let Ok(chunk) = inlet.producer.write_chunk_uninit(step)
         {
-            let (number, mut seq) = (self.source.number(), self.tally.next_seq as u32);
+            let (number, mut seq) = (self.source.number(), next_seq as u32);
             let filled = chunk.fill_from_iter(records.map(|record| {
                 let numbered = record.numbered(number, seq);
                 seq += 1;
                 numbered
             }));
             inlet.published();
-            self.tally.next_seq += filled as u64;
-            self.tally.accept(&self.source, filled as u64);
+            counts.number(filled as u64);
+            counts.accept(filled as u64);
             return filled == step;
         }
         // The slow way, as for a single event: wait, drop, reject, or take a new source number.
         match records.next() {
             Some(record) => {
                 // Counted where it fails.
-                let _ = self.offer(record);
+                let _ = self.offer_record(record);
                 true
             }
             None => false,
@@ -312,35 +327,31 @@ impl Emitter {
     /// Gives the next number; takes a new source when the old one's numbers are used up.
     #[inline]
     fn number(&mut self) -> Result<u32, EmitError> {
-        if self.tally.next_seq > SEQ_LAST {
+        if self.source.counts.next_seq() > SEQ_LAST {
             self.renew_source()?;
         }
-        let seq = self.tally.next_seq as u32;
-        self.tally.next_seq += 1;
-        Ok(seq)
+        Ok(self.source.counts.number(1) as u32)
     }
 
     #[cold]
     fn renew_source(&mut self) -> Result<(), EmitError> {
         let Some(source) = self.entrance.sources.open(self.source.name()) else {
             self.source.unnumbered.fetch_add(1, Ordering::Relaxed);
-            return self.tally.fail(&self.source, EmitError::SourcesExhausted);
+            return self.source.counts.fail(EmitError::SourcesExhausted);
         };
         self.entrance.sources.close(&self.source);
+        self.earlier.add(self.source.counts.sent());
         self.source = source;
-        self.earlier.add(self.tally.sent);
-        self.tally = Tally { next_seq: self.source.first_seq(), sent: Sent::default() };
         Ok(())
     }
 
     #[cold]
     fn refuse(&mut self, identity: Option<Identity>, kind: EventKind) -> Result<(), EmitError> {
         self.number()?;
-        let error = match identity {
+        self.source.counts.fail(match identity {
             None => EmitError::UnknownKind(kind),
             Some(_) => EmitError::WrongIdentity(kind),
-        };
-        self.tally.fail(&self.source, error)
+        })
     }
 }
 
@@ -365,51 +376,34 @@ impl fmt::Debug for Emitter {
     }
 }
 
-/// An emitter's own counts; written through to the [`Source`], where snapshots read them.
-struct Tally {
-    next_seq: u64,
-    sent: Sent,
-}
-
-impl Tally {
-    #[inline]
-    fn accept(&mut self, source: &Source, n: u64) {
-        self.sent.accepted += n;
-        source.counts.accepted.store(self.sent.accepted, Ordering::Relaxed);
-        source.counts.next_seq.store(self.next_seq, Ordering::Relaxed);
-    }
-
-    #[cold]
-    fn fail(&mut self, source: &Source, error: EmitError) -> Result<(), EmitError> {
-        match error {
-            EmitError::Full => self.sent.dropped_full += 1,
-            _ => self.sent.rejected += 1,
-        }
-        source.counts.dropped_full.store(self.sent.dropped_full, Ordering::Relaxed);
-        source.counts.rejected.store(self.sent.rejected, Ordering::Relaxed);
-        source.counts.next_seq.store(self.next_seq, Ordering::Relaxed);
-        Err(error)
-    }
-}
+/// Looks for room so often before it gives the core away; some 20 microseconds.
+const SPINS: u32 = 16;
 
 #[cold]
-fn push_when_room(inlet: &mut Inlet, record: Record, policy: FullPolicy) -> Result<(), EmitError> {
+fn wait_for_room(inlet: &mut Inlet, policy: FullPolicy) -> Result<(), EmitError> {
     let FullPolicy::Block { timeout } = policy else { return Err(EmitError::Full) };
     let start = Instant::now();
     let backoff = Backoff::new();
-    let mut record = record;
-    loop {
+    let mut spins = 0;
+    // Who fills every slot as it becomes free contends with the consumer for each line; who waits for some room does
+    // not.
+    let wanted = inlet.producer.buffer().capacity() / 8;
+    while inlet.producer.slots() < wanted.max(1) {
         if inlet.producer.is_abandoned() {
             return Err(EmitError::Closed);
         }
         match timeout.checked_sub(start.elapsed()) {
-            None | Some(Duration::ZERO) => return Err(EmitError::Full),
+            None | Some(Duration::ZERO) if inlet.producer.is_full() => return Err(EmitError::Full),
+            None | Some(Duration::ZERO) => return Ok(()),
+            Some(_) if spins < SPINS => {
+                spins += 1;
+                for _ in 0..64 {
+                    std::hint::spin_loop();
+                }
+            }
             Some(left) if backoff.is_completed() => inlet.sleep_for_room(left),
             Some(_) => backoff.snooze(),
         }
-        match inlet.producer.push(record) {
-            Ok(()) => return Ok(()),
-            Err(rtrb::PushError::Full(back)) => record = back,
-        }
     }
+    Ok(())
 }

@@ -166,6 +166,12 @@ impl Machines {
         Machines { slots, report: MachinesReport::default(), progress }
     }
 
+    /// Adds what was found.
+    pub(crate) fn add_to(&self, sum: &mut Sum) {
+        let report = self.report();
+        (sum.applied, sum.refused, sum.states) = (report.applied, report.refused, report.states);
+    }
+
     #[inline]
     fn state(&mut self, entity: Symbol) -> &mut u8 {
         let mut at = entity.bits() as usize % Machines::SLOTS;
@@ -279,18 +285,25 @@ pub(crate) fn sum_of(snapshot: &Snapshot, keys: Keys) -> Sum {
     assert_eq!(snapshot.account.dropped_full + snapshot.account.rejected, 0, "events were lost");
     let metrics = snapshot.report(keys.metrics).unwrap();
     let machines = snapshot.report(keys.machines).unwrap();
-    let of = |name: &str| metrics.measures.iter().find(|measure| measure.field.name == name).unwrap();
-    Sum {
+    let mut sum = Sum {
         unique: snapshot.account.unique,
         duplicates: snapshot.account.duplicates,
-        counted: metrics.kinds.iter().map(|kind| kind.new).sum(),
         applied: machines.applied,
         refused: machines.refused,
         states: machines.states,
-        delay_sum: of("delay_ns").sum,
-        size_sum: of("size_bytes").sum,
-        quantiles: quantiles(&of("delay_ns").histogram, &of("size_bytes").histogram),
-    }
+        ..Sum::default()
+    };
+    add_metrics(metrics, &mut sum);
+    sum
+}
+
+/// Adds what the metrics found.
+pub(crate) fn add_metrics(metrics: &MetricsReport, sum: &mut Sum) {
+    let of = |name: &str| metrics.measures.iter().find(|measure| measure.field.name == name).unwrap();
+    sum.counted = metrics.kinds.iter().map(|kind| kind.new).sum();
+    sum.delay_sum = of("delay_ns").sum;
+    sum.size_sum = of("size_bytes").sum;
+    sum.quantiles = quantiles(&of("delay_ns").histogram, &of("size_bytes").histogram);
 }
 
 /// How events are emitted.

@@ -1,9 +1,9 @@
 //! Sources: who has which number, and what became of each source's events.
 
 use crate::domain::Catalogue;
-use crate::emit::Sent;
+use crate::emit::{EmitError, Sent};
 use crate::event::kind::KIND_COUNT;
-use crate::event::{EventKind, Identity, KindSet, Record};
+use crate::event::{EventKind, Identity, KindSet, Symbol};
 use crate::sync::{Arc, AtomicBool, Mutex, lock};
 use crate::wait::Gate;
 use crossbeam_utils::CachePadded;
@@ -47,22 +47,22 @@ impl Routes {
         self.identities.get(kind.index()).and_then(|bits| Identity::from_bits(*bits))
     }
 
-    /// Returns the number of the dedup lane that takes `record`.
+    /// Returns the number of the dedup lane that takes the events of `kind` about `entity`.
     #[inline]
-    pub(crate) fn lane(&self, record: &Record) -> usize {
-        if self.lanes == 1 { 0 } else { share(record, &self.whole, self.lanes, 0) }
+    pub(crate) fn lane(&self, kind: EventKind, entity: Symbol) -> usize {
+        if self.lanes == 1 { 0 } else { share(kind, entity, &self.whole, self.lanes, 0) }
     }
 }
 
-/// Shares records out among `parts` by entity; kinds in `whole` all go to part 0.
+/// Shares events out among `parts` by entity; kinds in `whole` all go to part 0.
 ///
 /// Different `turn`s take different bits of the entity's hash, so that lanes and workers are independent.
 #[inline]
-pub(crate) fn share(record: &Record, whole: &KindSet, parts: usize, turn: u32) -> usize {
-    if whole.contains(record.kind()) {
+pub(crate) fn share(kind: EventKind, entity: Symbol, whole: &KindSet, parts: usize, turn: u32) -> usize {
+    if whole.contains(kind) {
         return 0;
     }
-    let hash = record.entity().bits().wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32 * turn) >> 32;
+    let hash = entity.bits().wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32 * turn) >> 32;
     ((hash * parts as u64) >> 32) as usize
 }
 
@@ -86,6 +86,52 @@ pub(crate) struct Counts {
     pub(crate) rejected: AtomicU64,
 }
 
+impl Counts {
+    fn new(first_seq: u64) -> Counts {
+        Counts { next_seq: AtomicU64::new(first_seq), ..Counts::default() }
+    }
+
+    #[inline]
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq.load(Ordering::Relaxed)
+    }
+
+    /// Gives out `n` numbers and returns the first.
+    #[inline]
+    pub(crate) fn number(&self, n: u64) -> u64 {
+        add(&self.next_seq, n)
+    }
+
+    #[inline]
+    pub(crate) fn accept(&self, n: u64) {
+        add(&self.accepted, n);
+    }
+
+    /// Counts an event that was not accepted, and returns why.
+    #[cold]
+    pub(crate) fn fail(&self, error: EmitError) -> Result<(), EmitError> {
+        add(if error == EmitError::Full { &self.dropped_full } else { &self.rejected }, 1);
+        Err(error)
+    }
+
+    /// Returns what became of the events so far.
+    pub(crate) fn sent(&self) -> Sent {
+        Sent {
+            accepted: self.accepted.load(Ordering::Relaxed),
+            dropped_full: self.dropped_full.load(Ordering::Relaxed),
+            rejected: self.rejected.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Adds to a counter that nobody else writes, without the cost of an atomic addition; returns what it was.
+#[inline]
+fn add(counter: &AtomicU64, n: u64) -> u64 {
+    let before = counter.load(Ordering::Relaxed);
+    counter.store(before + n, Ordering::Relaxed);
+    before
+}
+
 impl Source {
     #[inline]
     pub(crate) fn number(&self) -> u16 {
@@ -96,20 +142,12 @@ impl Source {
         &self.name
     }
 
-    pub(crate) fn first_seq(&self) -> u64 {
-        self.first_seq
-    }
-
     fn totals(&self) -> Offered {
         Offered {
             // By the numbers given out: independent of how the outcomes were counted.
             offered: self.counts.next_seq.load(Ordering::Relaxed) - self.first_seq
                 + self.unnumbered.load(Ordering::Relaxed),
-            sent: Sent {
-                accepted: self.counts.accepted.load(Ordering::Relaxed),
-                dropped_full: self.counts.dropped_full.load(Ordering::Relaxed),
-                rejected: self.counts.rejected.load(Ordering::Relaxed),
-            },
+            sent: self.counts.sent(),
         }
     }
 }
@@ -167,7 +205,7 @@ impl Sources {
             name: name.into(),
             first_seq,
             gate: CachePadded::new(Gate::new()),
-            counts: CachePadded::new(Counts { next_seq: AtomicU64::new(first_seq), ..Counts::default() }),
+            counts: CachePadded::new(Counts::new(first_seq)),
             unnumbered: AtomicU64::new(0),
         });
         book.live.push(Arc::clone(&source));
@@ -222,7 +260,7 @@ mod tests {
         let mut used = std::collections::HashSet::new();
         for round in 0..70_000_u64 {
             let source = sources.open("short-lived").unwrap();
-            for seq in source.first_seq()..source.first_seq() + 2 {
+            for seq in source.first_seq..source.first_seq + 2 {
                 assert!(used.insert((source.number(), seq)), "round {round}");
                 source.counts.next_seq.store(seq + 1, Ordering::Relaxed);
             }
@@ -245,15 +283,14 @@ mod tests {
 
     #[test]
     fn shares_are_even_and_whole_kinds_go_to_the_first() {
-        use crate::event::{Domain, Symbol};
+        use crate::event::Domain;
         let kind = EventKind::new(Domain::TEST, 1);
-        let of =
-            |n: u64| Record::raw(0, Identity::Content, 0, Symbol::of(&format!("entity-{n}")), kind, [0; 3]);
         let mut counts = [[0; 4]; 4];
         for n in 0..16_000 {
-            let record = of(n);
-            counts[share(&record, &KindSet::EMPTY, 4, 0)][share(&record, &KindSet::EMPTY, 4, 1)] += 1;
-            assert_eq!(share(&record, &KindSet::ALL, 4, 0), 0);
+            let entity = Symbol::of(&format!("entity-{n}"));
+            let of = |whole, turn| share(kind, entity, whole, 4, turn);
+            counts[of(&KindSet::EMPTY, 0)][of(&KindSet::EMPTY, 1)] += 1;
+            assert_eq!(of(&KindSet::ALL, 0), 0);
         }
         assert!(counts.iter().flatten().all(|n| (800..1200).contains(n)), "{counts:?}");
     }
