@@ -1,13 +1,15 @@
 //! Measures the deduplication at the sizes that matter, and prints a table.
 //!
-//! `cargo bench --bench dedup_scale -- [part ...] [--millions N | --ids N] [--rounds N]`, with parts `new`, `grow`, `known`, `peer`,
-//! `window`, `latency`; all when none is given. Ids are made from records as they come from an emitter: hashing
+//! `cargo bench --bench dedup_scale -- [part ...] [--millions N | --ids N] [--rounds N]`, with parts `floor`, `new`, `grow`,
+//! `mixed`, `peer`, `window`, `filter`, `spill`; all when none is given. Ids are made from records as they come from an emitter: hashing
 //! is in every figure, making the records is in none. Every part checks its counts.
-
+#![allow(clippy::unwrap_used, reason = "a measurement may fail")]
 #![allow(clippy::print_stdout, reason = "printing is what this program is for")]
 #![allow(unsafe_code, reason = "the thread's processor time")]
 
-use panther_events::dedup::{BATCH, Dedup, DedupOptions, Verdict, Window};
+use panther_events::dedup::{
+    BATCH, BUDGET_MIN, BloomFilter, Dedup, DedupOptions, ExactSet, FilterUse, Verdict, Window,
+};
 use panther_events::event::{Domain, EventKind, Field, FieldType, Identity, Payload, Record, Symbol};
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -62,11 +64,11 @@ fn run(dedup: &mut Dedup, numbers: impl Iterator<Item = u64>, timed: bool) -> Ru
         records.extend(numbers.by_ref().take(BLOCK).map(record));
         run.checked += records.len() as u64;
         let start = thread_time();
-        let mut last = Instant::now();
+        let mut last = start;
         for batch in records.chunks_mut(BATCH) {
             run.new += u64::from(dedup.check(batch, &mut verdicts).count_ones());
             if timed {
-                let now = Instant::now();
+                let now = thread_time();
                 run.slowest = run.slowest.max(now - last);
                 last = now;
             }
@@ -195,7 +197,7 @@ fn part_new(sizes: &[u64], rounds: usize) {
 }
 
 fn part_grow(sizes: &[u64], rounds: usize) {
-    println!("growth from nothing; the slowest batch of 64 is timed alone");
+    println!("growth from nothing; the slowest batch of 64, in processor time");
     println!(
         "{:>10} {:>9} {:>10} {:>12} {:>8} {:>8} {:>8} {:>7}",
         "ids", "sightings", "new M/s", "slowest us", "B/id", "B/id max", "moves", "crowded"
@@ -301,17 +303,9 @@ fn part_mixed(sizes: &[u64], rounds: usize) {
             for percent in [0u64, 50, 90, 99] {
                 let mut dedup = dedup(size + size / 8, false, Window::Unbounded);
                 run(&mut dedup, 0..size, false);
-                let (mut next, mut made) = (size, 0);
                 let count = (size / 8 * 100 / (100 - percent)).min(4_000_000);
-                let mixed = (0..count).map(|i| {
-                    if shuffled(i * 7 + 1, 100) < percent {
-                        return shuffled(i, size);
-                    }
-                    made += 1;
-                    next += 1;
-                    next
-                });
-                let mixed = run(&mut dedup, mixed, false);
+                let (numbers, made) = mixed(size, percent, count);
+                let mixed = run(&mut dedup, numbers.into_iter(), false);
                 assert_eq!(mixed.new, made);
                 line += &format!("  {percent:>2} %: {:>6.1}", mixed.per_second());
             }
@@ -319,6 +313,126 @@ fn part_mixed(sizes: &[u64], rounds: usize) {
         }
     }
 }
+
+/// Record `i` of a stream in which `percent` of the records repeat one of the `known` first, and the others count on from
+/// there.
+fn mixed(known: u64, percent: u64, count: u64) -> (Vec<u64>, u64) {
+    let mut made = 0;
+    let numbers = (0..count).map(|i| {
+        if shuffled(i * 7 + 1, 100) < percent {
+            return shuffled(i, known);
+        }
+        made += 1;
+        known + made - 1
+    });
+    (numbers.collect(), made)
+}
+
+fn part_filter(sizes: &[u64], rounds: usize) {
+    println!(
+        "a Bloom filter in front of the set in memory, M/s without and with, by the share of duplicates"
+    );
+    for &size in sizes.iter().filter(|size| **size <= 20_000_000) {
+        let count = (size / 8).clamp(100_000, 2_000_000);
+        let mut set = ExactSet::new((size + 4 * count) as usize * rounds, false).unwrap();
+        let mut filter = BloomFilter::new((size + 4 * count) as usize * rounds).unwrap();
+        for first in (0..size).step_by(BATCH) {
+            let ids: Vec<_> = (first..(first + 64).min(size)).map(|number| record(number).id()).collect();
+            set.insert_batch(&ids, &[], &mut []);
+            filter.insert_batch(&ids);
+        }
+        let mut next = size;
+        for percent in [0, 50, 90, 99] {
+            let mut rates = [0.0; 2];
+            for _ in 0..rounds {
+                for with_filter in [false, true] {
+                    let (numbers, made) = mixed(size, percent, count);
+                    let ids: Vec<_> = numbers
+                        .iter()
+                        .map(|&number| record(if number < size { number } else { number - size + next }).id())
+                        .collect();
+                    next += made;
+                    let (mut new, mut negatives) = (0, 0);
+                    let start = thread_time();
+                    for batch in ids.chunks(BATCH) {
+                        if with_filter {
+                            negatives +=
+                                batch.len() as u64 - u64::from(filter.may_contain_batch(batch).count_ones());
+                        }
+                        let mask = set.insert_batch(batch, &[], &mut []);
+                        if with_filter && mask != 0 {
+                            let fresh: Vec<_> =
+                                (0..batch.len()).filter(|i| mask >> i & 1 != 0).map(|i| batch[i]).collect();
+                            filter.insert_batch(&fresh);
+                        }
+                        new += u64::from(mask.count_ones());
+                    }
+                    let time = (thread_time() - start).as_secs_f64();
+                    assert_eq!(new, made);
+                    assert!(negatives <= made);
+                    rates[usize::from(with_filter)] += count as f64 / time / 1e6 / rounds as f64;
+                }
+            }
+            println!("{size:>10} {percent:>3} %: without {:>6.1}, with {:>6.1}", rates[0], rates[1]);
+        }
+    }
+}
+
+fn part_spill(sizes: &[u64], _rounds: usize) {
+    println!(
+        "a budget of a tenth of what the ids need at 27 B each; then 2 M records by the share of cold duplicates"
+    );
+    for &size in sizes {
+        for filter in [FilterUse::Auto, FilterUse::Off] {
+            if filter == FilterUse::Off && size > 20_000_000 {
+                // Without filters, to fill it alone takes hours.
+                continue;
+            }
+            let dir = tempfile::tempdir().unwrap();
+            let budget = (size as usize * 27 / 10).max(BUDGET_MIN);
+            let options = DedupOptions {
+                first_sightings: false,
+                memory_budget_bytes: Some(budget),
+                spill_dir: Some(dir.path().to_path_buf()),
+                filter,
+                ..DedupOptions::default()
+            };
+            let mut dedup = Dedup::new(&options).unwrap();
+            let wall = Instant::now();
+            let filled = run(&mut dedup, 0..size, false);
+            assert_eq!(filled.new, size);
+            let stats = dedup.stats();
+            println!(
+                "{size:>10} {filter:?}: new {:.1} M/s ({:.1} by the clock); {:.0} MB of {:.0} held, {:.0} MB on disk, \
+                 false positives {:.2} %",
+                filled.per_second(),
+                size as f64 / wall.elapsed().as_secs_f64() / 1e6,
+                stats.memory_bytes as f64 / 1e6,
+                budget as f64 / 1e6,
+                stats.spilled_bytes as f64 / 1e6,
+                100.0 * stats.filter_false_positives as f64 / size as f64
+            );
+            let count = if filter == FilterUse::Off { 200_000 } else { 2_000_000 };
+            let mut known = size;
+            for percent in [0, 10, 50, 90, 99] {
+                let (numbers, made) = mixed(known, percent, count);
+                let wall = Instant::now();
+                let part = run(&mut dedup, numbers.into_iter(), false);
+                assert_eq!(part.new, made);
+                known += made;
+                println!(
+                    "{:>21} % cold duplicates: {:>6.2} M/s ({:.2} by the clock)",
+                    percent,
+                    part.per_second(),
+                    count as f64 / wall.elapsed().as_secs_f64() / 1e6
+                );
+            }
+        }
+    }
+}
+
+/// Measures at some sizes, each so many times.
+type Part = fn(&[u64], usize);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -331,13 +445,15 @@ fn main() {
         Some(size) => vec![size],
         None => vec![1_000_000, 20_000_000, 100_000_000],
     };
-    let parts: [(&str, fn(&[u64], usize)); 6] = [
+    let parts: [(&str, Part); 8] = [
         ("floor", part_floor),
         ("new", part_new),
         ("grow", part_grow),
         ("mixed", part_mixed),
         ("peer", part_peer),
         ("window", part_window),
+        ("filter", part_filter),
+        ("spill", part_spill),
     ];
     let chosen = |name: &str| arguments.iter().any(|argument| argument == name);
     let all = !parts.iter().any(|(name, _)| chosen(name));

@@ -13,6 +13,9 @@
 //!
 //! - The set is one table of cache-line buckets, in the order of the ids, so that growing is a walk through memory
 //!   and is spread over the batches ([`ExactSet`]).
+//! - What does not fit into a memory budget lies on disk in sorted runs, with split-block Bloom filters in front ([`BloomFilter`]).
+//!   In front of the table in memory a filter only adds work: it costs a line of its own, and a new id must be
+//!   inserted anyway.
 //! - Epochs share the table: a slot says which epoch it belongs to, in the six bits that are the same in every id. A
 //!   lookup costs one line however many epochs a window has, and forgetting an epoch costs nothing.
 
@@ -27,6 +30,7 @@ mod spill;
 mod table;
 mod window;
 
+pub use filter::BloomFilter;
 pub use set::{ExactSet, SetCounts};
 
 use crate::event::identity::EventId;

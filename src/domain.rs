@@ -1,9 +1,65 @@
-//! The catalogue: which domains and kinds of events there are, and what they carry.
+//! The catalogue: which domains and kinds of events there are, what they carry, and where they lead.
 //!
-//! One file a domain. Users add domains of their own with [`Catalogue::register`].
+//! One file a domain, each a table (see [`table`]) from which follow the kinds, the states, and a typed emitter with a
+//! method an event. Users add domains of their own with [`Catalogue::register`].
+//!
+//! ```
+//! use panther_events::domain::test::{Created, StepCompleted};
+//! use panther_events::event::Value;
+//! use panther_events::pipeline::Pipeline;
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pipeline = Pipeline::builder().start()?;
+//! let mut emitter = pipeline.emitter("runner")?;
+//! let mut test = emitter.test("handshake");
+//! let config = [("transport", Value::from("udp")), ("streams", Value::from(4))];
+//! test.created("handshake", Value::Map(&config), Created::default())?;
+//! test.execution_started(Value::from(&["connect", "close"]), Default::default())?;
+//! let duration_seconds = Some(Duration::from_millis(12));
+//! test.step_completed("connect", StepCompleted { duration_seconds, ..Default::default() })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A field that an event has not, or of another type, does not compile:
+//!
+//! ```compile_fail,E0560
+//! # use panther_events::domain::test::StepCompleted;
+//! let more = StepCompleted { retries: Some(3), ..Default::default() };
+//! ```
+//!
+//! ```compile_fail,E0308
+//! # use panther_events::domain::test::StepCompleted;
+//! # fn emit(emitter: &mut panther_events::emit::Emitter) -> Result<(), panther_events::emit::EmitError> {
+//! emitter.test("handshake").assertion_checked("equal", "yes", Default::default())
+//! # }
+//! ```
+//!
+//! ```compile_fail,E0599
+//! # fn emit(emitter: &mut panther_events::emit::Emitter) {
+//! emitter.test("handshake").health_check_passed("server");
+//! # }
+//! ```
 
+pub mod assertion;
+pub mod environment;
+pub mod experiment;
+pub mod machine;
+pub mod metrics;
 pub mod packet;
 pub mod pipeline;
+pub mod plugin;
+pub mod service;
+pub mod step;
+pub mod table;
+pub mod test;
+
+pub(crate) mod draft;
+
+pub use draft::Members;
+pub use machine::{Path, StateFault, StateTable, Step};
+pub use table::{DataField, DataType, VariantDef};
 
 use crate::event::kind::{CODES_PER_DOMAIN, DOMAIN_COUNT, KIND_COUNT};
 use crate::event::{Domain, EventKind, Field, Identity, KindSet, Payload};
@@ -17,6 +73,8 @@ pub struct DomainDef {
     pub name: &'static str,
     /// The kinds.
     pub kinds: &'static [KindDef],
+    /// The life of the domain's entities, if its events tell of one.
+    pub states: Option<&'static StateTable>,
 }
 
 /// Describes a kind of event.
@@ -72,6 +130,9 @@ pub enum CatalogueError {
     /// A kind's identity cannot be changed to or from `Digest`: its events carry a digest or do not.
     #[error("the identity of {0} cannot be changed to or from Digest; its emitters decide that")]
     DigestFixed(String),
+    /// The state table contradicts itself or its domain.
+    #[error("the states of {domain} do not hold together: {fault}")]
+    States { domain: &'static str, fault: StateFault },
     /// The kind is in no registered domain.
     #[error("{0:?} is not registered; register its domain first")]
     Unknown(EventKind),
@@ -82,6 +143,7 @@ pub enum CatalogueError {
 pub struct Catalogue {
     kinds: Vec<Option<Known>>,
     domains: [Option<&'static str>; DOMAIN_COUNT],
+    states: [Option<&'static StateTable>; DOMAIN_COUNT],
 }
 
 #[derive(Clone, Debug)]
@@ -95,12 +157,20 @@ impl Catalogue {
     /// Makes the catalogue of this crate's own domains.
     #[must_use]
     pub fn new() -> Catalogue {
-        let mut catalogue = Catalogue { kinds: vec![None; KIND_COUNT], domains: [None; DOMAIN_COUNT] };
+        let mut catalogue = Catalogue::empty();
         for def in BUILT_IN {
             let added = catalogue.add(def);
             debug_assert_eq!(added, Ok(()), "a built-in domain is well-formed; a test keeps it");
         }
         catalogue
+    }
+
+    fn empty() -> Catalogue {
+        Catalogue {
+            kinds: vec![None; KIND_COUNT],
+            domains: [None; DOMAIN_COUNT],
+            states: [None; DOMAIN_COUNT],
+        }
     }
 
     /// Adds a domain of the user's.
@@ -146,6 +216,9 @@ impl Catalogue {
                 return Err(CatalogueError::KindNameTaken { domain: def.name, name: kind.name });
             }
         }
+        if let Some(states) = def.states {
+            states.check(def).map_err(|fault| CatalogueError::States { domain: def.name, fault })?;
+        }
         for kind in def.kinds {
             let full_name = format!("{}.{}", def.name, kind.name).into_boxed_str();
             let known = Known { full_name, identity: kind.identity, fields: kind.fields };
@@ -155,6 +228,9 @@ impl Catalogue {
         }
         if let Some(slot) = self.domains.get_mut(usize::from(def.domain.number())) {
             *slot = Some(def.name);
+        }
+        if let Some(slot) = self.states.get_mut(usize::from(def.domain.number())) {
+            *slot = def.states;
         }
         Ok(())
     }
@@ -199,6 +275,12 @@ impl Catalogue {
         self.domains.get(usize::from(domain.number())).copied().flatten()
     }
 
+    /// Returns the life of the entities of `domain`; `None` when its events tell of none.
+    #[must_use]
+    pub fn states(&self, domain: Domain) -> Option<&'static StateTable> {
+        self.states.get(usize::from(domain.number())).copied().flatten()
+    }
+
     /// Returns the kinds named `name` or below it: `packet.seen`, `packet`, `environment.network`; `*` is all.
     ///
     /// The set is empty when there are none.
@@ -228,7 +310,47 @@ impl Default for Catalogue {
     }
 }
 
-const BUILT_IN: &[DomainDef] = &[pipeline::DOMAIN, packet::DOMAIN];
+const BUILT_IN: &[DomainDef] = &[
+    pipeline::DOMAIN,
+    experiment::DOMAIN,
+    test::DOMAIN,
+    service::DOMAIN,
+    environment::DOMAIN,
+    step::DOMAIN,
+    assertion::DOMAIN,
+    plugin::DOMAIN,
+    metrics::DOMAIN,
+    packet::DOMAIN,
+];
+
+/// PANTHER's domains.
+pub const PANTHER: &[&DomainDef] = &[
+    &experiment::DOMAIN,
+    &test::DOMAIN,
+    &service::DOMAIN,
+    &environment::DOMAIN,
+    &step::DOMAIN,
+    &assertion::DOMAIN,
+    &plugin::DOMAIN,
+    &metrics::DOMAIN,
+];
+
+/// PANTHER's classes, domain by domain.
+const VARIANTS: &[&[VariantDef]] = &[
+    experiment::VARIANTS,
+    test::VARIANTS,
+    service::VARIANTS,
+    environment::VARIANTS,
+    step::VARIANTS,
+    assertion::VARIANTS,
+    plugin::VARIANTS,
+    metrics::VARIANTS,
+];
+
+/// Returns the shapes that the data of events of `kind` can have; none for kinds that are not PANTHER's.
+pub fn variants(kind: EventKind) -> impl Iterator<Item = &'static VariantDef> {
+    VARIANTS.iter().copied().flatten().filter(move |variant| variant.kind == kind)
+}
 
 fn check_name(name: &'static str, dots: bool) -> Result<(), CatalogueError> {
     let part_is_name = |part: &str| {
@@ -250,7 +372,7 @@ mod tests {
 
     #[test]
     fn every_built_in_domain_registers() {
-        let mut catalogue = Catalogue { kinds: vec![None; KIND_COUNT], domains: [None; DOMAIN_COUNT] };
+        let mut catalogue = Catalogue::empty();
         for def in BUILT_IN {
             assert_eq!(catalogue.add(def), Ok(()));
         }
@@ -260,7 +382,7 @@ mod tests {
     fn a_domain_of_the_users_is_found_by_name_and_by_hierarchy() {
         let mut catalogue = Catalogue::new();
         let kinds = const { &[def(0, "up"), def(1, "link.flap"), def(2, "link.slow"), def(3, "linked")] };
-        catalogue.register(&DomainDef { domain: USER, name: "lab", kinds }).unwrap();
+        catalogue.register(&DomainDef { domain: USER, name: "lab", kinds, states: None }).unwrap();
         assert_eq!(catalogue.name(kinds[1].kind), Some("lab.link.flap"));
         assert_eq!(catalogue.select("lab.link"), KindSet::of(&[kinds[1].kind, kinds[2].kind]));
         assert_eq!(catalogue.select("lab").iter().count(), 4);
@@ -276,21 +398,27 @@ mod tests {
         use CatalogueError as E;
         let kinds = const { &[def(3, "a"), def(3, "b")] };
         let clash = E::CodeTaken { domain: "lab", first: "a", second: "b", code: 3 };
-        assert_eq!(refuse(DomainDef { domain: USER, name: "lab", kinds }), clash);
+        assert_eq!(refuse(DomainDef { domain: USER, name: "lab", kinds, states: None }), clash);
         let kinds = const { &[def(3, "a"), def(4, "a")] };
         assert_eq!(
-            refuse(DomainDef { domain: USER, name: "lab", kinds }),
+            refuse(DomainDef { domain: USER, name: "lab", kinds, states: None }),
             E::KindNameTaken { domain: "lab", name: "a" }
         );
         assert!(matches!(
-            refuse(DomainDef { domain: Domain::TEST, name: "lab", kinds: &[] }),
+            refuse(DomainDef { domain: Domain::TEST, name: "lab", kinds: &[], states: None }),
             E::Reserved { number: 2, .. }
         ));
-        assert_eq!(refuse(DomainDef { domain: USER, name: "packet", kinds: &[] }), E::NameTaken("packet"));
-        assert_eq!(refuse(DomainDef { domain: USER, name: "a b", kinds: &[] }), E::BadName("a b"));
+        assert_eq!(
+            refuse(DomainDef { domain: USER, name: "packet", kinds: &[], states: None }),
+            E::NameTaken("packet")
+        );
+        assert_eq!(
+            refuse(DomainDef { domain: USER, name: "a b", kinds: &[], states: None }),
+            E::BadName("a b")
+        );
         let foreign = const { &[KindDef { kind: EventKind::new(Domain::TEST, 0), ..def(0, "a") }] };
         assert!(matches!(
-            refuse(DomainDef { domain: USER, name: "lab", kinds: foreign }),
+            refuse(DomainDef { domain: USER, name: "lab", kinds: foreign, states: None }),
             E::ForeignKind { number: 2, .. }
         ));
         assert_eq!(catalogue.kinds().count(), before);
@@ -300,7 +428,7 @@ mod tests {
     fn identity_can_change_per_run_but_not_to_a_digest() {
         let mut catalogue = Catalogue::new();
         let kinds = const { &[def(0, "up")] };
-        catalogue.register(&DomainDef { domain: USER, name: "lab", kinds }).unwrap();
+        catalogue.register(&DomainDef { domain: USER, name: "lab", kinds, states: None }).unwrap();
         catalogue.set_identity(kinds[0].kind, Identity::Occurrence).unwrap();
         assert_eq!(catalogue.identity(kinds[0].kind), Some(Identity::Occurrence));
         let refused = catalogue.set_identity(kinds[0].kind, Identity::Digest);

@@ -10,10 +10,13 @@
 //! for another one to come.
 
 pub(crate) mod source;
+mod typed;
+
+pub use crate::event::refusal::{EmitError, NameRefused};
 
 use crate::clock::Clock;
 use crate::emit::source::{Entrance, SEQ_LAST, Source};
-use crate::event::{EventId, EventKind, Identity, Payload, Record, Symbol};
+use crate::event::{EventId, EventKind, Identity, Payload, Record, Symbol, Symbols};
 use crate::ring::Inlet;
 use crate::sync::Arc;
 use crossbeam_utils::Backoff;
@@ -37,26 +40,6 @@ pub enum FullPolicy {
     },
     /// Drop the event that does not fit.
     DropNewest,
-}
-
-/// Why an event was not accepted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum EmitError {
-    /// The ring was full; counted in `dropped_full`.
-    #[error("the ring is full; use larger rings, a longer timeout or fewer events")]
-    Full,
-    /// The pipeline has been shut down; counted in `rejected`.
-    #[error("the pipeline is closed")]
-    Closed,
-    /// The kind is in no registered domain; counted in `rejected`.
-    #[error("{0:?} is not registered; register its domain before the pipeline starts")]
-    UnknownKind(EventKind),
-    /// A kind of identity `Digest` was emitted without a digest or another one with; counted in `rejected`.
-    #[error("{0:?} is to be emitted with a digest exactly when its identity is Digest")]
-    WrongIdentity(EventKind),
-    /// All 65,536 source numbers are in use; counted in `rejected`.
-    #[error("all source numbers are in use; drop emitters that are no longer needed")]
-    SourcesExhausted,
 }
 
 /// What became of the events of one call.
@@ -95,6 +78,10 @@ pub struct Emitter {
     clock: Clock,
     policy: FullPolicy,
     source: Arc<Source>,
+    symbols: Arc<Symbols>,
+    /// Where a typed emitter writes an event's document; kept, so that writing one does not allocate.
+    text: String,
+    tally: Tally,
     /// What earlier sources of this emitter sent, before their numbers were used up.
     earlier: Sent,
 }
@@ -106,8 +93,11 @@ impl Emitter {
         clock: Clock,
         policy: FullPolicy,
         source: Arc<Source>,
+        symbols: Arc<Symbols>,
     ) -> Emitter {
-        Emitter { inlets, entrance, clock, policy, source, earlier: Sent::default() }
+        let tally = Tally { next_seq: source.first_seq(), sent: Sent::default(), too_late: 0 };
+        let (text, earlier) = (String::new(), Sent::default());
+        Emitter { inlets, entrance, clock, policy, source, symbols, text, tally, earlier }
     }
 
     /// Emits one event, stamped now.
@@ -133,7 +123,7 @@ impl Emitter {
     ) -> Result<(), EmitError> {
         match self.entrance.routes.identity(P::KIND) {
             Some(identity) if identity != Identity::Digest => {
-                self.offer(P::KIND, entity, |source, seq| {
+                self.offer(P::KIND, entity, None, |source, seq| {
                     Record::new(identity, time_ns, entity, payload).numbered(source, seq)
                 })
             }
@@ -154,7 +144,7 @@ impl Emitter {
         payload: &P,
     ) -> Result<(), EmitError> {
         match self.entrance.routes.identity(P::KIND) {
-            Some(Identity::Digest) => self.offer(P::KIND, entity, |source, seq| {
+            Some(Identity::Digest) => self.offer(P::KIND, entity, Some(digest), |source, seq| {
                 Record::with_digest(digest, time_ns, entity, payload).numbered(source, seq)
             }),
             other => self.refuse(other, P::KIND),
@@ -208,7 +198,8 @@ impl Emitter {
     #[must_use]
     pub fn sent(&self) -> Sent {
         let mut sent = self.earlier;
-        sent.add(self.source.counts.sent());
+        sent.add(self.tally.sent);
+        sent.rejected += self.tally.too_late;
         sent
     }
 
@@ -224,6 +215,12 @@ impl Emitter {
         &self.clock
     }
 
+    /// Returns the names and documents of the pipeline.
+    #[must_use]
+    pub fn symbols(&self) -> &Arc<Symbols> {
+        &self.symbols
+    }
+
     /// Numbers an event and puts the record that `make` makes of it into its ring.
     ///
     /// The record is made in its slot: one that is made before and copied there costs more than all the rest.
@@ -232,32 +229,35 @@ impl Emitter {
         &mut self,
         kind: EventKind,
         entity: Symbol,
+        digest: Option<EventId>,
         make: impl Fn(u16, u32) -> Record,
     ) -> Result<(), EmitError> {
         let seq = self.number()?;
-        let source = &*self.source;
-        let Some(_inside) = source.gate.enter(&self.entrance.closed) else {
-            return source.counts.fail(EmitError::Closed);
+        let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
+            return self.tally.fail(&self.source, EmitError::Closed);
         };
-        let Some(inlet) = self.inlets.get_mut(self.entrance.routes.lane(kind, entity)) else {
-            return source.counts.fail(EmitError::Closed);
+        let lane = self.entrance.routes.lane(kind, entity, digest);
+        let Some(inlet) = self.inlets.get_mut(lane) else {
+            return self.tally.fail(&self.source, EmitError::Closed);
         };
-        if inlet.producer.push(make(source.number(), seq)).is_err() {
+        let source = self.source.number();
+        if inlet.producer.push(make(source, seq)).is_err() {
             let pushed = wait_for_room(inlet, self.policy)
-                .and_then(|()| inlet.producer.push(make(source.number(), seq)).map_err(|_| EmitError::Full));
+                .and_then(|()| inlet.producer.push(make(source, seq)).map_err(|_| EmitError::Full));
             if let Err(error) = pushed {
-                return source.counts.fail(error);
+                return self.tally.fail(&self.source, error);
             }
         }
         inlet.published();
-        source.counts.accept(1);
+        self.tally.accept(&self.source, 1);
         Ok(())
     }
 
     /// Offers a record that was made elsewhere.
     #[inline]
     fn offer_record(&mut self, record: Record) -> Result<(), EmitError> {
-        self.offer(record.kind(), record.entity(), |source, seq| record.numbered(source, seq))
+        let digest = (record.identity() == Some(Identity::Digest)).then(|| record.id());
+        self.offer(record.kind(), record.entity(), digest, |source, seq| record.numbered(source, seq))
     }
 
     fn offer_all(&mut self, mut records: impl Iterator<Item = Record>) -> Sent {
@@ -266,8 +266,10 @@ impl Emitter {
                 while this.offer_chunk(&mut records) {}
             } else {
                 for record in records {
-                    // Counted where it fails.
-                    let _ = this.offer_record(record);
+                    // Counted where it fails. `records` may have no end, a closed pipeline has one.
+                    if this.offer_record(record) == Err(EmitError::Closed) {
+                        break;
+                    }
                 }
             }
         })
@@ -282,32 +284,27 @@ impl Emitter {
             cached => cached,
         };
         let step = room.min(PUBLISH_EVERY);
-        let counts = &self.source.counts;
-        let next_seq = counts.next_seq();
-        let numbers_suffice = next_seq + step as u64 <= SEQ_LAST;
+        let numbers_suffice = self.tally.next_seq + step as u64 <= SEQ_LAST;
         if step > 0
             && numbers_suffice
             && let Some(_inside) = self.source.gate.enter(&self.entrance.closed)
             && let Ok(chunk) = inlet.producer.write_chunk_uninit(step)
         {
-            let (number, mut seq) = (self.source.number(), next_seq as u32);
+            let (number, mut seq) = (self.source.number(), self.tally.next_seq as u32);
             let filled = chunk.fill_from_iter(records.map(|record| {
                 let numbered = record.numbered(number, seq);
                 seq += 1;
                 numbered
             }));
             inlet.published();
-            counts.number(filled as u64);
-            counts.accept(filled as u64);
+            self.tally.next_seq += filled as u64;
+            self.tally.accept(&self.source, filled as u64);
             return filled == step;
         }
         // The slow way, as for a single event: wait, drop, reject, or take a new source number.
         match records.next() {
-            Some(record) => {
-                // Counted where it fails.
-                let _ = self.offer_record(record);
-                true
-            }
+            // Counted where it fails. `records` may have no end, a closed pipeline has one.
+            Some(record) => self.offer_record(record) != Err(EmitError::Closed),
             None => false,
         }
     }
@@ -327,31 +324,43 @@ impl Emitter {
     /// Gives the next number; takes a new source when the old one's numbers are used up.
     #[inline]
     fn number(&mut self) -> Result<u32, EmitError> {
-        if self.source.counts.next_seq() > SEQ_LAST {
+        if self.tally.next_seq > SEQ_LAST {
             self.renew_source()?;
         }
-        Ok(self.source.counts.number(1) as u32)
+        let seq = self.tally.next_seq as u32;
+        self.tally.next_seq += 1;
+        Ok(seq)
     }
 
     #[cold]
     fn renew_source(&mut self) -> Result<(), EmitError> {
         let Some(source) = self.entrance.sources.open(self.source.name()) else {
+            let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
+                self.tally.too_late += 1;
+                return Err(EmitError::Closed);
+            };
             self.source.unnumbered.fetch_add(1, Ordering::Relaxed);
-            return self.source.counts.fail(EmitError::SourcesExhausted);
+            return self.tally.fail(&self.source, EmitError::SourcesExhausted);
         };
         self.entrance.sources.close(&self.source);
-        self.earlier.add(self.source.counts.sent());
         self.source = source;
+        self.earlier.add(self.tally.sent);
+        let too_late = self.tally.too_late;
+        self.tally = Tally { next_seq: self.source.first_seq(), sent: Sent::default(), too_late };
         Ok(())
     }
 
     #[cold]
     fn refuse(&mut self, identity: Option<Identity>, kind: EventKind) -> Result<(), EmitError> {
         self.number()?;
-        self.source.counts.fail(match identity {
+        let error = match identity {
             None => EmitError::UnknownKind(kind),
             Some(_) => EmitError::WrongIdentity(kind),
-        })
+        };
+        let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
+            return self.tally.fail(&self.source, EmitError::Closed);
+        };
+        self.tally.fail(&self.source, error)
     }
 }
 
@@ -376,6 +385,42 @@ impl fmt::Debug for Emitter {
     }
 }
 
+/// An emitter's own counts; written through to the [`Source`], where snapshots read them.
+struct Tally {
+    next_seq: u64,
+    sent: Sent,
+    /// Events that came when the pipeline was closed: the emitter tells of them, the pipeline's account does not.
+    too_late: u64,
+}
+
+impl Tally {
+    #[inline]
+    fn accept(&mut self, source: &Source, n: u64) {
+        self.sent.accepted += n;
+        source.counts.accepted.store(self.sent.accepted, Ordering::Relaxed);
+        source.counts.next_seq.store(self.next_seq, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn fail(&mut self, source: &Source, error: EmitError) -> Result<(), EmitError> {
+        match error {
+            EmitError::Full => self.sent.dropped_full += 1,
+            EmitError::Closed => {
+                // After the gates are closed nobody writes counts, so that the last account is the last word. The
+                // number is given back.
+                self.too_late += 1;
+                self.next_seq -= 1;
+                return Err(error);
+            }
+            _ => self.sent.rejected += 1,
+        }
+        source.counts.dropped_full.store(self.sent.dropped_full, Ordering::Relaxed);
+        source.counts.rejected.store(self.sent.rejected, Ordering::Relaxed);
+        source.counts.next_seq.store(self.next_seq, Ordering::Relaxed);
+        Err(error)
+    }
+}
+
 /// Looks for room so often before it gives the core away; some 20 microseconds.
 const SPINS: u32 = 16;
 
@@ -387,8 +432,8 @@ fn wait_for_room(inlet: &mut Inlet, policy: FullPolicy) -> Result<(), EmitError>
     let mut spins = 0;
     // Who fills every slot as it becomes free contends with the consumer for each line; who waits for some room does
     // not.
-    let wanted = inlet.producer.buffer().capacity() / 8;
-    while inlet.producer.slots() < wanted.max(1) {
+    let wanted = (inlet.producer.buffer().capacity() / 8).max(1);
+    while inlet.producer.slots() < wanted {
         if inlet.producer.is_abandoned() {
             return Err(EmitError::Closed);
         }

@@ -9,13 +9,21 @@
 //! Bytes 24..64 are the *content*. The [`EventId`] is a pure function of them (see [`identity`]), so it
 //! can be computed by whichever stage needs it first.
 
+pub mod detail;
 pub mod identity;
+pub mod json;
 pub mod kind;
 pub mod payload;
 pub mod record;
 pub mod symbol;
 
+pub(crate) mod refusal;
+
+mod table;
+
+pub use detail::{Detail, DetailError, Details};
 pub use identity::{EventId, Identity};
+pub use json::{Json, JsonError, Value};
 pub use kind::{Domain, EventKind, KindSet};
 pub use payload::{Field, FieldType, Payload};
 pub use record::Record;

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU8, Ordering, compiler_fence};
 const UNKNOWN: u8 = 0;
 const FULL: u8 = 1;
 const MEMBARRIER: u8 = 2;
+const BROKEN: u8 = 3;
 
 static MODE: AtomicU8 = AtomicU8::new(UNKNOWN);
 
@@ -39,10 +40,21 @@ pub(crate) fn light() {
 /// The rare side. Pairs with [`light`]: of a store before the one and a store before the other, at least one
 /// is seen by the loads after the other.
 pub(crate) fn heavy() {
-    if MODE.load(Ordering::Relaxed) == MEMBARRIER && membarrier::all_threads() {
-        return;
+    if MODE.load(Ordering::Relaxed) == MEMBARRIER {
+        if membarrier::all_threads() {
+            return;
+        }
+        // It was there, and is forbidden now (by a system-call filter, say). From here on both sides use full
+        // fences; who is between the two already may miss one.
+        MODE.store(BROKEN, Ordering::Relaxed);
     }
     fence(Ordering::SeqCst);
+}
+
+/// Tells whether a wake-up may be missed, because `membarrier` went away while threads relied on it. Sleepers then
+/// look again by themselves.
+pub(crate) fn is_broken() -> bool {
+    MODE.load(Ordering::Relaxed) == BROKEN
 }
 
 #[cfg(target_os = "linux")]

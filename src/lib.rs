@@ -15,6 +15,7 @@
 //!     domain: Domain::FIRST_USER,
 //!     name: "lab",
 //!     kinds: &[KindDef::of::<Echo>("echo", Identity::Occurrence)],
+//!     states: None,
 //! };
 //!
 //! let mut builder = Pipeline::builder();
@@ -52,6 +53,7 @@
 //! | [`pipeline`] | builder, topologies, snapshots, the account |
 //! | [`export`] | result files, one module a format |
 //! | [`ingest`] | readers of captures and of PANTHER's events |
+//! | `journal` | events on disk: segments of checksummed blocks, recovery (feature `journal`) |
 //!
 //! # What holds
 //!
@@ -77,6 +79,8 @@ pub mod emit;
 pub mod event;
 pub mod export;
 pub mod ingest;
+#[cfg(feature = "journal")]
+pub mod journal;
 pub mod observe;
 pub mod pipeline;
 

@@ -4,8 +4,15 @@
 //! neither rings nor threads nor other observers. With several workers there are several instances of an
 //! observer, each seeing its share of the entities; their [`Report`]s are merged when a snapshot is taken.
 
+#[cfg(feature = "channel")]
+pub mod channel;
+pub mod history;
+#[cfg(feature = "log")]
+pub mod log;
 pub mod metrics;
 pub mod sightings;
+pub mod state;
+pub(crate) mod wall;
 pub(crate) mod worker;
 
 use crate::dedup::Verdict;
@@ -14,8 +21,9 @@ use crate::event::{KindSet, Record};
 /// Does something with events.
 ///
 /// # Panics
-/// An observer may panic: it is cut off then, the events that it would have had are counted as failed, and the
-/// rest of the pipeline goes on.
+/// An observer may panic, wherever it is called: it is cut off then, the events that it would have had are counted
+/// as failed, a `pipeline.observer_failed` event tells the observers of the same worker, and the rest of the
+/// pipeline goes on. What it had taken before counts as handled, even if it only held it back.
 pub trait Observer: Send + 'static {
     /// What a snapshot holds of this observer.
     type Report: Report;

@@ -13,15 +13,18 @@
 //!  emitter ─┴─ring──► lane 1: dedup ─┴─rings──► worker 1: observers ─┘
 //! ```
 //!
-//! Lanes share events out by entity. An id belongs to one entity, so all its sightings meet in one lane, and
+//! Lanes share events out by entity. A content id belongs to one entity, so all its sightings meet in one lane, and
 //! each entity's events stay in the order in which their emitter sent them. (Sharing out by id would balance
-//! one busy entity better, and would tear its events out of order.)
+//! one busy entity better, and would tear its events out of order.) Events of identity `Digest` are shared out
+//! by digest, because one digest may come with different entities; with several lanes their order holds only
+//! for kinds that an observer asks to see whole.
 
 mod account;
 mod builder;
 mod crew;
 mod lane;
 mod post;
+mod roster;
 mod snapshot;
 mod station;
 mod topology;
@@ -30,6 +33,7 @@ pub use crate::observe::worker::Delivery;
 pub use crate::wait::WaitStrategy;
 pub use account::{Account, AccountError};
 pub use builder::{Builder, PipelineOptions, Setup, StartError};
+pub use roster::ObserverOptions;
 pub use snapshot::{ReportKey, Snapshot};
 pub use topology::{DEDUP_MAX, Pinning, Topology, TopologyError, WORKERS_MAX};
 
@@ -38,11 +42,16 @@ use crate::domain::Catalogue;
 use crate::emit::source::Entrance;
 use crate::emit::{EmitError, Emitter, FullPolicy};
 use crate::event::Symbols;
-use crate::observe::worker::SlotReport;
+use crate::observe::wall::walled;
+use crate::observe::worker::{AnyObserver, AnyReport, Merged, Placed, SlotReport};
+use crate::observe::{Observer, Report, Scope};
 use crate::sync::{Arc, Mutex, Ordering, lock};
 use crate::wait::Gate;
-use crew::CrewDesk;
-use lane::{LaneDesk, LaneReport, LaneWork};
+use crew::{CrewDesk, CrewOrder};
+use lane::{LaneDesk, LaneOrder, LaneReport, LaneWork};
+use roster::Roster;
+use station::Order;
+use std::any::Any;
 use std::fmt;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -64,7 +73,7 @@ struct Shared {
     entrance: Arc<Entrance>,
     lanes: Vec<Arc<LaneDesk>>,
     crew: Vec<Arc<CrewDesk>>,
-    names: Arc<[Box<str>]>,
+    roster: Arc<Roster>,
     catalogue: Arc<Catalogue>,
     symbols: Arc<Symbols>,
     warnings: Mutex<Vec<String>>,
@@ -84,6 +93,20 @@ struct Threads {
 pub struct DrainError {
     /// How long was waited.
     pub timeout: Duration,
+}
+
+/// Why an observer was not added to a running pipeline.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AddError {
+    /// An observer that is there has the name.
+    #[error("an observer is named {0:?}; remove it first, or choose another name")]
+    Name(String),
+    /// It wants to see kinds whole that are shared out among workers.
+    #[error("observer {0:?} wants to see kinds whole that are shared out already; add it before the start")]
+    NotWhole(String),
+    /// It panicked when it was asked what it wants.
+    #[error("observer {0:?} {1} when it was asked for its interest")]
+    Panicked(String, String),
 }
 
 impl Pipeline {
@@ -138,50 +161,140 @@ impl Pipeline {
     pub fn snapshot(&self) -> Snapshot {
         let (lane_replies, lane_answers) = mpsc::channel();
         for desk in &self.shared.lanes {
-            desk.post.put(lane_replies.clone());
+            desk.post.put(LaneOrder::Report(lane_replies.clone()));
             desk.lane.sleeper.wake();
         }
         let (crew_replies, crew_answers) = mpsc::channel();
         for desk in &self.shared.crew {
-            desk.post.put(crew_replies.clone());
+            desk.post.put(CrewOrder::Report(crew_replies.clone()));
             desk.sleeper.wake();
         }
         drop((lane_replies, crew_replies));
-        let lanes = match &self.threads.inline {
-            Some(work) => {
-                for desk in &self.shared.lanes {
-                    drop(desk.post.take());
-                }
-                vec![lock(work).report()]
-            }
-            None => lane_answers.iter().collect(),
-        };
-        self.shared.assemble(lanes, crew_answers.iter().collect())
+        self.answer_inline();
+        self.shared.assemble(lane_answers.iter().collect(), crew_answers.iter().collect())
     }
 
-    /// Waits until everything that was accepted before this call has gone through all stages.
+    /// Adds an observer while the pipeline runs. It sees every event that is emitted after this returns; those that
+    /// came before count as skipped.
+    ///
+    /// `make` is called once per worker, on this thread.
+    ///
+    /// # Errors
+    /// When the name is taken, or the observer wants to see kinds whole that no observer saw whole at the start
+    /// (events are on their way to several workers then).
+    pub fn add_observer<O: Observer>(
+        &self,
+        options: impl Into<ObserverOptions>,
+        mut make: impl FnMut(Setup<'_>) -> O,
+    ) -> Result<ReportKey<O::Report>, AddError> {
+        let (options, shared) = (options.into(), &self.shared);
+        let workers = shared.crew.len().max(1);
+        let mut instances = Vec::new();
+        for worker in 0..workers {
+            let observer = make(Setup { catalogue: &shared.catalogue, symbols: &shared.symbols, worker });
+            let observer: Box<dyn AnyObserver> = Box::new(observer);
+            let asked = walled(|| observer.interest());
+            let interest = asked.map_err(|panic| AddError::Panicked(options.name.clone(), panic))?;
+            instances.push((interest, observer));
+            if interest.scope == Scope::Whole && workers > 1 {
+                let whole = &shared.entrance.routes.whole;
+                if interest.kinds.iter().any(|kind| !whole.contains(kind)) {
+                    return Err(AddError::NotWhole(options.name));
+                }
+                break;
+            }
+        }
+        let number = shared.roster.enter(&options).ok_or_else(|| AddError::Name(options.name.clone()))?;
+        let (pending, done) = mpsc::channel::<()>();
+        for (worker, (interest, observer)) in instances.into_iter().enumerate() {
+            let placed = Box::new(Placed { number, priority: options.priority, interest, observer });
+            self.order(worker, Order::Add { placed, pending: pending.clone() });
+        }
+        drop(pending);
+        // Ends when every worker has it.
+        let _ = done.recv();
+        Ok(ReportKey::new(number))
+    }
+
+    /// Flushes and removes an observer while the pipeline runs, and returns its last report. To it, events that
+    /// come later count as skipped. `None` when it is not there, or panicked while reporting.
+    pub fn remove_observer<R: Report>(&self, key: ReportKey<R>) -> Option<R> {
+        let report: Box<dyn Any> = self.remove(key.index)?;
+        report.downcast().ok().map(|report| *report)
+    }
+
+    /// Removes all observers of `scope`; returns how many there were.
+    pub fn remove_scope(&self, scope: &str) -> usize {
+        let numbers = self.shared.roster.of_scope(scope);
+        for number in &numbers {
+            drop(self.remove(*number));
+        }
+        numbers.len()
+    }
+
+    fn remove(&self, number: usize) -> Option<Box<dyn AnyReport>> {
+        if !self.shared.roster.strike(number) {
+            return None;
+        }
+        let (reply, answers) = mpsc::channel();
+        for worker in 0..self.shared.crew.len().max(1) {
+            self.order(worker, Order::Remove { number, reply: reply.clone() });
+        }
+        drop(reply);
+        let mut merged = Merged::default();
+        for slot in answers.iter().flatten() {
+            for trouble in [slot.trouble, merged.take_in(slot.report)].into_iter().flatten() {
+                lock(&self.shared.warnings)
+                    .push(format!("observer {}: {trouble}", self.shared.roster.name(number)));
+            }
+        }
+        merged.into_report()
+    }
+
+    /// Gives an order to one worker's station.
+    fn order(&self, worker: usize, order: Order) {
+        if let Some(desk) = self.shared.crew.get(worker) {
+            desk.post.put(CrewOrder::Station(order));
+            desk.sleeper.wake();
+        } else if let Some(desk) = self.shared.lanes.first() {
+            desk.post.put(LaneOrder::Station(order));
+            desk.lane.sleeper.wake();
+            self.answer_inline();
+        }
+    }
+
+    /// Under `Inline`, whoever gives an order carries it out.
+    fn answer_inline(&self) {
+        if let Some(work) = &self.threads.inline {
+            lock(work).answer();
+        }
+    }
+
+    /// Waits until everything that was accepted before this call has gone through all stages, whatever is emitted
+    /// meanwhile.
+    ///
+    /// Under [`Topology::Inline`] it is this thread that does the work, and it does it whatever the time.
     ///
     /// # Errors
     /// When that takes longer than `timeout`.
     pub fn drain(&self, timeout: Duration) -> Result<(), DrainError> {
         let start = Instant::now();
-        let target = self.shared.entrance.sources.totals().sent.accepted;
-        let mut pause = Duration::from_micros(10);
-        loop {
-            while self.poll() > 0 {}
-            // Workers are read after lanes: what the lanes had passed on when the target was reached must have been
-            // taken by then.
-            let passed = self.shared.passed();
-            let own = self.shared.own();
-            if passed + own >= target && self.shared.taken() >= passed {
-                return Ok(());
-            }
-            if start.elapsed() >= timeout {
-                return Err(DrainError { timeout });
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(1));
+        // First the lanes hand on what is in their rings, then the workers take it.
+        let (pending, done) = mpsc::channel();
+        for desk in &self.shared.lanes {
+            desk.post.put(LaneOrder::CatchUp(pending.clone()));
+            desk.lane.sleeper.wake();
         }
+        drop(pending);
+        self.answer_inline();
+        wait_until_dropped(&done, timeout)?;
+        let (pending, done) = mpsc::channel();
+        for desk in &self.shared.crew {
+            desk.post.put(CrewOrder::CatchUp(pending.clone()));
+            desk.sleeper.wake();
+        }
+        drop(pending);
+        wait_until_dropped(&done, timeout.saturating_sub(start.elapsed())).map_err(|_| DrainError { timeout })
     }
 
     /// Closes the pipeline, brings everything that was accepted through all stages, and returns the last
@@ -243,7 +356,7 @@ impl fmt::Debug for Pipeline {
         f.debug_struct("Pipeline")
             .field("topology", &self.shared.options.topology)
             .field("emitters", &self.shared.entrance.sources.live())
-            .field("observers", &self.shared.names)
+            .field("observers", &self.shared.roster.names())
             .finish_non_exhaustive()
     }
 }
@@ -272,6 +385,14 @@ impl fmt::Debug for Handle {
     }
 }
 
+/// Waits until all senders are gone.
+fn wait_until_dropped(done: &mpsc::Receiver<()>, timeout: Duration) -> Result<(), DrainError> {
+    match done.recv_timeout(timeout) {
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(DrainError { timeout }),
+        _ => Ok(()),
+    }
+}
+
 impl Shared {
     fn emitter(&self, name: &str, policy: FullPolicy) -> Result<Emitter, EmitError> {
         if self.entrance.closed.load(Ordering::Acquire) {
@@ -279,7 +400,8 @@ impl Shared {
         }
         let source = self.entrance.sources.open(name).ok_or(EmitError::SourcesExhausted)?;
         let inlets = self.lanes.iter().map(|desk| desk.lane.connect(self.options.ring_capacity)).collect();
-        Ok(Emitter::new(Arc::clone(&self.entrance), inlets, self.options.clock.clone(), policy, source))
+        let (clock, symbols) = (self.options.clock.clone(), Arc::clone(&self.symbols));
+        Ok(Emitter::new(Arc::clone(&self.entrance), inlets, clock, policy, source, symbols))
     }
 
     fn give_last_orders(&self) {
@@ -290,35 +412,27 @@ impl Shared {
         }
     }
 
-    /// Events that lanes are done with, and those that were emitted by the lanes' own observers.
-    fn passed(&self) -> u64 {
-        let sum = |desk: &Arc<LaneDesk>| {
-            desk.counts.unique.load(Ordering::Acquire) + desk.counts.duplicates.load(Ordering::Acquire)
-        };
-        self.lanes.iter().map(sum).sum()
-    }
-
-    /// Events that workers emitted of their own.
-    fn own(&self) -> u64 {
-        self.crew.iter().map(|desk| desk.own.load(Ordering::Acquire)).sum()
-    }
-
-    /// Events that workers are done with; all that lanes are done with where there are no workers.
-    fn taken(&self) -> u64 {
-        if self.crew.is_empty() {
-            return u64::MAX;
+    /// Events that lanes found unique and duplicate; those that observers' failures brought forth are unique.
+    fn verdicts(&self) -> (u64, u64) {
+        let (mut unique, mut duplicates) = (0, 0);
+        for desk in &self.lanes {
+            unique += desk.counts.unique.load(Ordering::Acquire);
+            duplicates += desk.counts.duplicates.load(Ordering::Acquire);
         }
-        self.crew.iter().map(|desk| desk.taken.load(Ordering::Acquire)).sum()
+        for desk in &self.crew {
+            unique += desk.own.load(Ordering::Acquire);
+        }
+        (unique, duplicates)
     }
 
     fn assemble(&self, lanes: Vec<LaneReport>, crew: Vec<Vec<SlotReport>>) -> Snapshot {
         let offered = self.entrance.sources.totals();
         // Read after `accepted`, so that what lies between is at most what the rings hold.
-        let duplicates = self.lanes.iter().map(|desk| desk.counts.duplicates.load(Ordering::Acquire)).sum();
-        let unique = self.passed() - duplicates + self.own();
+        let (unique, duplicates) = self.verdicts();
         let in_flight = offered.sent.accepted.saturating_sub(unique + duplicates);
         let at_rest = self.threads_have_ended();
         let accepted = if at_rest { offered.sent.accepted } else { unique + duplicates + in_flight };
+        let names = self.roster.names();
         let mut snapshot = Snapshot {
             account: Account {
                 offered: if at_rest {
@@ -332,7 +446,7 @@ impl Shared {
                 unique,
                 duplicates,
                 in_flight,
-                observers: Snapshot::empty_deliveries(&self.names),
+                observers: Snapshot::empty_deliveries(&names),
             },
             dedup: DedupStats::default(),
             elapsed: self.start.elapsed(),
@@ -340,16 +454,16 @@ impl Shared {
             sources: self.entrance.sources.names(),
             catalogue: Arc::clone(&self.catalogue),
             symbols: Arc::clone(&self.symbols),
-            reports: self.names.iter().map(|_| None).collect(),
+            reports: names.iter().map(|_| Merged::default()).collect(),
         };
         for lane in lanes {
             snapshot.take_in_dedup(lane.dedup);
             if let Some(reports) = lane.observers {
-                snapshot.take_in(&self.names, reports);
+                snapshot.take_in(&names, reports);
             }
         }
         for reports in crew {
-            snapshot.take_in(&self.names, reports);
+            snapshot.take_in(&names, reports);
         }
         snapshot
     }

@@ -17,6 +17,41 @@ struct Outlet {
     room: Arc<Sleeper>,
 }
 
+impl Outlet {
+    /// Takes up to `most` records in batches, until `interrupt` says stop; returns how many.
+    fn take(
+        &mut self,
+        most: usize,
+        batch: usize,
+        interrupt: &impl Fn() -> bool,
+        take: &mut impl FnMut(&mut [Record]),
+    ) -> usize {
+        let mut left = most;
+        while left > 0 {
+            let n = self.consumer.slots().min(left).min(batch);
+            let Ok(mut chunk) = self.consumer.read_chunk(n) else { break };
+            if n == 0 {
+                break;
+            }
+            let (front, back) = chunk.as_mut_slices();
+            for records in [front, back] {
+                if !records.is_empty() {
+                    take(records);
+                }
+            }
+            chunk.commit_all();
+            left -= n;
+            if interrupt() {
+                break;
+            }
+        }
+        if left < most {
+            self.room.wake();
+        }
+        most - left
+    }
+}
+
 /// Where a lane's new rings arrive, and where its thread sleeps.
 pub(crate) struct Lane {
     pub(crate) sleeper: Sleeper,
@@ -68,38 +103,39 @@ impl Intake {
 
     /// Takes at most `burst` records from each ring, in batches of at most `batch`, in place, and returns how
     /// many. A batch's slots are given back after `take` has returned.
-    pub(crate) fn poll(&mut self, burst: usize, batch: usize, mut take: impl FnMut(&mut [Record])) -> usize {
+    ///
+    /// Stops after a batch when `interrupt` says so.
+    pub(crate) fn poll(
+        &mut self,
+        burst: usize,
+        batch: usize,
+        interrupt: impl Fn() -> bool,
+        mut take: impl FnMut(&mut [Record]),
+    ) -> usize {
         self.admit();
         let mut taken = 0;
         let mut gone = false;
         for outlet in &mut self.outlets {
-            let mut left = burst;
-            while left > 0 {
-                let n = outlet.consumer.slots().min(left).min(batch);
-                if n == 0 {
-                    break;
-                }
-                let Ok(mut chunk) = outlet.consumer.read_chunk(n) else { break };
-                let (front, back) = chunk.as_mut_slices();
-                for records in [front, back] {
-                    if !records.is_empty() {
-                        take(records);
-                    }
-                }
-                chunk.commit_all();
-                left -= n;
-                taken += n;
+            let n = outlet.take(burst, batch, &interrupt, &mut take);
+            gone |= n == 0 && outlet.consumer.is_abandoned();
+            taken += n;
+            if interrupt() {
+                break;
             }
-            if left < burst {
-                outlet.room.wake();
-            }
-            gone |= left == burst && outlet.consumer.is_abandoned();
         }
         if gone {
             // Abandoned first, empty after: nothing can come any more.
             self.outlets.retain(|outlet| !(outlet.consumer.is_abandoned() && outlet.consumer.is_empty()));
         }
         taken
+    }
+
+    /// Takes what is in the rings now, in batches as [`Intake::poll`] does.
+    pub(crate) fn take_present(&mut self, batch: usize, mut take: impl FnMut(&mut [Record])) {
+        self.admit();
+        for outlet in &mut self.outlets {
+            outlet.take(outlet.consumer.slots(), batch, &|| false, &mut take);
+        }
     }
 
     /// Tells whether no record waits in any ring.
@@ -139,10 +175,15 @@ mod tests {
         }
         let mut times = Vec::new();
         assert!(!intake.is_empty());
-        while intake.poll(5, 2, |records| {
-            assert!(records.len() <= 2);
-            times.extend(records.iter().map(Record::time_ns));
-        }) > 0
+        while intake.poll(
+            5,
+            2,
+            || false,
+            |records| {
+                assert!(records.len() <= 2);
+                times.extend(records.iter().map(Record::time_ns));
+            },
+        ) > 0
         {}
         times.sort_unstable();
         assert_eq!(times, (0..24).collect::<Vec<_>>());
@@ -156,7 +197,7 @@ mod tests {
         let mut inlet = lane.connect(2);
         inlet.producer.push(record(0)).unwrap();
         inlet.producer.push(record(1)).unwrap();
-        intake.poll(8, 8, |_| assert!(inlet.producer.is_full()));
+        intake.poll(8, 8, || false, |_| assert!(inlet.producer.is_full()));
         assert!(!inlet.producer.is_full());
     }
 }

@@ -17,6 +17,9 @@ pub enum WaitStrategy {
     Park,
 }
 
+/// How long a sleep lasts where wake-ups may be missed.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 const SPINS: u32 = 200;
 const YIELDS: u32 = 16;
 
@@ -69,6 +72,10 @@ impl Sleeper {
         // Release: partner is the swap in `wake`, which must find the thread's handle.
         self.asleep.store(true, Ordering::Release);
         fence::heavy();
+        let timeout = match timeout {
+            None if fence::is_broken() => Some(LOOK_AGAIN),
+            given => given,
+        };
         if idle() {
             park(timeout);
         }

@@ -11,7 +11,9 @@ use panther_events::domain::{DomainDef, KindDef};
 use panther_events::emit::{EmitError, FullPolicy, Sent};
 use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Symbol};
 use panther_events::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
-use panther_events::pipeline::{Pipeline, PipelineOptions, Snapshot, Topology, WaitStrategy};
+use panther_events::pipeline::{
+    ObserverOptions, Pipeline, PipelineOptions, Snapshot, Topology, WaitStrategy,
+};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +34,7 @@ const DOMAIN: DomainDef = DomainDef {
         KindDef::of::<Tick>("tick", Identity::Content),
         KindDef::of::<Sample>("sample", Identity::Occurrence),
     ],
+    states: None,
 };
 
 const EMITTERS: u64 = 4;
@@ -103,7 +106,7 @@ fn run(options: PipelineOptions, seed: u64) -> Run {
     let mut builder = panther_events::pipeline::Builder::new(options);
     builder.domain(&DOMAIN);
     builder.observer("panics", |_| Keep { panic_at: Some(500), ..Keep::default() });
-    let keep = builder.observer_with_priority("keep", 5, |_| Keep::default());
+    let keep = builder.observer(ObserverOptions { priority: 5, ..("keep").into() }, |_| Keep::default());
     let only_samples = KindSet::of(&[Sample::KIND]);
     let whole = Interest { kinds: only_samples, duplicates: false, scope: Scope::Whole };
     builder.observer("samples", move |_| Keep { interest: Some(whole), ..Keep::default() });

@@ -38,7 +38,8 @@ impl Contest {
         for ((name, _), theirs) in self.contestants.iter().zip(&times) {
             let ratios = theirs.iter().zip(&times[0]).map(|(theirs, ours)| theirs / ours);
             let ratio = median(ratios.collect());
-            let (low, high) = theirs.iter().fold((f64::MAX, 0.0f64), |(low, high), &time| (low.min(time), high.max(time)));
+            let (low, high) =
+                theirs.iter().fold((f64::MAX, 0.0f64), |(low, high), &time| (low.min(time), high.max(time)));
             let time = median(theirs.clone());
             let spread = format!("{low:.1} to {high:.1}");
             println!("{name:>52} {time:>9.1} {spread:>16} {:>8.1} {ratio:>7.2}", 1e3 / time);

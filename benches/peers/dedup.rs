@@ -28,7 +28,9 @@ fn contest(ids: u64) -> Contest {
     contest.add("hashbrown: identity hasher, growing", move || {
         hashed(ids, HashSet::with_hasher(BuildHasherDefault::<IdHasher>::default()))
     });
-    contest.add("hashbrown: default hasher, presized", move || hashed(ids, HashSet::with_capacity(ids as usize)));
+    contest.add("hashbrown: default hasher, presized", move || {
+        hashed(ids, HashSet::with_capacity(ids as usize))
+    });
     contest.add("hashbrown: default hasher, growing", move || hashed(ids, HashSet::new()));
     contest.add("fastbloom + hashbrown: default hashers, presized", move || {
         let mut bloom = BloomFilter::with_false_pos(0.01).expected_items(ids as usize);
@@ -36,7 +38,12 @@ fn contest(ids: u64) -> Contest {
         run(ids, |records| {
             let is_new = |record: &&mut Record| {
                 let id = record.id().bits();
-                if bloom.insert(&id) { set.insert(id) } else { set.insert(id); true }
+                if bloom.insert(&id) {
+                    set.insert(id)
+                } else {
+                    set.insert(id);
+                    true
+                }
             };
             records.iter_mut().filter(is_new).count() as u64
         })
@@ -45,7 +52,8 @@ fn contest(ids: u64) -> Contest {
 }
 
 fn ours(ids: u64, expected_ids: u64, first_sightings: bool) -> Duration {
-    let options = DedupOptions { expected_ids: expected_ids as usize, first_sightings, ..DedupOptions::default() };
+    let options =
+        DedupOptions { expected_ids: expected_ids as usize, first_sightings, ..DedupOptions::default() };
     let mut dedup = Dedup::new(&options).unwrap();
     let mut verdicts = [Verdict::New; BATCH];
     run(ids, |records| {

@@ -19,11 +19,13 @@ pub(crate) fn contests(_: &[u64]) -> Vec<Contest> {
     let (entity, hop) = Stream::new().numbered(1);
     let clock = Clock::cycles();
     let mut contest = Contest::new("emit".into(), BLOCK * BLOCKS);
-    contest.add("panther-events: emit, stamped", || ours(|emitter, entity, hop| {
-        for _ in 0..BLOCK {
-            emitter.emit(black_box(entity), black_box(hop)).unwrap();
-        }
-    }));
+    contest.add("panther-events: emit, stamped", || {
+        ours(|emitter, entity, hop| {
+            for _ in 0..BLOCK {
+                emitter.emit(black_box(entity), black_box(hop)).unwrap();
+            }
+        })
+    });
     contest.add("panther-events: emit_batch of 64", || {
         ours(|emitter, entity, hop| {
             for _ in 0..BLOCK / 64 {
@@ -51,8 +53,14 @@ pub(crate) fn contests(_: &[u64]) -> Vec<Contest> {
     vec![contest]
 }
 
-fn ours(mut emit: impl FnMut(&mut panther_events::emit::Emitter, panther_events::event::Symbol, &Hop)) -> Duration {
-    let options = PipelineOptions { topology: Topology::Inline, ring_capacity: BLOCK as usize, ..PipelineOptions::default() };
+fn ours(
+    mut emit: impl FnMut(&mut panther_events::emit::Emitter, panther_events::event::Symbol, &Hop),
+) -> Duration {
+    let options = PipelineOptions {
+        topology: Topology::Inline,
+        ring_capacity: BLOCK as usize,
+        ..PipelineOptions::default()
+    };
     let pipeline = Plan::new(options).builder.start().unwrap();
     let mut emitter = pipeline.emitter("bench").unwrap();
     let (entity, hop) = Stream::new().numbered(1);

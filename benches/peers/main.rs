@@ -24,8 +24,12 @@ fn main() {
     };
     let rounds = value("--rounds").unwrap_or(5) as usize;
     let sizes = value("--ids").map_or(vec![1_000_000, 20_000_000], |ids| vec![ids]);
-    let parts: [(&str, fn(&[u64]) -> Vec<Contest>); 4] =
-        [("emit", emit::contests), ("ring", ring::contests), ("dedup", dedup::contests), ("pipeline", pipeline::contests)];
+    let parts: [(&str, fn(&[u64]) -> Vec<Contest>); 4] = [
+        ("emit", emit::contests),
+        ("ring", ring::contests),
+        ("dedup", dedup::contests),
+        ("pipeline", pipeline::contests),
+    ];
     let chosen = |name: &str| arguments.iter().any(|argument| argument == name);
     let all = !parts.iter().any(|(name, _)| chosen(name));
     for (name, part) in parts {

@@ -3,7 +3,9 @@
 
 use crate::contest::Contest;
 use crate::shelf::Shelf;
-use crate::support::{Machines, Stream, Sum, WORK, Way, events, expected, on_first_core, options, run_pipeline, whole};
+use crate::support::{
+    Machines, Stream, Sum, WORK, Way, events, expected, on_first_core, options, run_pipeline, whole,
+};
 use disruptor::Producer;
 use panther_events::clock::Clock;
 use panther_events::dedup::{BATCH, Dedup, Verdict};
@@ -33,7 +35,10 @@ fn contest(ids: u64) -> Contest {
         });
     };
     add("panther-events: emit", Box::new(move || run_pipeline(ids, options(ids), Way::Single)));
-    add("panther-events: emit_batch of 64", Box::new(move || run_pipeline(ids, options(ids), Way::Batch(64))));
+    add(
+        "panther-events: emit_batch of 64",
+        Box::new(move || run_pipeline(ids, options(ids), Way::Batch(64))),
+    );
     add("shelf: rtrb, fastbloom, hashbrown, hdrhistogram", Box::new(move || shelf(ids)));
     add("disruptor: BusySpin, the shelf's handlers", Box::new(move || disrupted_shelf(ids)));
     add("disruptor: BusySpin, our handlers in batches", Box::new(move || disrupted_ours(ids)));
@@ -129,7 +134,10 @@ fn disrupted_ours(ids: u64) -> (Duration, Sum) {
 }
 
 /// Runs `handle`, which returns the sum with the last event, behind a disruptor.
-fn disrupted(ids: u64, mut handle: impl FnMut(&Record, bool) -> Option<Sum> + Send + 'static) -> (Duration, Sum) {
+fn disrupted(
+    ids: u64,
+    mut handle: impl FnMut(&Record, bool) -> Option<Sum> + Send + 'static,
+) -> (Duration, Sum) {
     let (progress, sum) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Sum::default())));
     let (twin, result) = (Arc::clone(&progress), Arc::clone(&sum));
     let (entity, hop) = Stream::new().numbered(0);

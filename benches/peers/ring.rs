@@ -137,7 +137,8 @@ impl Observer for Adding {
 
 fn ours(batch: u64) -> Duration {
     let dedup = DedupOptions { first_sightings: false, ..DedupOptions::default() };
-    let mut builder = Builder::new(PipelineOptions { dedup, ring_capacity: CAPACITY, ..PipelineOptions::default() });
+    let mut builder =
+        Builder::new(PipelineOptions { dedup, ring_capacity: CAPACITY, ..PipelineOptions::default() });
     let sum = Arc::new(AtomicU64::new(0));
     let twin = Arc::clone(&sum);
     builder.domain(&WORK);

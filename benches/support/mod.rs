@@ -36,6 +36,7 @@ pub(crate) const WORK: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
     name: "work",
     kinds: &[KindDef::of::<Hop>("hop", Identity::Content)],
+    states: None,
 };
 
 /// The events of a run, by their place in the stream.
@@ -269,11 +270,7 @@ impl Plan {
 /// Options with room for `ids` from the start.
 pub(crate) fn options(ids: u64) -> PipelineOptions {
     PipelineOptions {
-        dedup: DedupOptions {
-            expected_ids: ids as usize,
-            first_sightings: false,
-            ..DedupOptions::default()
-        },
+        dedup: DedupOptions { expected_ids: ids as usize, first_sightings: false, ..DedupOptions::default() },
         ..PipelineOptions::default()
     }
 }

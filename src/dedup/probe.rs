@@ -11,7 +11,7 @@ use crate::dedup::{BATCH, Sighting};
 use crate::event::identity::EventId;
 
 /// How many lines are on their way at a time; processors wait for 10 to 24 at once.
-const AHEAD: usize = 16;
+const AHEAD: usize = 24;
 
 /// Where a batch's ids come from, and where what is found goes.
 pub(super) trait Batch {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  hot set ──full──► draining table ──a little at every batch──► run (sorted, on disk)
-//!                    (still asked)                              + filter, shared by some runs
+//!                    (still asked)                              + filter
 //! ```
 //!
 //! When the hot set has its share of the budget, its table is put aside and written to disk, in the order of the ids,
@@ -21,8 +21,8 @@ use std::path::PathBuf;
 /// Buckets that are written for every record checked, and the least at every batch.
 const DRAIN_PER_ID: usize = 3;
 const DRAIN_MIN: usize = 32;
-/// Runs, of the size of the first one, that share a filter.
-const RUNS_PER_FILTER: usize = 4;
+/// Runs, of about the size of the first one, whose filters lie side by side.
+const COLUMNS: usize = 4;
 /// Buckets of a written table that are given back at a time.
 const RETIRE: usize = (16 << 20) / 64;
 
@@ -55,13 +55,25 @@ struct Draining {
     writer: RunWriter,
     newest_epoch: u64,
     cluster: Vec<Entry>,
+    /// Keys on their way into the filter.
+    written: Vec<Key>,
 }
 
-/// Runs that share a filter; without one, each of their lookups reads the disk.
+/// Runs whose filters lie side by side; without a filter, each of their lookups reads the disk.
 struct Group {
     filter: Option<BloomFilter>,
-    room: u64,
-    runs: Vec<(Run, u64)>,
+    /// Ids that each filter was made for.
+    room: usize,
+    /// Filters in use, that of a run that is being written included.
+    columns: usize,
+    columns_max: usize,
+    runs: Vec<ColdRun>,
+}
+
+struct ColdRun {
+    run: Run,
+    newest_epoch: u64,
+    column: usize,
 }
 
 impl Spill {
@@ -83,8 +95,10 @@ impl Spill {
         if self.is_broken {
             return usize::MAX;
         }
-        // What is draining and what is growing overlap by an eighth.
-        (self.budget.saturating_sub(self.cold_bytes())).max(self.budget / 4) / 8 * 7
+        // An even share, so that runs are about equal and their filters fit; less when those need more. What is draining
+        // and what is growing overlap by an eighth.
+        let left = self.budget.saturating_sub(self.cold_bytes()).max(self.budget / 8);
+        left.min(self.budget / 8 * 3) / 8 * 7
     }
 
     /// Does a batch's share of the writing, and puts the hot table aside when it is full.
@@ -123,37 +137,33 @@ impl Spill {
             }
         }
         for group in &mut self.groups {
-            let mut maybe = [false; BATCH];
-            match &group.filter {
-                None => maybe = [true; BATCH],
-                Some(filter) => {
-                    keys.iter().for_each(|key| filter.prefetch(*key));
-                    for (maybe, key) in maybe.iter_mut().zip(keys) {
-                        *maybe = filter.may_contain(*key);
-                        self.counts.filter_negatives += u64::from(!*maybe);
-                    }
+            let live = group.runs.iter().fold(0, |mask, cold| mask | 1u32 << cold.column);
+            let mut maybe = [live; BATCH];
+            if let Some(filter) = &group.filter {
+                keys.iter().for_each(|key| filter.prefetch(*key));
+                for (maybe, key) in maybe.iter_mut().zip(keys) {
+                    *maybe &= filter.may_contain(*key);
+                    self.counts.filter_negatives += u64::from(*maybe == 0);
                 }
             }
-            for (key, _) in keys.iter().zip(maybe).filter(|(_, maybe)| *maybe) {
+            for (key, maybe) in keys.iter().zip(maybe).filter(|(_, maybe)| *maybe != 0) {
                 if set.get(*key).is_some() {
                     continue;
                 }
-                let mut found = false;
-                for (run, newest_epoch) in group.runs.iter().rev() {
-                    match run.find(*key) {
-                        Ok(Some(entry)) => {
-                            found = true;
-                            if epochs.holds(entry.words, *newest_epoch) {
-                                set.restore(*key, &entry);
-                                self.counts.cold_hits += 1;
-                                break;
-                            }
+                for cold in group.runs.iter().rev().filter(|cold| maybe >> cold.column & 1 != 0) {
+                    match cold.run.find(*key) {
+                        Ok(Some(entry)) if epochs.holds(entry.words, cold.newest_epoch) => {
+                            set.restore(*key, &entry);
+                            self.counts.cold_hits += 1;
+                            break;
                         }
-                        Ok(None) => {}
+                        Ok(Some(_)) => {}
+                        Ok(None) => {
+                            self.counts.filter_false_positives += u64::from(group.filter.is_some());
+                        }
                         Err(_) => self.counts.read_failures += 1,
                     }
                 }
-                self.counts.filter_false_positives += u64::from(!found && group.filter.is_some());
             }
         }
     }
@@ -162,7 +172,7 @@ impl Spill {
     pub(super) fn forget(&mut self, set: &ExactSet) {
         let oldest = set.live_epochs().oldest();
         for group in &mut self.groups {
-            group.runs.retain(|(_, newest_epoch)| *newest_epoch >= oldest);
+            group.runs.retain(|cold| cold.newest_epoch >= oldest);
         }
         // The last group may still have room for more.
         let last = self.groups.len().saturating_sub(1);
@@ -186,12 +196,12 @@ impl Spill {
     /// Returns the ids and the bytes on disk.
     pub(super) fn on_disk(&self) -> (u64, u64) {
         let runs = self.groups.iter().flat_map(|group| &group.runs);
-        runs.fold((0, 0), |(ids, bytes), (run, _)| (ids + run.ids(), bytes + run.bytes_on_disk()))
+        runs.fold((0, 0), |(ids, bytes), cold| (ids + cold.run.ids(), bytes + cold.run.bytes_on_disk()))
     }
 
     fn cold_bytes(&self) -> usize {
         let groups = self.groups.iter().map(|group| {
-            let indexes: usize = group.runs.iter().map(|(run, _)| run.bytes_in_memory()).sum();
+            let indexes: usize = group.runs.iter().map(|cold| cold.run.bytes_in_memory()).sum();
             group.filter.as_ref().map_or(0, BloomFilter::bytes) + indexes
         });
         groups.sum()
@@ -205,16 +215,34 @@ impl Spill {
             return;
         };
         let Some(table) = set.take_table() else { return };
-        let ids = table.used as u64;
-        if self.groups.last().is_none_or(|group| group.room < ids) {
-            let room = ids * RUNS_PER_FILTER as u64;
-            let bytes = BloomFilter::bytes_for(room as usize);
-            let fits = self.cold_bytes() + bytes <= self.budget / 4 * 3;
-            let filter = if self.with_filters && fits { BloomFilter::new(room as usize).ok() } else { None };
-            self.groups.push(Group { filter, room, runs: Vec::new() });
+        let ids = table.used;
+        if self.groups.last().is_none_or(|group| group.columns == group.columns_max || ids > group.room) {
+            let group = self.open_group(ids);
+            self.groups.push(group);
+        }
+        if let Some(group) = self.groups.last_mut() {
+            group.columns += 1;
         }
         let newest_epoch = set.live_epochs().hot();
-        self.draining = Some(Draining { table, cursor: 0, writer, newest_epoch, cluster: Vec::new() });
+        self.draining = Some(Draining {
+            table,
+            cursor: 0,
+            writer,
+            newest_epoch,
+            cluster: Vec::new(),
+            written: Vec::new(),
+        });
+    }
+
+    /// Makes filters side by side for runs of about `ids` ids: as many as the budget allows, or none.
+    fn open_group(&self, ids: usize) -> Group {
+        // Promoted ids and a table's last batches may make a run a little longer than this one.
+        let room = ids + ids / 16;
+        let left = (self.budget / 8 * 7).saturating_sub(self.cold_bytes());
+        let fits = |columns: &usize| self.with_filters && BloomFilter::bytes_for(room, *columns) <= left;
+        let columns = [COLUMNS, COLUMNS / 2, 1].into_iter().find(fits);
+        let filter = columns.and_then(|columns| BloomFilter::side_by_side(room, columns).ok());
+        Group { filter, room, columns: 0, columns_max: columns.unwrap_or(COLUMNS), runs: Vec::new() }
     }
 
     fn drain(&mut self, count: usize, set: &ExactSet) {
@@ -222,8 +250,8 @@ impl Spill {
         match draining.advance(count, group, set) {
             Ok(None) => {}
             Ok(Some(run)) => {
-                group.room = group.room.saturating_sub(run.ids());
-                group.runs.push((run, draining.newest_epoch));
+                let column = group.columns - 1;
+                group.runs.push(ColdRun { run, newest_epoch: draining.newest_epoch, column });
                 self.retiring = self.draining.take().map(|draining| (draining.table, 0));
             }
             // The table stays and is asked from memory: exact before frugal.
@@ -258,13 +286,19 @@ impl Draining {
                 for entry in self.cluster.drain(..) {
                     self.writer.push(&entry)?;
                     if let Some(filter) = &mut group.filter {
-                        filter.insert(Key::untag(entry.words.0, entry.words.1).0);
+                        let key = Key::untag(entry.words.0, entry.words.1).0;
+                        filter.prefetch(key);
+                        self.written.push(key);
                     }
                 }
                 if self.cursor >= end {
                     break;
                 }
             }
+        }
+        if let Some(filter) = &mut group.filter {
+            let column = group.columns - 1;
+            self.written.drain(..).for_each(|key| filter.insert(key, column));
         }
         if self.cursor < buckets.len() { Ok(None) } else { self.writer.finish().map(Some) }
     }

@@ -37,11 +37,12 @@ impl Bounds {
         match window {
             Window::Unbounded => Bounds::Unbounded,
             Window::Last(keep) => {
-                // Epochs end a little early, so that a whole batch may be checked at once and there are still never
-                // more than `keep + keep / epochs` ids.
+                // An epoch may grow by a batch less one beyond its end, and before the oldest is forgotten there may
+                // be a batch less one beside them all. Epochs end early by both, so that there are never more than
+                // `keep + keep / epochs` ids.
                 let most = keep.div_ceil(epochs).max(1);
                 let batch = (most / 8).clamp(1, BATCH as u64);
-                Bounds::Last { keep, epoch: most - (batch - 1), batch: batch as usize }
+                Bounds::Last { keep, epoch: most - 2 * (batch - 1), batch: batch as usize }
             }
             Window::Sliding(keep) => {
                 let keep_ns = u64::try_from(keep.as_nanos()).unwrap_or(u64::MAX);

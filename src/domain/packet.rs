@@ -42,4 +42,5 @@ pub const DOMAIN: DomainDef = DomainDef {
     domain: Domain::PACKET,
     name: "packet",
     kinds: &[KindDef::of::<PacketSeen>("seen", Identity::Digest)],
+    states: None,
 };

@@ -22,4 +22,5 @@ pub const DOMAIN: DomainDef = DomainDef {
     domain: Domain::PIPELINE,
     name: "pipeline",
     kinds: &[KindDef::of::<ObserverFailed>("observer_failed", Identity::Occurrence)],
+    states: None,
 };

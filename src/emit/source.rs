@@ -1,9 +1,8 @@
 //! Sources: who has which number, and what became of each source's events.
 
-use crate::domain::Catalogue;
-use crate::emit::{EmitError, Sent};
+use crate::emit::Sent;
 use crate::event::kind::KIND_COUNT;
-use crate::event::{EventKind, Identity, KindSet, Symbol};
+use crate::event::{EventId, EventKind, Identity, KindSet, Symbol};
 use crate::sync::{Arc, AtomicBool, Mutex, lock};
 use crate::wait::Gate;
 use crossbeam_utils::CachePadded;
@@ -22,7 +21,8 @@ pub(crate) struct Entrance {
 /// Knows each kind's identity, and each record's lane.
 pub(crate) struct Routes {
     identities: Box<[u8; KIND_COUNT]>,
-    whole: KindSet,
+    /// Kinds that one worker sees all of.
+    pub(crate) whole: KindSet,
     lanes: usize,
 }
 
@@ -30,11 +30,14 @@ const UNKNOWN: u8 = u8::MAX;
 
 impl Routes {
     /// Routes the kinds in `whole` to the first lane, all others by entity.
-    pub(crate) fn new(catalogue: &Catalogue, whole: KindSet, lanes: usize) -> Routes {
+    pub(crate) fn new(
+        kinds: impl IntoIterator<Item = (EventKind, Identity)>,
+        whole: KindSet,
+        lanes: usize,
+    ) -> Routes {
         let mut identities = Box::new([UNKNOWN; KIND_COUNT]);
-        for (kind, _) in catalogue.kinds() {
-            if let (Some(slot), Some(identity)) = (identities.get_mut(kind.index()), catalogue.identity(kind))
-            {
+        for (kind, identity) in kinds {
+            if let Some(slot) = identities.get_mut(kind.index()) {
                 *slot = identity as u8;
             }
         }
@@ -47,10 +50,15 @@ impl Routes {
         self.identities.get(kind.index()).and_then(|bits| Identity::from_bits(*bits))
     }
 
-    /// Returns the number of the dedup lane that takes the events of `kind` about `entity`.
+    /// Returns the number of the dedup lane that takes an event: by its digest where it has one, else by its entity.
     #[inline]
-    pub(crate) fn lane(&self, kind: EventKind, entity: Symbol) -> usize {
-        if self.lanes == 1 { 0 } else { share(kind, entity, &self.whole, self.lanes, 0) }
+    pub(crate) fn lane(&self, kind: EventKind, entity: Symbol, digest: Option<EventId>) -> usize {
+        match digest {
+            _ if self.lanes == 1 => 0,
+            // One digest may come with different entities; its sightings must meet all the same.
+            Some(digest) if !self.whole.contains(kind) => part(digest.bits() as u64, self.lanes),
+            _ => share(kind, entity, &self.whole, self.lanes, 0),
+        }
     }
 }
 
@@ -62,8 +70,13 @@ pub(crate) fn share(kind: EventKind, entity: Symbol, whole: &KindSet, parts: usi
     if whole.contains(kind) {
         return 0;
     }
-    let hash = entity.bits().wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32 * turn) >> 32;
-    ((hash * parts as u64) >> 32) as usize
+    part(entity.bits().rotate_left(32 * turn), parts)
+}
+
+#[inline]
+fn part(hash: u64, parts: usize) -> usize {
+    let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    ((spread * parts as u64) >> 32) as usize
 }
 
 /// One source: a number, and the counts of what was offered under it by one emitter.
@@ -86,52 +99,6 @@ pub(crate) struct Counts {
     pub(crate) rejected: AtomicU64,
 }
 
-impl Counts {
-    fn new(first_seq: u64) -> Counts {
-        Counts { next_seq: AtomicU64::new(first_seq), ..Counts::default() }
-    }
-
-    #[inline]
-    pub(crate) fn next_seq(&self) -> u64 {
-        self.next_seq.load(Ordering::Relaxed)
-    }
-
-    /// Gives out `n` numbers and returns the first.
-    #[inline]
-    pub(crate) fn number(&self, n: u64) -> u64 {
-        add(&self.next_seq, n)
-    }
-
-    #[inline]
-    pub(crate) fn accept(&self, n: u64) {
-        add(&self.accepted, n);
-    }
-
-    /// Counts an event that was not accepted, and returns why.
-    #[cold]
-    pub(crate) fn fail(&self, error: EmitError) -> Result<(), EmitError> {
-        add(if error == EmitError::Full { &self.dropped_full } else { &self.rejected }, 1);
-        Err(error)
-    }
-
-    /// Returns what became of the events so far.
-    pub(crate) fn sent(&self) -> Sent {
-        Sent {
-            accepted: self.accepted.load(Ordering::Relaxed),
-            dropped_full: self.dropped_full.load(Ordering::Relaxed),
-            rejected: self.rejected.load(Ordering::Relaxed),
-        }
-    }
-}
-
-/// Adds to a counter that nobody else writes, without the cost of an atomic addition; returns what it was.
-#[inline]
-fn add(counter: &AtomicU64, n: u64) -> u64 {
-    let before = counter.load(Ordering::Relaxed);
-    counter.store(before + n, Ordering::Relaxed);
-    before
-}
-
 impl Source {
     #[inline]
     pub(crate) fn number(&self) -> u16 {
@@ -142,12 +109,20 @@ impl Source {
         &self.name
     }
 
+    pub(crate) fn first_seq(&self) -> u64 {
+        self.first_seq
+    }
+
     fn totals(&self) -> Offered {
         Offered {
             // By the numbers given out: independent of how the outcomes were counted.
             offered: self.counts.next_seq.load(Ordering::Relaxed) - self.first_seq
                 + self.unnumbered.load(Ordering::Relaxed),
-            sent: self.counts.sent(),
+            sent: Sent {
+                accepted: self.counts.accepted.load(Ordering::Relaxed),
+                dropped_full: self.counts.dropped_full.load(Ordering::Relaxed),
+                rejected: self.counts.rejected.load(Ordering::Relaxed),
+            },
         }
     }
 }
@@ -205,7 +180,7 @@ impl Sources {
             name: name.into(),
             first_seq,
             gate: CachePadded::new(Gate::new()),
-            counts: CachePadded::new(Counts::new(first_seq)),
+            counts: CachePadded::new(Counts { next_seq: AtomicU64::new(first_seq), ..Counts::default() }),
             unnumbered: AtomicU64::new(0),
         });
         book.live.push(Arc::clone(&source));
@@ -260,7 +235,7 @@ mod tests {
         let mut used = std::collections::HashSet::new();
         for round in 0..70_000_u64 {
             let source = sources.open("short-lived").unwrap();
-            for seq in source.first_seq..source.first_seq + 2 {
+            for seq in source.first_seq()..source.first_seq() + 2 {
                 assert!(used.insert((source.number(), seq)), "round {round}");
                 source.counts.next_seq.store(seq + 1, Ordering::Relaxed);
             }

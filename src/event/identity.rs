@@ -17,8 +17,7 @@ pub enum Identity {
     /// Content plus source and number: equal samples are different events, only a redelivery is a
     /// duplicate (metrics, progress).
     Occurrence = 1,
-    /// The emitter gives the digest of something outside the record (a packet's bytes). The entity must be
-    /// a function of what was digested, because events are shared out among threads by entity.
+    /// The emitter gives the digest of something outside the record (a packet's bytes).
     Digest = 2,
 }
 

@@ -1,5 +1,6 @@
 //! Typed payloads: plain structs of at most 24 bytes, each bound to its kind at compile time.
 
+use crate::event::detail::Detail;
 use crate::event::kind::EventKind;
 use crate::event::symbol::Symbol;
 use bytemuck::Pod;
@@ -56,6 +57,26 @@ pub enum FieldType {
     F64,
     /// A [`Symbol`]: exporters write its name where a table holds it.
     Symbol,
+    /// A [`Detail`]: exporters write its document where a table holds it.
+    Detail,
+    /// A byte: 0 is false, 1 is true, anything else is no value.
+    Bool,
+    /// A byte: the number of one of these names; a number beyond them is no value.
+    Name(&'static [&'static str]),
+    /// A `u16`, where `u16::MAX` is no value.
+    OptU16,
+    /// Three bytes, little-endian; all bits set are no value.
+    OptU24,
+    /// A `u32`, where `u32::MAX` is no value.
+    OptU32,
+    /// Seven bytes, little-endian; all bits set are no value.
+    OptU56,
+    /// A `u64`, where `u64::MAX` is no value.
+    OptU64,
+    /// An `i64`, where `i64::MIN` is no value.
+    OptI64,
+    /// An `f64`, where the NaN with all bits set is no value.
+    OptF64,
 }
 
 /// A field's value, read from a payload.
@@ -69,6 +90,12 @@ pub enum Value {
     Float(f64),
     /// A symbol.
     Symbol(Symbol),
+    /// A detail document.
+    Detail(Detail),
+    /// A flag.
+    Bool(bool),
+    /// One of a fixed set of names.
+    Name(&'static str),
 }
 
 impl FieldType {
@@ -76,16 +103,20 @@ impl FieldType {
     #[must_use]
     pub const fn size(self) -> usize {
         match self {
-            FieldType::U8 => 1,
-            FieldType::U16 => 2,
-            FieldType::U32 => 4,
-            FieldType::U64 | FieldType::I64 | FieldType::F64 | FieldType::Symbol => 8,
+            FieldType::U8 | FieldType::Bool | FieldType::Name(_) => 1,
+            FieldType::U16 | FieldType::OptU16 => 2,
+            FieldType::OptU24 => 3,
+            FieldType::U32 | FieldType::OptU32 => 4,
+            FieldType::OptU56 => 7,
+            FieldType::U64 | FieldType::I64 | FieldType::F64 => 8,
+            FieldType::OptU64 | FieldType::OptI64 | FieldType::OptF64 => 8,
+            FieldType::Symbol | FieldType::Detail => 8,
         }
     }
 }
 
 impl Field {
-    /// Reads the field out of a payload's bytes; `None` when it would lie outside.
+    /// Reads the field out of a payload's bytes; `None` when there is no value, or it would lie outside.
     #[must_use]
     pub fn read(&self, payload: &[u8; 24]) -> Option<Value> {
         let bytes = payload.get(self.offset..self.offset.checked_add(self.ty.size())?)?;
@@ -97,7 +128,90 @@ impl Field {
             FieldType::I64 => Value::Signed(bytemuck::pod_read_unaligned(bytes)),
             FieldType::F64 => Value::Float(bytemuck::pod_read_unaligned(bytes)),
             FieldType::Symbol => Value::Symbol(bytemuck::pod_read_unaligned(bytes)),
+            FieldType::Detail => Value::Detail(bytemuck::pod_read_unaligned(bytes)),
+            FieldType::Bool => match bytes.first()? {
+                0 => Value::Bool(false),
+                1 => Value::Bool(true),
+                _ => return None,
+            },
+            FieldType::Name(names) => Value::Name(names.get(usize::from(*bytes.first()?))?),
+            FieldType::OptU16
+            | FieldType::OptU24
+            | FieldType::OptU32
+            | FieldType::OptU56
+            | FieldType::OptU64 => {
+                if bytes.iter().all(|byte| *byte == u8::MAX) {
+                    return None;
+                }
+                Value::Unsigned(unsigned(self.ty, bytes))
+            }
+            FieldType::OptI64 => match bytemuck::pod_read_unaligned(bytes) {
+                i64::MIN => return None,
+                value => Value::Signed(value),
+            },
+            FieldType::OptF64 => match bytemuck::pod_read_unaligned::<f64>(bytes) {
+                value if value.to_bits() == u64::MAX => return None,
+                value => Value::Float(value),
+            },
         })
+    }
+
+    /// Writes `value` into a payload's bytes. False, and no value in its place, when the field cannot hold it
+    /// exactly or is of a type that always holds one.
+    pub(crate) fn write(&self, payload: &mut [u8; 24], value: Option<Value>) -> bool {
+        let Some(end) = self.offset.checked_add(self.ty.size()) else { return false };
+        let Some(bytes) = payload.get_mut(self.offset..end) else { return false };
+        let absent: u64 = match self.ty {
+            FieldType::OptI64 => i64::MIN.cast_unsigned(),
+            _ => u64::MAX,
+        };
+        let room = 8 * self.ty.size() as u32;
+        let fits =
+            |word: u64| (word != u64::MAX >> (64 - room) && word >> (room - 1) >> 1 == 0).then_some(word);
+        let word = match (self.ty, value) {
+            (FieldType::Detail, Some(Value::Detail(detail))) => Some(detail.bits()),
+            (FieldType::Bool, Some(Value::Bool(flag))) => Some(u64::from(flag)),
+            (FieldType::Name(names), Some(Value::Name(name))) => {
+                names.iter().position(|known| *known == name).and_then(|number| fits(number as u64))
+            }
+            (
+                FieldType::OptU16
+                | FieldType::OptU24
+                | FieldType::OptU32
+                | FieldType::OptU56
+                | FieldType::OptU64,
+                Some(Value::Unsigned(value)),
+            ) => fits(value),
+            (FieldType::OptI64, Some(Value::Signed(value))) if value != i64::MIN => {
+                Some(value.cast_unsigned())
+            }
+            (FieldType::OptF64, Some(Value::Float(value))) if value.to_bits() != u64::MAX => {
+                Some(value.to_bits())
+            }
+            _ => None,
+        };
+        let held = word.is_some();
+        let word = word.unwrap_or(absent);
+        // Types of a power of two of bytes are read in the host's order, the others as little-endian.
+        let ordered = match self.ty {
+            FieldType::OptU24 | FieldType::OptU56 => word.to_le_bytes(),
+            _ if cfg!(target_endian = "big") => (word << (64 - room)).to_be_bytes(),
+            _ => word.to_le_bytes(),
+        };
+        for (byte, new) in bytes.iter_mut().zip(ordered) {
+            *byte = new;
+        }
+        held
+    }
+}
+
+/// Reads an unsigned number of the type's length.
+fn unsigned(ty: FieldType, bytes: &[u8]) -> u64 {
+    match ty {
+        FieldType::OptU16 => u64::from(bytemuck::pod_read_unaligned::<u16>(bytes)),
+        FieldType::OptU32 => u64::from(bytemuck::pod_read_unaligned::<u32>(bytes)),
+        FieldType::OptU64 => bytemuck::pod_read_unaligned(bytes),
+        _ => bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)),
     }
 }
 
@@ -114,7 +228,7 @@ macro_rules! field_of {
         }
     )*};
 }
-field_of!(u8 => U8, u16 => U16, u32 => U32, u64 => U64, i64 => I64, f64 => F64, Symbol => Symbol);
+field_of!(u8 => U8, u16 => U16, u32 => U32, u64 => U64, i64 => I64, f64 => F64, Symbol => Symbol, Detail => Detail);
 
 /// Declares a payload: a plain struct, its kind, and the description of its fields.
 ///
@@ -193,5 +307,53 @@ mod tests {
         let expected = [Signed(-5), Unsigned(70_000), Unsigned(300), Unsigned(1), Unsigned(2), Float(0.5)];
         assert_eq!(read, expected);
         assert_eq!(Field { name: "x", ty: FieldType::U64, offset: 20 }.read(&bytes), None);
+    }
+
+    #[test]
+    fn what_a_field_holds_comes_back_and_what_it_cannot_hold_is_no_value() {
+        use Value::{Bool, Float, Name, Signed, Unsigned};
+        const NAMES: &[&str] = &["one", "two"];
+        let unsigned =
+            |ty, max| [(ty, Unsigned(0), true), (ty, Unsigned(max - 1), true), (ty, Unsigned(max), false)];
+        let mut cases = Vec::new();
+        for (ty, bits) in [
+            (FieldType::OptU16, 16),
+            (FieldType::OptU24, 24),
+            (FieldType::OptU32, 32),
+            (FieldType::OptU56, 56),
+            (FieldType::OptU64, 64),
+        ] {
+            cases.extend(unsigned(ty, u64::MAX >> (64 - bits)));
+            if bits < 64 {
+                cases.push((ty, Unsigned(1 << bits), false));
+            }
+        }
+        cases.extend([
+            (FieldType::OptI64, Signed(-1), true),
+            (FieldType::OptI64, Signed(i64::MIN), false),
+            (FieldType::OptI64, Unsigned(1), false),
+            (FieldType::OptF64, Float(-0.5), true),
+            (FieldType::OptF64, Float(f64::INFINITY), true),
+            (FieldType::OptF64, Float(f64::from_bits(u64::MAX)), false),
+            (FieldType::Bool, Bool(true), true),
+            (FieldType::Bool, Unsigned(1), false),
+            (FieldType::Name(NAMES), Name("two"), true),
+            (FieldType::Name(NAMES), Name("three"), false),
+            (FieldType::Detail, Value::Detail(Detail::from_bits(7)), true),
+        ]);
+        for (ty, value, holds) in cases {
+            for offset in [0, 3, 24 - ty.size()] {
+                let field = Field { name: "x", ty, offset };
+                let mut payload = [0x5a; 24];
+                assert_eq!(field.write(&mut payload, Some(value)), holds, "{ty:?} {value:?}");
+                assert_eq!(field.read(&payload), holds.then_some(value), "{ty:?} {value:?}");
+                let beside = payload.iter().enumerate();
+                let beside = beside.filter(|(at, _)| !(offset..offset + ty.size()).contains(at));
+                assert!(beside.into_iter().all(|(_, byte)| *byte == 0x5a), "{ty:?} wrote beside its place");
+            }
+        }
+        assert!(
+            !Field { name: "x", ty: FieldType::OptU64, offset: 17 }.write(&mut [0; 24], Some(Unsigned(1)))
+        );
     }
 }

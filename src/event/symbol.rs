@@ -1,11 +1,10 @@
 //! Symbols: names as 64-bit content hashes, and the table that holds the strings.
 
-use crate::hash::BuildContentHasher;
+use crate::event::detail::Details;
+use crate::event::table::{Refused, Table};
 use bytemuck::{Pod, Zeroable};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use xxhash_rust::xxh3::xxh3_64;
 
 /// Stands for a name: the xxh3-64 (seed 0) of its UTF-8 bytes.
 ///
@@ -22,9 +21,7 @@ impl Symbol {
     #[inline]
     #[must_use]
     pub fn of(name: &str) -> Symbol {
-        // A name whose hash is 0 (one in 2^64) shares a symbol with the name whose hash is 1; the table
-        // would detect both in one run.
-        Symbol(xxh3_64(name.as_bytes()).max(1))
+        Symbol(Table::hash(name))
     }
 
     /// Takes a number for a symbol.
@@ -79,14 +76,14 @@ pub enum SymbolError {
     },
 }
 
-/// Holds the names behind symbols; shared by all threads of a pipeline.
+/// Holds the names behind symbols, and the documents behind [`Detail`](crate::event::Detail)s; shared by all threads of a
+/// pipeline.
 ///
 /// Looking up a name or interning one that is known takes no lock. Names are never removed. What the table
 /// refuses is counted in [`Symbols::refused`].
 pub struct Symbols {
-    names: papaya::HashMap<Symbol, Arc<str>, BuildContentHasher>,
-    limit: usize,
-    refused: AtomicU64,
+    names: Table,
+    details: Details,
 }
 
 impl Symbols {
@@ -105,7 +102,19 @@ impl Symbols {
     /// go one over it.
     #[must_use]
     pub fn with_limit(limit: usize) -> Symbols {
-        Symbols { names: papaya::HashMap::default(), limit, refused: AtomicU64::new(0) }
+        Symbols::with_details(limit, Details::new())
+    }
+
+    /// Makes an empty table for at most about `limit` names, with these documents beside.
+    #[must_use]
+    pub fn with_details(limit: usize, details: Details) -> Symbols {
+        Symbols { names: Table::new(Symbols::NAME_LEN_MAX, limit, u64::MAX), details }
+    }
+
+    /// Returns the documents behind details.
+    #[must_use]
+    pub fn details(&self) -> &Details {
+        &self.details
     }
 
     /// Takes `name` into the table and returns its symbol.
@@ -114,37 +123,27 @@ impl Symbols {
     /// When the name is too long, the table is full, or another name has the same symbol.
     pub fn intern(&self, name: &str) -> Result<Symbol, SymbolError> {
         let symbol = Symbol::of(name);
-        self.insert(symbol, name).inspect_err(|_| {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        })?;
+        self.insert(symbol, name)?;
         Ok(symbol)
     }
 
     fn insert(&self, symbol: Symbol, name: &str) -> Result<(), SymbolError> {
-        let names = self.names.pin();
-        let known = match names.get(&symbol) {
-            Some(known) => known,
-            None if name.len() > Symbols::NAME_LEN_MAX => {
-                return Err(SymbolError::TooLong { len: name.len() });
-            }
-            None if names.len() >= self.limit => return Err(SymbolError::Full { limit: self.limit }),
-            None => names.get_or_insert_with(symbol, || Arc::from(name)),
-        };
-        if **known == *name {
-            return Ok(());
-        }
-        Err(SymbolError::Collision { known: Arc::clone(known), refused: name.to_owned() })
+        self.names.insert(symbol.0, name).map_err(|refused| match refused {
+            Refused::Collision { known } => SymbolError::Collision { known, refused: name.to_owned() },
+            Refused::TooLong => SymbolError::TooLong { len: name.len() },
+            Refused::Full => SymbolError::Full { limit: self.names.limit() },
+        })
     }
 
     /// Returns the name behind `symbol`, if the table has it.
     #[must_use]
     pub fn name(&self, symbol: Symbol) -> Option<Arc<str>> {
-        self.names.pin().get(&symbol).map(Arc::clone)
+        self.names.get(symbol.0)
     }
 
     /// Calls `with` on the name behind `symbol`, without counting a reference.
     pub fn with_name<R>(&self, symbol: Symbol, with: impl FnOnce(Option<&str>) -> R) -> R {
-        with(self.names.pin().get(&symbol).map(|name| &**name))
+        self.names.with(symbol.0, with)
     }
 
     /// Returns how many names the table holds.
@@ -156,13 +155,13 @@ impl Symbols {
     /// Tells whether the table holds no name.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.len() == 0
     }
 
     /// Returns how many names were refused.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+        self.names.refused()
     }
 }
 
@@ -174,7 +173,7 @@ impl Default for Symbols {
 
 impl fmt::Debug for Symbols {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Symbols").field("len", &self.len()).field("limit", &self.limit).finish()
+        f.debug_struct("Symbols").field("names", &self.names).field("details", &self.details).finish()
     }
 }
 
@@ -201,6 +200,7 @@ mod tests {
         let error = symbols.insert(symbol, "second").unwrap_err();
         assert_eq!(error, SymbolError::Collision { known: "first".into(), refused: "second".into() });
         assert_eq!(symbols.name(symbol).as_deref(), Some("first"));
+        assert_eq!(symbols.refused(), 1);
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn account(text: &mut Text<'_>, snapshot: &Snapshot) -> Result<(), OpenMetricsEr
         ("offered", "Events that emitters were asked to emit", account.offered),
         ("accepted", "Events put into a ring", account.accepted),
         ("dropped_full", "Events dropped because their ring was full", account.dropped_full),
-        ("rejected", "Events refused: pipeline closed or kind unknown", account.rejected),
+        ("rejected", "Events refused: kind, identity, name or document", account.rejected),
         ("unique", "Accepted events that were new", account.unique),
         ("duplicates", "Accepted events that were seen before", account.duplicates),
     ];

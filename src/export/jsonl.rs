@@ -10,6 +10,8 @@
 //!   256 ns.
 //! - Symbols are written as their names; one that the table does not know as `"#"` and 16 hexadecimal
 //!   digits, and no symbol as `null`.
+//! - Detail documents are written as they are, one JSON value each; one that the table does not know as symbols
+//!   are. A field without a value is written as `null`.
 //! - A kind without a known name is written as `"#domain.code"`, and its payload as a string of 48
 //!   hexadecimal digits, the bytes in memory order.
 //! - JSON has no NaN and no infinities. They are written as `null`, so that a column stays numeric, and
@@ -23,7 +25,7 @@ mod quote;
 use crate::dedup::Verdict;
 use crate::event::kind::KIND_COUNT;
 use crate::event::payload::Value;
-use crate::event::{EventKind, Field, Record, Symbols};
+use crate::event::{Detail, EventKind, Field, Record, Symbols};
 use quote::{QuotedNames, push_hex_digits, push_string};
 use std::io::{self, Write};
 
@@ -181,12 +183,30 @@ fn push_fields(
                 non_finite += 1;
             }
             Some(Value::Symbol(symbol)) => names.push(line, symbol, symbols),
-            // A field outside the payload: the catalogue's description is wrong, the line stays valid.
+            Some(Value::Bool(value)) => line.extend_from_slice(if value { b"true" } else { b"false" }),
+            Some(Value::Name(name)) => push_string(line, name),
+            Some(Value::Detail(detail)) => push_document(line, detail, symbols),
+            // No value, or a field outside the payload: the catalogue's description is wrong, the line stays valid.
             None => line.extend_from_slice(b"null"),
         }
     }
     line.extend_from_slice(if fields.is_empty() { b"{}" } else { b"}" });
     non_finite
+}
+
+/// Appends the document as it is: it is JSON in one line.
+fn push_document(line: &mut Vec<u8>, detail: Detail, symbols: &Symbols) {
+    if detail == Detail::NONE {
+        return line.extend_from_slice(b"null");
+    }
+    symbols.details().with_text(detail, |text| match text {
+        Some(text) => line.extend_from_slice(text.as_bytes()),
+        None => {
+            line.extend_from_slice(b"\"#");
+            push_hex_digits(line, &detail.bits().to_be_bytes());
+            line.push(b'"');
+        }
+    });
 }
 
 #[cold]

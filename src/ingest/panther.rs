@@ -5,8 +5,8 @@
 //! hashes that ([`id`]).
 //!
 //! ```text
-//! bytes ──► reader ──► json ──► event ──► id (repr, printable)
-//!           lines      Value    fields
+//! bytes ──► reader ──► json ──► event ──┬──► id (repr, printable)
+//!           lines      Value    fields  └──► records
 //! ```
 //!
 //! The files are untrusted: line length, string length, nesting and the number of values are bounded
@@ -18,6 +18,7 @@ pub mod id;
 pub mod json;
 pub mod printable;
 pub mod reader;
+pub mod records;
 pub mod repr;
 pub mod text;
 pub mod time;
@@ -28,5 +29,6 @@ pub use id::{content, panther_id};
 pub use json::{JsonError, JsonErrorKind, Limits};
 pub use printable::PythonVersion;
 pub use reader::{Counts, PantherReader, Refused};
+pub use records::{PantherRecords, RecordError, panther_uuid};
 pub use text::Text;
 pub use value::{Object, Value};

@@ -9,6 +9,7 @@ mod buckets;
 use crate::dedup::Verdict;
 use crate::domain::Catalogue;
 use crate::event::kind::KIND_COUNT;
+use crate::event::payload::Value;
 use crate::event::{EventKind, Field, FieldType, KindSet, Record};
 use crate::observe::metrics::buckets::Buckets;
 use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
@@ -195,15 +196,21 @@ impl Recorder {
 
     /// Records the field of all records that are in `share`.
     fn record(&mut self, records: &[Record], share: u64) {
-        let Some(place) = self.place else {
-            self.refused += u64::from(share.count_ones());
-            return;
-        };
         let mut sum = 0;
         let mut left = share;
         while let Some(record) = records.get(left.trailing_zeros() as usize) {
             left &= left - 1;
-            match place.read(record.payload_bytes()) {
+            let value = match self.place {
+                Some(place) => place.read(record.payload_bytes()),
+                None => match self.field.read(record.payload_bytes()) {
+                    Some(Value::Unsigned(value)) => Some(value),
+                    Some(Value::Signed(value)) => u64::try_from(value).ok(),
+                    // The event does not say.
+                    None => continue,
+                    Some(_) => None,
+                },
+            };
+            match value {
                 Some(value) => {
                     self.buckets.count(value);
                     sum += u128::from(value);
@@ -227,18 +234,18 @@ impl Recorder {
 }
 
 impl Place {
-    /// Returns the place of an integer that lies within one word, as the fields of a `#[repr(C)]` struct do.
+    /// Returns the place of an integer that is always there and lies within one word, as most fields do.
     fn of(field: &Field) -> Option<Place> {
+        use FieldType::{I64, U8, U16, U32, U64};
         let size = field.ty.size();
         let (word, byte) = (field.offset / 8, field.offset % 8);
-        let is_integer = !matches!(field.ty, FieldType::F64 | FieldType::Symbol);
-        if !is_integer || word >= 3 || byte + size > 8 {
+        if !matches!(field.ty, U8 | U16 | U32 | U64 | I64) || word >= 3 || byte + size > 8 {
             return None;
         }
         let bytes_below = if cfg!(target_endian = "little") { byte } else { 8 - byte - size };
         let shift = 8 * bytes_below as u32;
         let mask = u64::MAX >> (64 - 8 * size);
-        Some(Place { word, shift, mask, signed: field.ty == FieldType::I64 })
+        Some(Place { word, shift, mask, signed: field.ty == I64 })
     }
 
     /// Reads the value; `None` when it is negative.
@@ -308,7 +315,6 @@ mod tests {
 
     #[test]
     fn integers_are_read_where_they_lie() {
-        use crate::event::payload::Value;
         let bytes: [u8; 24] = std::array::from_fn(|n| 0x80 + 5 * n as u8);
         let types = [FieldType::U8, FieldType::U16, FieldType::U32, FieldType::U64, FieldType::I64];
         for ty in types {

@@ -2,9 +2,9 @@
 
 use crate::dedup::Verdict;
 use crate::event::{EventKind, KindSet, Record};
+use crate::observe::wall::walled;
 use crate::observe::{Batch, Interest, Observer, Report, Undelivered, mask};
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What became of the new events that one observer could have had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -69,11 +69,69 @@ impl<R: Report> AnyReport for R {
     }
 }
 
+/// The reports of an observer's instances, merged so far.
+#[derive(Default)]
+pub(crate) enum Merged {
+    /// None has reported.
+    #[default]
+    Empty,
+    /// What they found.
+    Report(Box<dyn AnyReport>),
+    /// One of them panicked while it reported, or was merged: what is left would pass for the whole.
+    Spoiled,
+}
+
+impl Merged {
+    /// Takes in what one more instance said; says what went wrong.
+    pub(crate) fn take_in(&mut self, report: Result<Option<Box<dyn AnyReport>>, String>) -> Option<String> {
+        let trouble = match (std::mem::take(self), report) {
+            (Merged::Report(mut merged), Ok(Some(report))) => match walled(|| merged.merge(report)) {
+                Ok(()) => {
+                    *self = Merged::Report(merged);
+                    return None;
+                }
+                Err(trouble) => trouble,
+            },
+            (Merged::Empty, Ok(Some(report))) => {
+                *self = Merged::Report(report);
+                return None;
+            }
+            (before, Ok(None)) => {
+                *self = before;
+                return None;
+            }
+            (Merged::Spoiled, Ok(Some(_))) => {
+                *self = Merged::Spoiled;
+                return None;
+            }
+            (_, Err(trouble)) => trouble,
+        };
+        *self = Merged::Spoiled;
+        Some(format!("{trouble}, while reporting; its report is left out"))
+    }
+
+    /// Returns the report, if it is whole.
+    pub(crate) fn report(&self) -> Option<&dyn AnyReport> {
+        match self {
+            Merged::Report(report) => Some(&**report),
+            Merged::Empty | Merged::Spoiled => None,
+        }
+    }
+
+    /// Gives the report, if it is whole.
+    pub(crate) fn into_report(self) -> Option<Box<dyn AnyReport>> {
+        match self {
+            Merged::Report(report) => Some(report),
+            Merged::Empty | Merged::Spoiled => None,
+        }
+    }
+}
+
 /// What a worker says of one of its observers.
 pub(crate) struct SlotReport {
     pub(crate) delivery: Delivery,
-    /// `None` when the observer was cut off and its report panics too.
-    pub(crate) report: Option<Box<dyn AnyReport>>,
+    /// `None` where this worker has no instance; the panic's message when the observer panicked.
+    pub(crate) report: Result<Option<Box<dyn AnyReport>>, String>,
     /// Why the observer was cut off, or could not deliver.
     pub(crate) trouble: Option<String>,
 }
@@ -90,17 +148,46 @@ pub(crate) struct CutOff {
 pub(crate) struct Worker {
     /// By number of the observer; `None` where another worker has the only instance.
     slots: Vec<Option<Slot>>,
-    /// Numbers in the order in which they are called.
-    order: Vec<usize>,
+    /// Priorities and numbers, in the order in which they are called.
+    order: Vec<(i32, usize)>,
     unique: u64,
     cut_off: Vec<CutOff>,
 }
 
+/// An observer with its place among the others.
+pub(crate) struct Placed {
+    pub(crate) number: usize,
+    pub(crate) priority: i32,
+    pub(crate) interest: Interest,
+    pub(crate) observer: Box<dyn AnyObserver>,
+}
+
 impl Worker {
-    /// Takes the observers by number, and the order in which they are to be called.
-    pub(crate) fn new(observers: Vec<Option<Box<dyn AnyObserver>>>, order: &[usize]) -> Worker {
-        let slots = observers.into_iter().map(|observer| observer.map(Slot::new)).collect();
-        Worker { slots, order: order.to_vec(), unique: 0, cut_off: Vec::new() }
+    pub(crate) fn new() -> Worker {
+        Worker { slots: Vec::new(), order: Vec::new(), unique: 0, cut_off: Vec::new() }
+    }
+
+    /// Adds an observer, behind those of the same priority. To it, what came before counts as skipped.
+    pub(crate) fn add(&mut self, placed: Placed) {
+        let Placed { number, priority, interest, observer } = placed;
+        if self.slots.len() <= number {
+            self.slots.resize_with(number + 1, || None);
+        }
+        if let Some(slot) = self.slots.get_mut(number) {
+            *slot = Some(Slot::new(observer, interest, self.unique));
+        }
+        let behind = self.order.partition_point(|(other, _)| *other >= priority);
+        self.order.insert(behind, (priority, number));
+    }
+
+    /// Flushes an observer and takes it out, with a last report. To it, what comes after counts as skipped.
+    pub(crate) fn remove(&mut self, number: usize) -> Option<SlotReport> {
+        let slot = self.slots.get_mut(number)?.as_mut()?;
+        slot.guarded(|observer| observer.flush(), 0);
+        let report = slot.report(self.unique);
+        self.order.retain(|(_, other)| *other != number);
+        slot.remove(self.unique);
+        Some(report)
     }
 
     /// Hands a batch of at most 64 records to all observers. Bit `i` of `new` says that record `i` is new.
@@ -108,13 +195,11 @@ impl Worker {
         let new = new & mask(records.len());
         self.unique += u64::from(new.count_ones());
         let kinds = Kinds::of(records);
-        for observer in self.order.iter().copied() {
+        for (_, observer) in self.order.iter().copied() {
             let Some(Some(slot)) = self.slots.get_mut(observer) else { continue };
             let failed_before = slot.delivery.failed;
             if !slot.take(records, verdicts, new, &kinds) {
-                let message = slot.trouble.clone().unwrap_or_default();
-                let Delivery { handled, failed, .. } = slot.delivery;
-                self.cut_off.push(CutOff { observer, message, handled, failed: failed - failed_before });
+                self.cut_off.push(slot.cut_off(observer, slot.delivery.failed - failed_before));
             }
         }
     }
@@ -129,21 +214,35 @@ impl Worker {
         !self.cut_off.is_empty()
     }
 
+    /// Flushes all observers, in the order in which they are called.
     pub(crate) fn flush(&mut self) {
-        for slot in self.slots.iter_mut().flatten() {
-            slot.guarded(|observer| observer.flush(), 0);
+        for (_, observer) in self.order.iter().copied() {
+            let Some(Some(slot)) = self.slots.get_mut(observer) else { continue };
+            if !slot.cut_off && !slot.guarded(|observer| observer.flush(), 0) {
+                self.cut_off.push(slot.cut_off(observer, 0));
+            }
         }
     }
 
-    /// Reports on all observers, by number.
-    pub(crate) fn reports(&self) -> Vec<SlotReport> {
+    /// Drops all observers, whatever they do then.
+    pub(crate) fn dismiss(&mut self) {
+        for slot in self.slots.iter_mut().flatten() {
+            slot.remove(self.unique);
+        }
+    }
+
+    /// Reports on `observers` observers, by number.
+    pub(crate) fn reports(&self, observers: usize) -> Vec<SlotReport> {
         let absent = || SlotReport {
             // The kinds that it wants do not come here.
             delivery: Delivery { skipped: self.unique, ..Delivery::default() },
-            report: None,
+            report: Ok(None),
             trouble: None,
         };
-        self.slots.iter().map(|slot| slot.as_ref().map_or_else(absent, Slot::report)).collect()
+        let slot = |number| self.slots.get(number).and_then(Option::as_ref);
+        (0..observers)
+            .map(|number| slot(number).map_or_else(absent, |slot| slot.report(self.unique)))
+            .collect()
     }
 }
 
@@ -192,22 +291,34 @@ impl Kinds {
 }
 
 struct Slot {
-    observer: Box<dyn AnyObserver>,
+    /// `None` once it was removed.
+    observer: Option<Box<dyn AnyObserver>>,
     interest: Interest,
     delivery: Delivery,
     cut_off: bool,
     trouble: Option<String>,
+    /// Unique events that had come when it was removed.
+    removed_at: u64,
 }
 
 impl Slot {
-    fn new(observer: Box<dyn AnyObserver>) -> Slot {
-        // An observer whose interest cannot even be asked for is cut off from the start.
-        let asked = catch_unwind(AssertUnwindSafe(|| observer.interest()));
-        let (interest, cut_off, trouble) = match asked {
-            Ok(interest) => (interest, false, None),
-            Err(panic) => (Interest::ALL, true, Some(message(&*panic))),
-        };
-        Slot { observer, interest, delivery: Delivery::default(), cut_off, trouble }
+    fn new(observer: Box<dyn AnyObserver>, interest: Interest, unique: u64) -> Slot {
+        let delivery = Delivery { skipped: unique, ..Delivery::default() };
+        Slot { observer: Some(observer), interest, delivery, cut_off: false, trouble: None, removed_at: 0 }
+    }
+
+    fn cut_off(&self, observer: usize, failed: u64) -> CutOff {
+        let message = self.trouble.clone().unwrap_or_default();
+        CutOff { observer, message, handled: self.delivery.handled, failed }
+    }
+
+    fn remove(&mut self, unique: u64) {
+        let observer = self.observer.take();
+        if let Err(trouble) = walled(|| drop(observer)) {
+            self.trouble = Some(trouble);
+        }
+        self.cut_off = true;
+        self.removed_at = unique;
     }
 
     /// False when the observer was cut off by this batch.
@@ -238,10 +349,8 @@ impl Slot {
         call: impl FnOnce(&mut dyn AnyObserver) -> Result<(), Undelivered>,
         events: u64,
     ) -> bool {
-        if self.cut_off {
-            return false;
-        }
-        match catch_unwind(AssertUnwindSafe(|| call(&mut *self.observer))) {
+        let Some(observer) = self.observer.as_deref_mut().filter(|_| !self.cut_off) else { return false };
+        match walled(|| call(observer)) {
             Ok(Ok(())) => self.delivery.handled += events,
             Ok(Err(undelivered)) => {
                 // It may speak of events of earlier batches, which it had only buffered.
@@ -251,27 +360,25 @@ impl Slot {
                 self.delivery.failed += failed;
                 self.trouble = Some(undelivered.reason);
             }
-            Err(panic) => {
+            Err(trouble) => {
                 self.cut_off = true;
                 self.delivery.failed += events;
-                self.trouble = Some(message(&*panic));
+                self.trouble = Some(trouble);
                 return false;
             }
         }
         true
     }
 
-    fn report(&self) -> SlotReport {
-        let report = catch_unwind(AssertUnwindSafe(|| self.observer.report())).ok();
-        SlotReport { delivery: self.delivery, report, trouble: self.trouble.clone() }
+    fn report(&self, unique: u64) -> SlotReport {
+        let mut delivery = self.delivery;
+        let report = match &self.observer {
+            Some(observer) => walled(|| observer.report()).map(Some),
+            None => {
+                delivery.skipped += unique - self.removed_at;
+                Ok(None)
+            }
+        };
+        SlotReport { delivery, report, trouble: self.trouble.clone() }
     }
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without a message");
-    format!("panicked: {text}")
 }

@@ -22,7 +22,8 @@ pub struct Account {
     pub accepted: u64,
     /// Events dropped because their ring was full.
     pub dropped_full: u64,
-    /// Events refused: pipeline closed, kind unknown, no source number left.
+    /// Events refused: kind unknown, wrong identity, name or document refused, no source number left. (What is
+    /// offered after the shutdown is refused too; emitters tell of it, this account does not.)
     pub rejected: u64,
     /// Accepted events that dedup found to be new.
     pub unique: u64,

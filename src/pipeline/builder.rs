@@ -5,11 +5,13 @@ use crate::dedup::{Dedup, DedupError, DedupOptions};
 use crate::domain::{Catalogue, CatalogueError, DomainDef};
 use crate::emit::FullPolicy;
 use crate::emit::source::{Entrance, Routes, Sources};
-use crate::event::{EventKind, Identity, KindSet, Symbols};
-use crate::observe::worker::{AnyObserver, Worker};
+use crate::event::{EventKind, Identity, KindSet, Record, Symbols};
+use crate::observe::wall::walled;
+use crate::observe::worker::{AnyObserver, Placed, Worker};
 use crate::observe::{Observer, Scope};
 use crate::pipeline::crew::{self, CrewDesk, CrewOutlet, CrewWork, Handover};
 use crate::pipeline::lane::{LaneDesk, LaneWork, Output};
+use crate::pipeline::roster::{ObserverOptions, Roster};
 use crate::pipeline::snapshot::ReportKey;
 use crate::pipeline::station::{Station, Voice};
 use crate::pipeline::topology::{DEDUP_MAX, Pinning, Topology, WORKERS_MAX, pin};
@@ -62,6 +64,14 @@ pub enum StartError {
     /// Two observers have one name.
     #[error("two observers are named {0:?}; give each its own name")]
     ObserverName(String),
+    /// An observer panicked when it was asked what it wants.
+    #[error("observer {name:?} {panic} when it was asked for its interest")]
+    ObserverPanicked { name: String, panic: String },
+    /// The rings would take more memory than anybody can mean.
+    #[error(
+        "option `ring_capacity` is {capacity} and there are {lanes} lanes: {bytes} bytes for each emitter; give at most {RING_BYTES_MAX} in all"
+    )]
+    RingMemory { capacity: usize, lanes: usize, bytes: usize },
     /// A domain was refused.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
@@ -84,11 +94,13 @@ pub struct Setup<'a> {
     pub worker: usize,
 }
 
+/// Bytes that one emitter's rings may have in all.
+const RING_BYTES_MAX: usize = 1 << 30;
+
 type Make = Box<dyn FnMut(Setup<'_>) -> Box<dyn AnyObserver>>;
 
 struct Entry {
-    name: Box<str>,
-    priority: i32,
+    options: ObserverOptions,
     make: Make,
 }
 
@@ -129,26 +141,16 @@ impl Builder {
 
     /// Adds an observer under a name of its own; `make` is called once per worker that needs an instance.
     ///
-    /// Observers are called in the order in which they were added; see [`Builder::observer_with_priority`].
+    /// A name will do for `options`: observers of equal priority are called in the order in which they were added.
     pub fn observer<O: Observer>(
         &mut self,
-        name: &str,
-        make: impl FnMut(Setup<'_>) -> O + 'static,
-    ) -> ReportKey<O::Report> {
-        self.observer_with_priority(name, 0, make)
-    }
-
-    /// Adds an observer that is called before those of lower priority, for each batch.
-    pub fn observer_with_priority<O: Observer>(
-        &mut self,
-        name: &str,
-        priority: i32,
+        options: impl Into<ObserverOptions>,
         mut make: impl FnMut(Setup<'_>) -> O + 'static,
     ) -> ReportKey<O::Report> {
-        let index = self.observers.len();
+        let number = self.observers.len();
         let make: Make = Box::new(move |setup| Box::new(make(setup)));
-        self.observers.push(Entry { name: name.into(), priority, make });
-        ReportKey::new(index)
+        self.observers.push(Entry { options: options.into(), make });
+        ReportKey::new(number)
     }
 
     /// Starts the pipeline and its threads.
@@ -165,11 +167,12 @@ impl Builder {
             Topology::Inline | Topology::Fused => 1,
             Topology::Staged { workers, .. } => workers,
         };
-        let (observers, whole) = self.make_observers(&catalogue, &symbols, workers)?;
-        let names: Arc<[Box<str>]> = self.observers.iter().map(|entry| entry.name.clone()).collect();
+        let roster = Arc::new(Roster::default());
+        let (observers, whole) = self.make_observers(&roster, &catalogue, &symbols, workers)?;
         let lanes = options.topology.lanes();
+        let identities = catalogue.kinds().filter_map(|(kind, _)| Some((kind, catalogue.identity(kind)?)));
         let entrance = Arc::new(Entrance {
-            routes: Routes::new(&catalogue, whole, lanes),
+            routes: Routes::new(identities, whole, lanes),
             sources: Sources::default(),
             closed: AtomicBool::new(false),
         });
@@ -177,7 +180,7 @@ impl Builder {
             entrance: Arc::clone(&entrance),
             clock: options.clock.clone(),
             symbols: Arc::clone(&symbols),
-            observers: Arc::clone(&names),
+            roster: Arc::clone(&roster),
             source: None,
         };
         let stations = (0..).zip(observers).map(|(number, worker)| Station::new(number, worker, voice()));
@@ -189,7 +192,7 @@ impl Builder {
                 Topology::Inline | Topology::Fused => Vec::new(),
                 Topology::Staged { workers, .. } => (0..workers).map(|_| Arc::new(CrewDesk::new())).collect(),
             },
-            names,
+            roster,
             catalogue: Arc::clone(&catalogue),
             symbols: Arc::clone(&symbols),
             warnings: Mutex::new(Vec::new()),
@@ -242,34 +245,29 @@ impl Builder {
     /// Makes each worker's observers, and the set of kinds that one worker must see whole.
     fn make_observers(
         &mut self,
+        roster: &Roster,
         catalogue: &Arc<Catalogue>,
         symbols: &Arc<Symbols>,
         workers: usize,
     ) -> Result<(Vec<Worker>, KindSet), StartError> {
-        let mut order: Vec<usize> = (0..self.observers.len()).collect();
-        order.sort_by_key(|index| self.observers.get(*index).map(|entry| -i64::from(entry.priority)));
-        let mut by_worker: Vec<Vec<Option<Box<dyn AnyObserver>>>> =
-            (0..workers).map(|_| self.observers.iter().map(|_| None).collect()).collect();
+        let mut by_worker: Vec<Worker> = (0..workers).map(|_| Worker::new()).collect();
         let mut whole = KindSet::EMPTY;
-        for index in 0..self.observers.len() {
-            let (earlier, rest) = self.observers.split_at_mut(index);
-            let Some(entry) = rest.first_mut() else { continue };
-            if earlier.iter().any(|other| other.name == entry.name) {
-                return Err(StartError::ObserverName(entry.name.to_string()));
-            }
+        for entry in &mut self.observers {
+            let name = || StartError::ObserverName(entry.options.name.clone());
+            let number = roster.enter(&entry.options).ok_or_else(name)?;
             for (worker, observers) in by_worker.iter_mut().enumerate() {
                 let observer = (entry.make)(Setup { catalogue, symbols, worker });
-                let interest = observer.interest();
-                if let Some(slot) = observers.get_mut(index) {
-                    *slot = Some(observer);
-                }
+                let interest = walled(|| observer.interest()).map_err(|panic| {
+                    StartError::ObserverPanicked { name: entry.options.name.clone(), panic }
+                })?;
+                observers.add(Placed { number, priority: entry.options.priority, interest, observer });
                 if interest.scope == Scope::Whole {
                     whole = whole.union(&interest.kinds);
                     break;
                 }
             }
         }
-        Ok((by_worker.into_iter().map(|observers| Worker::new(observers, &order)).collect(), whole))
+        Ok((by_worker, whole))
     }
 }
 
@@ -288,6 +286,11 @@ fn check(options: &PipelineOptions) -> Result<(), StartError> {
         if (min..=max).contains(&value) { Ok(()) } else { Err(StartError::Option { option, value, valid }) }
     };
     in_range("ring_capacity", options.ring_capacity, 1 << 24, 64, "64 to 16777216")?;
+    let (capacity, lanes) = (options.ring_capacity, options.topology.lanes());
+    let bytes = capacity.saturating_mul(lanes).saturating_mul(size_of::<Record>());
+    if bytes > RING_BYTES_MAX {
+        return Err(StartError::RingMemory { capacity, lanes, bytes });
+    }
     if let Topology::Staged { dedup, workers } = options.topology {
         in_range("topology.dedup", dedup, DEDUP_MAX, 1, "1 to 64")?;
         in_range("topology.workers", workers, WORKERS_MAX, 1, "1 to 64")?;
@@ -314,22 +317,28 @@ fn start_threads(
         let name = format!("pe-dedup-{number}");
         match spawn(shared, name, cores.next().flatten(), move || work.run(wait)) {
             Ok(thread) => threads.lanes.push(thread),
-            Err(error) => return Err(abandon(shared, error)),
+            Err(error) => return Err(abandon(shared, threads, error)),
         }
     }
     for (number, work) in crew.into_iter().enumerate() {
         let name = format!("pe-worker-{number}");
         match spawn(shared, name, cores.next().flatten(), move || work.run(wait)) {
             Ok(thread) => threads.crew.push(thread),
-            Err(error) => return Err(abandon(shared, error)),
+            Err(error) => return Err(abandon(shared, threads, error)),
         }
     }
     Ok(threads)
 }
 
 /// Lets the threads that have started run out.
-fn abandon(shared: &Shared, error: StartError) -> StartError {
+fn abandon(shared: &Shared, threads: Threads, error: StartError) -> StartError {
     shared.give_last_orders();
+    for thread in threads.lanes {
+        drop(thread.join());
+    }
+    for thread in threads.crew {
+        drop(thread.join());
+    }
     error
 }
 

@@ -9,7 +9,7 @@ use crate::event::{KindSet, Record};
 use crate::observe::mask;
 use crate::observe::worker::SlotReport;
 use crate::pipeline::post::Post;
-use crate::pipeline::station::Station;
+use crate::pipeline::station::{Order, Station};
 use crate::sync::{Arc, Ordering};
 use crate::wait::{Idle, Sleeper, WaitStrategy};
 use crossbeam_utils::{Backoff, CachePadded};
@@ -24,7 +24,7 @@ pub(crate) struct CrewDesk {
     pub(crate) taken: CachePadded<AtomicU64>,
     /// Events of its own that the worker emitted.
     pub(crate) own: AtomicU64,
-    pub(crate) post: Post<Sender<Vec<SlotReport>>>,
+    pub(crate) post: Post<CrewOrder>,
 }
 
 impl CrewDesk {
@@ -36,6 +36,16 @@ impl CrewDesk {
             post: Post::new(),
         }
     }
+}
+
+/// What a pipeline may ask of a worker while it runs.
+pub(crate) enum CrewOrder {
+    /// Report on all observers.
+    Report(Sender<Vec<SlotReport>>),
+    /// Take what is in the rings, and say so by dropping the sender.
+    CatchUp(Sender<()>),
+    /// Something for the worker's observers.
+    Station(Order),
 }
 
 /// A lane's end of the rings to all workers.
@@ -155,6 +165,8 @@ impl CrewWork {
 
     /// Works until all lanes are gone and their rings empty.
     pub(crate) fn run(mut self, strategy: WaitStrategy) -> Vec<SlotReport> {
+        let desk = Arc::clone(&self.desk);
+        let _owned = desk.post.owned();
         let mut idle = Idle::new(strategy);
         loop {
             // Abandoned first, empty after: nothing can come any more.
@@ -175,18 +187,42 @@ impl CrewWork {
                 self.answer();
             }
         }
-        self.station.flush();
-        drop(self.desk.post.take());
-        self.station.reports()
+        self.own += self.station.flush();
+        self.desk.own.store(self.own, Ordering::Release);
+        let reports = self.station.reports();
+        self.station.dismiss();
+        reports
     }
 
     fn poll(&mut self) -> usize {
         let before = self.taken;
-        for outlet in &mut self.outlets {
+        for at in 0..self.outlets.len() {
+            self.take_batch(at);
+        }
+        (self.taken - before) as usize
+    }
+
+    /// Takes what is in the rings now, and not what comes meanwhile.
+    fn catch_up(&mut self) {
+        let present: Vec<usize> = self.outlets.iter().map(|outlet| outlet.records.slots()).collect();
+        for (at, mut left) in present.into_iter().enumerate() {
+            while left > 0 {
+                match self.take_batch(at) {
+                    0 => break,
+                    taken => left = left.saturating_sub(taken),
+                }
+            }
+        }
+    }
+
+    /// Takes up to a batch from one lane; returns how many records.
+    fn take_batch(&mut self, at: usize) -> usize {
+        let before = self.taken;
+        if let Some(outlet) = self.outlets.get_mut(at) {
             let n = outlet.records.slots().min(BATCH);
             let (Ok(records), Ok(verdicts)) = (outlet.records.read_chunk(n), outlet.verdicts.read_chunk(n))
             else {
-                continue;
+                return 0;
             };
             let ((records_a, records_b), (verdicts_a, verdicts_b)) =
                 (records.as_slices(), verdicts.as_slices());
@@ -211,10 +247,19 @@ impl CrewWork {
     }
 
     #[cold]
-    fn answer(&self) {
-        for reply in self.desk.post.take() {
-            // Whoever asked may have given up.
-            let _ = reply.send(self.station.reports());
+    fn answer(&mut self) {
+        for order in self.desk.post.take() {
+            match order {
+                CrewOrder::CatchUp(pending) => {
+                    self.catch_up();
+                    drop(pending);
+                }
+                CrewOrder::Report(reply) => {
+                    // Whoever asked may have given up.
+                    let _ = reply.send(self.station.reports());
+                }
+                CrewOrder::Station(order) => self.station.obey(order),
+            }
         }
     }
 }

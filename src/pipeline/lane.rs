@@ -5,7 +5,7 @@ use crate::event::Record;
 use crate::observe::worker::SlotReport;
 use crate::pipeline::crew::Handover;
 use crate::pipeline::post::Post;
-use crate::pipeline::station::Station;
+use crate::pipeline::station::{Order, Station};
 use crate::ring::{Intake, Lane};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::wait::{Idle, WaitStrategy};
@@ -30,6 +30,16 @@ pub(crate) struct LaneReport {
     pub(crate) observers: Option<Vec<SlotReport>>,
 }
 
+/// What a pipeline may ask of a lane while it runs.
+pub(crate) enum LaneOrder {
+    /// Report.
+    Report(Sender<LaneReport>),
+    /// Take what is in the rings, and say so by dropping the sender.
+    CatchUp(Sender<()>),
+    /// Something for the lane's own observers.
+    Station(Order),
+}
+
 /// Where a lane passes its batches.
 pub(crate) enum Output {
     /// To observers on the same thread.
@@ -42,7 +52,7 @@ pub(crate) enum Output {
 pub(crate) struct LaneDesk {
     pub(crate) lane: Arc<Lane>,
     pub(crate) counts: CachePadded<LaneCounts>,
-    pub(crate) post: Post<Sender<LaneReport>>,
+    pub(crate) post: Post<LaneOrder>,
     /// No emitter is at work any more: what is in the rings is all there will be.
     pub(crate) last_orders: AtomicBool,
 }
@@ -86,12 +96,20 @@ impl LaneWork {
         let (rest, counts) = (&mut self.rest, &self.desk.counts);
         // The counts are stored before the batch's slots are given back, so that what is in flight never exceeds
         // the rings.
-        self.intake.poll(BURST, BATCH, |records| rest.take(records, counts))
+        let post = &self.desk.post;
+        self.intake.poll(BURST, BATCH, || post.is_waiting(), |records| rest.take(records, counts))
+    }
+
+    /// Takes what is in the rings now, and not what comes meanwhile.
+    fn catch_up(&mut self) {
+        let (rest, counts) = (&mut self.rest, &self.desk.counts);
+        self.intake.take_present(BATCH, |records| rest.take(records, counts));
     }
 
     /// Works until there is nothing left to do and nothing more will come.
     pub(crate) fn run(mut self, strategy: WaitStrategy) -> LaneReport {
         let desk = Arc::clone(&self.desk);
+        let _owned = desk.post.owned();
         let mut idle = Idle::new(strategy);
         loop {
             // Acquire: partner is the store in `Pipeline::shutdown`, made after the last push. To be read before
@@ -117,11 +135,13 @@ impl LaneWork {
     /// Flushes the observers and gives the last report.
     pub(crate) fn finish(mut self) -> LaneReport {
         if let Output::Here(station) = &mut self.rest.output {
-            station.flush();
+            self.rest.unique += station.flush();
+            self.desk.counts.unique.store(self.rest.unique, Ordering::Release);
         }
         let report = self.report();
-        // Whoever asked too late is answered by the closed channel.
-        drop(self.desk.post.take());
+        if let Output::Here(station) = &mut self.rest.output {
+            station.dismiss();
+        }
         report
     }
 
@@ -133,11 +153,22 @@ impl LaneWork {
         LaneReport { dedup: self.rest.dedup.stats(), observers }
     }
 
+    /// Does what the pipeline asks between two batches.
     #[cold]
-    fn answer(&self) {
-        for reply in self.desk.post.take() {
-            // Whoever asked may have given up.
-            let _ = reply.send(self.report());
+    pub(crate) fn answer(&mut self) {
+        for order in self.desk.post.take() {
+            match (order, &mut self.rest.output) {
+                (LaneOrder::CatchUp(pending), _) => {
+                    self.catch_up();
+                    drop(pending);
+                }
+                (LaneOrder::Report(reply), _) => {
+                    // Whoever asked may have given up.
+                    let _ = reply.send(self.report());
+                }
+                (LaneOrder::Station(order), Output::Here(station)) => station.obey(order),
+                (LaneOrder::Station(_), Output::Crew(_)) => {}
+            }
         }
     }
 }

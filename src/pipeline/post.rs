@@ -3,21 +3,33 @@
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 
 /// A letter box that its owner looks into between batches: empty, it costs one load.
+///
+/// Letters hold the sender's means to be answered; a letter that is dropped says that no answer comes.
 pub(crate) struct Post<T> {
     waiting: AtomicBool,
-    letters: Mutex<Vec<T>>,
+    letters: Mutex<Letters<T>>,
+}
+
+struct Letters<T> {
+    waiting: Vec<T>,
+    /// The owner is gone: letters are dropped.
+    closed: bool,
 }
 
 impl<T> Post<T> {
     pub(crate) fn new() -> Post<T> {
-        Post { waiting: AtomicBool::new(false), letters: Mutex::new(Vec::new()) }
+        let letters = Letters { waiting: Vec::new(), closed: false };
+        Post { waiting: AtomicBool::new(false), letters: Mutex::new(letters) }
     }
 
     /// Puts a letter in; the caller wakes the owner.
     pub(crate) fn put(&self, letter: T) {
-        lock(&self.letters).push(letter);
-        // Release: partner is the load in `is_waiting`.
-        self.waiting.store(true, Ordering::Release);
+        let mut letters = lock(&self.letters);
+        if !letters.closed {
+            letters.waiting.push(letter);
+            // Release: partner is the load in `is_waiting`.
+            self.waiting.store(true, Ordering::Release);
+        }
     }
 
     /// Tells whether there are letters.
@@ -31,6 +43,42 @@ impl<T> Post<T> {
     pub(crate) fn take(&self) -> Vec<T> {
         let mut letters = lock(&self.letters);
         self.waiting.store(false, Ordering::Relaxed);
-        std::mem::take(&mut letters)
+        std::mem::take(&mut letters.waiting)
+    }
+
+    /// Returns what closes the box when the owner's thread ends, by a panic too.
+    pub(crate) fn owned(&self) -> Owned<'_, T> {
+        Owned(self)
+    }
+}
+
+/// Closes the box when dropped.
+pub(crate) struct Owned<'a, T>(&'a Post<T>);
+
+impl<T> Drop for Owned<'_, T> {
+    fn drop(&mut self) {
+        let mut letters = lock(&self.0.letters);
+        letters.closed = true;
+        letters.waiting.clear();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{RecvError, Sender, channel};
+
+    #[test]
+    fn whoever_writes_to_one_who_is_gone_is_not_left_waiting() {
+        let post: Post<Sender<()>> = Post::new();
+        let (letter, answer) = channel();
+        let owned = post.owned();
+        post.put(letter);
+        assert!(post.is_waiting());
+        drop(owned);
+        assert_eq!(answer.recv(), Err(RecvError));
+        let (letter, answer) = channel();
+        post.put(letter);
+        assert_eq!(answer.recv(), Err(RecvError));
     }
 }

@@ -4,7 +4,7 @@ use crate::dedup::DedupStats;
 use crate::domain::Catalogue;
 use crate::event::Symbols;
 use crate::observe::Report;
-use crate::observe::worker::{AnyReport, Delivery, SlotReport};
+use crate::observe::worker::{Delivery, Merged, SlotReport};
 use crate::pipeline::account::Account;
 use std::any::Any;
 use std::fmt;
@@ -54,7 +54,7 @@ pub struct Snapshot {
     pub catalogue: Arc<Catalogue>,
     /// The names behind symbols; goes on growing while the pipeline runs.
     pub symbols: Arc<Symbols>,
-    pub(crate) reports: Vec<Option<Box<dyn AnyReport>>>,
+    pub(crate) reports: Vec<Merged>,
 }
 
 impl Snapshot {
@@ -62,7 +62,7 @@ impl Snapshot {
     /// or the key is another pipeline's.
     #[must_use]
     pub fn report<R: Report>(&self, key: ReportKey<R>) -> Option<&R> {
-        let report: &dyn Any = &**self.reports.get(key.index)?.as_ref()?;
+        let report: &dyn Any = self.reports.get(key.index)?.report()?;
         report.downcast_ref()
     }
 
@@ -76,10 +76,9 @@ impl Snapshot {
             if let Some(trouble) = slot.trouble {
                 self.warnings.push(format!("observer {name}: {trouble}"));
             }
-            match (self.reports.get_mut(index), slot.report) {
-                (Some(Some(merged)), Some(report)) => merged.merge(report),
-                (Some(empty @ None), report) => *empty = report,
-                _ => {}
+            if let Some(trouble) = self.reports.get_mut(index).and_then(|merged| merged.take_in(slot.report))
+            {
+                self.warnings.push(format!("observer {name}: {trouble}"));
             }
         }
     }

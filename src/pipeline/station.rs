@@ -5,9 +5,11 @@ use crate::dedup::Verdict;
 use crate::domain::pipeline::ObserverFailed;
 use crate::emit::source::{Entrance, Source};
 use crate::event::{Identity, Record, Symbol, Symbols};
-use crate::observe::worker::{CutOff, SlotReport, Worker};
+use crate::observe::worker::{CutOff, Placed, SlotReport, Worker};
+use crate::pipeline::roster::Roster;
 use crate::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
 
 /// Runs a worker's observers and emits an event for each that is cut off.
 pub(crate) struct Station {
@@ -16,13 +18,30 @@ pub(crate) struct Station {
     voice: Voice,
 }
 
+/// What a pipeline may ask of a station while it runs.
+pub(crate) enum Order {
+    /// Take an observer in, and say so by dropping the sender.
+    Add {
+        /// The observer.
+        placed: Box<Placed>,
+        /// Open until it is in.
+        pending: Sender<()>,
+    },
+    /// Take the observer with this number out.
+    Remove {
+        /// Its number.
+        number: usize,
+        /// Where the last report goes; `None` where it was not.
+        reply: Sender<Option<SlotReport>>,
+    },
+}
+
 /// What a station needs to emit events of its own.
 pub(crate) struct Voice {
     pub(crate) entrance: Arc<Entrance>,
     pub(crate) clock: Clock,
     pub(crate) symbols: Arc<Symbols>,
-    /// By number.
-    pub(crate) observers: Arc<[Box<str>]>,
+    pub(crate) roster: Arc<Roster>,
     pub(crate) source: Option<Arc<Source>>,
 }
 
@@ -38,12 +57,34 @@ impl Station {
         if self.worker.has_cut_off() { self.tell() } else { 0 }
     }
 
-    pub(crate) fn flush(&mut self) {
+    /// Flushes all observers; returns how many events of its own were emitted because of it.
+    pub(crate) fn flush(&mut self) -> u64 {
         self.worker.flush();
+        if self.worker.has_cut_off() { self.tell() } else { 0 }
     }
 
+    /// Drops all observers; to be called after the last report.
+    pub(crate) fn dismiss(&mut self) {
+        self.worker.dismiss();
+    }
+
+    /// Reports on all observers, by number.
     pub(crate) fn reports(&self) -> Vec<SlotReport> {
-        self.worker.reports()
+        self.worker.reports(self.voice.roster.names().len())
+    }
+
+    /// Does what the pipeline asks between two batches.
+    pub(crate) fn obey(&mut self, order: Order) {
+        match order {
+            Order::Add { placed, pending } => {
+                self.worker.add(*placed);
+                drop(pending);
+            }
+            Order::Remove { number, reply } => {
+                // Whoever asked may have given up.
+                let _ = reply.send(self.worker.remove(number));
+            }
+        }
     }
 
     /// Tells the other observers; one of them may be cut off by that in turn, each of them once.
@@ -68,7 +109,7 @@ impl Voice {
             self.source = self.entrance.sources.open("pipeline");
         }
         let source = self.source.as_ref()?;
-        let name = self.observers.get(cut_off.observer).map_or("", |name| name);
+        let name = self.roster.name(cut_off.observer);
         let payload = ObserverFailed {
             // A message that the table refuses is in the snapshot all the same.
             message: self.symbols.intern(&cut_off.message).unwrap_or(Symbol::NONE),
@@ -76,7 +117,7 @@ impl Voice {
             worker,
             failed: u32::try_from(cut_off.failed).unwrap_or(u32::MAX),
         };
-        let entity = self.symbols.intern(name).unwrap_or(Symbol::NONE);
+        let entity = self.symbols.intern(&name).unwrap_or(Symbol::NONE);
         let seq = source.counts.next_seq.fetch_add(1, Ordering::Relaxed);
         source.counts.accepted.fetch_add(1, Ordering::Relaxed);
         let mut record = Record::new(Identity::Occurrence, self.clock.now_ns(), entity, &payload)

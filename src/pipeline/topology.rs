@@ -104,11 +104,12 @@ impl FromStr for Topology {
 /// Says on which cores the pipeline's threads run.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Pinning {
-    /// The system decides.
+    /// The system decides. The default, because pipelines do not know of each other: those of several tests that
+    /// run at once would all choose the same cores.
+    #[default]
     Off,
     /// Each thread gets a core of its own, the last ones first, if that leaves at least one core free for
     /// emitters; else the system decides.
-    #[default]
     Auto,
     /// These cores in turn: dedup threads first, then workers. A core that cannot be had is a warning in the
     /// snapshot.

@@ -1,5 +1,6 @@
 //! What the tests of the deduplication share: a generator whose seed is printed, and records.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and prints its seed")]
 
 use panther_events::event::{
     Domain, EventId, EventKind, Field, FieldType, Identity, Payload, Record, Symbol,

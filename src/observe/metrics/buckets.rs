@@ -103,10 +103,16 @@ mod tests {
             }
             let made = buckets.histogram().unwrap();
             assert_eq!(made, histogram, "spread {spread}");
-            assert_eq!((made.min(), made.max(), made.len()), (histogram.min(), histogram.max(), histogram.len()));
+            assert_eq!(
+                (made.min(), made.max(), made.len()),
+                (histogram.min(), histogram.max(), histogram.len())
+            );
             assert_eq!(buckets.sum(), sum);
             let counts = |histogram: &Histogram<u64>| -> Vec<_> {
-                histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
+                histogram
+                    .iter_recorded()
+                    .map(|step| (step.value_iterated_to(), step.count_at_value()))
+                    .collect()
             };
             assert_eq!(counts(&made), counts(&histogram));
         }

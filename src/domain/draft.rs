@@ -1,0 +1,300 @@
+//! One event in the making: its data fields go into the payload, where they have a place, and into the document.
+//!
+//! A document holds every data field under its PANTHER name, in the order of the table. Kinds of identity
+//! `Occurrence` are the exception: what their payload holds exactly does not stand in the document again, so that a
+//! thousand samples of one metric share one document.
+
+use crate::domain::KindDef;
+use crate::domain::table::DataType;
+use crate::event::json::{Value, push_number, push_text};
+use crate::event::payload::Value as Number;
+use crate::event::refusal::{EmitError, NameRefused};
+use crate::event::{Detail, EventKind, Field, Identity, Symbol, SymbolError, Symbols};
+use std::time::Duration;
+
+/// Further members of an event's data, as they are; their names are to differ from those of the event's own fields.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Members<'a>(pub &'a [(&'a str, Value<'a>)]);
+
+/// What takes the events that typed emitters make. The tables know no more of emitting than this.
+pub(crate) trait Sink: Send {
+    /// Returns where names and documents are kept.
+    fn symbols(&self) -> &Symbols;
+
+    /// Lends a string to write a document into, so that writing one does not allocate each time.
+    fn take_text(&mut self) -> String;
+
+    /// Takes the string back.
+    fn give_text(&mut self, text: String);
+
+    /// Offers an event; stamped now without a time.
+    fn emit(
+        &mut self,
+        kind: EventKind,
+        time_ns: Option<u64>,
+        entity: Symbol,
+        payload: [u8; 24],
+    ) -> Result<(), EmitError>;
+
+    /// Counts an event that could not be made, and returns the error.
+    fn refuse(&mut self, error: EmitError) -> Result<(), EmitError>;
+}
+
+/// What an emitter of a domain needs: whose events they are, when, and where to.
+pub(crate) struct Subject<'e> {
+    sink: &'e mut dyn Sink,
+    entity: Result<Symbol, EmitError>,
+    time_ns: Option<u64>,
+}
+
+impl<'e> Subject<'e> {
+    pub(crate) fn new(sink: &'e mut dyn Sink, entity: &str) -> Subject<'e> {
+        let entity = sink.symbols().intern(entity).map_err(|error| {
+            EmitError::Entity(match error {
+                SymbolError::Collision { .. } => NameRefused::Collision,
+                SymbolError::TooLong { .. } => NameRefused::TooLong,
+                SymbolError::Full { .. } => NameRefused::Full,
+            })
+        });
+        Subject { sink, entity, time_ns: None }
+    }
+
+    pub(crate) fn at(&mut self, time_ns: u64) {
+        self.time_ns = Some(time_ns);
+    }
+
+    /// Begins an event of a kind whose table has several classes, or one.
+    pub(crate) fn draft(&mut self, kind: &'static KindDef, variant: &'static str) -> Draft<'_, 'e> {
+        let mut payload = [0; 24];
+        for field in kind.fields {
+            field.write(&mut payload, Some(Number::Name(variant)));
+        }
+        if let Some(detail) = kind.fields.first() {
+            detail.write(&mut payload, Some(Number::Detail(Detail::NONE)));
+        }
+        let mut text = self.sink.take_text();
+        text.clear();
+        Draft { subject: self, kind, payload, text, unplaced: 0 }
+    }
+}
+
+/// An event whose data is being filled in.
+pub(crate) struct Draft<'s, 'e> {
+    subject: &'s mut Subject<'e>,
+    kind: &'static KindDef,
+    payload: [u8; 24],
+    text: String,
+    unplaced: u64,
+}
+
+impl Draft<'_, '_> {
+    /// Fills in a data field that stands in the document alone.
+    pub(crate) fn put(&mut self, name: &'static str, value: impl Data) {
+        value.push_member(name, &mut self.text);
+    }
+
+    /// Fills in a data field that has a place in the payload.
+    pub(crate) fn place(&mut self, name: &'static str, field: &Field, value: impl Data) {
+        let number = value.number();
+        let held = field.write(&mut self.payload, number);
+        self.unplaced += u64::from(number.is_some() && !held);
+        if !(held && value.is_number() && self.kind.identity == Identity::Occurrence) {
+            value.push_member(name, &mut self.text);
+        }
+    }
+
+    /// Offers the event.
+    pub(crate) fn send(mut self) -> Result<(), EmitError> {
+        let sent = self.subject.entity.and_then(|entity| {
+            let detail = self.detail()?;
+            if let Some(field) = self.kind.fields.first() {
+                field.write(&mut self.payload, Some(Number::Detail(detail)));
+            }
+            Ok(entity)
+        });
+        let Draft { subject, kind, payload, text, unplaced } = self;
+        subject.sink.give_text(text);
+        if unplaced > 0 {
+            subject.sink.symbols().details().count_unplaced(unplaced);
+        }
+        match sent {
+            Ok(entity) => subject.sink.emit(kind.kind, subject.time_ns, entity, payload),
+            Err(error) => subject.sink.refuse(error),
+        }
+    }
+
+    /// Puts the document into the table; an event without fields has none.
+    fn detail(&mut self) -> Result<Detail, EmitError> {
+        if self.text.is_empty() {
+            return Ok(Detail::NONE);
+        }
+        self.text.push('}');
+        self.subject.sink.symbols().details().insert(&self.text).map_err(EmitError::Detail)
+    }
+}
+
+/// A type that a data field can have.
+pub(crate) trait Data {
+    /// What it is in the table.
+    const TYPE: DataType;
+
+    /// Appends the value as JSON. The name tells the unit of a duration.
+    fn push(&self, name: &str, text: &mut String);
+
+    /// Returns what goes into the field's place in the payload.
+    fn number(&self) -> Option<Number> {
+        None
+    }
+
+    /// Tells whether the number says all that the value does.
+    fn is_number(&self) -> bool {
+        true
+    }
+
+    /// Appends `"name":value` to the members of a document.
+    fn push_member(&self, name: &str, text: &mut String) {
+        begin_member(name, text);
+        self.push(name, text);
+    }
+}
+
+fn begin_member(name: &str, text: &mut String) {
+    text.push(if text.is_empty() { '{' } else { ',' });
+    push_text(text, name);
+    text.push(':');
+}
+
+impl Data for &str {
+    const TYPE: DataType = DataType::Text;
+
+    fn push(&self, _: &str, text: &mut String) {
+        push_text(text, self);
+    }
+}
+
+impl Data for Value<'_> {
+    const TYPE: DataType = DataType::Any;
+
+    fn push(&self, _: &str, text: &mut String) {
+        Value::push(self, text);
+    }
+
+    fn number(&self) -> Option<Number> {
+        match self {
+            Value::Unsigned(value) => Some(Number::Float(*value as f64)),
+            Value::Signed(value) => Some(Number::Float(*value as f64)),
+            Value::Float(value) => Some(Number::Float(*value)),
+            _ => None,
+        }
+    }
+
+    fn is_number(&self) -> bool {
+        matches!(self, Value::Float(_))
+    }
+}
+
+impl Data for Duration {
+    const TYPE: DataType = DataType::Duration;
+
+    fn push(&self, name: &str, text: &mut String) {
+        // As decimal digits: a float would round nanoseconds away.
+        let nanos = self.as_nanos();
+        let digits = if name.ends_with("_ms") { 6 } else { 9 };
+        let unit = 10_u128.pow(digits);
+        let mut fraction = nanos % unit;
+        let mut width = digits as usize;
+        while width > 1 && fraction.is_multiple_of(10) {
+            (fraction, width) = (fraction / 10, width - 1);
+        }
+        push_number(text, format_args!("{}.{fraction:0width$}", nanos / unit));
+    }
+
+    fn number(&self) -> Option<Number> {
+        Some(Number::Unsigned(u64::try_from(self.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+macro_rules! plain {
+    ($($ty:ty, $data_type:ident, $number:ident;)*) => {$(
+        impl Data for $ty {
+            const TYPE: DataType = DataType::$data_type;
+
+            fn push(&self, _: &str, text: &mut String) {
+                Value::from(*self).push(text);
+            }
+
+            fn number(&self) -> Option<Number> {
+                Some(Number::$number(*self))
+            }
+        }
+    )*};
+}
+plain! {
+    u64, Unsigned, Unsigned;
+    i64, Signed, Signed;
+    f64, Float, Float;
+    bool, Bool, Bool;
+}
+
+impl Data for &[u16] {
+    const TYPE: DataType = DataType::Ports;
+
+    fn push(&self, _: &str, text: &mut String) {
+        text.push('[');
+        for (at, port) in self.iter().enumerate() {
+            push_number(text, format_args!("{}{port}", if at > 0 { "," } else { "" }));
+        }
+        text.push(']');
+    }
+
+    fn number(&self) -> Option<Number> {
+        self.first().map(|port| Number::Unsigned(u64::from(*port)))
+    }
+
+    fn is_number(&self) -> bool {
+        false
+    }
+}
+
+impl Data for Members<'_> {
+    const TYPE: DataType = DataType::Members;
+
+    fn push(&self, _: &str, _: &mut String) {}
+
+    fn push_member(&self, _: &str, text: &mut String) {
+        for (name, value) in self.0 {
+            begin_member(name, text);
+            value.push(text);
+        }
+    }
+}
+
+impl<T: Data> Data for Option<T> {
+    const TYPE: DataType = T::TYPE;
+
+    fn push(&self, name: &str, text: &mut String) {
+        match self {
+            Some(value) => value.push(name, text),
+            None => text.push_str("null"),
+        }
+    }
+
+    fn number(&self) -> Option<Number> {
+        self.as_ref().and_then(T::number)
+    }
+
+    fn is_number(&self) -> bool {
+        self.as_ref().is_some_and(T::is_number)
+    }
+
+    fn push_member(&self, name: &str, text: &mut String) {
+        match self {
+            Some(value) => value.push_member(name, text),
+            None if T::TYPE == DataType::Members => {}
+            None => {
+                begin_member(name, text);
+                text.push_str("null");
+            }
+        }
+    }
+}

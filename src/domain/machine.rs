@@ -1,0 +1,343 @@
+//! State machines as tables: states, transitions, and the path of states that each kind of event leads along.
+//!
+//! A table is plain data, so that it can be a `const`, be printed, and be compared. It holds no entity's state; an
+//! observer keeps one `u8` an entity and asks [`StateTable::step`].
+//!
+//! - An event whose path is not allowed from the current state is an *invalid transition*: no part of it is
+//!   applied, not even the allowed beginning.
+//! - An event that leads to the current state changes nothing, whatever lies on the way: `[stopping, stopped]` from
+//!   `stopped` says what is known already.
+//! - A state on the path that equals the current one is skipped: `[starting, running]` from `starting`.
+//! - An event without a path changes nothing.
+
+use crate::domain::DomainDef;
+use crate::event::payload::Value;
+use crate::event::{Domain, Field};
+
+/// States that a table can have.
+pub const STATES_MAX: usize = 32;
+
+/// The life of a domain's entities.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StateTable {
+    /// The domain whose events move these states.
+    pub domain: Domain,
+    /// The states' names, by number; at most [`STATES_MAX`].
+    pub states: &'static [&'static str],
+    /// The state that an entity is in before its first event.
+    pub initial: u8,
+    /// The states at which a life may end: bit `n` is state `n`. A table may allow a way out of one.
+    pub terminal: u32,
+    /// By state: the set of states that may follow, bit `n` being state `n`.
+    pub next: &'static [u32],
+    /// By code of the kind; codes beyond the end have no path.
+    pub paths: &'static [Path],
+}
+
+/// Where an event leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Path {
+    /// Nowhere: the event says nothing about the state.
+    Stay,
+    /// Along these states, to the last of them.
+    To(&'static [u8]),
+    /// Along one of two ways, by a field of the payload. Without a value in that field the event leads nowhere.
+    By {
+        /// A number or flag.
+        field: Field,
+        /// The way when the field is zero or false.
+        zero: &'static [u8],
+        /// The way when it is anything else.
+        other: &'static [u8],
+    },
+}
+
+/// What an event does to an entity's state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// The entity is now in this state.
+    Moved(u8),
+    /// The event has no path, or leads to where the entity is.
+    Unchanged,
+    /// The path is not allowed; the entity stays where it was.
+    Invalid {
+        /// The state, on the path or at its beginning, from which there was no way on.
+        at: u8,
+        /// The state that may not follow it.
+        wanted: u8,
+    },
+}
+
+/// What is wrong with a state table.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
+pub enum StateFault {
+    /// The table names another domain.
+    #[error("the table is for domain {0}; give it to that one")]
+    Foreign(u8),
+    /// There are none, or too many.
+    #[error("there are {0} states; give 1 to {STATES_MAX}")]
+    Count(usize),
+    /// Two states have one name.
+    #[error("two states are named {0:?}; give each its own name")]
+    Name(&'static str),
+    /// There is not one set of transitions a state.
+    #[error("{sets} sets of transitions for {states} states; give one for each")]
+    Transitions { sets: usize, states: usize },
+    /// A state's number is beyond the states.
+    #[error("{place} names state {state}, and there are {states}; give one of them")]
+    Range { place: &'static str, state: u32, states: usize },
+    /// No path of transitions leads to a state from the initial one.
+    #[error("no transitions lead from the initial state to {0:?}; take it out or lead to it")]
+    Unreachable(&'static str),
+    /// A kind has a path, and the domain has no such kind.
+    #[error("code {0} has a path and no kind; take the path out or add the kind")]
+    NoKind(usize),
+    /// A field by which a path forks is not one of its kind's fields.
+    #[error(
+        "the path of code {code} forks by {field:?}, which is no field of that kind; take one of its fields"
+    )]
+    Field { code: usize, field: &'static str },
+}
+
+impl StateTable {
+    /// Tells what an event of kind `code` with this payload does to an entity in `state`.
+    ///
+    /// A `state` that the table does not have allows nothing.
+    #[must_use]
+    pub fn step(&self, state: u8, code: u8, payload: &[u8; 24]) -> Step {
+        let path: &[u8] = match self.paths.get(usize::from(code)) {
+            None | Some(Path::Stay) => &[],
+            Some(Path::To(path)) => path,
+            Some(Path::By { field, zero, other }) => match field.read(payload) {
+                None => &[],
+                Some(value) if is_zero(value) => zero,
+                Some(_) => other,
+            },
+        };
+        if path.last().is_none_or(|last| *last == state) {
+            return Step::Unchanged;
+        }
+        let mut at = state;
+        for wanted in path.iter().copied() {
+            if wanted == at {
+                continue;
+            }
+            if !self.allows(at, wanted) {
+                return Step::Invalid { at, wanted };
+            }
+            at = wanted;
+        }
+        Step::Moved(at)
+    }
+
+    /// Tells whether `to` may follow `from`.
+    #[must_use]
+    pub fn allows(&self, from: u8, to: u8) -> bool {
+        self.next.get(usize::from(from)).is_some_and(|next| bit(*next, to))
+    }
+
+    /// Tells whether a life may end in `state`.
+    #[must_use]
+    pub const fn is_terminal(&self, state: u8) -> bool {
+        bit(self.terminal, state)
+    }
+
+    /// Returns the name of `state`.
+    #[must_use]
+    pub fn name(&self, state: u8) -> Option<&'static str> {
+        self.states.get(usize::from(state)).copied()
+    }
+
+    /// Returns the number of the state named `name`.
+    #[must_use]
+    pub fn state(&self, name: &str) -> Option<u8> {
+        (0..).zip(self.states).find(|(_, known)| **known == name).map(|(number, _)| number)
+    }
+}
+
+impl StateTable {
+    /// Looks for what contradicts itself in the table, or the domain that it is to belong to.
+    pub(super) fn check(&self, def: &DomainDef) -> Result<(), StateFault> {
+        let states = self.states.len();
+        if self.domain != def.domain {
+            return Err(StateFault::Foreign(self.domain.number()));
+        }
+        if !(1..=STATES_MAX).contains(&states) {
+            return Err(StateFault::Count(states));
+        }
+        for (at, name) in self.states.iter().enumerate() {
+            if self.states.iter().skip(at + 1).any(|other| other == name) {
+                return Err(StateFault::Name(name));
+            }
+        }
+        if self.next.len() != states {
+            return Err(StateFault::Transitions { sets: self.next.len(), states });
+        }
+        let beyond = |set: u32| (0..32).find(|state| *state >= states as u32 && set >> state & 1 != 0);
+        let in_range = |place, state: Option<u32>| match state {
+            Some(state) => Err(StateFault::Range { place, state, states }),
+            None => Ok(()),
+        };
+        let no_state = |state: u8| (usize::from(state) >= states).then_some(u32::from(state));
+        in_range("the initial state", no_state(self.initial))?;
+        in_range("the set of terminal states", beyond(self.terminal))?;
+        for next in self.next {
+            in_range("a set of transitions", beyond(*next))?;
+        }
+        for (code, path) in self.paths.iter().enumerate() {
+            let (one, other) = match path {
+                Path::Stay => continue,
+                Path::To(path) => (*path, &[][..]),
+                Path::By { zero, other, .. } => (*zero, *other),
+            };
+            for state in one.iter().chain(other) {
+                in_range("a path", no_state(*state))?;
+            }
+            let kind = def.kinds.iter().find(|kind| usize::from(kind.kind.code()) == code);
+            let Some(kind) = kind else { return Err(StateFault::NoKind(code)) };
+            if let Path::By { field, .. } = path
+                && !kind.fields.contains(field)
+            {
+                return Err(StateFault::Field { code, field: field.name });
+            }
+        }
+        self.check_reachable()
+    }
+
+    fn check_reachable(&self) -> Result<(), StateFault> {
+        let mut reached = 1_u32 << self.initial;
+        loop {
+            let step = (0..).zip(self.next).filter(|(state, _)| bit(reached, *state));
+            let wider = step.fold(reached, |set, (_, next)| set | next);
+            if wider == reached {
+                break;
+            }
+            reached = wider;
+        }
+        match (0..).zip(self.states).find(|(state, _)| !bit(reached, *state)) {
+            Some((_, name)) => Err(StateFault::Unreachable(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Makes the bit set of `states`, for [`StateTable::terminal`] and [`StateTable::next`].
+#[must_use]
+pub const fn states(states: &[u8]) -> u32 {
+    let mut set = 0;
+    let mut at = 0;
+    while at < states.len() {
+        set |= 1 << states[at];
+        at += 1;
+    }
+    set
+}
+
+const fn bit(set: u32, state: u8) -> bool {
+    (state as usize) < STATES_MAX && set >> state & 1 != 0
+}
+
+fn is_zero(value: Value) -> bool {
+    match value {
+        Value::Unsigned(value) => value == 0,
+        Value::Signed(value) => value == 0,
+        Value::Float(value) => value == 0.0,
+        Value::Bool(value) => !value,
+        Value::Symbol(symbol) => symbol.bits() == 0,
+        Value::Detail(detail) => detail.bits() == 0,
+        Value::Name(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Catalogue, CatalogueError, KindDef};
+    use crate::event::payload::FieldType;
+    use crate::event::{EventKind, Identity};
+
+    const USER: Domain = Domain::FIRST_USER;
+    const UP: Field = Field { name: "up", ty: FieldType::U32, offset: 8 };
+    const KINDS: &[KindDef] = &[
+        KindDef { kind: EventKind::new(USER, 0), name: "seen", identity: Identity::Content, fields: &[UP] },
+        KindDef { kind: EventKind::new(USER, 1), name: "flap", identity: Identity::Content, fields: &[] },
+    ];
+    const GOOD: StateTable = StateTable {
+        domain: USER,
+        states: &["new", "up", "down"],
+        initial: 0,
+        terminal: states(&[2]),
+        next: &[states(&[1]), states(&[2]), states(&[1])],
+        paths: &[Path::By { field: UP, zero: &[2], other: &[1] }, Path::To(&[2, 1])],
+    };
+
+    fn register(states: StateTable) -> Result<(), CatalogueError> {
+        let states = Some(&*Box::leak(Box::new(states)));
+        Catalogue::new().register(&DomainDef { domain: USER, name: "lab", kinds: KINDS, states })
+    }
+
+    #[test]
+    fn a_table_of_the_users_steps_like_any_other() {
+        let mut catalogue = Catalogue::new();
+        catalogue
+            .register(&DomainDef { domain: USER, name: "lab", kinds: KINDS, states: Some(&GOOD) })
+            .unwrap();
+        let states = catalogue.states(USER).unwrap();
+        assert_eq!(Catalogue::new().states(USER), None);
+        let mut up = [0; 24];
+        up[9] = 1;
+        assert_eq!(states.step(0, 0, &up), Step::Moved(1));
+        assert_eq!(states.step(0, 0, &[0; 24]), Step::Invalid { at: 0, wanted: 2 });
+        assert_eq!(states.step(1, 0, &up), Step::Unchanged);
+        // From down, the path begins where the entity is; from up, it ends there.
+        assert_eq!(states.step(2, 1, &up), Step::Moved(1));
+        assert_eq!(states.step(1, 1, &up), Step::Unchanged);
+        assert_eq!(states.step(0, 1, &up), Step::Invalid { at: 0, wanted: 2 });
+        assert_eq!(states.step(1, 7, &up), Step::Unchanged);
+        assert_eq!(states.step(200, 0, &up), Step::Invalid { at: 200, wanted: 1 });
+        assert_eq!((states.name(2), states.name(3), states.state("up")), (Some("down"), None, Some(1)));
+        assert!(states.is_terminal(2) && !states.is_terminal(1) && !states.is_terminal(99));
+    }
+
+    #[test]
+    fn a_table_that_contradicts_itself_is_refused() {
+        let foreign = Field { offset: 12, ..UP };
+        let cases = [
+            (StateTable { domain: Domain::TEST, ..GOOD }, StateFault::Foreign(2)),
+            (StateTable { states: &[], ..GOOD }, StateFault::Count(0)),
+            (StateTable { states: &[""; 33], ..GOOD }, StateFault::Count(33)),
+            (StateTable { states: &["new", "up", "up"], ..GOOD }, StateFault::Name("up")),
+            (StateTable { next: &[2, 4], ..GOOD }, StateFault::Transitions { sets: 2, states: 3 }),
+            (
+                StateTable { initial: 3, ..GOOD },
+                StateFault::Range { place: "the initial state", state: 3, states: 3 },
+            ),
+            (
+                StateTable { terminal: 1 << 31, ..GOOD },
+                StateFault::Range { place: "the set of terminal states", state: 31, states: 3 },
+            ),
+            (
+                StateTable { next: &[2, 4, 8], ..GOOD },
+                StateFault::Range { place: "a set of transitions", state: 3, states: 3 },
+            ),
+            (
+                StateTable { paths: &[Path::To(&[1, 9])], ..GOOD },
+                StateFault::Range { place: "a path", state: 9, states: 3 },
+            ),
+            (StateTable { initial: 1, ..GOOD }, StateFault::Unreachable("new")),
+            (StateTable { paths: &[Path::Stay, Path::Stay, Path::To(&[1])], ..GOOD }, StateFault::NoKind(2)),
+            (
+                StateTable {
+                    paths: Box::leak(Box::new([Path::By { field: foreign, zero: &[1], other: &[2] }])),
+                    ..GOOD
+                },
+                StateFault::Field { code: 0, field: "up" },
+            ),
+        ];
+        for (table, fault) in cases {
+            assert_eq!(register(table), Err(CatalogueError::States { domain: "lab", fault }));
+        }
+        assert_eq!(register(GOOD), Ok(()));
+    }
+}

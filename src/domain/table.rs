@@ -1,0 +1,343 @@
+//! The form in which a domain is written down, once: states, kinds, what each carries and where it leads.
+//!
+//! A table is read from top to bottom:
+//!
+//! ```text
+//! domain! {
+//!     TestEmitter "test" Domain::TEST;                   the emitter, the name, the number
+//!
+//!     initial Created;
+//!     terminal Completed Failed;
+//!     state Created "created" -> [SettingUp Failed];     a state and those that may follow
+//!
+//!     2 "setup_completed" Content                        code, name, identity
+//!         -> [ServicesSetup]                             the path of states; [] for none
+//!         { duration_ns OptU64 8 }                       places in the payload: name, type, offset
+//!         TestSetupCompletedEvent setup_completed(       PANTHER's class, the emitter's method
+//!             services: Value<'_>)                       fields that must be given
+//!             + SetupCompleted {                         the struct of those that may be left out
+//!                 duration_seconds: Duration => duration_ns }     => the place in the payload
+//!             = { action: "…" }                          fields with a fixed value
+//!             at timestamp;                              the field that is the record's time
+//! }
+//! ```
+//!
+//! A path may fork: `{ failed_count: Passed | Failed }` leads to `Passed` when that place in the payload is zero or
+//! false, and to `Failed` otherwise. A kind may have several classes; then byte 20 of the payload names the one.
+//!
+//! **Payload.** Bytes 0 to 7 are the event's [`Detail`](crate::event::Detail), and the rest is what the table says.
+//! Codes and places are part of the journal's format: new kinds take new codes, and places never move. A number that
+//! does not fit its place is left out of the payload, counted ([`Details::unplaced`]) and stands in the document.
+//!
+//! [`Details::unplaced`]: crate::event::Details::unplaced
+
+use crate::domain::KindDef;
+use crate::event::payload::FieldType;
+use crate::event::{EventKind, Field};
+
+/// A class of PANTHER's: one shape of the data that a kind of event can carry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VariantDef {
+    /// The kind.
+    pub kind: EventKind,
+    /// PANTHER's name for the class.
+    pub class: &'static str,
+    /// The emitter's method. Where a kind has several variants, its payload says this name.
+    pub method: &'static str,
+    /// What it always carries.
+    pub required: &'static [DataField],
+    /// What it may carry beside; `null` in the document where it does not.
+    pub optional: &'static [DataField],
+}
+
+impl VariantDef {
+    /// Iterates over what it carries, in the order of the document.
+    pub fn data(&self) -> impl Iterator<Item = &'static DataField> + Clone {
+        self.required.iter().chain(self.optional)
+    }
+}
+
+/// One field of an event's data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DataField {
+    /// The name, as in PANTHER.
+    pub name: &'static str,
+    /// What it holds.
+    pub ty: DataType,
+    /// The name of its place in the payload.
+    pub place: Option<&'static str>,
+}
+
+/// What a data field holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DataType {
+    /// A text.
+    Text,
+    /// Any JSON value.
+    Any,
+    /// A time span: seconds, or milliseconds where the field's name ends in `_ms`; in the payload, nanoseconds.
+    Duration,
+    /// An unsigned integer.
+    Unsigned,
+    /// A signed integer.
+    Signed,
+    /// A number.
+    Float,
+    /// A flag.
+    Bool,
+    /// Port numbers; in the payload, the first.
+    Ports,
+    /// No field: members under names of the emitter's own.
+    Members,
+    /// Always this text.
+    Fixed(&'static str),
+    /// The record's time.
+    Time,
+}
+
+/// The place of every kind's document.
+pub(crate) const DETAIL: Field = Field { name: "detail", ty: FieldType::Detail, offset: 0 };
+
+/// Returns the place with this name. In a `const`, a table that names a place that its kind has not does not compile.
+pub(crate) const fn place(fields: &[Field], name: &str) -> Field {
+    let mut at = 0;
+    while at < fields.len() {
+        if same(fields[at].name, name) {
+            return fields[at];
+        }
+        at += 1;
+    }
+    // Out of range: the kind has no such place.
+    fields[at]
+}
+
+const fn same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
+}
+
+/// Returns the kind with this code.
+pub(crate) const fn kind(kinds: &'static [KindDef], code: u8) -> &'static KindDef {
+    &kinds[code as usize]
+}
+
+macro_rules! domain {
+    (
+        $(#[$doc:meta])*
+        $Emitter:ident $domain_name:literal $domain:expr;
+
+        initial $initial:ident;
+        terminal $($terminal:ident)*;
+        $(state $State:ident $state:literal -> [$($next:ident)*];)+
+
+        $(
+            $code:literal $event:literal $identity:ident -> $path:tt { $($place:ident $ty:ident $at:literal),* }
+            $(
+                $class:ident $method:ident($($field:ident: $field_ty:ty $(=> $field_place:ident)?),*)
+                $(+ $Optional:ident $(<$lt:lifetime>)? {
+                    $($option:ident: $option_ty:ty $(=> $option_place:ident)?),+
+                })?
+                $(= { $($fixed:ident: $fixed_value:literal),+ })?
+                $(at $time:ident)?;
+            )+
+        )+
+    ) => {
+        /// The domain's table.
+        pub const DOMAIN: $crate::domain::DomainDef = $crate::domain::DomainDef {
+            domain: $domain,
+            name: $domain_name,
+            kinds: KINDS,
+            states: Some(&STATES),
+        };
+
+        /// The states that an entity of this domain can be in, by number.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[allow(missing_docs, reason = "the names are PANTHER's")]
+        #[repr(u8)]
+        pub enum State { $($State),+ }
+
+        /// The life of this domain's entities.
+        pub const STATES: $crate::domain::StateTable = $crate::domain::StateTable {
+            domain: $domain,
+            states: &[$($state),+],
+            initial: State::$initial as u8,
+            terminal: $crate::domain::machine::states(&[$(State::$terminal as u8),*]),
+            next: &[$($crate::domain::machine::states(&[$(State::$next as u8),*])),+],
+            paths: &[$($crate::domain::table::leads!(KINDS, $code, $path)),+],
+        };
+
+        /// The kinds, by code.
+        pub const KINDS: &[$crate::domain::KindDef] = &[$($crate::domain::KindDef {
+            kind: $crate::event::EventKind::new($domain, $code),
+            name: $event,
+            identity: $crate::event::Identity::$identity,
+            fields: $crate::domain::table::fields!(
+                [$($method)+] [$($crate::event::Field {
+                    name: stringify!($place),
+                    ty: $crate::event::payload::FieldType::$ty,
+                    offset: $at,
+                }),*]
+            ),
+        }),+];
+
+        /// What events of this domain carry: PANTHER's classes.
+        pub const VARIANTS: &[$crate::domain::VariantDef] = &[$($($crate::domain::VariantDef {
+            kind: $crate::event::EventKind::new($domain, $code),
+            class: stringify!($class),
+            method: stringify!($method),
+            required: &[
+                $($crate::domain::table::data!($field, $field_ty $(, $field_place)?),)*
+                $($($crate::domain::DataField {
+                    name: stringify!($fixed),
+                    ty: $crate::domain::DataType::Fixed($fixed_value),
+                    place: None,
+                },)+)?
+                $($crate::domain::DataField {
+                    name: stringify!($time),
+                    ty: $crate::domain::DataType::Time,
+                    place: None,
+                },)?
+            ],
+            optional: $crate::domain::table::optional!($($Optional)?),
+        },)+)+];
+
+        $($($(
+            #[doc = concat!("What [`", stringify!($Emitter), "::", stringify!($method), "`] may say beside.")]
+            #[derive(Clone, Copy, PartialEq, Debug, Default)]
+            #[allow(missing_docs, reason = "the names are PANTHER's")]
+            pub struct $Optional $(<$lt>)? {
+                $(pub $option: ::core::option::Option<$option_ty>),+
+            }
+
+            impl $(<$lt>)? $Optional $(<$lt>)? {
+                const DATA: &'static [$crate::domain::DataField] =
+                    &[$($crate::domain::table::data!($option, $option_ty $(, $option_place)?)),+];
+            }
+        )?)+)+
+
+        $(#[$doc])*
+        ///
+        /// Each method offers one event, stamped now or with [`at`](Self::at). An error says why the event was not
+        /// accepted; it is counted.
+        pub struct $Emitter<'e>($crate::domain::draft::Subject<'e>);
+
+        impl<'e> $Emitter<'e> {
+            pub(crate) fn new(sink: &'e mut dyn $crate::domain::draft::Sink, name: &str) -> $Emitter<'e> {
+                $Emitter($crate::domain::draft::Subject::new(sink, name))
+            }
+
+            /// Stamps the events that follow with `time_ns`, nanoseconds since the Unix epoch.
+            #[must_use]
+            pub fn at(mut self, time_ns: u64) -> Self {
+                self.0.at(time_ns);
+                self
+            }
+
+            $($(
+                #[doc = concat!("Emits `", $domain_name, ".", $event, "`, PANTHER's `", stringify!($class), "`.")]
+                ///
+                /// # Errors
+                /// When the event was not accepted; it is counted.
+                #[allow(clippy::too_many_arguments, reason = "the fields are PANTHER's")]
+                pub fn $method $($(<$lt>)?)? (
+                    &mut self,
+                    $($field: $field_ty,)*
+                    $(more: $Optional $(<$lt>)?)?
+                ) -> ::core::result::Result<(), $crate::event::refusal::EmitError> {
+                    let kind = const { $crate::domain::table::kind(KINDS, $code) };
+                    #[allow(unused_mut, reason = "an event may have no data")]
+                    let mut draft = self.0.draft(kind, stringify!($method));
+                    $($crate::domain::table::put!(draft, $code, $field, $field $(, $field_place)?);)*
+                    $($(draft.put(stringify!($fixed), $fixed_value);)+)?
+                    $($($crate::domain::table::put!(draft, $code, $option, more.$option $(, $option_place)?);)+)?
+                    draft.send()
+                }
+            )+)+
+        }
+    };
+}
+
+macro_rules! leads {
+    ($kinds:ident, $code:literal, []) => {
+        $crate::domain::Path::Stay
+    };
+    ($kinds:ident, $code:literal, [$($State:ident)+]) => {
+        $crate::domain::Path::To(&[$(State::$State as u8),+])
+    };
+    ($kinds:ident, $code:literal, { $place:ident: $Zero:ident | $Other:ident }) => {
+        $crate::domain::Path::By {
+            field: $crate::domain::table::place(
+                $crate::domain::table::kind($kinds, $code).fields,
+                stringify!($place),
+            ),
+            zero: &[State::$Zero as u8],
+            other: &[State::$Other as u8],
+        }
+    };
+}
+
+macro_rules! fields {
+    ([$only:ident] [$($place:expr),*]) => {
+        &[$crate::domain::table::DETAIL, $($place),*]
+    };
+    ([$($variant:ident)+] [$($place:expr),*]) => {
+        &[
+            $crate::domain::table::DETAIL,
+            $crate::event::Field {
+                name: "variant",
+                ty: $crate::event::payload::FieldType::Name(&[$(stringify!($variant)),+]),
+                offset: 20,
+            },
+            $($place),*
+        ]
+    };
+}
+
+macro_rules! data {
+    ($name:ident, $ty:ty $(, $place:ident)?) => {
+        $crate::domain::DataField {
+            name: stringify!($name),
+            ty: <$ty as $crate::domain::draft::Data>::TYPE,
+            place: $crate::domain::table::name!($($place)?),
+        }
+    };
+}
+
+macro_rules! optional {
+    () => {
+        &[]
+    };
+    ($Optional:ident) => {
+        $Optional::DATA
+    };
+}
+
+macro_rules! name {
+    () => {
+        None
+    };
+    ($name:ident) => {
+        Some(stringify!($name))
+    };
+}
+
+macro_rules! put {
+    ($draft:ident, $code:literal, $name:ident, $value:expr) => {
+        $draft.put(stringify!($name), $value)
+    };
+    ($draft:ident, $code:literal, $name:ident, $value:expr, $place:ident) => {{
+        let place = const {
+            &$crate::domain::table::place(
+                $crate::domain::table::kind(KINDS, $code).fields,
+                stringify!($place),
+            )
+        };
+        $draft.place(stringify!($name), place, $value)
+    }};
+}
+
+pub(crate) use {data, domain, fields, leads, name, optional, put};

@@ -1,0 +1,44 @@
+//! Why an event was not accepted, or not even made.
+
+use crate::event::{DetailError, EventKind, Symbols};
+
+/// Why an event was not accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EmitError {
+    /// The ring was full; counted in `dropped_full`.
+    #[error("the ring is full; use larger rings, a longer timeout or fewer events")]
+    Full,
+    /// The pipeline has been shut down; counted in the emitter's `rejected`, and no longer in the pipeline's
+    /// account.
+    #[error("the pipeline is closed")]
+    Closed,
+    /// The kind is in no registered domain; counted in `rejected`.
+    #[error("{0:?} is not registered; register its domain before the pipeline starts")]
+    UnknownKind(EventKind),
+    /// A kind of identity `Digest` was emitted without a digest or another one with; counted in `rejected`.
+    #[error("{0:?} is to be emitted with a digest exactly when its identity is Digest")]
+    WrongIdentity(EventKind),
+    /// All 65,536 source numbers are in use; counted in `rejected`.
+    #[error("all source numbers are in use; drop emitters that are no longer needed")]
+    SourcesExhausted,
+    /// The entity's name was not taken into the symbol table; counted in `rejected`.
+    #[error("the entity's name was refused: {0}")]
+    Entity(NameRefused),
+    /// The event's document was not taken into the table of documents; counted in `rejected`.
+    #[error("the event's document was refused: {0}")]
+    Detail(DetailError),
+}
+
+/// Why the name of an event's entity was not taken into the symbol table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NameRefused {
+    /// Another name has the same symbol.
+    #[error("another name has the same symbol; choose another name")]
+    Collision,
+    /// The name is too long.
+    #[error("it is too long; names have at most {} bytes", Symbols::NAME_LEN_MAX)]
+    TooLong,
+    /// The table is full.
+    #[error("the symbol table is full; raise its limit or use fewer names")]
+    Full,
+}

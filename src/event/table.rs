@@ -1,0 +1,108 @@
+//! Texts under 64-bit hashes of their content; what [`Symbols`](super::Symbols) and [`Details`](super::Details) share.
+
+use crate::hash::BuildContentHasher;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Holds texts by hash. Looking one up, or putting in one that is there, takes no lock. Texts are never removed.
+pub(super) struct Table {
+    texts: papaya::HashMap<u64, Arc<str>, BuildContentHasher>,
+    len_max: usize,
+    limit: usize,
+    bytes_limit: u64,
+    bytes: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// Why a text was not taken in.
+pub(super) enum Refused {
+    Collision { known: Arc<str> },
+    TooLong,
+    Full,
+}
+
+impl Table {
+    /// Makes a table for at most about `limit` texts and `bytes_limit` bytes: threads that put something in at the
+    /// same moment may each go one text over.
+    pub(super) fn new(len_max: usize, limit: usize, bytes_limit: u64) -> Table {
+        Table {
+            texts: papaya::HashMap::default(),
+            len_max,
+            limit,
+            bytes_limit,
+            bytes: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the hash of `text`; never 0.
+    #[inline]
+    pub(super) fn hash(text: &str) -> u64 {
+        // A text whose hash is 0 (one in 2^64) shares its place with one whose hash is 1; a table would detect both
+        // in one run.
+        xxh3_64(text.as_bytes()).max(1)
+    }
+
+    /// Puts `text` under `hash`, which is its own.
+    pub(super) fn insert(&self, hash: u64, text: &str) -> Result<(), Refused> {
+        self.put(hash, text).inspect_err(|_| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    fn put(&self, hash: u64, text: &str) -> Result<(), Refused> {
+        let texts = self.texts.pin();
+        let known = match texts.get(&hash) {
+            Some(known) => known,
+            None if text.len() > self.len_max => return Err(Refused::TooLong),
+            None if texts.len() >= self.limit => return Err(Refused::Full),
+            None if self.bytes() + text.len() as u64 > self.bytes_limit => return Err(Refused::Full),
+            None => texts.get_or_insert_with(hash, || {
+                self.bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
+                Arc::from(text)
+            }),
+        };
+        if **known == *text { Ok(()) } else { Err(Refused::Collision { known: Arc::clone(known) }) }
+    }
+
+    pub(super) fn get(&self, hash: u64) -> Option<Arc<str>> {
+        self.texts.pin().get(&hash).map(Arc::clone)
+    }
+
+    /// Calls `with` on the text, without counting a reference.
+    pub(super) fn with<R>(&self, hash: u64, with: impl FnOnce(Option<&str>) -> R) -> R {
+        with(self.texts.pin().get(&hash).map(|text| &**text))
+    }
+
+    /// Calls `each` for every text there is; those that come meanwhile may be missed.
+    pub(super) fn for_each(&self, mut each: impl FnMut(u64, &str)) {
+        for (hash, text) in &self.texts.pin() {
+            each(*hash, text);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Bytes of text. Threads that put in one text at the same moment may count it more than once.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("len", &self.len()).field("limit", &self.limit).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,125 @@
+//! The journal: a run's records on disk, readable alone, with an account of everything that is not there.
+//!
+//! A [`JournalWriter`] puts records and definitions into a directory of segments; a [`JournalReader`] hands them
+//! out in place, also while they are being written; [`verify`] lists what is wrong with a journal, and [`repair`]
+//! writes a sound one from what can be read. A [`JournalWorker`] runs a writer on a thread of its own. What a
+//! journal survives is its [`Durability`].
+//!
+//! ```no_run
+//! use panther_events::event::{Record, Symbol};
+//! use panther_events::journal::{Durability, JournalReader, JournalWriter, Options, ReadOptions, RunId};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (now_ns, records): (u64, Vec<Record>) = (0, Vec::new());
+//! let path = std::path::Path::new("run-1.journal");
+//! let run = RunId(*b"drawn at random!");
+//! let mut writer = JournalWriter::open(path, run, Options::new(Durability::ProcessCrash), now_ns)?;
+//! writer.define(Symbol::of("client"), "client")?;
+//! assert_eq!(writer.append(&records).lost, 0);
+//! writer.close()?;
+//!
+//! let mut reader = JournalReader::open(path, ReadOptions::default())?;
+//! while let Some(block) = reader.next_block()? {
+//!     for record in block.records() {
+//!         println!("{record:?}");
+//!     }
+//! }
+//! assert!(reader.closed() && reader.findings().is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # On disk (format version 1)
+//!
+//! A directory holds the lock file `LOCK` and the segments `00000000.journal`, `00000001.journal`, and so on. A
+//! segment is preallocated; behind its last block there are zeros, which are cut off when it ends in order. All
+//! numbers are little-endian, on every host; payloads are opaque bytes.
+//!
+//! ```text
+//! segment   ┌──────┬─────────────┬─────────┬─────────┬ ─ ─ ┬─────┐
+//!           │ open │ definitions │ records │ records │     │ end │ zeros
+//!           └──────┴─────────────┴─────────┴─────────┴ ─ ─ ┴─────┘
+//!
+//! block     ┌────────────┬──────────────────┬──────┬─────────┐
+//!           │ header 192 │ table 24 a source │ body │ padding │    a multiple of 64 bytes;
+//!           └────────────┴──────────────────┴──────┴─────────┘    header and table together too
+//!
+//! header      0  magic "PEVJRNL\n"             8      64  kind: 1 open, 2 definitions, 3 records, 4 loss, 5 end
+//!             8  header checksum             4      65  0
+//!            12  version                     2      66  sources: entries of the table     2
+//!            14  header + table, bytes       2      68  records in the body               4
+//!            16  block, bytes                4      72  synced up to: segment             4
+//!            20  body, bytes                 4      76  oldest segment kept               4
+//!            24  body checksum               4      80  synced up to: offset              8
+//!            28  previous header checksum    4      88  records stored before             8
+//!            32  run                        16      96  records lost in writing           8
+//!            48  segment                     4     104  records not selected              8
+//!            52  block number in segment     4     112  records lost before the journal   8
+//!            56  byte offset in segment      8     120  earliest, 128 latest time, ns     8, 8
+//!                                                  136  written at, ns                    8
+//!                                                  144  domains, a bit each               4
+//!                                                  148  0                                44
+//!
+//! table       0  source  2,  2  flags 2 (1: numbers do not rise, 2: has previous),  4  records 4,
+//! entry       8  first number 4,  12  last number 4,  16  the source's last number before this block 4,
+//!            20  the source's records before this block 4
+//!
+//! body        records       64 bytes each, as in memory; id 16, time 8, entity 8, kind 2, source 2, seq 4 turned
+//!             definitions   tag 1 (1 name, 2 document), 0 3, length 4, symbol or digest 16, bytes, 0 to a multiple of 8
+//!             open          previous segment 4 (2^32-1: none), 1 when resumed else 0 1, 0 3, its end 8
+//!             loss          none; the table says what is lost
+//!             end           reason 1 (1 rotated, 2 closed), 0 7
+//! ```
+//!
+//! - Checksums are CRC-32C. The header's covers bytes 12 to the end of the table, the body's everything behind it,
+//!   padding included, so that a damaged header is told from a damaged body, whose header still names what is lost.
+//! - The first 16 bytes mean the same in every version.
+//! - A block belongs where it lies: it says its run, segment, number and offset, and repeats the header checksum of
+//!   the block before it. Copies, swaps and blocks of older files are foreign.
+//! - A block has at most 162 sources; when another one comes, it is closed. Each entry says how many records of the
+//!   source came before, so a gap is named by source and numbers by the first blocks behind it.
+//! - Definitions come before their first use. A writer repeats its definitions in each of its segments, so that each
+//!   can be read alone, whatever became of the others.
+//! - A segment's first block says where the one before it ends. Bytes behind that place do not count: that is how a
+//!   writer leaves a segment that failed, and how a resumed run cuts a torn tail without touching it.
+//! - A sync is preceded by padding to a page, so that no synced byte shares a page with a later write.
+//!
+//! What a reader does with anything else is the table in [`recovery`].
+//!
+//! # Design choices
+//!
+//! - Writes, not a mapping: a full disk is an error that can be counted, not a signal.
+//! - Reads, not a mapping: a writer that cuts off a segment's zeros must not kill its readers. "In place" means
+//!   that records are used in the buffer that they were read into.
+//! - A block is never written again, not even to grow: a torn write can only hurt what no one was promised.
+//! - Nothing but a header is read of blocks that a filter or a seek passes over.
+
+pub mod block;
+pub mod check;
+pub mod damage;
+mod delivery;
+pub mod durability;
+pub mod filter;
+pub mod format;
+mod judge;
+mod lock;
+pub mod options;
+mod plan;
+pub mod reader;
+pub mod recovery;
+mod scan;
+mod segment;
+pub mod storage;
+pub mod worker;
+pub mod writer;
+
+pub use block::Definition;
+pub use check::{RepairError, Report, repair, verify};
+pub use damage::{Damage, Finding, SourceGap};
+pub use durability::{Account, Durability, Mark, Marks};
+pub use filter::Filter;
+pub use format::{Position, RunId};
+pub use lock::LOCK_NAME;
+pub use options::{DefineError, OpenError, Options, Select};
+pub use reader::{JournalReader, ReadBlock, ReadError, ReadOptions, Status};
+pub use worker::{JournalWorker, WorkerError};
+pub use writer::{Appended, CloseError, JournalWriter, Trouble};

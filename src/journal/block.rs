@@ -1,0 +1,285 @@
+//! A block while it is filled: room for the header, then the body, in one buffer that is written at once.
+
+use crate::event::{Record, Symbol};
+use crate::journal::durability::Marks;
+use crate::journal::format::{
+    ALIGN, BlockHeader, BlockKind, HEADER_LEN_MAX, Position, RunId, SPANS_MAX, SourceSpan, Totals, aligned,
+    header_len, swap_records,
+};
+
+/// Records' room in front of the body: the header is written right before the body once its length is known.
+const HEADER_ROOM: usize = HEADER_LEN_MAX / size_of::<Record>();
+
+/// A block of records or of definitions, not yet written.
+pub(crate) struct Block {
+    kind: BlockKind,
+    buffer: Vec<Record>,
+    body_len: usize,
+    records: usize,
+    spans: Vec<SourceSpan>,
+    time_ns_min: u64,
+    time_ns_max: u64,
+    domains: u32,
+    encoded_header_len: usize,
+}
+
+/// What a block's header says of the place where it is written.
+pub(crate) struct Stamp {
+    pub(crate) run: RunId,
+    pub(crate) at: Position,
+    pub(crate) block: u32,
+    pub(crate) previous: u32,
+    pub(crate) synced: Position,
+    pub(crate) oldest_segment: u32,
+    pub(crate) totals: Totals,
+    pub(crate) written_ns: u64,
+    /// The block's end is brought to a multiple of this many bytes.
+    pub(crate) end_align: u64,
+}
+
+/// Finds a source's entry in the block that is being filled. Never cleared: an entry counts only when the
+/// table of sources agrees.
+pub(crate) struct Slots(Vec<u16>);
+
+impl Slots {
+    pub(crate) fn new() -> Slots {
+        Slots(vec![0; 1 << 16])
+    }
+}
+
+impl Block {
+    /// Makes an empty block of records, at most `len_max` bytes with its header.
+    pub(crate) fn of_records(len_max: usize) -> Block {
+        Block::new(BlockKind::Records, len_max.saturating_sub(HEADER_LEN_MAX).max(ALIGN))
+    }
+
+    /// Makes a block with `body`.
+    pub(crate) fn of_bytes(kind: BlockKind, body: &[u8]) -> Block {
+        let mut block = Block::new(kind, body.len());
+        if let Some(to) = block.body_mut().get_mut(..body.len()) {
+            to.copy_from_slice(body);
+        }
+        block.body_len = body.len();
+        block
+    }
+
+    /// Makes a block without a body whose table of sources is `spans`, at most [`SPANS_MAX`].
+    pub(crate) fn of_spans(kind: BlockKind, spans: &[SourceSpan]) -> Block {
+        let mut block = Block::new(kind, 0);
+        block.spans.extend(spans.iter().take(SPANS_MAX));
+        block
+    }
+
+    fn new(kind: BlockKind, body_max: usize) -> Block {
+        // One page more than the body, for padding.
+        let buffer = aligned(HEADER_LEN_MAX + body_max.next_multiple_of(ALIGN) + HEADER_LEN_MAX);
+        Block {
+            kind,
+            buffer,
+            body_len: 0,
+            records: 0,
+            spans: Vec::new(),
+            time_ns_min: u64::MAX,
+            time_ns_max: 0,
+            domains: 0,
+            encoded_header_len: 0,
+        }
+    }
+
+    /// Empties the block.
+    pub(crate) fn clear(&mut self) {
+        self.body_len = 0;
+        self.records = 0;
+        self.spans.clear();
+        self.time_ns_min = u64::MAX;
+        self.time_ns_max = 0;
+        self.domains = 0;
+    }
+
+    /// Takes records from the front of `records` while there is room and returns how many.
+    pub(crate) fn push(&mut self, slots: &mut Slots, records: &[Record]) -> usize {
+        let room = self.room();
+        let mut taken = 0;
+        for record in records.iter().take(room) {
+            if !self.enter(slots, record) {
+                break;
+            }
+            self.time_ns_min = self.time_ns_min.min(record.time_ns());
+            self.time_ns_max = self.time_ns_max.max(record.time_ns());
+            self.domains |= 1 << record.kind().domain().number();
+            taken += 1;
+        }
+        let start = HEADER_ROOM + self.records;
+        if let (Some(to), Some(from)) = (self.buffer.get_mut(start..start + taken), records.get(..taken)) {
+            to.copy_from_slice(from);
+            swap_records(to);
+        }
+        self.records += taken;
+        self.body_len += taken * size_of::<Record>();
+        taken
+    }
+
+    /// Enters the record in the table of sources; `false` when the table is full.
+    fn enter(&mut self, slots: &mut Slots, record: &Record) -> bool {
+        let (source, seq) = (record.source(), record.seq());
+        let Some(slot) = slots.0.get_mut(usize::from(source)) else { return false };
+        let known = self.spans.len();
+        match self.spans.get_mut(usize::from(*slot)) {
+            Some(span) if span.source == source => {
+                span.unordered |= seq <= span.last;
+                span.last = seq;
+                span.count += 1;
+            }
+            _ if known == SPANS_MAX => return false,
+            _ => {
+                *slot = known as u16;
+                self.spans.push(SourceSpan {
+                    source,
+                    count: 1,
+                    first: seq,
+                    last: seq,
+                    ..SourceSpan::default()
+                });
+            }
+        }
+        true
+    }
+
+    fn room(&self) -> usize {
+        // The last page is for padding.
+        self.buffer.len().saturating_sub(2 * HEADER_ROOM + self.records)
+    }
+
+    /// Tells whether no record fits any more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.room() == 0
+    }
+
+    /// Returns how many records are in the block.
+    pub(crate) fn records(&self) -> usize {
+        self.records
+    }
+
+    /// Returns the records by source.
+    pub(crate) fn spans(&self) -> &[SourceSpan] {
+        &self.spans
+    }
+
+    /// Returns how many bytes the buffer takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.buffer.len() * size_of::<Record>()
+    }
+
+    /// Returns how many bytes the block takes in a segment, at most: with its padding to a page.
+    pub(crate) fn len_max(&self) -> u64 {
+        (header_len(self.spans.len()) + self.body_len.next_multiple_of(ALIGN) + HEADER_LEN_MAX) as u64
+    }
+
+    /// Writes the header for this place, and returns it with the block's bytes. Can be called again for
+    /// another place.
+    pub(crate) fn encode(&mut self, stamp: &Stamp, marks: &Marks) -> (BlockHeader, &[u8]) {
+        if self.kind == BlockKind::Records {
+            for span in &mut self.spans {
+                let mark = marks.get(span.source);
+                span.previous = mark.last;
+                span.before = mark.records as u32;
+            }
+        }
+        self.encoded_header_len = header_len(self.spans.len());
+        let end = stamp.at.offset + (self.encoded_header_len + self.body_len.next_multiple_of(ALIGN)) as u64;
+        let len = (end.next_multiple_of(stamp.end_align.max(ALIGN as u64)) - stamp.at.offset) as usize;
+        let body_end = HEADER_LEN_MAX + self.body_len;
+        let padded_end = HEADER_LEN_MAX - self.encoded_header_len + len;
+        let start = HEADER_LEN_MAX - self.encoded_header_len;
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.buffer);
+        if let Some(padding) = bytes.get_mut(body_end..padded_end) {
+            padding.fill(0);
+        }
+        let body = bytes.get(HEADER_LEN_MAX..padded_end).unwrap_or_default();
+        let mut header = BlockHeader {
+            header_crc: 0,
+            header_len: self.encoded_header_len as u32,
+            len: len as u32,
+            body_len: self.body_len as u32,
+            body_crc: crc32c::crc32c(body),
+            previous: stamp.previous,
+            run: stamp.run,
+            at: stamp.at,
+            block: stamp.block,
+            kind: self.kind,
+            sources: self.spans.len() as u16,
+            records: self.records as u32,
+            synced: stamp.synced,
+            oldest_segment: stamp.oldest_segment,
+            totals: stamp.totals,
+            time_ns_min: self.time_ns_min,
+            time_ns_max: self.time_ns_max,
+            written_ns: stamp.written_ns,
+            domains: self.domains,
+        };
+        if let Some(room) = bytes.get_mut(start..HEADER_LEN_MAX) {
+            header.header_crc = header.encode(&self.spans, room);
+        }
+        (header, bytes.get(start..padded_end).unwrap_or_default())
+    }
+
+    fn body_mut(&mut self) -> &mut [u8] {
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.buffer);
+        bytes.get_mut(HEADER_LEN_MAX..).unwrap_or_default()
+    }
+}
+
+/// A name or a detail document, addressed by content.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Definition {
+    /// The name behind a symbol.
+    Name(Symbol, Box<str>),
+    /// A document behind its digest.
+    Detail(u128, Box<[u8]>),
+}
+
+impl Definition {
+    /// Bytes that a detail document can have.
+    pub const DETAIL_LEN_MAX: usize = 4 << 20;
+    const HEAD_LEN: usize = 24;
+
+    fn parts(&self) -> (u8, u128, &[u8]) {
+        match self {
+            Definition::Name(symbol, name) => (1, u128::from(symbol.bits()), name.as_bytes()),
+            Definition::Detail(digest, bytes) => (2, *digest, bytes),
+        }
+    }
+
+    /// Returns how many bytes the definition takes in a block's body.
+    pub(crate) fn encoded_len(&self) -> usize {
+        Definition::HEAD_LEN + self.parts().2.len().next_multiple_of(8)
+    }
+
+    /// Appends the definition to a block's body.
+    pub(crate) fn encode(&self, body: &mut Vec<u8>) {
+        let (tag, key, bytes) = self.parts();
+        body.extend_from_slice(&[tag, 0, 0, 0]);
+        body.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        body.extend_from_slice(&key.to_le_bytes());
+        body.extend_from_slice(bytes);
+        body.resize(body.len().next_multiple_of(8), 0);
+    }
+
+    /// Takes the first definition off `body`; `None` at its end, and when the rest is none (a later version's
+    /// tag, a name that is no text).
+    pub(crate) fn decode(body: &mut &[u8]) -> Option<Definition> {
+        let (head, rest) = body.split_first_chunk::<{ Definition::HEAD_LEN }>()?;
+        let len = crate::journal::format::le32(head, 4) as usize;
+        let key = u128::from_le_bytes(*head.last_chunk()?);
+        let bytes = rest.get(..len)?;
+        *body = rest.get(len.next_multiple_of(8)..)?;
+        match head[0] {
+            1 => {
+                let name = std::str::from_utf8(bytes).ok()?;
+                Some(Definition::Name(Symbol::from_bits(key as u64), name.into()))
+            }
+            2 => Some(Definition::Detail(key, bytes.into())),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What a reader does where there is no intact block: it looks at what follows, decides by the table in
+//! [`crate::journal::recovery`], and reports.
+
+use crate::journal::damage::{Damage, Finding};
+use crate::journal::format::{BlockHeader, BlockKind, EndReason, Position};
+use crate::journal::plan::{self, Plan, Step};
+use crate::journal::reader::{JournalReader, ReadError, Status};
+use crate::journal::recovery::{Action, Behind, Found, Place, decide};
+use std::io;
+
+impl JournalReader<'_> {
+    /// Acts on anything that is no intact block.
+    pub(super) fn judge(
+        &mut self,
+        step: &Step,
+        found: Found,
+        damaged: Option<BlockHeader>,
+    ) -> io::Result<()> {
+        let offset = self.cursor.as_ref().map_or(0, |cursor| cursor.offset);
+        let at = Position { segment: step.number, offset };
+        if found == Found::AnnouncedEnd {
+            self.leave(step, at);
+            return Ok(());
+        }
+        let growing = self.is_growing();
+        if growing && self.cursor.is_some() {
+            // It may have been written since the window was read.
+            let cursor = self.cursor.as_mut().map(|cursor| cursor.scan.refresh());
+            debug_assert!(cursor.is_some());
+        }
+        let behind = if growing && matches!(found, Found::Nothing | Found::EmptyFile) {
+            Rest::default()
+        } else {
+            self.survey(step, at, damaged)?
+        };
+        let place = match () {
+            () if growing => Place::Growing,
+            () if self.options.salvage || at < self.synced => Place::Synced,
+            () => Place::Unsynced,
+        };
+        let behind_kind = if behind.blocks > 0 { Behind::Blocks } else { Behind::Nothing };
+        match decide(found, place, behind_kind) {
+            Action::Read => {}
+            Action::NextSegment => self.leave(step, at),
+            Action::Wait => self.status = Status::Waiting,
+            Action::EndUnclosed => {
+                self.findings.push(Finding::new(Damage::NotClosed, at, 0));
+                self.status = Status::Ended;
+            }
+            Action::CutTail => {
+                let len = self.rest_len(step, offset)?;
+                let mut finding = Finding::new(Damage::TornTail(found), at, len);
+                finding.set_aside = behind.records;
+                self.findings.push(finding);
+                self.status = Status::Ended;
+            }
+            Action::Quarantine => self.quarantine(step, found, at, damaged, &behind)?,
+        }
+        Ok(())
+    }
+
+    /// Skips to the next intact header.
+    fn quarantine(
+        &mut self,
+        step: &Step,
+        found: Found,
+        at: Position,
+        damaged: Option<BlockHeader>,
+        rest: &Rest,
+    ) -> io::Result<()> {
+        let len = match rest.next_offset {
+            Some(next) => next - at.offset,
+            None => self.rest_len(step, at.offset)?,
+        };
+        let mut finding = Finding::new(Damage::Quarantined(found), at, len);
+        if damaged.is_some_and(|header| header.kind != BlockKind::Records) {
+            finding.records = Some(0);
+        }
+        self.findings.push(finding);
+        match (&mut self.cursor, rest.next_offset) {
+            (Some(cursor), Some(next)) => {
+                cursor.block += 1;
+                cursor.offset = next;
+                cursor.previous =
+                    damaged.filter(|header| header.end().offset == next).map(|header| header.header_crc);
+            }
+            _ => {
+                self.cursor = None;
+                self.step += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes to the next segment at this one's end.
+    fn leave(&mut self, step: &Step, at: Position) {
+        let cursor = self.cursor.take();
+        let previous = cursor.as_ref().and_then(|cursor| cursor.previous);
+        if let Some((end, crc)) = step.end
+            && (end != at.offset || previous.is_some_and(|previous| previous != crc))
+        {
+            self.findings.push(Finding::new(Damage::BrokenLink, at, 0));
+        }
+        let ended = cursor.and_then(|cursor| cursor.ended);
+        self.closed = ended == Some(EndReason::Closed);
+        if self.step + 1 == self.plan.steps.len() && !self.closed {
+            // Between two segments of a live writer, the next one is not in the plan yet.
+            if self.storage.writer().is_none() {
+                self.findings.push(Finding::new(Damage::NotClosed, at, 0));
+            }
+        }
+        self.step += 1;
+    }
+
+    pub(super) fn finish(&mut self) {
+        let growing = !self.closed && self.storage.writer().is_some();
+        self.status = if growing { Status::Waiting } else { Status::Ended };
+        if !growing && self.plan.steps.is_empty() && self.findings.is_empty() {
+            self.findings.push(Finding::new(Damage::NotClosed, Position::default(), 0));
+        }
+    }
+
+    /// Reads the directory again: a live writer may have begun segments, or ended.
+    pub(super) fn look_again(&mut self) -> Result<(), ReadError> {
+        let plan = Plan::of(&*self.storage).map_err(|source| ReadError::Io {
+            path: self.storage.path().to_owned(),
+            offset: 0,
+            source,
+        })?;
+        let number = self.plan.steps.get(self.step).map(|step| step.number);
+        let after = self.plan.steps.last().map(|step| step.number);
+        self.step = match (number, after) {
+            (Some(number), _) => {
+                plan.steps.iter().position(|step| step.number == number).unwrap_or(plan.steps.len())
+            }
+            (None, Some(last)) => plan.steps.iter().take_while(|step| step.number <= last).count(),
+            (None, None) => 0,
+        };
+        self.plan = plan;
+        self.status = Status::Reading;
+        if let Some(cursor) = &mut self.cursor {
+            cursor.scan.refresh();
+        }
+        if self.plan.steps.get(self.step).is_none() && self.storage.writer().is_some() && !self.closed {
+            self.status = Status::Waiting;
+        }
+        Ok(())
+    }
+
+    /// Counts the intact blocks behind a damaged place, and learns how far the writer had synced.
+    fn survey(&mut self, step: &Step, at: Position, damaged: Option<BlockHeader>) -> io::Result<Rest> {
+        let mut rest = Rest::default();
+        let Some(run) = self.plan.run else { return Ok(rest) };
+        // Before `synced` is known, everything is looked at; later, the next intact block is enough.
+        let mut synced = self.synced;
+        if let Some(cursor) = &mut self.cursor {
+            let mut from = damaged.map_or(at.offset + 1, |header| header.end().offset);
+            let end = step.end.map_or(u64::MAX, |(end, _)| end);
+            while let Some(header) =
+                cursor.scan.next_header(run, step.number, from)?.filter(|h| h.at.offset < end)
+            {
+                rest.next_offset.get_or_insert(header.at.offset);
+                rest.add(&header);
+                synced = synced.max(header.synced);
+                from = header.end().offset;
+                if self.synced_surveyed {
+                    break;
+                }
+            }
+        }
+        if rest.blocks == 0 || !self.synced_surveyed {
+            for step in self.plan.steps.iter().skip(self.step + 1) {
+                let Some(name) = &step.name else { continue };
+                let Some(mut scan) = plan::open(&*self.storage, name)? else { continue };
+                let mut from = 0;
+                let end = step.end.map_or(u64::MAX, |(end, _)| end);
+                while let Some(header) =
+                    scan.next_header(run, step.number, from)?.filter(|h| h.at.offset < end)
+                {
+                    rest.add(&header);
+                    synced = synced.max(header.synced);
+                    from = header.end().offset;
+                }
+            }
+        }
+        self.synced = synced;
+        self.synced_surveyed = true;
+        Ok(rest)
+    }
+
+    fn rest_len(&self, step: &Step, offset: u64) -> io::Result<u64> {
+        let Some(cursor) = &self.cursor else { return Ok(0) };
+        let len = cursor.scan.len()?;
+        Ok(step.end.map_or(len, |(end, _)| end.min(len)).saturating_sub(offset))
+    }
+}
+
+/// The intact blocks behind a place.
+#[derive(Clone, Copy, Default)]
+struct Rest {
+    blocks: u64,
+    records: u64,
+    /// The first of them, when it is in the same segment.
+    next_offset: Option<u64>,
+}
+
+impl Rest {
+    fn add(&mut self, header: &BlockHeader) {
+        self.blocks += 1;
+        self.records += u64::from(header.records);
+    }
+}

@@ -1,0 +1,553 @@
+//! The reader: hands out blocks of records in place, and says what is wrong with the rest.
+
+use crate::event::{Record, Symbol};
+use crate::journal::block::Definition;
+use crate::journal::damage::{Damage, Finding, SourceGap};
+use crate::journal::durability::Marks;
+use crate::journal::filter::{Filter, Target};
+use crate::journal::format::{BlockHeader, BlockKind, EndReason, Link, Position, RunId, SourceSpan, Totals};
+use crate::journal::plan::{self, Plan, Step};
+use crate::journal::recovery::Found;
+use crate::journal::scan::{Expect, Probe, Scan};
+use crate::journal::segment::Tail;
+use crate::journal::storage::{DirStorage, Storage};
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How a journal is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReadOptions {
+    /// Read intact blocks behind a torn tail too. The result is then no prefix of what was sent; the gaps are
+    /// named.
+    pub salvage: bool,
+}
+
+/// Why a journal could not be read on. Damage is no error: see [`JournalReader::findings`].
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The operating system refused.
+    #[error("cannot read {path} at offset {offset}: {source}; check that the file can be read")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The offset in bytes.
+        offset: u64,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// Where a reader is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// There may be another block.
+    Reading,
+    /// At the end of a journal that a live process is writing; more may come.
+    Waiting,
+    /// At the end.
+    Ended,
+}
+
+/// A block of records, in place.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadBlock<'a> {
+    header: BlockHeader,
+    head: &'a [u8],
+    records: &'a [Record],
+}
+
+impl<'a> ReadBlock<'a> {
+    /// Returns the records, in the order in which they were appended. After a seek, the first block's records
+    /// begin with the one that was sought.
+    #[must_use]
+    pub fn records(&self) -> &'a [Record] {
+        self.records
+    }
+
+    /// Returns the block's header.
+    #[must_use]
+    pub fn header(&self) -> &BlockHeader {
+        &self.header
+    }
+
+    /// Iterates over the block's records by source.
+    pub fn sources(&self) -> impl Iterator<Item = SourceSpan> + 'a {
+        super::format::spans(self.head)
+    }
+}
+
+/// Reads a journal, also one that is being written. Never changes a file.
+///
+/// Every block that is handed out has passed its checksums, has this journal's run, and lies where it says it
+/// belongs. That is why records are not examined one by one: [`Record::is_well_formed`] asks whether bytes from
+/// anywhere can be a record, and these are the bytes that a writer was given.
+pub struct JournalReader<'s> {
+    pub(super) storage: Box<dyn Storage + 's>,
+    pub(super) options: ReadOptions,
+    pub(super) plan: Plan,
+    pub(super) step: usize,
+    pub(super) cursor: Option<Cursor>,
+    pub(super) status: Status,
+    pub(super) filter: Filter,
+    pub(super) target: Option<Target>,
+
+    pub(super) marks: Marks,
+    /// Every source's records were seen from its first on, so an unknown source's `before` tells a gap.
+    pub(super) from_start: bool,
+    pub(super) records_expected: Option<u64>,
+    pub(super) totals: Totals,
+    pub(super) oldest_segment: u32,
+    pub(super) tail: Option<Tail>,
+    pub(super) synced: Position,
+    /// `synced` is what the whole journal says, not only its blocks so far.
+    pub(super) synced_surveyed: bool,
+    pub(super) closed: bool,
+    pub(super) findings: Vec<Finding>,
+    pub(super) names: HashMap<Symbol, Box<str>>,
+    pub(super) details: HashMap<u128, Box<[u8]>>,
+    pub(super) losses: BTreeMap<u16, SourceSpan>,
+}
+
+/// A place in the segment being read.
+pub(super) struct Cursor {
+    pub(super) scan: Scan,
+    pub(super) offset: u64,
+    pub(super) block: u32,
+    pub(super) previous: Option<u32>,
+    pub(super) ended: Option<EndReason>,
+}
+
+impl JournalReader<'static> {
+    /// Opens the journal in the directory `path`.
+    ///
+    /// # Errors
+    /// When the directory or a segment's first block cannot be read. A directory without segments is an empty
+    /// journal.
+    pub fn open(path: &Path, options: ReadOptions) -> Result<JournalReader<'static>, ReadError> {
+        JournalReader::over(DirStorage::new(path), options)
+    }
+}
+
+impl<'s> JournalReader<'s> {
+    /// Opens the journal in `storage`.
+    ///
+    /// # Errors
+    /// As [`JournalReader::open`].
+    pub fn over(storage: impl Storage + 's, options: ReadOptions) -> Result<JournalReader<'s>, ReadError> {
+        let storage: Box<dyn Storage + 's> = Box::new(storage);
+        let plan = Plan::of(&*storage).map_err(|source| ReadError::Io {
+            path: storage.path().to_owned(),
+            offset: 0,
+            source,
+        })?;
+        let mut reader = JournalReader {
+            storage,
+            options,
+            plan,
+            step: 0,
+            cursor: None,
+            status: Status::Reading,
+            filter: Filter::ALL,
+            target: None,
+            marks: Marks::default(),
+            from_start: true,
+            records_expected: None,
+            totals: Totals::default(),
+            oldest_segment: 0,
+            tail: None,
+            synced: Position::default(),
+            synced_surveyed: false,
+            closed: false,
+            findings: Vec::new(),
+            names: HashMap::new(),
+            details: HashMap::new(),
+            losses: BTreeMap::new(),
+        };
+        reader.rewind();
+        Ok(reader)
+    }
+
+    /// Returns the journal's run; `None` when it has no intact block.
+    #[must_use]
+    pub fn run(&self) -> Option<RunId> {
+        self.plan.run
+    }
+
+    /// Sets which records [`JournalReader::for_each`] hands out. Blocks whose header shows that they have none
+    /// of them are passed over, their bodies unread.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.filter = filter;
+    }
+
+    /// Returns the next block of records; `None` at the end, and where a live writer has not come yet.
+    ///
+    /// The block's records are borrowed from the reader's buffer: nothing is copied or converted on a
+    /// little-endian host.
+    ///
+    /// # Errors
+    /// When the operating system refuses to read.
+    pub fn next_block(&mut self) -> Result<Option<ReadBlock<'_>>, ReadError> {
+        let Some((header, from)) = self.advance()? else { return Ok(None) };
+        #[cfg(target_endian = "big")]
+        if let Some(cursor) = &mut self.cursor {
+            cursor.scan.turn(&header);
+        }
+        let Some(cursor) = &self.cursor else { return Ok(None) };
+        let bytes = cursor.scan.verified(&header);
+        let records: &[Record] = bytemuck::try_cast_slice(bytes.body(&header)).unwrap_or_default();
+        Ok(Some(ReadBlock { header, head: bytes.head(), records: records.get(from..).unwrap_or_default() }))
+    }
+
+    /// Calls `each` on every record from here to the end that the filter lets through; returns how many.
+    ///
+    /// # Errors
+    /// When the operating system refuses to read.
+    pub fn for_each(&mut self, mut each: impl FnMut(&Record)) -> Result<u64, ReadError> {
+        let filter = self.filter;
+        let mut count = 0;
+        while let Some(block) = self.next_block()? {
+            for record in block.records().iter().filter(|record| filter.contains(record)) {
+                each(record);
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Goes to the journal's start.
+    pub fn rewind(&mut self) {
+        self.go_to_step(0);
+        let first = self.plan.steps.first();
+        self.from_start = first.is_some_and(|step| step.number == 0) || self.plan.oldest_segment == 0;
+        self.findings.clear();
+        for number in &self.plan.abandoned {
+            let at = Position { segment: *number, offset: 0 };
+            self.findings.push(Finding::new(Damage::Abandoned, at, 0));
+        }
+    }
+
+    /// Goes to the first record at or after `time_ns` (ns since the Unix epoch), in the journal's order. Passes
+    /// over blocks by their headers.
+    pub fn seek_time(&mut self, time_ns: u64) {
+        self.rewind();
+        self.target = Some(Target::Time(time_ns));
+    }
+
+    /// Goes to the first record of `source` that is numbered `seq` or higher, in the journal's order.
+    pub fn seek_seq(&mut self, source: u16, seq: u32) {
+        self.rewind();
+        self.target = Some(Target::Seq(source, seq));
+    }
+
+    /// Says where the reader is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Returns what is wrong with the journal, as far as it was read.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Tells whether the journal was closed in order; known once it is read to the end.
+    #[must_use]
+    pub fn closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Returns the name behind `symbol`, as far as the journal was read: names come before their first use.
+    #[must_use]
+    pub fn name(&self, symbol: Symbol) -> Option<&str> {
+        self.names.get(&symbol).map(|name| &**name)
+    }
+
+    /// Returns the document behind `digest`.
+    #[must_use]
+    pub fn detail(&self, digest: u128) -> Option<&[u8]> {
+        self.details.get(&digest).map(|bytes| &**bytes)
+    }
+
+    /// Iterates over the names read so far, in no order.
+    pub fn names(&self) -> impl Iterator<Item = (Symbol, &str)> {
+        self.names.iter().map(|(symbol, name)| (*symbol, &**name))
+    }
+
+    /// Iterates over the documents read so far, in no order.
+    pub fn details(&self) -> impl Iterator<Item = (u128, &[u8])> {
+        self.details.iter().map(|(digest, bytes)| (*digest, &**bytes))
+    }
+
+    /// Iterates over what the last writer could not deliver, by source: how many, from `first` to `last`.
+    pub fn losses(&self) -> impl Iterator<Item = &SourceSpan> {
+        self.losses.values()
+    }
+
+    /// Returns the totals at the last block that was read, that block included.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Returns what was read of each source.
+    #[must_use]
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// Returns how many names and documents were read.
+    pub(super) fn definitions(&self) -> usize {
+        self.names.len() + self.details.len()
+    }
+
+    pub(super) fn unknown_version(&self) -> bool {
+        self.plan.unknown_version
+    }
+
+    pub(super) fn tail(&self) -> Option<Tail> {
+        self.tail
+    }
+
+    pub(super) fn oldest_segment(&self) -> u32 {
+        self.oldest_segment
+    }
+
+    pub(super) fn steps(&self) -> usize {
+        self.plan.steps.len()
+    }
+
+    /// Goes to the start of a segment, and forgets what came before.
+    pub(super) fn go_to_step(&mut self, step: usize) {
+        self.step = step;
+        self.cursor = None;
+        self.status = Status::Reading;
+        self.target = None;
+        self.marks = Marks::default();
+        self.from_start = false;
+        self.records_expected = None;
+        self.tail = None;
+        self.closed = false;
+    }
+
+    /// Goes to the next block of records that is wanted; returns its header and the index of the first record
+    /// to hand out.
+    fn advance(&mut self) -> Result<Option<(BlockHeader, usize)>, ReadError> {
+        let mut looked_again = self.status == Status::Waiting;
+        if looked_again {
+            self.look_again()?;
+        }
+        while self.status == Status::Reading {
+            let Some(step) = self.plan.steps.get(self.step).cloned() else {
+                self.finish();
+                if self.status == Status::Waiting && !std::mem::replace(&mut looked_again, true) {
+                    self.look_again()?;
+                }
+                continue;
+            };
+            let (found, header) = self.look(&step)?;
+            if let (Found::Block, Some(header)) = (found, header) {
+                let read = self.take(&step, header).map_err(|source| self.error(&step, source))?;
+                if let Some(from) = read {
+                    return Ok(Some((header, from)));
+                }
+            } else {
+                self.judge(&step, found, header).map_err(|source| self.error(&step, source))?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Says what is where the next block should be.
+    fn look(&mut self, step: &Step) -> Result<(Found, Option<BlockHeader>), ReadError> {
+        let looked = self.try_look(step);
+        looked.map_err(|source| self.error(step, source))
+    }
+
+    fn try_look(&mut self, step: &Step) -> io::Result<(Found, Option<BlockHeader>)> {
+        let Some(run) = self.plan.run else {
+            return Ok((if self.plan.all_empty { Found::EmptyFile } else { Found::Damaged }, None));
+        };
+        let cursor = match &mut self.cursor {
+            Some(cursor) => cursor,
+            empty => {
+                let scan = match &step.name {
+                    Some(name) => plan::open(&*self.storage, name)?,
+                    None => None,
+                };
+                let Some(scan) = scan else { return Ok((Found::MissingSegment, None)) };
+                empty.insert(Cursor { scan, offset: 0, block: 0, previous: None, ended: None })
+            }
+        };
+        if cursor.ended.is_some() || step.end.is_some_and(|(end, _)| cursor.offset >= end) {
+            return Ok((Found::AnnouncedEnd, None));
+        }
+        let at = Position { segment: step.number, offset: cursor.offset };
+        let expect = Expect { run, at, block: cursor.block, previous: cursor.previous };
+        let selective = self.target.is_some() || self.filter != Filter::ALL;
+        let mut probe = cursor.scan.probe(&expect, !selective)?;
+        if selective
+            && let Probe::Block(header) = probe
+            && self.wants(step, &header)?
+            && let Some(cursor) = &mut self.cursor
+        {
+            probe = cursor.scan.probe(&expect, true)?;
+        }
+        if probe == Probe::Nothing
+            && !self.is_growing()
+            && let Some(cursor) = &mut self.cursor
+            && !cursor.scan.zeros_from(at.offset)?
+        {
+            probe = Probe::Damaged(None);
+        }
+        Ok(match probe {
+            Probe::Block(header) => (Found::Block, Some(header)),
+            Probe::Nothing if at.offset == 0 => (Found::EmptyFile, None),
+            Probe::Nothing => (Found::Nothing, None),
+            Probe::Damaged(header) => (Found::Damaged, header),
+            Probe::Foreign => (Found::Foreign, None),
+            Probe::UnknownVersion => (Found::UnknownVersion, None),
+        })
+    }
+
+    /// Tells from the header alone whether the block's body is needed.
+    fn wants(&mut self, step: &Step, header: &BlockHeader) -> io::Result<bool> {
+        if header.kind != BlockKind::Records || (self.target.is_none() && self.filter == Filter::ALL) {
+            return Ok(true);
+        }
+        debug_assert_eq!(header.at.segment, step.number);
+        let Some(cursor) = &mut self.cursor else { return Ok(true) };
+        let head = cursor.scan.head(header)?;
+        let by_target = self.target.is_none_or(|target| target.may_be_in(header, super::format::spans(head)));
+        Ok(by_target && self.filter.may_be_in(header, super::format::spans(head)))
+    }
+
+    /// Takes an intact block in; returns the index of the first record to hand out when it is one of records.
+    fn take(&mut self, step: &Step, header: BlockHeader) -> io::Result<Option<usize>> {
+        let Some(cursor) = &mut self.cursor else { return Ok(None) };
+        let spans: Vec<SourceSpan> = super::format::spans(cursor.scan.head(&header)?).collect();
+        cursor.offset = header.end().offset;
+        cursor.block = header.block + 1;
+        cursor.previous = Some(header.header_crc);
+        self.tail = Some(Tail { end: header.end(), crc: header.header_crc });
+        self.synced = self.synced.max(header.synced);
+        self.oldest_segment = self.oldest_segment.max(header.oldest_segment);
+        self.account_for(&header, &spans);
+        if header.kind == BlockKind::Records {
+            let wanted = header.records > 0 && self.wants(step, &header)?;
+            return Ok(if wanted { self.aim(&header) } else { None });
+        }
+        let Some(cursor) = &mut self.cursor else { return Ok(None) };
+        let mut body = cursor.scan.verified(&header).body(&header);
+        match header.kind {
+            BlockKind::Definitions => {
+                while let Some(definition) = Definition::decode(&mut body) {
+                    match definition {
+                        Definition::Name(symbol, name) => {
+                            self.names.entry(symbol).or_insert(name);
+                        }
+                        Definition::Detail(digest, bytes) => {
+                            self.details.entry(digest).or_insert(bytes);
+                        }
+                    }
+                }
+            }
+            BlockKind::Loss => self.losses.extend(spans.iter().map(|span| (span.source, *span))),
+            BlockKind::End => {
+                cursor.ended = Some(EndReason::decode(body).unwrap_or(EndReason::Rotated));
+                let (offset, len) = (cursor.offset, cursor.scan.len()?);
+                if !cursor.scan.zeros_from(offset)? {
+                    let at = Position { segment: step.number, offset };
+                    self.findings.push(Finding::new(Damage::Trailing, at, len.saturating_sub(offset)));
+                }
+            }
+            BlockKind::Open => {
+                if Link::decode(body).is_some_and(|link| link.resumed) {
+                    self.marks = Marks::default();
+                    self.from_start = true;
+                    self.losses.clear();
+                }
+            }
+            BlockKind::Records => {}
+        }
+        Ok(None)
+    }
+
+    /// Compares the block's running numbers with what was read, and names what is missing.
+    fn account_for(&mut self, header: &BlockHeader, spans: &[SourceSpan]) {
+        let missing =
+            self.records_expected.map_or(0, |expected| header.totals.records.saturating_sub(expected));
+        if missing > 0 {
+            let at = header.at;
+            let finding = self.gap_finding(at);
+            finding.records = Some(finding.records.unwrap_or(0) + missing);
+        } else if let Some(last) = self.findings.last_mut()
+            && matches!(last.damage, Damage::Quarantined(_))
+            && self.records_expected.is_some()
+        {
+            last.records.get_or_insert(0);
+        }
+        self.records_expected = Some(header.totals.records + u64::from(header.records));
+        self.totals = Totals { records: header.totals.records + u64::from(header.records), ..header.totals };
+        if header.kind != BlockKind::Records {
+            return;
+        }
+        for span in spans {
+            let mark = self.marks.get(span.source);
+            let known = mark.last.is_some() || self.from_start;
+            let missing = span.before.wrapping_sub(mark.records as u32);
+            if known
+                && missing > 0
+                && let Some(through) = span.previous
+            {
+                let gap =
+                    SourceGap { source: span.source, records: u64::from(missing), after: mark.last, through };
+                self.gap_finding(header.at).sources.push(gap);
+            }
+            let records = if known { mark.records + u64::from(missing) } else { u64::from(span.before) };
+            self.marks.set(span.source, span.last, records + u64::from(span.count));
+        }
+    }
+
+    /// The finding that a gap noticed at `at` belongs to: the last one that skipped something.
+    fn gap_finding(&mut self, at: Position) -> &mut Finding {
+        let is_gap =
+            |finding: &Finding| matches!(finding.damage, Damage::Quarantined(_) | Damage::BrokenLink);
+        let index = match self.findings.iter().rposition(is_gap) {
+            Some(index) => index,
+            None => {
+                self.findings.push(Finding::new(Damage::BrokenLink, at, 0));
+                self.findings.len() - 1
+            }
+        };
+        &mut self.findings[index]
+    }
+
+    /// Narrows a block down to the sought record; `None` when the block does not have it.
+    fn aim(&mut self, header: &BlockHeader) -> Option<usize> {
+        let Some(target) = self.target else { return Some(0) };
+        let cursor = self.cursor.as_mut()?;
+        let bytes = cursor.scan.verified(header);
+        let records: &[Record] = bytemuck::try_cast_slice(bytes.body(header)).unwrap_or_default();
+        let mut at = records.iter().position(|record| target.is_met_by(record));
+        if cfg!(target_endian = "big") {
+            // The records are not turned yet; the whole block is handed out.
+            at = Some(0);
+        }
+        if at.is_some() {
+            self.target = None;
+        }
+        at
+    }
+
+    /// Tells whether a live process is writing the segment being read.
+    pub(super) fn is_growing(&self) -> bool {
+        self.step + 1 >= self.plan.steps.len() && self.storage.writer().is_some()
+    }
+
+    fn error(&self, step: &Step, source: io::Error) -> ReadError {
+        let offset = self.cursor.as_ref().map_or(0, |cursor| cursor.offset);
+        ReadError::Io { path: self.storage.path().join(plan::name_of(step)), offset, source }
+    }
+}

@@ -1,0 +1,500 @@
+//! The writer: takes records and definitions, fills blocks, and answers for every record it was given.
+
+use crate::event::{KindSet, Record, Symbol, Symbols};
+use crate::journal::block::{Block, Definition, Slots};
+use crate::journal::delivery::Kept;
+use crate::journal::durability::{Account, Durability, Marks};
+use crate::journal::format::{Position, RunId, SourceSpan, Totals};
+use crate::journal::lock::{self, Lock};
+use crate::journal::options::{DefineError, OpenError, Options};
+use crate::journal::recovery::{Resume, resume};
+use crate::journal::segment::{Segment, Tail};
+use crate::journal::storage::{DirStorage, Storage};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// Writes a journal.
+///
+/// A plain object without threads: whoever calls it pays for the write. [`crate::journal::worker`] runs one on a
+/// thread of its own. It never panics on disk trouble and never stops taking records: see
+/// [`JournalWriter::trouble`].
+///
+/// Dropping a writer that was not closed is like killing its process.
+pub struct JournalWriter {
+    pub(super) storage: Box<dyn Storage>,
+    pub(super) lock: Option<Lock>,
+    pub(super) options: Options,
+    pub(super) run: RunId,
+    pub(super) now_ns: u64,
+
+    filling: Block,
+    filling_since_ns: u64,
+    slots: Slots,
+    /// Full blocks, oldest first. The first `written` of them are in the segment and wait for their sync.
+    pub(super) queue: VecDeque<Block>,
+    pub(super) written: usize,
+    spare: Vec<Block>,
+
+    /// What is in the journal, and how much of it is synced.
+    pub(super) stored: Marks,
+    pub(super) durable: Marks,
+    pub(super) synced: Position,
+    pub(super) unsynced_since_ns: Option<u64>,
+    /// Totals of the journal before this writer.
+    pub(super) base: Totals,
+    pub(super) account: Account,
+    pub(super) loss: BTreeMap<u16, SourceSpan>,
+    lost_told: u64,
+
+    pub(super) definitions: Vec<Definition>,
+    pub(super) definitions_bytes: u64,
+    names: HashMap<Symbol, usize>,
+    details: HashMap<u128, usize>,
+
+    pub(super) segment: Option<Segment>,
+    pub(super) next_segment: u32,
+    pub(super) tail: Option<Tail>,
+    pub(super) resumed: bool,
+    /// The segment left after the last error, until a successor exists.
+    pub(super) suspect: Option<Segment>,
+    /// The lock went with the directory and is to be taken again.
+    pub(super) relock: bool,
+    /// Segments that ended before the one being written, oldest first.
+    pub(super) kept: VecDeque<Kept>,
+    pub(super) oldest_segment: u32,
+    /// How many of `kept` are to be removed.
+    pub(super) retired: usize,
+    pub(super) trouble: Option<Trouble>,
+    pub(super) checked_ns: u64,
+}
+
+/// What keeps a writer from writing. It goes on trying, and holds records in memory meanwhile.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot write the journal {path} since {since_ns} ns after 1970: {source}; free space or repair the disk, writing then resumes by itself"
+)]
+pub struct Trouble {
+    /// The journal's directory.
+    pub path: std::path::PathBuf,
+    /// When it began, ns since the Unix epoch.
+    pub since_ns: u64,
+    /// When the writer tries again, unless it is told to flush before.
+    pub(super) again_ns: u64,
+    /// What the operating system said last.
+    pub source: io::Error,
+}
+
+/// Why [`JournalWriter::close`] could not end the journal in order.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal was not closed in order: {source}; {} of its records are lost, the rest can be read", account.lost)]
+pub struct CloseError {
+    /// What the operating system said.
+    pub source: io::Error,
+    /// The final account.
+    pub account: Box<Account>,
+}
+
+/// What became of the records given to [`JournalWriter::append`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[must_use = "records may wait in memory or be lost"]
+pub struct Appended {
+    /// Records lost since the last `append` returned: not written, and no longer held. The journal will say so
+    /// when it can be written again.
+    pub lost: u64,
+    /// Records in memory after this call that wait for the disk; 0 unless the writer is in trouble.
+    pub waiting: u64,
+}
+
+/// How long after an error the writer tries again by itself.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+impl JournalWriter {
+    /// Opens the journal in the directory `path` for writing and takes its lock: creates it, or resumes the
+    /// run that is there with a new segment.
+    ///
+    /// `run` names the run; draw it at random for a new one. `now_ns` counts nanoseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// When an option is out of range, another writer has the journal, it is of another run, or the directory
+    /// cannot be used.
+    pub fn open(path: &Path, run: RunId, options: Options, now_ns: u64) -> Result<JournalWriter, OpenError> {
+        options.check()?;
+        let io = |action| move |source| OpenError::Io { action, path: path.to_owned(), source };
+        std::fs::create_dir_all(path).map_err(io("create"))?;
+        let lock = lock::acquire(path, now_ns)
+            .map_err(io("lock"))?
+            .map_err(|holder| OpenError::Locked { path: path.to_owned(), holder })?;
+        let mut writer = JournalWriter::over(Box::new(DirStorage::new(path)), run, options, now_ns)?;
+        writer.lock = Some(lock);
+        Ok(writer)
+    }
+
+    /// Opens the journal in `storage`, like [`JournalWriter::open`] but without a lock.
+    ///
+    /// # Errors
+    /// As [`JournalWriter::open`].
+    pub fn over(
+        storage: Box<dyn Storage>,
+        run: RunId,
+        options: Options,
+        now_ns: u64,
+    ) -> Result<JournalWriter, OpenError> {
+        options.check()?;
+        let Resume { tail, next_segment, totals, synced, kept, oldest_segment } =
+            resume(&*storage, run, now_ns)?;
+        Ok(JournalWriter {
+            filling: Block::of_records(options.block_len),
+            filling_since_ns: now_ns,
+            slots: Slots::new(),
+            queue: VecDeque::new(),
+            written: 0,
+            spare: Vec::new(),
+            stored: Marks::default(),
+            durable: Marks::default(),
+            synced,
+            unsynced_since_ns: None,
+            base: totals,
+            account: Account::default(),
+            loss: BTreeMap::new(),
+            lost_told: 0,
+            definitions: Vec::new(),
+            definitions_bytes: 0,
+            names: HashMap::new(),
+            details: HashMap::new(),
+            segment: None,
+            next_segment,
+            resumed: tail.is_some(),
+            tail,
+            suspect: None,
+            relock: false,
+            kept,
+            oldest_segment,
+            retired: 0,
+            trouble: None,
+            checked_ns: now_ns,
+            storage,
+            lock: None,
+            options,
+            run,
+            now_ns,
+        })
+    }
+
+    /// Appends records, all of them first sightings, in the order in which each source sent them.
+    ///
+    /// What is promised when it returns is the [`Durability`]'s matter.
+    pub fn append(&mut self, records: &[Record]) -> Appended {
+        self.account.offered += records.len() as u64;
+        if self.options.select.kinds == KindSet::ALL {
+            self.fill(records);
+        } else {
+            let kinds = self.options.select.kinds;
+            self.fill_selected(records, |_, record| kinds.contains(record.kind()));
+        }
+        self.appended()
+    }
+
+    /// Appends records of which `is_duplicate` tells, by index, whether they are later sightings of a known
+    /// event.
+    pub fn append_marked(&mut self, records: &[Record], is_duplicate: impl Fn(usize) -> bool) -> Appended {
+        self.account.offered += records.len() as u64;
+        let select = self.options.select;
+        self.fill_selected(records, |at, record| {
+            select.kinds.contains(record.kind()) && (select.duplicates || !is_duplicate(at))
+        });
+        self.appended()
+    }
+
+    /// Defines `symbol` as `name`, before any record that is appended later. `Ok(false)` when the journal has
+    /// the definition already.
+    ///
+    /// The writer keeps a copy of each definition and repeats it in every segment, so that each segment can be
+    /// read alone.
+    ///
+    /// # Errors
+    /// When the symbol has another name, or the name is longer than [`Symbols::NAME_LEN_MAX`].
+    pub fn define(&mut self, symbol: Symbol, name: &str) -> Result<bool, DefineError> {
+        let (len, limit) = (name.len(), Symbols::NAME_LEN_MAX);
+        let result = if len > limit {
+            Err(DefineError::TooLong { len, limit })
+        } else {
+            match self.names.entry(symbol) {
+                Entry::Vacant(entry) => {
+                    entry.insert(self.definitions.len());
+                    Ok(Some(Definition::Name(symbol, name.into())))
+                }
+                Entry::Occupied(entry) => match self.definitions.get(*entry.get()) {
+                    Some(Definition::Name(_, known)) if **known == *name => Ok(None),
+                    _ => Err(DefineError::Collision { key: u128::from(symbol.bits()) }),
+                },
+            }
+        };
+        self.defined(result)
+    }
+
+    /// Defines the document behind `digest`, before any record that is appended later. `Ok(false)` when the
+    /// journal has it already.
+    ///
+    /// # Errors
+    /// When the digest has another document, or this one is longer than [`Definition::DETAIL_LEN_MAX`].
+    pub fn define_detail(&mut self, digest: u128, bytes: &[u8]) -> Result<bool, DefineError> {
+        let (len, limit) = (bytes.len(), Definition::DETAIL_LEN_MAX);
+        let result = if len > limit {
+            Err(DefineError::TooLong { len, limit })
+        } else {
+            match self.details.entry(digest) {
+                Entry::Vacant(entry) => {
+                    entry.insert(self.definitions.len());
+                    Ok(Some(Definition::Detail(digest, bytes.into())))
+                }
+                Entry::Occupied(entry) => match self.definitions.get(*entry.get()) {
+                    Some(Definition::Detail(_, known)) if **known == *bytes => Ok(None),
+                    _ => Err(DefineError::Collision { key: digest }),
+                },
+            }
+        };
+        self.defined(result)
+    }
+
+    /// Counts `records` that were lost before they reached the journal; every later block's header says so.
+    pub fn note_upstream_loss(&mut self, records: u64) {
+        self.account.lost_upstream += records;
+    }
+
+    /// Tells the writer the time, ns since the Unix epoch, and does what is due: flush, sync, rotation, another
+    /// try after an error.
+    pub fn tick(&mut self, now_ns: u64) {
+        self.now_ns = self.now_ns.max(now_ns);
+        self.check_presence();
+        let waits_since = match (self.filling.records(), self.unsynced_since_ns) {
+            (0, since) => since,
+            (_, since) => Some(self.filling_since_ns.min(since.unwrap_or(u64::MAX))),
+        };
+        let waited_ns = waits_since.map_or(0, |since| self.now_ns.saturating_sub(since));
+        let (due, sync) = match self.options.durability {
+            Durability::Buffered => (nanos(self.options.flush_after), false),
+            Durability::ProcessCrash => (0, false),
+            // Half of the time is left for the next tick and for the sync itself.
+            Durability::PowerLoss { every } => (nanos(every) / 2, true),
+        };
+        if waits_since.is_some() && waited_ns >= due && self.may_try() {
+            self.seal();
+            self.deliver(sync);
+        } else if self.trouble.is_some() && self.may_try() {
+            self.deliver(sync);
+        }
+        self.rotate_if_old();
+    }
+
+    /// Writes everything that is held, and syncs it under [`Durability::PowerLoss`].
+    ///
+    /// # Errors
+    /// When the disk does not take it; the records stay held.
+    pub fn flush(&mut self) -> Result<(), &Trouble> {
+        self.make_room();
+        self.seal();
+        self.deliver(matches!(self.options.durability, Durability::PowerLoss { .. }));
+        match &self.trouble {
+            None => Ok(()),
+            Some(trouble) => Err(trouble),
+        }
+    }
+
+    /// Writes everything, syncs it whatever the durability, and ends the journal in order.
+    ///
+    /// # Errors
+    /// When the disk does not take it. Records that could not be written are then counted lost.
+    pub fn close(mut self) -> Result<Account, CloseError> {
+        self.make_room();
+        self.seal();
+        match self.finish() {
+            Ok(()) => Ok(self.account()),
+            Err(source) => {
+                self.give_up();
+                Err(CloseError { source, account: Box::new(self.account()) })
+            }
+        }
+    }
+
+    /// Returns up to which record of which source the [`Durability`]'s promise holds now: under
+    /// [`Durability::PowerLoss`] what is synced, under [`Durability::ProcessCrash`] what is in the page cache,
+    /// under [`Durability::Buffered`] nothing.
+    #[must_use]
+    pub fn watermark(&self) -> &Marks {
+        match self.options.durability {
+            Durability::ProcessCrash => &self.stored,
+            Durability::Buffered | Durability::PowerLoss { .. } => &self.durable,
+        }
+    }
+
+    /// Says what keeps the writer from writing, if anything does.
+    ///
+    /// In trouble, the writer holds records in memory up to [`Options::held_bytes_max`]; then the newest are
+    /// lost, counted, and entered in the journal's next loss block. It tries again every 100 ms (by the time
+    /// that [`JournalWriter::tick`] tells) and at every flush.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
+    }
+
+    /// Returns where the records are.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        let queued: usize = self.queue.iter().skip(self.written).map(Block::records).sum();
+        Account { pending: (queued + self.filling.records()) as u64, ..self.account }
+    }
+
+    /// Returns what the journal promises.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.options.durability
+    }
+
+    /// Returns the run.
+    #[must_use]
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+
+    fn fill(&mut self, mut records: &[Record]) {
+        while !records.is_empty() {
+            if self.filling.records() == 0 {
+                self.filling_since_ns = self.now_ns;
+            }
+            let taken = self.filling.push(&mut self.slots, records);
+            records = records.get(taken..).unwrap_or_default();
+            if !records.is_empty() || self.filling.is_full() {
+                self.seal();
+                if self.trouble.is_none() || self.may_try() {
+                    self.deliver(false);
+                }
+            }
+        }
+    }
+
+    /// Fills in runs of neighbours that are selected.
+    fn fill_selected(&mut self, records: &[Record], mut selects: impl FnMut(usize, &Record) -> bool) {
+        let mut start = 0;
+        for (at, record) in records.iter().enumerate() {
+            if !selects(at, record) {
+                self.fill(records.get(start..at).unwrap_or_default());
+                self.account.skipped += 1;
+                start = at + 1;
+            }
+        }
+        self.fill(records.get(start..).unwrap_or_default());
+    }
+
+    fn appended(&mut self) -> Appended {
+        if self.options.durability == Durability::ProcessCrash && self.filling.records() > 0 && self.may_try()
+        {
+            self.seal();
+            self.deliver(false);
+        }
+        let waiting = if self.trouble.is_some() { self.account().pending } else { 0 };
+        let told = std::mem::replace(&mut self.lost_told, self.account.lost);
+        Appended { lost: self.account.lost - told, waiting }
+    }
+
+    fn defined(&mut self, result: Result<Option<Definition>, DefineError>) -> Result<bool, DefineError> {
+        match result {
+            Ok(Some(definition)) => {
+                self.definitions_bytes += definition.encoded_len() as u64;
+                self.definitions.push(definition);
+                self.account.definitions += 1;
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(error) => {
+                self.account.definitions_refused += 1;
+                Err(error)
+            }
+        }
+    }
+
+    /// Moves the block being filled into the queue, and makes room when too much is held.
+    fn seal(&mut self) {
+        if self.filling.records() == 0 {
+            return;
+        }
+        let empty = self.spare.pop().unwrap_or_else(|| Block::of_records(self.options.block_len));
+        self.queue.push_back(std::mem::replace(&mut self.filling, empty));
+        self.unsynced_since_ns.get_or_insert(self.filling_since_ns);
+        if self.held_bytes() > self.options.held_bytes_max && self.written > 0 && self.trouble.is_none() {
+            self.deliver(true);
+        }
+        while self.held_bytes() > self.options.held_bytes_max && self.queue.len() > self.written {
+            self.lose_newest();
+        }
+    }
+
+    /// Tries to write what waits, before more is held and the newest would be lost.
+    fn make_room(&mut self) {
+        if self.trouble.is_some() {
+            self.deliver(false);
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.queue.iter().map(Block::memory_bytes).sum()
+    }
+
+    fn lose_newest(&mut self) {
+        let Some(block) = self.queue.pop_back() else { return };
+        for span in block.spans() {
+            let lost = self.loss.entry(span.source).or_insert(SourceSpan { count: 0, ..*span });
+            lost.count = lost.count.saturating_add(span.count);
+            lost.unordered |= span.unordered || (lost.count > span.count && span.first <= lost.last);
+            lost.last = span.last;
+        }
+        self.account.lost += block.records() as u64;
+        if let Some(segment) = &mut self.segment {
+            segment.loss_written = false;
+        }
+        self.recycle(block);
+    }
+
+    fn give_up(&mut self) {
+        self.queue.drain(..self.written);
+        self.written = 0;
+        while !self.queue.is_empty() {
+            self.lose_newest();
+        }
+        self.cut_suspect();
+    }
+
+    pub(super) fn recycle(&mut self, mut block: Block) {
+        const SPARE_MAX: usize = 8;
+        if self.spare.len() < SPARE_MAX {
+            block.clear();
+            self.spare.push(block);
+        }
+    }
+
+    fn may_try(&self) -> bool {
+        self.trouble.as_ref().is_none_or(|trouble| self.now_ns >= trouble.again_ns)
+    }
+
+    pub(super) fn enter_trouble(&mut self, source: io::Error) {
+        let since_ns = self.trouble.as_ref().map_or(self.now_ns, |trouble| trouble.since_ns);
+        let again_ns = self.now_ns.saturating_add(nanos(TRY_AGAIN_AFTER));
+        self.trouble = Some(Trouble { path: self.storage.path().to_owned(), since_ns, again_ns, source });
+    }
+}
+
+impl std::fmt::Debug for JournalWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JournalWriter")
+            .field("path", &self.storage.path())
+            .field("run", &self.run)
+            .field("account", &self.account())
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

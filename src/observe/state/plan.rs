@@ -1,0 +1,137 @@
+//! Plans: the tables of the catalogue, laid out for one look-up an event.
+
+use crate::domain::{Catalogue, Path, StateTable, Step};
+use crate::event::kind::{CODES_PER_DOMAIN, DOMAIN_COUNT};
+use crate::event::{Domain, KindSet, Record};
+
+/// All domains that have states.
+pub(super) struct Plans {
+    plans: Vec<Plan>,
+    /// By domain: the place in `plans`.
+    places: [u8; DOMAIN_COUNT],
+}
+
+/// One domain's table.
+pub(super) struct Plan {
+    pub(super) domain: Domain,
+    pub(super) name: &'static str,
+    pub(super) table: &'static StateTable,
+    /// By state and code: the next state, or one of the two marks below.
+    steps: Vec<u8>,
+    /// By state: the states that can be had from there, itself included.
+    reach: Vec<u32>,
+}
+
+const NONE: u8 = u8::MAX;
+const UNCHANGED: u8 = u8::MAX;
+/// The table is to be asked: it depends on the payload, or is invalid.
+const ASK: u8 = u8::MAX - 1;
+
+impl Plans {
+    pub(super) fn new(catalogue: &Catalogue) -> Plans {
+        let mut plans = Plans { plans: Vec::new(), places: [NONE; DOMAIN_COUNT] };
+        for (number, place) in (0..).zip(&mut plans.places) {
+            let Some(domain) = Domain::new(number) else { continue };
+            if let Some(table) = catalogue.states(domain) {
+                *place = plans.plans.len() as u8;
+                plans.plans.push(Plan::new(domain, catalogue.domain_name(domain).unwrap_or("?"), table));
+            }
+        }
+        plans
+    }
+
+    /// Returns the place of a domain among the plans, and its plan.
+    #[inline]
+    pub(super) fn of(&self, domain: Domain) -> Option<(usize, &Plan)> {
+        let place = usize::from(*self.places.get(usize::from(domain.number()))?);
+        Some((place, self.plans.get(place)?))
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Plan> {
+        self.plans.iter()
+    }
+
+    /// All kinds of the domains that have states.
+    pub(super) fn kinds(&self) -> KindSet {
+        self.plans.iter().fold(KindSet::EMPTY, |set, plan| set.union(&KindSet::domain(plan.domain)))
+    }
+}
+
+impl Plan {
+    fn new(domain: Domain, name: &'static str, table: &'static StateTable) -> Plan {
+        let mut steps = Vec::with_capacity(table.states.len() * CODES_PER_DOMAIN);
+        for state in 0..table.states.len() as u8 {
+            for code in 0..CODES_PER_DOMAIN as u8 {
+                steps.push(match table.paths.get(usize::from(code)) {
+                    Some(Path::By { .. }) => ASK,
+                    _ => match table.step(state, code, &[0; Record::PAYLOAD_LEN]) {
+                        Step::Moved(to) => to,
+                        Step::Unchanged => UNCHANGED,
+                        Step::Invalid { .. } => ASK,
+                    },
+                });
+            }
+        }
+        Plan { domain, name, table, steps, reach: reach(table) }
+    }
+
+    /// As [`StateTable::step`].
+    #[inline]
+    pub(super) fn step(&self, state: u8, record: &Record) -> Step {
+        let code = record.kind().code();
+        match self.steps.get(usize::from(state) * CODES_PER_DOMAIN + usize::from(code)) {
+            Some(&UNCHANGED) => Step::Unchanged,
+            Some(&to) if to != ASK => Step::Moved(to),
+            _ => self.table.step(state, code, record.payload_bytes()),
+        }
+    }
+
+    /// Returns the set of states that a valid step with an event of kind `code` has gone through, `to` included.
+    pub(super) fn passed(&self, code: u8, to: u8) -> u32 {
+        let along = |way: &[u8]| match way.last() {
+            Some(last) if *last == to => way.iter().fold(0, |set, state| set | bit(*state)),
+            _ => 0,
+        };
+        let on_way = match self.table.paths.get(usize::from(code)) {
+            None | Some(Path::Stay) => 0,
+            Some(Path::To(way)) => along(way),
+            Some(Path::By { zero, other, .. }) => along(zero) | along(other),
+        };
+        on_way | bit(to)
+    }
+
+    /// Tells whether one of `wanted` can be had from `state`, which may be one itself.
+    pub(super) fn can_reach(&self, state: u8, wanted: u32) -> bool {
+        self.reach.get(usize::from(state)).is_some_and(|reach| reach & wanted != 0)
+    }
+
+    pub(super) fn state_name(&self, state: u8) -> &'static str {
+        self.table.name(state).unwrap_or("?")
+    }
+}
+
+/// The set of `state` alone. A table has at most 32 states.
+pub(super) const fn bit(state: u8) -> u32 {
+    1_u32.wrapping_shl(state as u32)
+}
+
+fn reach(table: &StateTable) -> Vec<u32> {
+    let mut reach: Vec<u32> =
+        (0..).zip(table.next).map(|(state, next): (u8, &u32)| bit(state) | next).collect();
+    // Each round adds at least one state to one set, or is the last.
+    loop {
+        let mut grown = false;
+        for at in 0..reach.len() {
+            let Some(set) = reach.get(at).copied() else { continue };
+            let members = (0..).zip(&reach).filter(|(state, _)| set & bit(*state) != 0);
+            let wider = members.fold(set, |wider, (_, reached)| wider | reached);
+            if let Some(slot) = reach.get_mut(at) {
+                grown |= *slot != wider;
+                *slot = wider;
+            }
+        }
+        if !grown {
+            return reach;
+        }
+    }
+}
