@@ -123,7 +123,7 @@ impl Emitter {
     ) -> Result<(), EmitError> {
         match self.entrance.routes.identity(P::KIND) {
             Some(identity) if identity != Identity::Digest => {
-                self.offer(P::KIND, entity, None, |source, seq| {
+                self.offer(P::KIND, entity, None, move |source, seq| {
                     Record::new(identity, time_ns, entity, payload).numbered(source, seq)
                 })
             }
@@ -144,7 +144,7 @@ impl Emitter {
         payload: &P,
     ) -> Result<(), EmitError> {
         match self.entrance.routes.identity(P::KIND) {
-            Some(Identity::Digest) => self.offer(P::KIND, entity, Some(digest), |source, seq| {
+            Some(Identity::Digest) => self.offer(P::KIND, entity, Some(digest), move |source, seq| {
                 Record::with_digest(digest, time_ns, entity, payload).numbered(source, seq)
             }),
             other => self.refuse(other, P::KIND),
@@ -230,7 +230,7 @@ impl Emitter {
         kind: EventKind,
         entity: Symbol,
         digest: Option<EventId>,
-        make: impl Fn(u16, u32) -> Record,
+        make: impl Fn(u16, u32) -> Record + Copy,
     ) -> Result<(), EmitError> {
         let seq = self.number()?;
         let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
@@ -241,12 +241,10 @@ impl Emitter {
             return self.tally.fail(&self.source, EmitError::Closed);
         };
         let source = self.source.number();
-        if inlet.producer.push(make(source, seq)).is_err() {
-            let pushed = wait_for_room(inlet, self.policy)
-                .and_then(|()| inlet.producer.push(make(source, seq)).map_err(|_| EmitError::Full));
-            if let Err(error) = pushed {
-                return self.tally.fail(&self.source, error);
-            }
+        if inlet.producer.push(make(source, seq)).is_err()
+            && let Err(error) = push_when_room(inlet, make(source, seq), self.policy)
+        {
+            return self.tally.fail(&self.source, error);
         }
         inlet.published();
         self.tally.accept(&self.source, 1);
@@ -257,7 +255,7 @@ impl Emitter {
     #[inline]
     fn offer_record(&mut self, record: Record) -> Result<(), EmitError> {
         let digest = (record.identity() == Some(Identity::Digest)).then(|| record.id());
-        self.offer(record.kind(), record.entity(), digest, |source, seq| record.numbered(source, seq))
+        self.offer(record.kind(), record.entity(), digest, move |source, seq| record.numbered(source, seq))
     }
 
     fn offer_all(&mut self, mut records: impl Iterator<Item = Record>) -> Sent {
@@ -425,6 +423,13 @@ impl Tally {
 const SPINS: u32 = 16;
 
 #[cold]
+#[inline(never)]
+fn push_when_room(inlet: &mut Inlet, record: Record, policy: FullPolicy) -> Result<(), EmitError> {
+    wait_for_room(inlet, policy)?;
+    // Only this emitter fills the ring: the room that was seen is still there.
+    inlet.producer.push(record).map_err(|_| EmitError::Full)
+}
+
 fn wait_for_room(inlet: &mut Inlet, policy: FullPolicy) -> Result<(), EmitError> {
     let FullPolicy::Block { timeout } = policy else { return Err(EmitError::Full) };
     let start = Instant::now();

@@ -61,7 +61,7 @@ impl Sink for Emitter {
         match self.entrance.routes.identity(kind) {
             Some(identity) if identity != Identity::Digest => {
                 let payload = bytemuck::cast(payload);
-                self.offer(kind, entity, None, |source, seq| {
+                self.offer(kind, entity, None, move |source, seq| {
                     Record::raw(0, identity, time_ns, entity, kind, payload).numbered(source, seq)
                 })
             }
