@@ -13,7 +13,7 @@ pub struct Clock(Source);
 
 #[derive(Clone)]
 enum Source {
-    Cycles { counter: quanta::Clock, start_raw: u64, start_ns: u64 },
+    Cycles { counter: quanta::Clock, start_raw: u64, start_ns: u64, scale: Scale },
     Manual(Arc<AtomicU64>),
 }
 
@@ -26,8 +26,9 @@ impl Clock {
     #[must_use]
     pub fn cycles() -> Clock {
         let counter = quanta::Clock::new();
+        let scale = Scale::of(&counter);
         let start_raw = counter.raw();
-        Clock(Source::Cycles { counter, start_raw, start_ns: wall_clock_ns() })
+        Clock(Source::Cycles { counter, start_raw, start_ns: wall_clock_ns(), scale })
     }
 
     /// Makes a clock that stands at `start_ns` until the hand that comes with it moves.
@@ -42,11 +43,32 @@ impl Clock {
     #[must_use]
     pub fn now_ns(&self) -> u64 {
         match &self.0 {
-            Source::Cycles { counter, start_raw, start_ns } => {
-                start_ns + counter.delta_as_nanos(*start_raw, counter.raw())
+            Source::Cycles { counter, start_raw, start_ns, scale } => {
+                start_ns + scale.ns(counter.raw().saturating_sub(*start_raw))
             }
             Source::Manual(time) => time.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// How long a cycle of the counter takes: `multiplier / 2^40` nanoseconds. One multiplication and a shift by a
+/// constant, because [`Clock::now_ns`] stands in the way of every event.
+#[derive(Clone, Copy)]
+struct Scale {
+    multiplier: u64,
+}
+
+impl Scale {
+    const SHIFT: u32 = 40;
+
+    fn of(counter: &quanta::Clock) -> Scale {
+        // A counter that counts nanoseconds gets exactly 2^40.
+        Scale { multiplier: counter.delta_as_nanos(0, 1 << Scale::SHIFT) }
+    }
+
+    #[inline]
+    fn ns(self, cycles: u64) -> u64 {
+        ((u128::from(cycles) * u128::from(self.multiplier)) >> Scale::SHIFT) as u64
     }
 }
 
@@ -96,6 +118,17 @@ mod tests {
             last = now;
         }
         assert!(last.abs_diff(wall_clock_ns()) < 1_000_000_000);
+    }
+
+    #[test]
+    fn the_scale_is_that_of_the_counter() {
+        let counter = quanta::Clock::new();
+        let scale = Scale::of(&counter);
+        for shift in 0..56 {
+            let cycles = (1u64 << shift) + 12_345;
+            let exact = counter.delta_as_nanos(0, cycles);
+            assert!(scale.ns(cycles).abs_diff(exact) <= 1 + exact / 1_000_000_000, "{cycles}");
+        }
     }
 
     #[test]

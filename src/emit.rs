@@ -124,7 +124,9 @@ impl Emitter {
     ) -> Result<(), EmitError> {
         match self.entrance.routes.identity(P::KIND) {
             Some(identity) if identity != Identity::Digest => {
-                self.offer(Record::new(identity, time_ns, entity, payload))
+                self.offer(P::KIND, entity, None, move |source, seq| {
+                    Record::new(identity, time_ns, entity, payload).numbered(source, seq)
+                })
             }
             other => self.refuse(other, P::KIND),
         }
@@ -143,7 +145,9 @@ impl Emitter {
         payload: &P,
     ) -> Result<(), EmitError> {
         match self.entrance.routes.identity(P::KIND) {
-            Some(Identity::Digest) => self.offer(Record::with_digest(digest, time_ns, entity, payload)),
+            Some(Identity::Digest) => self.offer(P::KIND, entity, Some(digest), move |source, seq| {
+                Record::with_digest(digest, time_ns, entity, payload).numbered(source, seq)
+            }),
             other => self.refuse(other, P::KIND),
         }
     }
@@ -218,29 +222,41 @@ impl Emitter {
         &self.symbols
     }
 
+    /// Numbers an event and puts the record that `make` makes of it into its ring.
+    ///
+    /// The record is made in its slot: one that is made before and copied there costs more than all the rest.
     #[inline]
-    fn offer(&mut self, record: Record) -> Result<(), EmitError> {
+    fn offer(
+        &mut self,
+        kind: EventKind,
+        entity: Symbol,
+        digest: Option<EventId>,
+        make: impl Fn(u16, u32) -> Record + Copy,
+    ) -> Result<(), EmitError> {
         let seq = self.number()?;
-        let record = record.numbered(self.source.number(), seq);
         let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
             return self.tally.fail(&self.source, EmitError::Closed);
         };
-        let lane = self.entrance.routes.lane(&record);
+        let lane = self.entrance.routes.lane(kind, entity, digest);
         let Some(inlet) = self.inlets.get_mut(lane) else {
             return self.tally.fail(&self.source, EmitError::Closed);
         };
-        let pushed = match inlet.producer.push(record) {
-            Ok(()) => Ok(()),
-            Err(rtrb::PushError::Full(record)) => push_when_room(inlet, record, self.policy),
-        };
-        match pushed {
-            Ok(()) => {
-                inlet.published();
-                self.tally.accept(&self.source, 1);
-                Ok(())
-            }
-            Err(error) => self.tally.fail(&self.source, error),
+        let source = self.source.number();
+        if inlet.producer.push(make(source, seq)).is_err()
+            && let Err(error) = push_when_room(inlet, make(source, seq), self.policy)
+        {
+            return self.tally.fail(&self.source, error);
         }
+        inlet.published();
+        self.tally.accept(&self.source, 1);
+        Ok(())
+    }
+
+    /// Offers a record that was made elsewhere.
+    #[inline]
+    fn offer_record(&mut self, record: Record) -> Result<(), EmitError> {
+        let digest = (record.identity() == Some(Identity::Digest)).then(|| record.id());
+        self.offer(record.kind(), record.entity(), digest, move |source, seq| record.numbered(source, seq))
     }
 
     fn offer_all(&mut self, mut records: impl Iterator<Item = Record>) -> Sent {
@@ -250,7 +266,7 @@ impl Emitter {
             } else {
                 for record in records {
                     // Counted where it fails. `records` may have no end, a closed pipeline has one.
-                    if this.offer(record) == Err(EmitError::Closed) {
+                    if this.offer_record(record) == Err(EmitError::Closed) {
                         break;
                     }
                 }
@@ -287,7 +303,7 @@ impl Emitter {
         // The slow way, as for a single event: wait, drop, reject, or take a new source number.
         match records.next() {
             // Counted where it fails. `records` may have no end, a closed pipeline has one.
-            Some(record) => self.offer(record) != Err(EmitError::Closed),
+            Some(record) => self.offer_record(record) != Err(EmitError::Closed),
             None => false,
         }
     }
@@ -404,24 +420,41 @@ impl Tally {
     }
 }
 
+/// Looks for room so often before it gives the core away; some 20 microseconds.
+const SPINS: u32 = 16;
+
 #[cold]
+#[inline(never)]
 fn push_when_room(inlet: &mut Inlet, record: Record, policy: FullPolicy) -> Result<(), EmitError> {
+    wait_for_room(inlet, policy)?;
+    // Only this emitter fills the ring: the room that was seen is still there.
+    inlet.producer.push(record).map_err(|_| EmitError::Full)
+}
+
+fn wait_for_room(inlet: &mut Inlet, policy: FullPolicy) -> Result<(), EmitError> {
     let FullPolicy::Block { timeout } = policy else { return Err(EmitError::Full) };
     let start = Instant::now();
     let backoff = Backoff::new();
-    let mut record = record;
-    loop {
+    let mut spins = 0;
+    // Who fills every slot as it becomes free contends with the consumer for each line; who waits for some room does
+    // not.
+    let wanted = (inlet.producer.buffer().capacity() / 8).max(1);
+    while inlet.producer.slots() < wanted {
         if inlet.producer.is_abandoned() {
             return Err(EmitError::Closed);
         }
         match timeout.checked_sub(start.elapsed()) {
-            None | Some(Duration::ZERO) => return Err(EmitError::Full),
+            None | Some(Duration::ZERO) if inlet.producer.is_full() => return Err(EmitError::Full),
+            None | Some(Duration::ZERO) => return Ok(()),
+            Some(_) if spins < SPINS => {
+                spins += 1;
+                for _ in 0..64 {
+                    std::hint::spin_loop();
+                }
+            }
             Some(left) if backoff.is_completed() => inlet.sleep_for_room(left),
             Some(_) => backoff.snooze(),
         }
-        match inlet.producer.push(record) {
-            Ok(()) => return Ok(()),
-            Err(rtrb::PushError::Full(back)) => record = back,
-        }
     }
+    Ok(())
 }

@@ -3,13 +3,7 @@
 //! `cargo bench --bench peers -- [emit] [ring] [dedup] [pipeline] [--rounds N] [--ids N]`; all four when none is named. Each
 //! contestant's result is checked in each round, so that none loses an event unnoticed. Read the ratios: they compare
 //! rounds that ran one after the other, and hold on a machine that is now fast and now slow.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a bench checks its result and prints it"
-)]
+#![allow(clippy::print_stdout, reason = "printing is what this program is for")]
 
 mod contest;
 mod dedup;
@@ -22,9 +16,6 @@ mod support;
 
 use contest::Contest;
 
-/// Makes the contests of a part, for sets of these sizes.
-type Contests = fn(&[u64]) -> Vec<Contest>;
-
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let value = |name: &str| {
@@ -33,7 +24,7 @@ fn main() {
     };
     let rounds = value("--rounds").unwrap_or(5) as usize;
     let sizes = value("--ids").map_or(vec![1_000_000, 20_000_000], |ids| vec![ids]);
-    let parts: [(&str, Contests); 4] = [
+    let parts: [(&str, fn(&[u64]) -> Vec<Contest>); 4] = [
         ("emit", emit::contests),
         ("ring", ring::contests),
         ("dedup", dedup::contests),

@@ -2,7 +2,7 @@
 
 use crate::emit::Sent;
 use crate::event::kind::KIND_COUNT;
-use crate::event::{EventKind, Identity, KindSet, Record};
+use crate::event::{EventId, EventKind, Identity, KindSet, Symbol};
 use crate::sync::{Arc, AtomicBool, Mutex, lock};
 use crate::wait::Gate;
 use crossbeam_utils::CachePadded;
@@ -50,29 +50,27 @@ impl Routes {
         self.identities.get(kind.index()).and_then(|bits| Identity::from_bits(*bits))
     }
 
-    /// Returns the number of the dedup lane that takes `record`.
+    /// Returns the number of the dedup lane that takes an event: by its digest where it has one, else by its entity.
     #[inline]
-    pub(crate) fn lane(&self, record: &Record) -> usize {
-        if self.lanes == 1 {
-            return 0;
-        }
-        if record.identity() == Some(Identity::Digest) && !self.whole.contains(record.kind()) {
+    pub(crate) fn lane(&self, kind: EventKind, entity: Symbol, digest: Option<EventId>) -> usize {
+        match digest {
+            _ if self.lanes == 1 => 0,
             // One digest may come with different entities; its sightings must meet all the same.
-            return part(record.id().bits() as u64, self.lanes);
+            Some(digest) if !self.whole.contains(kind) => part(digest.bits() as u64, self.lanes),
+            _ => share(kind, entity, &self.whole, self.lanes, 0),
         }
-        share(record, &self.whole, self.lanes, 0)
     }
 }
 
-/// Shares records out among `parts` by entity; kinds in `whole` all go to part 0.
+/// Shares events out among `parts` by entity; kinds in `whole` all go to part 0.
 ///
 /// Different `turn`s take different bits of the entity's hash, so that lanes and workers are independent.
 #[inline]
-pub(crate) fn share(record: &Record, whole: &KindSet, parts: usize, turn: u32) -> usize {
-    if whole.contains(record.kind()) {
+pub(crate) fn share(kind: EventKind, entity: Symbol, whole: &KindSet, parts: usize, turn: u32) -> usize {
+    if whole.contains(kind) {
         return 0;
     }
-    part(record.entity().bits().rotate_left(32 * turn), parts)
+    part(entity.bits().rotate_left(32 * turn), parts)
 }
 
 #[inline]
@@ -260,15 +258,14 @@ mod tests {
 
     #[test]
     fn shares_are_even_and_whole_kinds_go_to_the_first() {
-        use crate::event::{Domain, Symbol};
+        use crate::event::Domain;
         let kind = EventKind::new(Domain::TEST, 1);
-        let of =
-            |n: u64| Record::raw(0, Identity::Content, 0, Symbol::of(&format!("entity-{n}")), kind, [0; 3]);
         let mut counts = [[0; 4]; 4];
         for n in 0..16_000 {
-            let record = of(n);
-            counts[share(&record, &KindSet::EMPTY, 4, 0)][share(&record, &KindSet::EMPTY, 4, 1)] += 1;
-            assert_eq!(share(&record, &KindSet::ALL, 4, 0), 0);
+            let entity = Symbol::of(&format!("entity-{n}"));
+            let of = |whole, turn| share(kind, entity, whole, 4, turn);
+            counts[of(&KindSet::EMPTY, 0)][of(&KindSet::EMPTY, 1)] += 1;
+            assert_eq!(of(&KindSet::ALL, 0), 0);
         }
         assert!(counts.iter().flatten().all(|n| (800..1200).contains(n)), "{counts:?}");
     }

@@ -32,7 +32,9 @@ impl Emitter {
         match self.entrance.routes.identity(kind) {
             Some(identity) if identity != Identity::Digest => {
                 let payload = bytemuck::cast(payload);
-                self.offer(Record::raw(0, identity, time_ns, entity, kind, payload))
+                self.offer(kind, entity, None, move |source, seq| {
+                    Record::raw(0, identity, time_ns, entity, kind, payload).numbered(source, seq)
+                })
             }
             other => self.refuse(other, kind),
         }

@@ -170,15 +170,11 @@ impl KindSet {
         self.0[(kind.0 >> 6) as usize & (DOMAIN_COUNT - 1)] >> (kind.0 & 63) & 1 != 0
     }
 
-    /// Tells whether all kinds of `domain` are in the set, none (`Some(false)`), or some (`None`).
+    /// Returns the codes of `domain` that are in the set, as bits.
     #[inline]
     #[must_use]
-    pub const fn whole_domain(&self, domain: Domain) -> Option<bool> {
-        match self.0[domain.0 as usize & (DOMAIN_COUNT - 1)] {
-            0 => Some(false),
-            u64::MAX => Some(true),
-            _ => None,
-        }
+    pub const fn codes(&self, domain: Domain) -> u64 {
+        self.0[domain.0 as usize & (DOMAIN_COUNT - 1)]
     }
 
     /// Tells whether no kind is in the set.
@@ -241,7 +237,7 @@ mod tests {
         assert_eq!(set.iter().collect::<BTreeSet<_>>(), oracle);
         assert_eq!(kinds.iter().fold(set, |set, kind| set.without(*kind)), KindSet::EMPTY);
         assert_eq!(KindSet::domain(Domain::STEP).iter().count(), CODES_PER_DOMAIN);
-        assert_eq!(KindSet::domain(Domain::STEP).whole_domain(Domain::STEP), Some(true));
+        assert_eq!(KindSet::domain(Domain::STEP).codes(Domain::STEP), u64::MAX);
         assert_eq!(KindSet::EMPTY.union(&KindSet::ALL), KindSet::ALL);
     }
 }

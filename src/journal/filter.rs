@@ -36,9 +36,7 @@ impl Filter {
         header: &BlockHeader,
         mut spans: impl Iterator<Item = SourceSpan>,
     ) -> bool {
-        let wanted = |number: u8| {
-            Domain::new(number).is_some_and(|domain| self.kinds.whole_domain(domain) != Some(false))
-        };
+        let wanted = |number: u8| Domain::new(number).is_some_and(|domain| self.kinds.codes(domain) != 0);
         let domain = (0..32).any(|number| header.domains >> number & 1 != 0 && wanted(number));
         let time =
             self.time_ns.is_none_or(|(from, to)| header.time_ns_min <= to && header.time_ns_max >= from);

@@ -4,11 +4,14 @@
 //! gets a histogram of its own. That is the convention of the whole catalogue, so a domain of the user's is
 //! measured without a further word.
 
+mod buckets;
+
 use crate::dedup::Verdict;
 use crate::domain::Catalogue;
 use crate::event::kind::KIND_COUNT;
 use crate::event::payload::Value;
-use crate::event::{EventKind, Field, KindSet};
+use crate::event::{EventKind, Field, FieldType, KindSet, Record};
+use crate::observe::metrics::buckets::Buckets;
 use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
 use hdrhistogram::Histogram;
 
@@ -31,10 +34,29 @@ pub fn quantile(histogram: &Histogram<u64>, q: f64) -> Option<u64> {
 /// Counts include duplicates, apart; histograms hold new events only.
 pub struct Metrics {
     kinds: Vec<KindCount>,
-    /// By kind: where its measures lie in `measures`.
+    /// By kind: where its recorders lie in `recorders`.
     ranges: Vec<(u32, u32)>,
-    measures: Vec<Measure>,
+    recorders: Vec<Recorder>,
     interest: KindSet,
+}
+
+/// Records one field of one kind.
+struct Recorder {
+    kind: EventKind,
+    field: Field,
+    unit: Unit,
+    place: Option<Place>,
+    buckets: Buckets,
+    refused: u64,
+}
+
+/// Where in a payload's words an integer lies.
+#[derive(Clone, Copy)]
+struct Place {
+    word: usize,
+    shift: u32,
+    mask: u64,
+    signed: bool,
 }
 
 /// How many events of a kind there were.
@@ -90,7 +112,7 @@ impl Metrics {
         let mut metrics = Metrics {
             kinds: Vec::new(),
             ranges: vec![(0, 0); KIND_COUNT],
-            measures: Vec::new(),
+            recorders: Vec::new(),
             interest: KindSet::EMPTY,
         };
         for index in 0..KIND_COUNT as u16 {
@@ -98,10 +120,10 @@ impl Metrics {
             metrics.kinds.push(KindCount { kind, new: 0, duplicates: 0 });
             let Some(fields) = catalogue.fields(kind) else { continue };
             metrics.interest = metrics.interest.with(kind);
-            let start = metrics.measures.len() as u32;
-            metrics.measures.extend(fields.iter().filter_map(|field| Measure::new(kind, *field)));
+            let start = metrics.recorders.len() as u32;
+            metrics.recorders.extend(fields.iter().filter_map(|field| Recorder::new(kind, *field)));
             if let Some(range) = metrics.ranges.get_mut(kind.index()) {
-                *range = (start, metrics.measures.len() as u32);
+                *range = (start, metrics.recorders.len() as u32);
             }
         }
         metrics
@@ -116,18 +138,23 @@ impl Observer for Metrics {
     }
 
     fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
-        for (record, verdict) in batch.iter() {
-            let index = record.kind().index();
-            let Some(count) = self.kinds.get_mut(index) else { continue };
-            if let Verdict::Duplicate { .. } = verdict {
-                count.duplicates += 1;
-                continue;
+        let (mut new, mut duplicates) = (0, 0);
+        for (at, verdict) in batch.verdicts.iter().enumerate() {
+            let bit = 1 << at & batch.selected;
+            if *verdict == Verdict::New { new |= bit } else { duplicates |= bit }
+        }
+        for (kind, share) in by_kind(batch.records, duplicates) {
+            if let Some(count) = self.kinds.get_mut(kind.index()) {
+                count.duplicates += u64::from(share.count_ones());
             }
-            count.new += 1;
-            let (start, end) = self.ranges.get(index).copied().unwrap_or_default();
-            let measures = self.measures.get_mut(start as usize..end as usize);
-            for measure in measures.unwrap_or_default() {
-                measure.record(record.payload_bytes());
+        }
+        for (kind, share) in by_kind(batch.records, new) {
+            if let Some(count) = self.kinds.get_mut(kind.index()) {
+                count.new += u64::from(share.count_ones());
+            }
+            let (start, end) = self.ranges.get(kind.index()).copied().unwrap_or_default();
+            for recorder in self.recorders.get_mut(start as usize..end as usize).unwrap_or_default() {
+                recorder.record(batch.records, share);
             }
         }
         Ok(())
@@ -135,16 +162,27 @@ impl Observer for Metrics {
 
     fn report(&self) -> MetricsReport {
         let occurred = |count: &&KindCount| count.new + count.duplicates > 0;
-        let measured = |measure: &&Measure| !measure.histogram.is_empty() || measure.refused > 0;
         MetricsReport {
             kinds: self.kinds.iter().filter(occurred).copied().collect(),
-            measures: self.measures.iter().filter(measured).cloned().collect(),
+            measures: self.recorders.iter().filter_map(Recorder::measure).collect(),
         }
     }
 }
 
-impl Measure {
-    fn new(kind: EventKind, field: Field) -> Option<Measure> {
+/// Divides the records of a batch that are in `left` by their kinds: one field of all of them is then recorded before
+/// the next field is.
+fn by_kind(records: &[Record], mut left: u64) -> impl Iterator<Item = (EventKind, u64)> {
+    std::iter::from_fn(move || {
+        let kind = records.get(left.trailing_zeros() as usize)?.kind();
+        let bit = |(at, record): (usize, &Record)| u64::from(record.kind() == kind) << at;
+        let share = left & records.iter().take(64).enumerate().map(bit).fold(0, |set, bit| set | bit);
+        left &= !share;
+        Some((kind, share))
+    })
+}
+
+impl Recorder {
+    fn new(kind: EventKind, field: Field) -> Option<Recorder> {
         let unit = if field.name.ends_with("_ns") {
             Unit::Nanoseconds
         } else if field.name.ends_with("_bytes") {
@@ -152,25 +190,74 @@ impl Measure {
         } else {
             return None;
         };
-        // 0 to 5 are the digits that a histogram can keep.
-        let histogram = Histogram::new(SIGNIFICANT_DIGITS).ok()?;
-        Some(Measure { kind, field, unit, histogram, sum: 0, refused: 0 })
+        let place = Place::of(&field);
+        Some(Recorder { kind, field, unit, place, buckets: Buckets::default(), refused: 0 })
     }
 
-    fn record(&mut self, payload: &[u8; 24]) {
-        let value = match self.field.read(payload) {
-            Some(Value::Unsigned(value)) => Some(value),
-            Some(Value::Signed(value)) => u64::try_from(value).ok(),
-            // The event does not say.
-            None => return,
-            Some(_) => None,
-        };
-        match value {
-            Some(value) if self.histogram.record(value).is_ok() => self.sum += u128::from(value),
-            _ => self.refused += 1,
+    /// Records the field of all records that are in `share`.
+    fn record(&mut self, records: &[Record], share: u64) {
+        let mut sum = 0;
+        let mut left = share;
+        while let Some(record) = records.get(left.trailing_zeros() as usize) {
+            left &= left - 1;
+            let value = match self.place {
+                Some(place) => place.read(record.payload_bytes()),
+                None => match self.field.read(record.payload_bytes()) {
+                    Some(Value::Unsigned(value)) => Some(value),
+                    Some(Value::Signed(value)) => u64::try_from(value).ok(),
+                    // The event does not say.
+                    None => continue,
+                    Some(_) => None,
+                },
+            };
+            match value {
+                Some(value) => {
+                    self.buckets.count(value);
+                    sum += u128::from(value);
+                }
+                None => self.refused += 1,
+            }
         }
+        self.buckets.add_to_sum(sum);
     }
 
+    /// Returns what was recorded; `None` when there was nothing.
+    fn measure(&self) -> Option<Measure> {
+        let Recorder { kind, field, unit, refused, .. } = *self;
+        let histogram = match self.buckets.histogram() {
+            Some(histogram) => histogram,
+            None if refused > 0 => Histogram::new(SIGNIFICANT_DIGITS).ok()?,
+            None => return None,
+        };
+        Some(Measure { kind, field, unit, histogram, sum: self.buckets.sum(), refused })
+    }
+}
+
+impl Place {
+    /// Returns the place of an integer that is always there and lies within one word, as most fields do.
+    fn of(field: &Field) -> Option<Place> {
+        use FieldType::{I64, U8, U16, U32, U64};
+        let size = field.ty.size();
+        let (word, byte) = (field.offset / 8, field.offset % 8);
+        if !matches!(field.ty, U8 | U16 | U32 | U64 | I64) || word >= 3 || byte + size > 8 {
+            return None;
+        }
+        let bytes_below = if cfg!(target_endian = "little") { byte } else { 8 - byte - size };
+        let shift = 8 * bytes_below as u32;
+        let mask = u64::MAX >> (64 - 8 * size);
+        Some(Place { word, shift, mask, signed: field.ty == I64 })
+    }
+
+    /// Reads the value; `None` when it is negative.
+    #[inline]
+    fn read(self, payload: &[u8; 24]) -> Option<u64> {
+        let (words, _) = payload.as_chunks();
+        let value = u64::from_ne_bytes(*words.get(self.word)?) >> self.shift & self.mask;
+        (!self.signed || value <= i64::MAX as u64).then_some(value)
+    }
+}
+
+impl Measure {
     fn is_like(&self, other: &Measure) -> bool {
         (self.kind, self.field.offset) == (other.kind, other.field.offset)
     }
@@ -208,6 +295,9 @@ impl Report for MetricsReport {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::domain::packet::PacketSeen;
+    use crate::event::{EventId, Payload, Symbol};
+    use bytemuck::Zeroable;
 
     #[test]
     fn a_quantile_is_the_value_of_the_nearest_rank() {
@@ -222,9 +312,28 @@ mod tests {
             }
         }
     }
-    use crate::domain::packet::PacketSeen;
-    use crate::event::{EventId, Payload, Record, Symbol};
-    use bytemuck::Zeroable;
+
+    #[test]
+    fn integers_are_read_where_they_lie() {
+        let bytes: [u8; 24] = std::array::from_fn(|n| 0x80 + 5 * n as u8);
+        let types = [FieldType::U8, FieldType::U16, FieldType::U32, FieldType::U64, FieldType::I64];
+        for ty in types {
+            for offset in (0..24).step_by(ty.size()) {
+                let field = Field { name: "x_ns", ty, offset };
+                let expected = match field.read(&bytes) {
+                    Some(Value::Unsigned(value)) => Some(value),
+                    Some(Value::Signed(value)) => u64::try_from(value).ok(),
+                    _ => panic!("not an integer"),
+                };
+                let place = Place::of(&field).unwrap();
+                assert_eq!(place.read(&bytes), expected, "{field:?}");
+            }
+        }
+        let outside = [(FieldType::U64, 20), (FieldType::U32, 24), (FieldType::U16, 7), (FieldType::F64, 0)];
+        for (ty, offset) in outside {
+            assert!(Place::of(&Field { name: "x_ns", ty, offset }).is_none());
+        }
+    }
 
     fn seen(n: u32) -> Record {
         let payload = PacketSeen { wire_len_bytes: n, captured_len_bytes: n / 2, ..PacketSeen::zeroed() };

@@ -1,7 +1,7 @@
 //! A worker: a set of observers, fed batch by batch, each behind a wall that holds its panics.
 
 use crate::dedup::Verdict;
-use crate::event::{EventKind, Record};
+use crate::event::{EventKind, KindSet, Record};
 use crate::observe::wall::walled;
 use crate::observe::{Batch, Interest, Observer, Report, Undelivered, mask};
 use std::any::Any;
@@ -194,11 +194,11 @@ impl Worker {
     pub(crate) fn dispatch(&mut self, records: &[Record], verdicts: &[Verdict], new: u64) {
         let new = new & mask(records.len());
         self.unique += u64::from(new.count_ones());
-        let domains = Domains::of(records);
+        let kinds = Kinds::of(records);
         for (_, observer) in self.order.iter().copied() {
             let Some(Some(slot)) = self.slots.get_mut(observer) else { continue };
             let failed_before = slot.delivery.failed;
-            if !slot.take(records, verdicts, new, &domains) {
+            if !slot.take(records, verdicts, new, &kinds) {
                 self.cut_off.push(slot.cut_off(observer, slot.delivery.failed - failed_before));
             }
         }
@@ -246,25 +246,37 @@ impl Worker {
     }
 }
 
-/// The domains of a batch: often one, so that most observers want all of it or nothing.
-struct Domains(u32);
+/// The kinds that occur in a batch: often few, so that most observers want all of it or nothing.
+struct Kinds {
+    set: KindSet,
+    domains: u32,
+}
 
-impl Domains {
-    fn of(records: &[Record]) -> Domains {
-        Domains(records.iter().fold(0, |set, record| set | 1 << record.kind().domain().number()))
+impl Kinds {
+    fn of(records: &[Record]) -> Kinds {
+        let mut kinds = Kinds { set: KindSet::EMPTY, domains: 0 };
+        let mut last = None;
+        for record in records {
+            let kind = record.kind();
+            // Like comes after like.
+            if last != Some(kind) {
+                kinds.set = kinds.set.with(kind);
+                kinds.domains |= 1 << kind.domain().number();
+                last = Some(kind);
+            }
+        }
+        kinds
     }
 
     /// Returns the bits of the records whose kind is in the interest.
     fn select(&self, records: &[Record], interest: &Interest) -> u64 {
-        let mut left = self.0;
+        let mut left = self.domains;
         let (mut all, mut none) = (true, true);
         while left != 0 {
-            let kind = EventKind::from_index((left.trailing_zeros() << 6) as u16);
-            match interest.kinds.whole_domain(kind.domain()) {
-                Some(true) => none = false,
-                Some(false) => all = false,
-                None => (all, none) = (false, false),
-            }
+            let domain = EventKind::from_index((left.trailing_zeros() << 6) as u16).domain();
+            let (here, wanted) = (self.set.codes(domain), interest.kinds.codes(domain));
+            all &= here & !wanted == 0;
+            none &= here & wanted == 0;
             left &= left - 1;
         }
         if all {
@@ -310,8 +322,8 @@ impl Slot {
     }
 
     /// False when the observer was cut off by this batch.
-    fn take(&mut self, records: &[Record], verdicts: &[Verdict], new: u64, domains: &Domains) -> bool {
-        let wanted = domains.select(records, &self.interest);
+    fn take(&mut self, records: &[Record], verdicts: &[Verdict], new: u64, kinds: &Kinds) -> bool {
+        let wanted = kinds.select(records, &self.interest);
         let handled = u64::from((wanted & new).count_ones());
         self.delivery.skipped += u64::from(new.count_ones()) - handled;
         let selected = if self.interest.duplicates { wanted } else { wanted & new };

@@ -95,7 +95,8 @@ impl Handover {
         }
         let mut shares = [0u64; WORKERS_MAX];
         for (at, record) in records.iter().enumerate() {
-            if let Some(share) = shares.get_mut(share(record, &self.whole, self.inlets.len(), 1)) {
+            let worker = share(record.kind(), record.entity(), &self.whole, self.inlets.len(), 1);
+            if let Some(share) = shares.get_mut(worker) {
                 *share |= 1 << at;
             }
         }

@@ -1,5 +1,6 @@
 //! The command `panther-events`: captures and event files in, a result directory out.
 
+mod bench;
 mod ingest;
 mod panther_id;
 mod plain;
@@ -21,6 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure what this machine gives: emit, ring, dedup, the whole pipeline, delays and idle use.
+    Bench(bench::Args),
     /// Read packet captures, pair their packets, and write a result directory.
     Ingest(ingest::Args),
     /// Print PANTHER's id of each line of a file of its events.
@@ -47,6 +50,7 @@ enum Outcome {
 fn main() -> ExitCode {
     // Clap itself exits with 2 for unusable arguments.
     let outcome = match Cli::parse().command {
+        Command::Bench(args) => bench::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::PantherId { file, python } => print_ids(&file, python),
     };

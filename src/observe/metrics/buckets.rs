@@ -1,0 +1,129 @@
+//! Counts of values in the buckets of an HdrHistogram of three digits, without the histogram.
+//!
+//! `hdrhistogram` keeps a minimum, a maximum, a total and a saturating count for every value it records. Here a value
+//! costs the count of its bucket and a sum; what the histogram wants besides is found when a snapshot is taken.
+
+use crate::observe::metrics::SIGNIFICANT_DIGITS;
+use hdrhistogram::Histogram;
+
+/// Bits of a value that a bucket keeps: 2,048 steps hold three digits.
+const KEPT: u32 = 11;
+const HALF: usize = 1 << (KEPT - 1);
+
+/// How often each value was recorded, to three digits, and their exact sum.
+#[derive(Default)]
+pub(super) struct Buckets {
+    counts: Vec<u64>,
+    sum: u128,
+}
+
+impl Buckets {
+    /// Counts a value; the caller adds it to the sum.
+    #[inline]
+    pub(super) fn count(&mut self, value: u64) {
+        let index = index_of(value);
+        match self.counts.get_mut(index) {
+            Some(count) => *count += 1,
+            None => self.grow(index),
+        }
+    }
+
+    /// Adds to the sum what was counted.
+    pub(super) fn add_to_sum(&mut self, sum: u128) {
+        self.sum += sum;
+    }
+
+    /// Returns the sum of all values.
+    pub(super) fn sum(&self) -> u128 {
+        self.sum
+    }
+
+    /// Returns the histogram that would have come of recording the same values; `None` when there is no value.
+    pub(super) fn histogram(&self) -> Option<Histogram<u64>> {
+        let highest = self.counts.iter().rposition(|count| *count > 0)?;
+        let mut histogram = Histogram::new(SIGNIFICANT_DIGITS).ok()?;
+        // The highest value first: it makes the histogram large enough for all others.
+        for (index, count) in self.counts.iter().enumerate().take(highest + 1).rev() {
+            if *count > 0 {
+                histogram.record_n(value_of(index), *count).ok()?;
+            }
+        }
+        Some(histogram)
+    }
+
+    /// Makes room as far as `index` and counts there: by doublings of the values, so that it happens seldom.
+    #[cold]
+    fn grow(&mut self, index: usize) {
+        self.counts.resize((index / HALF + 1) * HALF, 0);
+        if let Some(count) = self.counts.get_mut(index) {
+            *count = 1;
+        }
+    }
+}
+
+/// Returns the number of the bucket that holds `value`, as HdrHistogram numbers them.
+#[inline]
+fn index_of(value: u64) -> usize {
+    let doublings = (u64::BITS - KEPT) - (value | ((1 << KEPT) - 1)).leading_zeros();
+    doublings as usize * HALF + (value >> doublings) as usize
+}
+
+/// Returns the lowest value of a bucket.
+fn value_of(index: usize) -> u64 {
+    let doublings = (index / HALF).saturating_sub(1);
+    ((index - doublings * HALF) as u64) << doublings
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn seed() -> u64 {
+        let seed = std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64);
+        println!("seed {seed}");
+        seed
+    }
+
+    #[test]
+    fn a_histogram_made_of_buckets_is_the_histogram_of_the_values() {
+        let mut state = seed();
+        for spread in [1, 8, 11, 12, 20, 33, 63] {
+            let (mut buckets, mut histogram) = (Buckets::default(), Histogram::<u64>::new(3).unwrap());
+            let edges = [0, 1, 1023, 1024, 2047, 2048, 2049, 4095, 4096, (1 << spread) - 1, 1 << spread];
+            let random = std::iter::repeat_with(|| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state ^ state >> 31) >> (63 - spread)
+            });
+            let mut sum = 0;
+            for value in edges.into_iter().chain(random.take(5_000)) {
+                buckets.count(value);
+                buckets.add_to_sum(u128::from(value));
+                histogram.record(value).unwrap();
+                sum += u128::from(value);
+            }
+            let made = buckets.histogram().unwrap();
+            assert_eq!(made, histogram, "spread {spread}");
+            assert_eq!(
+                (made.min(), made.max(), made.len()),
+                (histogram.min(), histogram.max(), histogram.len())
+            );
+            assert_eq!(buckets.sum(), sum);
+            let counts = |histogram: &Histogram<u64>| -> Vec<_> {
+                histogram
+                    .iter_recorded()
+                    .map(|step| (step.value_iterated_to(), step.count_at_value()))
+                    .collect()
+            };
+            assert_eq!(counts(&made), counts(&histogram));
+        }
+        assert!(Buckets::default().histogram().is_none());
+    }
+
+    #[test]
+    fn the_greatest_value_has_a_bucket() {
+        let mut buckets = Buckets::default();
+        buckets.count(u64::MAX);
+        buckets.count(u64::MAX);
+        assert_eq!(buckets.histogram().unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,491 @@
+//! `panther-events bench`: what this machine gives, in under a minute.
+
+use crate::Outcome;
+use crate::plain::plain;
+use comfy_table::{CellAlignment, Table, presets};
+use hdrhistogram::Histogram;
+use panther_events::clock::Clock;
+use panther_events::dedup::{BATCH, Dedup, DedupOptions, Verdict};
+use panther_events::domain::{DomainDef, KindDef};
+use panther_events::emit::{Emitter, FullPolicy};
+use panther_events::event::{Domain, EventKind, Identity, Payload, Record, Symbol};
+use panther_events::observe::metrics::{Metrics, quantile};
+use panther_events::observe::{Batch, Interest, Observer, Report, Undelivered};
+use panther_events::pipeline::{Builder, Pipeline, PipelineOptions, Snapshot, Topology, WaitStrategy};
+use serde_json::json;
+use std::error::Error;
+use std::hint::black_box;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+type Failure = Box<dyn Error>;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Events a second at which the delay from emit to observer is measured.
+    #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    rate: u64,
+    /// How long the delay is measured, with each wait strategy.
+    #[arg(long, default_value = "2s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+panther_events::payload! {
+    /// A sample to count and to measure.
+    struct Sample [EventKind::new(Domain::FIRST_USER, 0)] { number: u64, delay_ns: u64, size_bytes: u64 }
+}
+
+const WORK: DomainDef = DomainDef {
+    domain: Domain::FIRST_USER,
+    name: "bench",
+    kinds: &[KindDef::of::<Sample>("sample", Identity::Content)],
+    states: None,
+};
+
+/// Events emitted between two polls; what the ring holds.
+const BLOCK: u64 = 2048;
+/// Each figure is the median of so many rounds.
+const ROUNDS: usize = 5;
+const ENTITIES: u64 = 1_000;
+const PIPELINE_IDS: u64 = 1_000_000;
+const DEDUP_IDS: [u64; 3] = [100_000, 1_000_000, 10_000_000];
+
+struct Results {
+    machine: Machine,
+    emit: Emit,
+    ring: f64,
+    dedup: Vec<DedupRates>,
+    pipeline: f64,
+    delays: Vec<Delay>,
+    idle_cpu_share: Option<f64>,
+    warnings: Vec<String>,
+}
+
+struct Machine {
+    cores: usize,
+    topology: Topology,
+    huge_pages: String,
+    huge_page_bytes: usize,
+    counter_ns: f64,
+}
+
+/// Nanoseconds an event.
+struct Emit {
+    single: f64,
+    batch: f64,
+}
+
+/// Millions of records a second.
+struct DedupRates {
+    ids: u64,
+    new: f64,
+    known: f64,
+}
+
+struct Delay {
+    wait: WaitStrategy,
+    histogram: Histogram<u64>,
+    dropped: u64,
+    per_second: f64,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    match measure(args).and_then(|results| Ok(tell(args, &results)?)) {
+        Ok(()) => Outcome::Done,
+        Err(failure) => {
+            // Where standard error is gone too, the exit status has to do.
+            let _ = writeln!(std::io::stderr(), "error: {}", plain(&failure.to_string()));
+            Outcome::Nothing
+        }
+    }
+}
+
+fn measure(args: &Args) -> Result<Results, Failure> {
+    let mut warnings = Vec::new();
+    let counter_ns = counter_ns();
+    let emit = Emit { single: median(|| emit(1))?, batch: median(|| emit(64))? };
+    let ring = 1e3 / median(|| through(BLOCK * 512, 1, 0, &mut warnings))?;
+    let mut dedup = Vec::new();
+    let mut huge_page_bytes = 0;
+    for ids in DEDUP_IDS {
+        let (rates, bytes) = dedup_rates(ids)?;
+        dedup.push(rates);
+        huge_page_bytes = bytes;
+    }
+    let pipeline = 1e3 / median(|| through(PIPELINE_IDS, PIPELINE_IDS, 1, &mut warnings))?;
+    let delays = [WaitStrategy::Spin, WaitStrategy::Adaptive];
+    let delays = delays.into_iter().map(|wait| delay(args, wait)).collect::<Result<_, Failure>>()?;
+    let machine = Machine {
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        topology: Topology::auto(),
+        huge_pages: huge_pages(),
+        huge_page_bytes,
+        counter_ns,
+    };
+    let idle_cpu_share = idle_cpu_share()?;
+    warnings.sort();
+    warnings.dedup();
+    Ok(Results { machine, emit, ring, dedup, pipeline, delays, idle_cpu_share, warnings })
+}
+
+/// Runs `work` some times, once more than counts, and returns the median.
+fn median(mut work: impl FnMut() -> Result<f64, Failure>) -> Result<f64, Failure> {
+    work()?;
+    let mut values = (0..ROUNDS).map(|_| work()).collect::<Result<Vec<_>, _>>()?;
+    values.sort_by(f64::total_cmp);
+    Ok(values.get(ROUNDS / 2).copied().unwrap_or(f64::NAN))
+}
+
+fn nanoseconds(time: Duration, events: u64) -> f64 {
+    time.as_secs_f64() * 1e9 / events as f64
+}
+
+fn counter_ns() -> f64 {
+    let clock = Clock::cycles();
+    let start = Instant::now();
+    for _ in 0..1_000_000 {
+        black_box(clock.now_ns());
+    }
+    nanoseconds(start.elapsed(), 1_000_000)
+}
+
+fn sample(number: u64) -> Sample {
+    let mixed = (number ^ number >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    Sample { number, delay_ns: 50_000 + (mixed >> 40 & 0xffff), size_bytes: 64 + (mixed >> 16 & 0x3ff) }
+}
+
+fn entity(number: u64) -> Symbol {
+    Symbol::from_bits((number % ENTITIES + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+fn options(expected_ids: u64) -> PipelineOptions {
+    let dedup = DedupOptions { expected_ids: expected_ids as usize, ..DedupOptions::default() };
+    PipelineOptions { dedup, ..PipelineOptions::default() }
+}
+
+/// Emits single events or batches with nobody who takes them meanwhile; returns nanoseconds an event.
+fn emit(batch: u64) -> Result<f64, Failure> {
+    const BLOCKS: u64 = 256;
+    let mut builder = Builder::new(PipelineOptions {
+        topology: Topology::Inline,
+        ring_capacity: BLOCK as usize,
+        full_policy: FullPolicy::DropNewest,
+        ..options(0)
+    });
+    builder.domain(&WORK);
+    let pipeline = builder.start()?;
+    let mut emitter = pipeline.emitter("bench")?;
+    let (entity, sample) = (entity(1), sample(1));
+    let mut time = Duration::ZERO;
+    for _ in 0..BLOCKS {
+        let start = Instant::now();
+        if batch == 1 {
+            for _ in 0..BLOCK {
+                emitter.emit(black_box(entity), black_box(&sample))?;
+            }
+        } else {
+            for _ in 0..BLOCK / batch {
+                emitter.emit_batch((0..batch).map(|_| (black_box(entity), black_box(sample))));
+            }
+        }
+        time += start.elapsed();
+        while pipeline.poll() > 0 {}
+    }
+    drop(emitter);
+    let snapshot = checked(pipeline, BLOCK * BLOCKS)?;
+    expect("unique events", snapshot.account.unique, 1)?;
+    Ok(nanoseconds(time, BLOCK * BLOCKS))
+}
+
+/// Brings `events` events with `ids` different numbers through a pipeline with its own thread; returns nanoseconds an
+/// event. With `observers` they are counted and measured.
+fn through(events: u64, ids: u64, observers: usize, warnings: &mut Vec<String>) -> Result<f64, Failure> {
+    let mut builder = Builder::new(PipelineOptions { topology: Topology::Fused, ..options(ids) });
+    builder.domain(&WORK);
+    let metrics = (observers > 0).then(|| builder.observer("metrics", |setup| Metrics::new(setup.catalogue)));
+    let pipeline = builder.start()?;
+    let mut emitter = pipeline.emitter("bench")?;
+    let start = Instant::now();
+    for number in 0..events {
+        let number = if ids == 1 { 0 } else { number };
+        emitter.emit(entity(number), &sample(number))?;
+    }
+    drop(emitter);
+    // Ends when the last event is through.
+    let snapshot = checked(pipeline, events)?;
+    let time = start.elapsed();
+    expect("unique events", snapshot.account.unique, ids)?;
+    if let Some(report) = metrics.and_then(|key| snapshot.report(key)) {
+        expect(
+            "measured events",
+            report.measures.iter().map(|measure| measure.histogram.len()).sum(),
+            2 * ids,
+        )?;
+    }
+    warnings.extend(snapshot.warnings);
+    Ok(nanoseconds(time, events))
+}
+
+/// Ends a pipeline and makes sure that `offered` events were accounted for and none was lost.
+fn checked(pipeline: Pipeline, offered: u64) -> Result<Snapshot, Failure> {
+    let snapshot = pipeline.shutdown();
+    snapshot.account.check()?;
+    expect("offered events", snapshot.account.offered, offered)?;
+    expect("accepted events", snapshot.account.accepted, offered)?;
+    Ok(snapshot)
+}
+
+fn expect(what: &str, found: u64, expected: u64) -> Result<(), Failure> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(format!("there are {found} {what} where {expected} were expected; please report this bug").into())
+}
+
+/// Checks new ids and then known ones; returns the rates, and how many bytes lay in huge pages.
+fn dedup_rates(ids: u64) -> Result<(DedupRates, usize), Failure> {
+    let mut dedup = Dedup::new(&options(ids).dedup)?;
+    let mut verdicts = [Verdict::New; BATCH];
+    let mut records = Vec::with_capacity(BLOCK as usize);
+    let mut rates = [0.0; 2];
+    for (rate, expected) in rates.iter_mut().zip([ids, 0]) {
+        let (mut time, mut new) = (Duration::ZERO, 0);
+        for from in (0..ids).step_by(BLOCK as usize) {
+            records.clear();
+            records.extend(
+                (from..(from + BLOCK).min(ids))
+                    .map(|number| Record::new(Identity::Content, number, entity(number), &sample(number))),
+            );
+            let start = Instant::now();
+            for batch in records.chunks_mut(BATCH) {
+                new += u64::from(dedup.check(batch, &mut verdicts).count_ones());
+            }
+            time += start.elapsed();
+        }
+        expect("new ids", new, expected)?;
+        *rate = 1e3 / nanoseconds(time, ids);
+    }
+    let [new, known] = rates;
+    Ok((DedupRates { ids, new, known }, dedup.stats().huge_page_bytes))
+}
+
+/// Records how old events are when they are observed.
+struct Delays {
+    clock: Clock,
+    histogram: Histogram<u64>,
+}
+
+struct DelayReport(Histogram<u64>);
+
+impl Observer for Delays {
+    type Report = DelayReport;
+
+    fn interest(&self) -> Interest {
+        Interest::ALL
+    }
+
+    fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
+        let now = self.clock.now_ns();
+        for (record, _) in batch.iter() {
+            if record.kind() == Sample::KIND {
+                self.histogram.saturating_record(now.saturating_sub(record.time_ns()));
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self) -> DelayReport {
+        DelayReport(self.histogram.clone())
+    }
+}
+
+impl Report for DelayReport {
+    fn merge(&mut self, other: DelayReport) {
+        // Both grow as they need to.
+        let _ = self.0.add(&other.0);
+    }
+}
+
+/// Emits at a set rate, whatever the pipeline does, and measures from the time at which each event was due.
+fn delay(args: &Args, wait: WaitStrategy) -> Result<Delay, Failure> {
+    let count = (args.rate as f64 * args.duration.as_secs_f64()).max(1.0) as u64;
+    let clock = Clock::cycles();
+    let options = PipelineOptions {
+        topology: Topology::Fused,
+        wait,
+        clock: clock.clone(),
+        full_policy: FullPolicy::DropNewest,
+        ring_capacity: 65_536,
+        ..options(count)
+    };
+    let mut builder = Builder::new(options);
+    builder.domain(&WORK);
+    let own = clock.clone();
+    let histogram = Histogram::<u64>::new(3)?;
+    let key =
+        builder.observer("delays", move |_| Delays { clock: own.clone(), histogram: histogram.clone() });
+    let pipeline = builder.start()?;
+    let mut emitter = pipeline.emitter("bench")?;
+    let start = Instant::now();
+    emit_at_rate(&mut emitter, &clock, args.rate, count);
+    let time = start.elapsed();
+    drop(emitter);
+    let snapshot = pipeline.shutdown();
+    snapshot.account.check()?;
+    let dropped = snapshot.account.dropped_full;
+    let histogram =
+        snapshot.report(key).map(|report| report.0.clone()).ok_or("the delays were not reported")?;
+    expect("delays", histogram.len(), count - dropped)?;
+    Ok(Delay { wait, histogram, dropped, per_second: count as f64 / time.as_secs_f64() })
+}
+
+fn emit_at_rate(emitter: &mut Emitter, clock: &Clock, rate: u64, count: u64) {
+    let start_ns = clock.now_ns();
+    for number in 0..count {
+        let due_ns = start_ns + (u128::from(number) * 1_000_000_000 / u128::from(rate)) as u64;
+        while clock.now_ns() < due_ns {
+            std::hint::spin_loop();
+        }
+        // What is dropped is counted.
+        let _ = emitter.emit_at(due_ns, entity(number), &sample(number));
+    }
+}
+
+/// Returns what share of one core an idle pipeline uses; `None` where the system does not tell.
+fn idle_cpu_share() -> Result<Option<f64>, Failure> {
+    let mut builder = Builder::new(PipelineOptions { topology: Topology::Fused, ..options(0) });
+    builder.domain(&WORK);
+    let pipeline = builder.start()?;
+    let emitter = pipeline.emitter("bench")?;
+    std::thread::sleep(Duration::from_millis(100));
+    let (start, before) = (Instant::now(), cpu_ns());
+    std::thread::sleep(Duration::from_secs(2));
+    let (wall, after) = (start.elapsed(), cpu_ns());
+    drop(emitter);
+    drop(pipeline.shutdown());
+    Ok(before.zip(after).map(|(before, after)| after.saturating_sub(before) as f64 / wall.as_nanos() as f64))
+}
+
+/// Returns how long this process's threads have run so far.
+fn cpu_ns() -> Option<u64> {
+    let tasks = std::fs::read_dir("/proc/self/task").ok()?;
+    tasks
+        .map(|task| {
+            let stat = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            stat.split(' ').next()?.parse::<u64>().ok()
+        })
+        .sum()
+}
+
+fn huge_pages() -> String {
+    let setting = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
+    let chosen = setting.split(['[', ']']).nth(1);
+    chosen.unwrap_or("unknown").to_owned()
+}
+
+fn tell(args: &Args, results: &Results) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let told = if args.json {
+        serde_json::to_writer_pretty(&mut out, &json(args, results))?;
+        writeln!(out)
+    } else {
+        print(&mut out, args, results)
+    };
+    match told.and_then(|()| out.flush()) {
+        // `panther-events bench | head` is no failure.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        told => told,
+    }
+}
+
+const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
+
+fn print(out: &mut impl Write, args: &Args, results: &Results) -> std::io::Result<()> {
+    let machine = &results.machine;
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let mut row = |what: String, value: String| {
+        table.add_row([what, value]);
+    };
+    row("cores".into(), machine.cores.to_string());
+    row("topology chosen here".into(), machine.topology.to_string());
+    row("huge pages".into(), format!("{} ({} MiB used)", machine.huge_pages, machine.huge_page_bytes >> 20));
+    row("reading the clock".into(), format!("{:.1} ns", machine.counter_ns));
+    row("emit, stamped".into(), format!("{:.1} ns an event", results.emit.single));
+    row("emit, batches of 64".into(), format!("{:.1} ns an event", results.emit.batch));
+    row("emit, ring, dedup of one id".into(), format!("{:.1} M/s", results.ring));
+    for DedupRates { ids, new, known } in &results.dedup {
+        row(format!("dedup, {ids} ids"), format!("{new:.1} M/s new, {known:.1} M/s known"));
+    }
+    row(
+        format!("whole pipeline, {PIPELINE_IDS} ids, a counter and two histograms"),
+        format!("{:.1} M/s", results.pipeline),
+    );
+    for delay in &results.delays {
+        let quantiles = QUANTILES.map(|(name, q)| {
+            let delay_ns = quantile(&delay.histogram, q).unwrap_or_default();
+            format!("{name} {:.1}", delay_ns as f64 / 1e3)
+        });
+        row(
+            format!("delay in us at {} a second, {:?}", args.rate, delay.wait),
+            format!("{}; {:.0} a second, {} dropped", quantiles.join(", "), delay.per_second, delay.dropped),
+        );
+    }
+    let idle =
+        results.idle_cpu_share.map_or("unknown".into(), |share| format!("{:.2} % of a core", share * 100.0));
+    row("idle pipeline".into(), idle);
+    if let Some(column) = table.column_mut(1) {
+        column.set_cell_alignment(CellAlignment::Left);
+    }
+    writeln!(out, "{table}")?;
+    for warning in &results.warnings {
+        writeln!(out, "warning: {}", plain(warning))?;
+    }
+    Ok(())
+}
+
+fn json(args: &Args, results: &Results) -> serde_json::Value {
+    let machine = &results.machine;
+    let dedup: Vec<_> = results
+        .dedup
+        .iter()
+        .map(|DedupRates { ids, new, known }| json!({ "ids": ids, "new_per_second": new * 1e6, "known_per_second": known * 1e6 }))
+        .collect();
+    let delays: Vec<_> = results
+        .delays
+        .iter()
+        .map(|delay| {
+            let [p50, p99, p999, max] = QUANTILES.map(|(_, q)| quantile(&delay.histogram, q));
+            json!({
+                "wait": format!("{:?}", delay.wait).to_lowercase(),
+                "per_second": delay.per_second,
+                "dropped": delay.dropped,
+                "p50_ns": p50,
+                "p99_ns": p99,
+                "p999_ns": p999,
+                "max_ns": max,
+            })
+        })
+        .collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "machine": {
+            "cores": machine.cores,
+            "topology": machine.topology.to_string(),
+            "pinning": "auto",
+            "huge_pages": machine.huge_pages,
+            "huge_page_bytes": machine.huge_page_bytes,
+            "clock_read_ns": machine.counter_ns,
+        },
+        "emit": { "single_ns": results.emit.single, "batch_of_64_ns": results.emit.batch },
+        "ring_per_second": results.ring * 1e6,
+        "dedup": dedup,
+        "pipeline": { "ids": PIPELINE_IDS, "per_second": results.pipeline * 1e6 },
+        "delay": { "rate_per_second": args.rate, "by_wait": delays },
+        "idle_cpu_share": results.idle_cpu_share,
+        "warnings": results.warnings,
+    })
+}
