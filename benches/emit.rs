@@ -2,6 +2,13 @@
 //! against a bare push into a ring.
 //!
 //! Nothing is consumed while the clock runs, and every block of events is counted after it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench checks its result and prints it"
+)]
 
 mod support;
 

@@ -1,4 +1,11 @@
 //! What observers cost on one batch of 64 records, and what their parts cost alone.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench checks its result and prints it"
+)]
 
 mod support;
 

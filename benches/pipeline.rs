@@ -2,6 +2,13 @@
 //!
 //! A run begins with the first emit and ends when the last event has been through everything; the pipeline is
 //! started before. What each run found is compared with what [`support::expected`] says.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench checks its result and prints it"
+)]
 
 mod support;
 

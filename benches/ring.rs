@@ -1,6 +1,13 @@
 //! What passing records from one thread to another costs, by ring size and by how many are passed at once.
 //!
 //! The consumer adds up the numbers of all records, and the sum is checked in every round.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench checks its result and prints it"
+)]
 
 mod support;
 

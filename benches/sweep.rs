@@ -2,7 +2,13 @@
 //!
 //! `cargo bench --bench sweep -- [ring] [batch] [wait] [topology] [emitters] [--rounds N] [--ids N]`; all when none is named. The
 //! figures are medians; the settings of a sweep are run in turn, round by round, and each result is checked.
-#![allow(clippy::print_stdout, reason = "printing is what this program is for")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench checks its result and prints it"
+)]
 
 mod support;
 

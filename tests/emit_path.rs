@@ -1,5 +1,6 @@
 //! The emit path after start allocates nothing, whatever becomes of the event.
 #![allow(unsafe_code, reason = "an allocator that counts")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::emit::FullPolicy;

@@ -1,4 +1,11 @@
 //! A contest: contestants run in turn, round by round, and a table of medians.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench checks its result and prints it"
+)]
 
 use std::time::Duration;
 

@@ -1,5 +1,12 @@
 //! Exact deduplication of a stream in which every 16th event is an earlier one again. Making the records is not timed,
 //! making ids of them is.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench checks its result and prints it"
+)]
 
 use crate::contest::Contest;
 use crate::support::{Stream, events, whole};

@@ -1,5 +1,12 @@
 //! Emitting against `tracing` with a layer that counts, and against a bare push into an `rtrb` ring. One thread; what was
 //! emitted is taken away between the blocks that are timed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench checks its result and prints it"
+)]
 
 use crate::contest::Contest;
 use crate::support::{Hop, Plan, Stream};

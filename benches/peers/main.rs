@@ -3,7 +3,13 @@
 //! `cargo bench --bench peers -- [emit] [ring] [dedup] [pipeline] [--rounds N] [--ids N]`; all four when none is named. Each
 //! contestant's result is checked in each round, so that none loses an event unnoticed. Read the ratios: they compare
 //! rounds that ran one after the other, and hold on a machine that is now fast and now slow.
-#![allow(clippy::print_stdout, reason = "printing is what this program is for")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench checks its result and prints it"
+)]
 
 mod contest;
 mod dedup;

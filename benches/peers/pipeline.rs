@@ -1,5 +1,12 @@
 //! The whole way of an event, from the first emit until the last one is through: one thread emits, one consumes. All
 //! contestants come to the same [`Sum`].
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench checks its result and prints it"
+)]
 
 use crate::contest::Contest;
 use crate::shelf::Shelf;

@@ -1,5 +1,12 @@
 //! Passing 64-byte records from one thread to another, one at a time unless a row says otherwise. The consumer adds up
 //! the records' numbers; a lost or repeated record would show.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench checks its result and prints it"
+)]
 
 use crate::contest::Contest;
 use crate::support::{Hop, Stream, WORK, on_first_core};

@@ -1,5 +1,12 @@
 //! The handlers that one would put together from what the shelf offers: `fastbloom` in front of a `hashbrown` set, maps
 //! with their default hashers for states and counters, and `hdrhistogram`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench checks its result and prints it"
+)]
 
 use crate::support::{Hop, NEXT, NO, Sum, quantiles};
 use fastbloom::BloomFilter;

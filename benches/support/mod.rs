@@ -4,6 +4,13 @@
 //! steps its entity's state machine, is counted, and is recorded in two histograms. [`Sum`] is what a contestant found;
 //! [`expected`] computes it without any of their parts.
 #![allow(dead_code, reason = "each benchmark uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench checks its result and prints it"
+)]
 
 use hdrhistogram::Histogram;
 use panther_events::dedup::{DedupOptions, Verdict};

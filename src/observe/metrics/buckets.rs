@@ -75,6 +75,7 @@ fn value_of(index: usize) -> u64 {
 }
 
 #[cfg(all(test, not(loom)))]
+#[allow(clippy::print_stdout, reason = "a random test prints its seed")]
 mod tests {
     use super::*;
 
