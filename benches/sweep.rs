@@ -138,6 +138,9 @@ fn emitters(ids: u64, rounds: usize) {
     sweep("emitter threads under Block, none lost", events(ids), rounds, [1, 2, 4, 16, 64].map(of).into());
 }
 
+/// A part of the sweep: events and rounds.
+type Part = fn(u64, usize);
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let value = |name: &str| {
@@ -146,7 +149,7 @@ fn main() {
     };
     let rounds = value("--rounds").unwrap_or(5) as usize;
     let ids = whole(value("--ids").unwrap_or(500_000));
-    let parts: [(&str, fn(u64, usize)); 5] = [
+    let parts: [(&str, Part); 5] = [
         ("ring", rings),
         ("batch", batches),
         ("wait", waits),
