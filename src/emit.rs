@@ -197,6 +197,7 @@ impl Emitter {
         match identity {
             Some(identity) if identity != Identity::Digest => self.offer_all(
                 events.into_iter().map(|(entity, payload)| Record::new(identity, time_ns, entity, &payload)),
+                Numbers::Give,
             ),
             other => self.counted(|this| {
                 for _ in events {
@@ -211,6 +212,20 @@ impl Emitter {
     ///
     /// The identity in each record counts, not the catalogue's. Records of an unknown kind are rejected.
     pub fn emit_records(&mut self, records: impl IntoIterator<Item = Record>) -> Sent {
+        self.emit_known(records, Numbers::Give)
+    }
+
+    /// Emits records that were emitted once before, under the sources and numbers that they carry: a replay. So
+    /// ids that depend on them stay what they were, and gaps stay gaps.
+    ///
+    /// The account holds as for [`Emitter::emit_records`]: the emitter uses up a number of its own for each record,
+    /// though the record does not carry it. Do not mix a replay with other emitters that emit occurrences: source
+    /// and number may then stand for two events, and equal contents under both would count as one.
+    pub fn emit_numbered(&mut self, records: impl IntoIterator<Item = Record>) -> Sent {
+        self.emit_known(records, Numbers::Keep)
+    }
+
+    fn emit_known(&mut self, records: impl IntoIterator<Item = Record>, numbers: Numbers) -> Sent {
         let entrance = Arc::clone(&self.entrance);
         let mut unknown = (0_u64, None);
         let known = records.into_iter().filter(|record| {
@@ -220,7 +235,7 @@ impl Emitter {
             }
             known
         });
-        let mut sent = self.offer_all(known);
+        let mut sent = self.offer_all(known, numbers);
         sent.add(self.counted(|this| {
             for kind in unknown.1.iter().cycle().take(usize::try_from(unknown.0).unwrap_or(usize::MAX)) {
                 // Counted where it fails.
@@ -294,8 +309,13 @@ impl Emitter {
 
     #[inline]
     fn offer(&mut self, record: Record) -> Result<(), EmitError> {
+        self.offer_as(record, Numbers::Give)
+    }
+
+    #[inline]
+    fn offer_as(&mut self, record: Record, numbers: Numbers) -> Result<(), EmitError> {
         let seq = self.number()?;
-        let record = record.numbered(self.source.number(), seq);
+        let record = numbers.apply(record, self.source.number(), seq);
         let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
             return self.tally.fail(&self.source, EmitError::Closed);
         };
@@ -317,21 +337,21 @@ impl Emitter {
         }
     }
 
-    fn offer_all(&mut self, mut records: impl Iterator<Item = Record>) -> Sent {
+    fn offer_all(&mut self, mut records: impl Iterator<Item = Record>, numbers: Numbers) -> Sent {
         self.counted(|this| {
             if this.inlets.len() == 1 {
-                while this.offer_chunk(&mut records) {}
+                while this.offer_chunk(&mut records, numbers) {}
             } else {
                 for record in records {
                     // Counted where it fails.
-                    let _ = this.offer(record);
+                    let _ = this.offer_as(record, numbers);
                 }
             }
         })
     }
 
     /// Publishes up to [`PUBLISH_EVERY`] records in one step; false when there are no more.
-    fn offer_chunk(&mut self, records: &mut impl Iterator<Item = Record>) -> bool {
+    fn offer_chunk(&mut self, records: &mut impl Iterator<Item = Record>, numbers: Numbers) -> bool {
         let Some(inlet) = self.inlets.first_mut() else { return false };
         // The cached count spares the consumer's cache line while it suffices.
         let room = match inlet.producer.cached_slots() {
@@ -347,7 +367,7 @@ impl Emitter {
         {
             let (number, mut seq) = (self.source.number(), self.tally.next_seq as u32);
             let filled = chunk.fill_from_iter(records.map(|record| {
-                let numbered = record.numbered(number, seq);
+                let numbered = numbers.apply(record, number, seq);
                 seq += 1;
                 numbered
             }));
@@ -360,7 +380,7 @@ impl Emitter {
         match records.next() {
             Some(record) => {
                 // Counted where it fails.
-                let _ = self.offer(record);
+                let _ = self.offer_as(record, numbers);
                 true
             }
             None => false,
@@ -432,6 +452,25 @@ impl fmt::Debug for Emitter {
             .field("policy", &self.policy)
             .field("sent", &self.sent())
             .finish_non_exhaustive()
+    }
+}
+
+/// Under which source and number a record goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Numbers {
+    /// The emitter's next one.
+    Give,
+    /// Its own.
+    Keep,
+}
+
+impl Numbers {
+    #[inline]
+    fn apply(self, record: Record, source: u16, seq: u32) -> Record {
+        match self {
+            Numbers::Give => record.numbered(source, seq),
+            Numbers::Keep => record,
+        }
     }
 }
 

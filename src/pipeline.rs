@@ -22,6 +22,7 @@ mod builder;
 mod crew;
 mod lane;
 mod post;
+mod recall;
 mod roster;
 mod snapshot;
 mod station;
@@ -75,6 +76,7 @@ struct Shared {
     symbols: Arc<Symbols>,
     warnings: Mutex<Vec<String>>,
     start: Instant,
+    recalled: u64,
     options: PipelineOptions,
 }
 
@@ -441,6 +443,7 @@ impl Shared {
                 observers: Snapshot::empty_deliveries(&names),
             },
             dedup: DedupStats::default(),
+            recalled: self.recalled,
             elapsed: self.start.elapsed(),
             warnings: lock(&self.warnings).clone(),
             sources: self.entrance.sources.names(),

@@ -298,7 +298,8 @@ impl<'s> JournalReader<'s> {
     }
 
     /// Returns how many names and documents were read.
-    pub(super) fn definitions(&self) -> usize {
+    #[must_use]
+    pub fn definitions(&self) -> usize {
         self.names.len() + self.details.len()
     }
 
