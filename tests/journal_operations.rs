@@ -164,7 +164,8 @@ fn reading_and_verifying_change_no_file() {
         files
     };
     let before = snapshot();
-    let report = verify(DirStorage::new(dir.path()), ReadOptions { salvage: true }).unwrap();
+    let report =
+        verify(DirStorage::new(dir.path()), ReadOptions { salvage: true, ..ReadOptions::default() }).unwrap();
     assert!(report.records == 1_000 && !report.closed && !report.is_sound());
     assert!(snapshot() == before);
 }

@@ -121,6 +121,25 @@ impl JournalLog {
         }
     }
 
+    /// Makes a log without a journal: every event that it gets fails. It stands in where a builder asks for a second
+    /// instance.
+    #[must_use]
+    pub fn closed() -> JournalLog {
+        JournalLog {
+            worker: None,
+            symbols: Arc::default(),
+            select: Select::ALL,
+            references: HashMap::new(),
+            names: HashSet::default(),
+            details: HashSet::default(),
+            staged: Vec::new(),
+            until_look: LOOK_EVERY,
+            handed: 0,
+            failed: 0,
+            last: JournalReport::default(),
+        }
+    }
+
     /// Puts a document of the caller's into the journal, such as a description of the run. `key` is above
     /// `u64::MAX`: what is below belongs to events' documents.
     pub fn define_document(&mut self, key: u128, bytes: &[u8]) {

@@ -6,7 +6,7 @@ use crate::results::Failure;
 use panther_events::domain::Catalogue;
 use panther_events::event::{KindSet, Symbol};
 use panther_events::export::jsonl::EventLines;
-use panther_events::journal::{Filter, Status};
+use panther_events::journal::{Filter, ReadOptions, Status};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let catalogue = Catalogue::new();
     let filter = filter(args, &catalogue)?;
-    let mut source = JournalSource::open(&args.journal)?;
+    let mut source = JournalSource::open(&args.journal, ReadOptions::default())?;
     source.reader.set_filter(filter);
     let mut lines = EventLines::new(BufWriter::new(io::stdout().lock()), |kind| {
         Some((catalogue.name(kind)?, catalogue.fields(kind)?))

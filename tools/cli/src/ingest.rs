@@ -1,34 +1,25 @@
 //! `panther-events ingest`: captures in, a result directory out.
 
 use crate::Outcome;
-use crate::plain::plain;
+use crate::journal_args::{Description, nanos, parse_durability, parse_window, window_text};
+use crate::journal_log;
 use crate::report;
-use clap::ValueEnum;
+use crate::results::{Events, Failure, FileFormat, Finished, Told, View, is_whole, tell, write_results};
 use indicatif::{ProgressBar, ProgressStyle};
-use panther_events::dedup::{DedupOptions, Window};
-use panther_events::emit::FullPolicy;
+use panther_events::dedup::Window;
 use panther_events::event::{Symbol, Symbols};
-use panther_events::export::csv::{DelayCells, PathRow, write_paths};
-use panther_events::export::event_log::EventFile;
-use panther_events::export::exposition::write_exposition;
-use panther_events::export::hlog::{Interval, path_tag, write_hlog};
 use panther_events::export::summary::{InputSummary, Summary};
-use panther_events::export::{Overwrite, ResultDir, ResultFile};
+use panther_events::export::{Overwrite, ResultDir};
 use panther_events::ingest::capture::Format;
 use panther_events::ingest::feed::{CaptureInput, CaptureReport, FeedError, FeedOptions, FeedReport, feed};
 use panther_events::ingest::{Coverage, PacketDigest, common_coverage, scan};
-use panther_events::observe::metrics::{Metrics, MetricsReport};
-use panther_events::observe::sightings::{Sightings, SightingsOptions, SightingsReport};
-use panther_events::pipeline::{Builder, PipelineOptions, ReportKey, Snapshot, Topology};
-use std::error::Error;
-use std::io::{IsTerminal, Write};
+use panther_events::journal::Durability;
+use panther_events::pipeline::Topology;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-/// What can go wrong before or after the run; told to the user as it is.
-type Failure = Box<dyn Error>;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -61,6 +52,16 @@ pub(crate) struct Args {
     /// Leave TCP and UDP checksums out of account: for captures on hosts that leave them to the network card.
     #[arg(long)]
     mask_checksums: bool,
+    /// Write all events into a journal in this directory too.
+    #[arg(long, value_name = "DIR")]
+    journal: Option<PathBuf>,
+    /// What the journal survives: `buffered` (a clean end only), `process-crash`, or `power-loss:DURATION`, synced at
+    /// least that often.
+    #[arg(long, requires = "journal", default_value = "process-crash", value_parser = parse_durability)]
+    durability: Durability,
+    /// Go on with the journal that is there: what it holds is known, and a duplicate when it comes again.
+    #[arg(long, requires = "journal")]
+    resume: bool,
     /// Replace earlier results in the directory.
     #[arg(long)]
     force: bool,
@@ -72,35 +73,23 @@ pub(crate) struct Args {
     quiet: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Events {
-    /// Every event once.
-    Unique,
-    /// Duplicates too.
-    All,
-    /// No file.
-    None,
-}
-
-pub(crate) fn run(args: &Args) -> Outcome {
-    match ingest(args) {
-        Ok(outcome) => outcome,
-        Err(failure) => {
-            // Where standard error is gone too, the exit status has to do.
-            let _ = writeln!(std::io::stderr(), "error: {}", plain(&failure.to_string()));
-            Outcome::Nothing
-        }
-    }
-}
-
-fn ingest(args: &Args) -> Result<Outcome, Failure> {
+pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let inputs = inputs(args)?;
     let overwrite = if args.force { Overwrite::Force } else { Overwrite::Refuse };
     let dir = ResultDir::create(&args.out, overwrite)?;
     let coverage = args.digest_bytes.map_or(Coverage::Whole, Coverage::Prefix);
     let bar = progress_bar(args, &inputs);
+    // A journal holds one run: which digests it is to have must be known before it is begun.
+    let coverage = match (args.journal.is_some(), args.digest_bytes) {
+        (true, None) => {
+            let scans: Vec<_> = inputs.iter().filter_map(|input| scan(&input.path).ok()).collect();
+            common_coverage(&scans)
+        }
+        _ => coverage,
+    };
     let run = match attempt(args, &inputs, coverage, &dir, &bar)? {
         Some(run) => run,
+        None if args.journal.is_some() => return Err("a capture changed while it was read".into()),
         None => {
             // A file that cannot be read to its end is reported when it is fed.
             let scans: Vec<_> = inputs.iter().filter_map(|input| scan(&input.path).ok()).collect();
@@ -119,32 +108,17 @@ fn ingest(args: &Args) -> Result<Outcome, Failure> {
         report::print_trouble(&mut std::io::stderr(), &summary)?;
         return Err("nothing could be read; no results were written".into());
     }
-    write_results(&dir, &run, &summary)?;
+    write_results(&dir, &run.finished, &summary, &FileFormat::ALL)?;
     dir.commit()?;
-    tell(args, &summary)?;
-    let lost = |input: &InputSummary| input.error.is_some() || input.rejected > 0;
-    let account = &summary.accounting;
-    let whole = !summary.inputs.iter().any(lost) && account.dropped_full + account.rejected == 0;
-    let failed = account.observers.values().any(|observer| observer.failed > 0);
-    Ok(if whole && !failed { Outcome::Done } else { Outcome::Partly })
-}
-
-fn tell(args: &Args, summary: &Summary) -> Result<(), Failure> {
-    report::print_trouble(&mut std::io::stderr(), summary)?;
-    let mut out = std::io::stdout().lock();
     let told = if args.json {
-        summary.write(&mut out)
+        Told::Json
     } else if args.quiet {
-        Ok(())
+        Told::Nothing
     } else {
-        report::print(&mut out, summary)
-            .and_then(|()| writeln!(out, "results in {}", plain(&args.out.display().to_string())))
+        Told::Tables
     };
-    match told {
-        // `panther-events … | head` is no failure; the results are in the directory.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        told => Ok(told?),
-    }
+    tell(told, &args.out, &summary)?;
+    Ok(if is_whole(&summary) { Outcome::Done } else { Outcome::Partly })
 }
 
 /// Names each file's vantage point, and refuses files that cannot be meant.
@@ -185,12 +159,8 @@ fn inputs(args: &Args) -> Result<Vec<CaptureInput>, Failure> {
 /// A run that went through.
 struct Run {
     feed: FeedReport,
-    snapshot: Snapshot,
-    metrics: ReportKey<MetricsReport>,
-    sightings: ReportKey<SightingsReport>,
-    events: Option<EventFile>,
+    finished: Finished,
     coverage: Coverage,
-    elapsed: Duration,
 }
 
 /// Runs the pipeline over all captures; `None` when a capture is cut and the digest was to cover whole packets.
@@ -202,29 +172,25 @@ fn attempt(
     bar: &ProgressBar,
 ) -> Result<Option<Run>, Failure> {
     let start = Instant::now();
-    let symbols = Arc::new(Symbols::new());
-    let events = match args.events {
-        Events::None => None,
-        _ => Some(EventFile::new(dir.file("events.jsonl")?)),
-    };
-    let mut builder = Builder::new(PipelineOptions {
+    let view = View {
         topology: args.topology,
-        // The captures can wait; nothing is dropped.
-        full_policy: FullPolicy::Block { timeout: Duration::MAX },
-        dedup: DedupOptions { window: args.window, ..DedupOptions::default() },
-        ..PipelineOptions::default()
-    });
-    builder.symbols(Arc::clone(&symbols));
-    let metrics = builder.observer("metrics", |setup| Metrics::new(setup.catalogue));
-    let pairing = SightingsOptions {
+        window: args.window,
         horizon: args.horizon,
         vantages: inputs.iter().map(|input| Symbol::of(&input.vantage)).collect(),
-        ..SightingsOptions::default()
+        events: args.events,
     };
-    let sightings = builder.observer("sightings", move |_| Sightings::new(&pairing));
-    if let Some(events) = events.clone() {
-        let duplicates = args.events == Events::All;
-        builder.observer("events", move |setup| events.observer(setup, duplicates));
+    let symbols = Arc::new(Symbols::new());
+    let (mut builder, keys) = view.builder(&symbols, dir)?;
+    if let Some(journal) = &args.journal {
+        let description = Description {
+            schema: Description::SCHEMA.to_owned(),
+            vantages: inputs.iter().map(|input| input.vantage.clone()).collect(),
+            horizon_ns: nanos(args.horizon),
+            window: window_text(args.window),
+            digest_bytes: digest_bytes(coverage),
+        };
+        let log = journal_log::open(journal, args.durability, args.resume, &description, &symbols)?;
+        log.attach(&mut builder);
     }
     let pipeline = builder.start()?;
     let digest = PacketDigest::new(coverage).mask_l4_checksum(args.mask_checksums);
@@ -250,22 +216,27 @@ fn attempt(
     match fed {
         Err(FeedError::Cut) => Ok(None),
         Ok(feed) => {
-            let elapsed = start.elapsed();
-            Ok(Some(Run { feed, snapshot, metrics, sightings, events, coverage, elapsed }))
+            let times = || feed.captures.iter().filter_map(|capture| capture.time_ns);
+            let first = times().map(|(first, _)| first).min();
+            let last = times().map(|(_, last)| last).max();
+            let time_ns = first.zip(last);
+            let finished = Finished { snapshot, keys, time_ns, elapsed: start.elapsed() };
+            Ok(Some(Run { feed, finished, coverage }))
         }
     }
 }
 
-fn summary(args: &Args, run: &Run) -> Summary {
-    let mut summary = Summary::new(&run.snapshot, &args.topology.to_string(), run.elapsed.as_secs_f64());
-    summary.inputs = run.feed.captures.iter().map(input_summary).collect();
-    let digest_bytes = match run.coverage {
+fn digest_bytes(coverage: Coverage) -> Option<u32> {
+    match coverage {
         Coverage::Whole => None,
         Coverage::Prefix(bytes) => Some(bytes),
-    };
-    if let Some(sightings) = run.snapshot.report(run.sightings) {
-        summary.add_sightings(sightings, &run.snapshot, digest_bytes);
     }
+}
+
+fn summary(args: &Args, run: &Run) -> Summary {
+    let digest_bytes = digest_bytes(run.coverage);
+    let mut summary = run.finished.summary(args.topology, digest_bytes);
+    summary.inputs = run.feed.captures.iter().map(input_summary).collect();
     if let (Some(bytes), None) = (digest_bytes, args.digest_bytes) {
         summary.warnings.push(format!(
             "a capture holds only the beginning of its packets; they were recognised by their first {bytes} bytes"
@@ -298,75 +269,6 @@ fn input_summary(capture: &CaptureReport) -> InputSummary {
     }
 }
 
-fn write_results(dir: &ResultDir, run: &Run, summary: &Summary) -> Result<(), Failure> {
-    let (snapshot, metrics) = (&run.snapshot, run.snapshot.report(run.metrics));
-    let sightings = snapshot.report(run.sightings);
-    with_file(dir, "summary.json", |file| Ok(summary.write(file)?))?;
-    with_file(dir, "metrics.om", |file| Ok(write_exposition(file, snapshot, metrics, sightings)?))?;
-    with_file(dir, "delay.hlog", |file| write_delays(file, run, sightings))?;
-    let rows = summary.packets.iter().flat_map(|packets| &packets.paths).map(|path| {
-        let d = &path.delay_ns;
-        let delay = || {
-            Some(DelayCells {
-                min_ns: d.min?,
-                p50_ns: d.p50?,
-                p90_ns: d.p90?,
-                p99_ns: d.p99?,
-                p999_ns: d.p999?,
-                max_ns: d.max?,
-                mean_ns: d.mean?,
-            })
-        };
-        PathRow {
-            from: &path.from,
-            to: &path.to,
-            sent: path.sent,
-            lost: path.lost,
-            duplicated: path.duplicated,
-            reordered: path.reordered,
-            delay_count: d.count,
-            delay: delay(),
-        }
-    });
-    with_file(dir, "paths.csv", |file| Ok(write_paths(file, rows)?))?;
-    if let Some(events) = &run.events {
-        events.commit()?;
-    }
-    Ok(())
-}
-
-/// Writes one interval per path, over the time of all captures.
-fn write_delays(
-    file: &mut ResultFile,
-    run: &Run,
-    sightings: Option<&SightingsReport>,
-) -> Result<(), Failure> {
-    let times = || run.feed.captures.iter().filter_map(|capture| capture.time_ns);
-    let start_ns = times().map(|(first, _)| first).min().unwrap_or(0);
-    let end_ns = times().map(|(_, last)| last).max().unwrap_or(start_ns);
-    let name = |symbol: Symbol| run.snapshot.symbols.name(symbol).unwrap_or_default();
-    let paths = sightings.map_or(&[][..], |report| &report.paths);
-    let tags: Vec<String> = paths.iter().map(|path| path_tag(&name(path.from), &name(path.to))).collect();
-    let intervals = paths.iter().zip(&tags).map(|(path, tag)| Interval {
-        tag,
-        start_ns,
-        len_ns: end_ns - start_ns,
-        histogram: &path.delay_ns,
-    });
-    write_hlog(file, start_ns, intervals)?;
-    Ok(())
-}
-
-fn with_file(
-    dir: &ResultDir,
-    name: &str,
-    write: impl FnOnce(&mut ResultFile) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let mut file = dir.file(name)?;
-    write(&mut file).map_err(|error| format!("{}: {error}", file.path().display()))?;
-    Ok(file.commit()?)
-}
-
 /// A bar on a terminal, nothing elsewhere.
 fn progress_bar(args: &Args, inputs: &[CaptureInput]) -> ProgressBar {
     if args.quiet || !std::io::stderr().is_terminal() {
@@ -383,17 +285,5 @@ fn parse_vantage(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
         _ => Err("write NAME=FILE".to_owned()),
-    }
-}
-
-fn parse_window(text: &str) -> Result<Window, String> {
-    let valid = "write unbounded, last:N (a number of ids) or sliding:DURATION (such as 500ms or 10s)";
-    match text.split_once(':') {
-        None if text == "unbounded" => Ok(Window::Unbounded),
-        Some(("last", n)) => n.parse().map(Window::Last).map_err(|_| valid.to_owned()),
-        Some(("sliding", span)) => {
-            humantime::parse_duration(span).map(Window::Sliding).map_err(|_| valid.to_owned())
-        }
-        _ => Err(valid.to_owned()),
     }
 }

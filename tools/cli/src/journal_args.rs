@@ -22,12 +22,12 @@ pub(crate) struct JournalSource {
 }
 
 impl JournalSource {
-    pub(crate) fn open(path: &Path) -> Result<JournalSource, Failure> {
+    pub(crate) fn open(path: &Path, options: ReadOptions) -> Result<JournalSource, Failure> {
         let shown = path.display();
         if !path.is_dir() {
             return Err(format!("{shown}: is no directory; give the directory of a journal").into());
         }
-        let reader = JournalReader::open(path, ReadOptions::default())?;
+        let reader = JournalReader::open(path, options)?;
         if reader.run().is_none() {
             return Err(format!("{shown}: holds no journal that can be read").into());
         }
@@ -52,8 +52,7 @@ impl JournalSource {
     /// Counts the records of the block read last that are about an entity without a name.
     pub(crate) fn count_nameless(&self) -> u64 {
         let nameless = |record: &&Record| {
-            record.entity() != Symbol::NONE
-                && self.symbols.with_name(record.entity(), |name| name.is_none())
+            record.entity() != Symbol::NONE && self.symbols.with_name(record.entity(), |name| name.is_none())
         };
         self.block.iter().filter(nameless).count() as u64
     }

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         return Err(format!("{shown}: is no directory; give the directory of a journal").into());
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let options = ReadOptions { salvage: args.salvage };
+    let options = ReadOptions { salvage: args.salvage, ..ReadOptions::default() };
     let new = Box::new(DirStorage::new(&args.out));
     let (report, account) =
         repair(DirStorage::new(&args.journal), new, options, crate::journal_args::nanos(now))?;
