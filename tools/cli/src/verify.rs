@@ -5,8 +5,10 @@ use crate::journal_args::JournalSource;
 use crate::plain::plain;
 use crate::report::grouped;
 use crate::results::Failure;
+use panther_events::event::Record;
 use panther_events::journal::ReadOptions;
 use panther_events::journal::storage::DirStorage;
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -23,8 +25,10 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     // Reads all of it: checksums, links, the running numbers of each source, definitions.
     let mut source = JournalSource::open(&args.journal, ReadOptions::default())?;
     let (mut records, mut nameless) = (0_u64, 0_u64);
+    let mut sources = BTreeSet::new();
     while source.next_block()?.is_some_and(|block| {
         records += block.len() as u64;
+        sources.extend(block.iter().map(Record::source));
         true
     }) {
         nameless += source.count_nameless();
@@ -38,16 +42,20 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         loses = true;
     }
     if !args.quiet {
-        print(&mut out, &report, nameless)?;
+        print(&mut out, &report, sources.len(), nameless)?;
     }
     Ok(if loses || !report.is_sound() { Outcome::Partly } else { Outcome::Done })
 }
 
-fn print(out: &mut impl Write, report: &panther_events::journal::Report, nameless: u64) -> io::Result<()> {
+fn print(
+    out: &mut impl Write,
+    report: &panther_events::journal::Report,
+    sources: usize,
+    nameless: u64,
+) -> io::Result<()> {
     if let Some(run) = report.run {
         writeln!(out, "run {run}")?;
     }
-    let sources = report.marks.iter().count();
     writeln!(
         out,
         "{} records of {} sources, {} names and documents",
