@@ -25,7 +25,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-const RUN: RunId = RunId(*b"a run to killed!");
+const RUN: RunId = RunId(*b"a run for kills.");
 const JOB: &str = "JOURNAL_KILL_JOB";
 const DIR: &str = "JOURNAL_KILL_DIR";
 
@@ -57,6 +57,8 @@ type Told = BTreeMap<u16, u64>;
 
 fn tell(marks: &Marks) {
     let mut out = std::io::stdout().lock();
+    // The test harness leaves a line begun.
+    writeln!(out).unwrap();
     for (source, mark) in marks.iter() {
         writeln!(out, "durable {source} {} {}", mark.last.unwrap(), mark.records).unwrap();
     }
@@ -241,9 +243,15 @@ fn a_kill_during_repair_leaves_the_old_journal_as_it_was() {
     std::fs::create_dir(&old).unwrap();
     kill("process-crash", &old, 0, 300_000, &mut rng);
     let before = read(&old, as_written);
+    // The time that a repair takes here, so that kills fall into it.
+    let start = std::time::Instant::now();
+    let new = Box::new(DirStorage::new(dir.path().join("whole")));
+    repair(DirStorage::new(&old), new, ReadOptions::default(), 0).unwrap();
+    assert_eq!(read(&dir.path().join("whole"), as_written), before);
+    let longest_us = start.elapsed().as_micros() as u64 + 1;
     let mut unfinished = 0;
     for _ in 0..kills() {
-        kill("repair", dir.path(), 0, 8_000, &mut rng);
+        kill("repair", dir.path(), 0, longest_us, &mut rng);
         let repaired = dir.path().join("repaired");
         if repaired.is_dir() {
             let part = read(&repaired, as_written);
@@ -256,7 +264,4 @@ fn a_kill_during_repair_leaves_the_old_journal_as_it_was() {
         assert_eq!(read(&old, as_written), before);
     }
     println!("{unfinished} of {} repairs were killed under way", kills());
-    let new = Box::new(DirStorage::new(dir.path().join("whole")));
-    repair(DirStorage::new(&old), new, ReadOptions::default(), 0).unwrap();
-    assert_eq!(read(&dir.path().join("whole"), as_written), before);
 }
