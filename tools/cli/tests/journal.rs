@@ -169,11 +169,11 @@ fn damage_is_listed_and_repair_saves_the_rest() {
     assert!(status(&told) == 1 && text(&told.stdout).contains("closed in order"), "{}", text(&told.stdout));
     assert_eq!(status(&run!("repair", &journal, "--out", &new)), 2);
 
-    let empty = dir.path().join("empty");
+    let empty = &dir.path().join("empty");
     fs::create_dir(&empty).unwrap();
     for command in ["verify", "cat"] {
         assert_eq!(status(&run!(command, &empty)), 2);
-        assert_eq!(status(&run!(command, dir.path().join("nowhere"))), 2);
+        assert_eq!(status(&run!(command, &dir.path().join("nowhere"))), 2);
     }
-    assert_eq!(status(&run!("repair", &empty, "--out", dir.path().join("x"))), 2);
+    assert_eq!(status(&run!("repair", &empty, "--out", &dir.path().join("x"))), 2);
 }
