@@ -14,7 +14,7 @@ mod support;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use panther_events::event::{Identity, Record};
 use std::time::{Duration, Instant};
-use support::{Stream, on_first_core};
+use support::{Stream, on_first_core, pin_to_last_core};
 
 const COUNT: u64 = 1 << 20;
 
@@ -25,6 +25,7 @@ fn pass(capacity: usize, push: usize, pop: usize) -> Duration {
     let start = Instant::now();
     let sum: u64 = std::thread::scope(|scope| {
         let taken = scope.spawn(move || {
+            pin_to_last_core();
             let (mut sum, mut left) = (0, COUNT);
             while left > 0 {
                 let ready = consumer.slots().min(pop);

@@ -78,7 +78,7 @@ fn batches(ids: u64, rounds: usize) {
 fn waits(ids: u64, rounds: usize) {
     let of =
         |wait| setting(format!("{wait:?}"), checked(ids, move |options| options.wait = wait, Way::Single));
-    let strategies = [WaitStrategy::Spin, WaitStrategy::Adaptive, WaitStrategy::Park];
+    let strategies = [WaitStrategy::Adaptive, WaitStrategy::Spin, WaitStrategy::Park];
     sweep("wait strategies", events(ids), rounds, strategies.map(of).into());
 }
 

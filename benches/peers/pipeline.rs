@@ -11,9 +11,10 @@
 use crate::contest::Contest;
 use crate::shelf::Shelf;
 use crate::support::{
-    Machines, Stream, Sum, WORK, Way, events, expected, on_first_core, options, run_pipeline, whole,
+    Machines, Stream, Sum, WORK, Way, events, expected, last_core, on_first_core, options, pin_to_last_core,
+    run_pipeline, whole,
 };
-use disruptor::Producer;
+use disruptor::{ProcessorSettings, Producer};
 use panther_events::clock::Clock;
 use panther_events::dedup::{BATCH, Dedup, Verdict};
 use panther_events::domain::Catalogue;
@@ -76,7 +77,7 @@ fn shelf(ids: u64) -> (Duration, Sum) {
     let mut handlers = Shelf::new(ids);
     std::thread::scope(|scope| {
         let consumer = scope.spawn(|| {
-            on_last_core();
+            pin_to_last_core();
             let mut taken = 0;
             while taken < events(ids) {
                 match consumer.pop() {
@@ -150,6 +151,7 @@ fn disrupted(
     let (entity, hop) = Stream::new().numbered(0);
     let empty = Record::new(Identity::Content, 0, entity, &hop);
     let mut producer = disruptor::build_single_producer(CAPACITY, move || empty, disruptor::BusySpin)
+        .pin_at_core(last_core())
         .handle_events_with(move |record: &Record, _, end_of_batch| {
             if let Some(sum) = handle(record, end_of_batch) {
                 twin.store(events(ids), Ordering::Release);
@@ -161,10 +163,4 @@ fn disrupted(
     drop(producer);
     let sum = sum.lock().unwrap().clone();
     (time, sum)
-}
-
-fn on_last_core() {
-    if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.last().copied()) {
-        core_affinity::set_for_current(core);
-    }
 }

@@ -9,9 +9,8 @@
 )]
 
 use crate::contest::Contest;
-use crate::support::{Hop, Stream, WORK, on_first_core};
-use disruptor::Producer;
-use panther_events::dedup::DedupOptions;
+use crate::support::{Hop, Stream, WORK, last_core, on_first_core, options, pin_to_last_core};
+use disruptor::{ProcessorSettings, Producer};
 use panther_events::event::{Identity, Record};
 use panther_events::observe::{Batch, Interest, Observer, Undelivered};
 use panther_events::pipeline::{Builder, PipelineOptions};
@@ -66,6 +65,7 @@ fn pass(
     let start = Instant::now();
     let sum: u64 = std::thread::scope(|scope| {
         let taken = scope.spawn(move || {
+            pin_to_last_core();
             let (mut sum, mut left) = (0, COUNT);
             while left > 0 {
                 match pop() {
@@ -98,6 +98,7 @@ fn disrupted() -> Duration {
     let twin = Arc::clone(&sum);
     let mut own = 0;
     let mut producer = disruptor::build_single_producer(CAPACITY, move || first, disruptor::BusySpin)
+        .pin_at_core(last_core())
         .handle_events_with(move |record: &Record, _, _| {
             own += record.time_ns();
             twin.store(own, Ordering::Release);
@@ -143,9 +144,7 @@ impl Observer for Adding {
 }
 
 fn ours(batch: u64) -> Duration {
-    let dedup = DedupOptions { first_sightings: false, ..DedupOptions::default() };
-    let mut builder =
-        Builder::new(PipelineOptions { dedup, ring_capacity: CAPACITY, ..PipelineOptions::default() });
+    let mut builder = Builder::new(PipelineOptions { ring_capacity: CAPACITY, ..options(1) });
     let sum = Arc::new(AtomicU64::new(0));
     let twin = Arc::clone(&sum);
     builder.domain(&WORK);

@@ -18,7 +18,7 @@ use panther_events::domain::{DomainDef, KindDef};
 use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Symbol};
 use panther_events::observe::metrics::{Metrics, MetricsReport, quantile};
 use panther_events::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
-use panther_events::pipeline::{Builder, PipelineOptions, ReportKey, Snapshot, Topology};
+use panther_events::pipeline::{Builder, Pinning, PipelineOptions, ReportKey, Snapshot, Topology};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -278,6 +278,8 @@ impl Plan {
 pub(crate) fn options(ids: u64) -> PipelineOptions {
     PipelineOptions {
         dedup: DedupOptions { expected_ids: ids as usize, first_sightings: false, ..DedupOptions::default() },
+        // The emitter has the first core.
+        pinning: Pinning::Auto,
         ..PipelineOptions::default()
     }
 }
@@ -370,4 +372,14 @@ pub(crate) fn on_first_core<R: Send>(work: impl FnOnce() -> R + Send) -> R {
         };
         scope.spawn(run).join().unwrap()
     })
+}
+
+/// The core that a pipeline's only thread takes under [`Pinning::Auto`].
+pub(crate) fn last_core() -> usize {
+    core_affinity::get_core_ids().and_then(|cores| cores.last().map(|core| core.id)).unwrap_or(0)
+}
+
+/// Puts a contestant's consumer where ours runs.
+pub(crate) fn pin_to_last_core() {
+    core_affinity::set_for_current(core_affinity::CoreId { id: last_core() });
 }

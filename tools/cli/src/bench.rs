@@ -11,7 +11,9 @@ use panther_events::emit::{Emitter, FullPolicy};
 use panther_events::event::{Domain, EventKind, Identity, Payload, Record, Symbol};
 use panther_events::observe::metrics::{Metrics, quantile};
 use panther_events::observe::{Batch, Interest, Observer, Report, Undelivered};
-use panther_events::pipeline::{Builder, Pipeline, PipelineOptions, Snapshot, Topology, WaitStrategy};
+use panther_events::pipeline::{
+    Builder, Pinning, Pipeline, PipelineOptions, Snapshot, Topology, WaitStrategy,
+};
 use serde_json::json;
 use std::error::Error;
 use std::hint::black_box;
@@ -163,7 +165,7 @@ fn entity(number: u64) -> Symbol {
 
 fn options(expected_ids: u64) -> PipelineOptions {
     let dedup = DedupOptions { expected_ids: expected_ids as usize, ..DedupOptions::default() };
-    PipelineOptions { dedup, ..PipelineOptions::default() }
+    PipelineOptions { dedup, pinning: Pinning::Auto, ..PipelineOptions::default() }
 }
 
 /// Emits single events or batches with nobody who takes them meanwhile; returns nanoseconds an event.
@@ -412,6 +414,7 @@ fn print(out: &mut impl Write, args: &Args, results: &Results) -> std::io::Resul
     };
     row("cores".into(), machine.cores.to_string());
     row("topology chosen here".into(), machine.topology.to_string());
+    row("pinning".into(), "a core for the pipeline, if that leaves one".into());
     row("huge pages".into(), format!("{} ({} MiB used)", machine.huge_pages, machine.huge_page_bytes >> 20));
     row("reading the clock".into(), format!("{:.1} ns", machine.counter_ns));
     row("emit, stamped".into(), format!("{:.1} ns an event", results.emit.single));
