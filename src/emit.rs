@@ -452,7 +452,7 @@ fn wait_for_room(inlet: &mut Inlet, policy: FullPolicy) -> Result<(), EmitError>
                     std::hint::spin_loop();
                 }
             }
-            Some(left) if backoff.is_completed() => inlet.sleep_for_room(left),
+            Some(left) if backoff.is_completed() => inlet.sleep_for_room(wanted, left),
             Some(_) => backoff.snooze(),
         }
     }

@@ -84,9 +84,9 @@ impl Inlet {
         self.lane.sleeper.wake();
     }
 
-    /// Sleeps until the ring may have room, at most for `timeout`.
-    pub(crate) fn sleep_for_room(&self, timeout: std::time::Duration) {
-        self.room.sleep(Some(timeout), || self.producer.is_full());
+    /// Sleeps until the ring may have room for `wanted` records, at most for `timeout`.
+    pub(crate) fn sleep_for_room(&self, wanted: usize, timeout: std::time::Duration) {
+        self.room.sleep(Some(timeout), || self.producer.slots() < wanted);
     }
 }
 

@@ -22,6 +22,9 @@ mod support;
 
 use contest::Contest;
 
+/// Makes the contests of one stage, for the numbers of ids asked for.
+type Part = fn(&[u64]) -> Vec<Contest>;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let value = |name: &str| {
@@ -30,7 +33,7 @@ fn main() {
     };
     let rounds = value("--rounds").unwrap_or(5) as usize;
     let sizes = value("--ids").map_or(vec![1_000_000, 20_000_000], |ids| vec![ids]);
-    let parts: [(&str, fn(&[u64]) -> Vec<Contest>); 4] = [
+    let parts: [(&str, Part); 4] = [
         ("emit", emit::contests),
         ("ring", ring::contests),
         ("dedup", dedup::contests),
