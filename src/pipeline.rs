@@ -24,6 +24,7 @@ mod builder;
 mod crew;
 mod lane;
 mod post;
+mod recall;
 mod roster;
 mod snapshot;
 mod station;
@@ -78,6 +79,7 @@ struct Shared {
     symbols: Arc<Symbols>,
     warnings: Mutex<Vec<String>>,
     start: Instant,
+    recalled: u64,
     options: PipelineOptions,
 }
 
@@ -449,6 +451,7 @@ impl Shared {
                 observers: Snapshot::empty_deliveries(&names),
             },
             dedup: DedupStats::default(),
+            recalled: self.recalled,
             elapsed: self.start.elapsed(),
             warnings: lock(&self.warnings).clone(),
             sources: self.entrance.sources.names(),

@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &["emit", "event"]),
     ("dedup", &["event"]),
     ("observe", &["dedup", "domain", "event", "hash", "sync"]),
-    ("journal", &["event"]),
+    ("journal", &["clock", "dedup", "event", "hash", "observe", "sync"]),
     // Knows all stages and starts the threads.
     ("pipeline", &["clock", "dedup", "domain", "emit", "event", "observe", "ring", "sync", "wait"]),
     // File formats, around the pipeline: nothing before them knows them.

@@ -11,6 +11,7 @@ use crate::observe::worker::{AnyObserver, Placed, Worker};
 use crate::observe::{Observer, Scope};
 use crate::pipeline::crew::{self, CrewDesk, CrewOutlet, CrewWork, Handover};
 use crate::pipeline::lane::{LaneDesk, LaneWork, Output};
+use crate::pipeline::recall::{Recall, recall};
 use crate::pipeline::roster::{ObserverOptions, Roster};
 use crate::pipeline::snapshot::ReportKey;
 use crate::pipeline::station::{Station, Voice};
@@ -112,6 +113,7 @@ pub struct Builder {
     identities: Vec<(EventKind, Identity)>,
     observers: Vec<Entry>,
     symbols: Option<Arc<Symbols>>,
+    remember: Vec<Recall>,
 }
 
 impl Builder {
@@ -153,6 +155,17 @@ impl Builder {
         ReportKey::new(number)
     }
 
+    /// Tells dedup, before the start, of the records of an earlier part of the run: what comes again is a duplicate
+    /// then.
+    ///
+    /// `feed` is called once, by [`Builder::start`], and calls what it is given on the records in their order (those
+    /// of a journal, say). No observer sees them; [`Snapshot::recalled`](crate::pipeline::Snapshot::recalled) counts
+    /// them. Emitters take sources and numbers behind theirs, so that no occurrence is taken for an earlier one.
+    pub fn remember(&mut self, feed: impl FnOnce(&mut dyn FnMut(&[Record])) + 'static) -> &mut Builder {
+        self.remember.push(Box::new(feed));
+        self
+    }
+
     /// Starts the pipeline and its threads.
     ///
     /// # Errors
@@ -176,6 +189,11 @@ impl Builder {
             sources: Sources::default(),
             closed: AtomicBool::new(false),
         });
+        let mut dedups = Vec::new();
+        for _ in 0..lanes {
+            dedups.push(Dedup::new(&share_of_lane(&options.dedup, lanes))?);
+        }
+        let recalled = recall(std::mem::take(&mut self.remember), &entrance, &mut dedups);
         let voice = || Voice {
             entrance: Arc::clone(&entrance),
             clock: options.clock.clone(),
@@ -197,6 +215,7 @@ impl Builder {
             symbols: Arc::clone(&symbols),
             warnings: Mutex::new(Vec::new()),
             start: Instant::now(),
+            recalled,
             options,
         });
         let options = &shared.options;
@@ -204,8 +223,7 @@ impl Builder {
         let mut works = Vec::new();
         let mut stations = stations.into_iter();
         let mut here = if shared.crew.is_empty() { stations.next() } else { None };
-        for desk in &shared.lanes {
-            let dedup = Dedup::new(&share_of_lane(&options.dedup, lanes))?;
+        for (desk, dedup) in shared.lanes.iter().zip(dedups) {
             let output = match here.take() {
                 Some(station) => Output::Here(Box::new(station)),
                 None => {

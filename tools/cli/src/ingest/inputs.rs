@@ -1,7 +1,7 @@
 //! Which captures are read, and what their vantage points are called.
 
-use super::results::NAMES;
-use super::{Args, Failure};
+use super::Args;
+use crate::results::{Failure, NAMES};
 use panther_events::ingest::feed::CaptureInput;
 use panther_events::observe::sightings::VANTAGES_MAX;
 use std::io;
