@@ -26,7 +26,7 @@ const LOAD_MIN_SMALL: usize = 48;
 const SMALL: usize = 1 << 19;
 /// Buckets that move for every id asked about, and the least at every batch.
 const SWEEP_PER_ID: usize = 3;
-const SWEEP_MIN: usize = 48;
+const SWEEP_MIN: usize = 96;
 /// Forgotten epochs whose ids may stay in the table before they are cleared out.
 const STALE_MAX: u64 = 8;
 
