@@ -2,6 +2,7 @@
 
 mod bench;
 mod cat;
+mod flight;
 mod ingest;
 mod journal_args;
 mod journal_log;
@@ -13,6 +14,7 @@ mod repair;
 mod replay;
 mod report;
 mod results;
+mod signals;
 mod verify;
 
 use clap::{Parser, Subcommand};
