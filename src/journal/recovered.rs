@@ -77,8 +77,9 @@ pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, 
                 }
             };
         }
-        let missing = recording.lanes.iter().map(|lane| lane.overwritten + lane.damaged);
-        writer.note_upstream_loss(missing.sum::<u64>() + recording.forgotten);
+        // A damaged file may tell any numbers.
+        let missing = recording.lanes.iter().flat_map(|lane| [lane.overwritten, lane.damaged]);
+        writer.note_upstream_loss(missing.fold(recording.forgotten, u64::saturating_add));
         // What is lost makes `close` fail.
         let _ = writer.append(&recording.records());
         Ok(writer.close()?)

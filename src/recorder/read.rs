@@ -377,7 +377,7 @@ impl Slots {
             records: self.events.into_iter().map(|(_, record)| record).collect(),
             recorded: recorded.saturating_add(unknown),
             overwritten,
-            damaged: damaged + unknown,
+            damaged: damaged.saturating_add(unknown),
             torn,
             gone: false,
         }
