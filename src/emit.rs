@@ -18,6 +18,7 @@ pub use refusal::{EmitError, NameRefused};
 use crate::clock::Clock;
 use crate::emit::source::{Entrance, SEQ_LAST, Source};
 use crate::event::{EventId, EventKind, Identity, Payload, Record, Symbol, Symbols};
+use crate::recorder::LaneWriter;
 use crate::ring::Inlet;
 use crate::sync::Arc;
 use crossbeam_utils::Backoff;
@@ -85,6 +86,8 @@ pub struct Emitter {
     tally: Tally,
     /// What earlier sources of this emitter sent, before their numbers were used up.
     earlier: Sent,
+    /// Where a flight recorder keeps this emitter's last events.
+    recorder: Option<LaneWriter>,
 }
 
 impl Emitter {
@@ -95,10 +98,11 @@ impl Emitter {
         policy: FullPolicy,
         source: Arc<Source>,
         symbols: Arc<Symbols>,
+        recorder: Option<LaneWriter>,
     ) -> Emitter {
         let tally = Tally { next_seq: source.first_seq(), sent: Sent::default(), too_late: 0 };
         let (text, earlier) = (String::new(), Sent::default());
-        Emitter { inlets, entrance, clock, policy, source, symbols, text, tally, earlier }
+        Emitter { inlets, entrance, clock, policy, source, symbols, text, tally, earlier, recorder }
     }
 
     /// Emits one event, stamped now.
@@ -256,6 +260,10 @@ impl Emitter {
             return self.tally.fail(&self.source, EmitError::Closed);
         };
         let source = self.source.number();
+        if let Some(recorder) = &mut self.recorder {
+            // Before the ring, and whatever becomes of it there: what a dead process could not deliver matters most.
+            recorder.put(make(source, seq));
+        }
         if inlet.producer.push(make(source, seq)).is_err()
             && let Err(error) = push_when_room(inlet, make(source, seq), self.policy)
         {
@@ -306,11 +314,15 @@ impl Emitter {
             && let Ok(chunk) = inlet.producer.write_chunk_uninit(step)
         {
             let (number, mut seq) = (self.source.number(), self.tally.next_seq as u32);
-            let filled = chunk.fill_from_iter(records.map(|record| {
+            let records = records.map(|record| {
                 let numbered = numbered::<NUMBERS>(record, number, seq);
                 seq += 1;
                 numbered
-            }));
+            });
+            let filled = match &mut self.recorder {
+                None => chunk.fill_from_iter(records),
+                Some(recorder) => chunk.fill_from_iter(records.inspect(|record| recorder.put(*record))),
+            };
             inlet.published();
             self.tally.next_seq += filled as u64;
             self.tally.accept(&self.source, filled as u64);

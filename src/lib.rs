@@ -51,6 +51,7 @@
 //! | [`dedup`] | the exact set, windows |
 //! | [`observe`] | observers, and those from the box |
 //! | [`pipeline`] | builder, topologies, snapshots, the account |
+//! | [`recorder`] | the last events of each emitter, in a file that outlives the process |
 //! | [`export`] | result files, one module a format |
 //! | [`ingest`] | readers of captures and of PANTHER's events |
 //! | `journal` | events on disk: segments of checksummed blocks, recovery (feature `journal`) |
@@ -83,6 +84,7 @@ pub mod ingest;
 pub mod journal;
 pub mod observe;
 pub mod pipeline;
+pub mod recorder;
 
 mod fence;
 mod hash;

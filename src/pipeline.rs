@@ -46,6 +46,7 @@ use crate::event::Symbols;
 use crate::observe::wall::walled;
 use crate::observe::worker::{AnyObserver, AnyReport, Merged, Placed, SlotReport};
 use crate::observe::{Observer, Report, Scope};
+use crate::recorder::FlightRecorder;
 use crate::sync::{Arc, Mutex, Ordering, lock};
 use crate::wait::Gate;
 use crew::{CrewDesk, CrewOrder};
@@ -77,6 +78,7 @@ struct Shared {
     roster: Arc<Roster>,
     catalogue: Arc<Catalogue>,
     symbols: Arc<Symbols>,
+    recorder: Option<FlightRecorder>,
     warnings: Mutex<Vec<String>>,
     start: Instant,
     recalled: u64,
@@ -403,7 +405,8 @@ impl Shared {
         let source = self.entrance.sources.open(name).ok_or(EmitError::SourcesExhausted)?;
         let inlets = self.lanes.iter().map(|desk| desk.lane.connect(self.options.ring_capacity)).collect();
         let (clock, symbols) = (self.options.clock.clone(), Arc::clone(&self.symbols));
-        Ok(Emitter::new(Arc::clone(&self.entrance), inlets, clock, policy, source, symbols))
+        let lane = self.recorder.as_ref().and_then(|recorder| recorder.lane(name));
+        Ok(Emitter::new(Arc::clone(&self.entrance), inlets, clock, policy, source, symbols, lane))
     }
 
     fn give_last_orders(&self) {

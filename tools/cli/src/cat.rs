@@ -8,7 +8,7 @@ use panther_events::event::{KindSet, Symbol};
 use panther_events::export::jsonl::EventLines;
 use panther_events::journal::{Filter, ReadOptions, Status};
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long `--follow` waits before it looks again.
@@ -36,6 +36,14 @@ pub(crate) struct Args {
     /// Wait for more while the journal is being written.
     #[arg(long)]
     follow: bool,
+}
+
+impl Args {
+    /// All events of a journal, as far as they are there.
+    pub(crate) fn all(journal: &Path) -> Args {
+        let (kind, entity, since, until, source) = (Vec::new(), None, None, None, None);
+        Args { journal: journal.to_owned(), kind, entity, since, until, source, follow: false }
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {

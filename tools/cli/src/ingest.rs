@@ -3,19 +3,23 @@
 mod inputs;
 
 use crate::Outcome;
+use crate::flight::Flight;
 use crate::journal_args::{Description, nanos, parse_durability, parse_window, window_text};
 use crate::journal_log;
 use crate::report;
 use crate::results::{
     Events, Failure, FileFormat, Finished, InputNote, Told, View, is_whole, tell, write_results,
 };
+use crate::signals::Signals;
 use indicatif::{ProgressBar, ProgressStyle};
 use panther_events::dedup::Window;
 use panther_events::event::{Symbol, Symbols};
 use panther_events::export::summary::{InputSummary, Summary};
 use panther_events::export::{Overwrite, ResultDir};
 use panther_events::ingest::capture::Format;
-use panther_events::ingest::feed::{CaptureInput, CaptureReport, FeedError, FeedOptions, FeedReport, feed};
+use panther_events::ingest::feed::{
+    CaptureInput, CaptureReport, FeedError, FeedOptions, FeedReport, feed_until,
+};
 use panther_events::ingest::{Coverage, PacketDigest, common_coverage, scan};
 use panther_events::journal::Durability;
 use panther_events::pipeline::Topology;
@@ -67,6 +71,10 @@ pub(crate) struct Args {
     /// Go on with the journal that is there: what it holds is known, and a duplicate when it comes again.
     #[arg(long, requires = "journal")]
     resume: bool,
+    /// Keep the last events in this file, for `recover`, should the run die. On SIGUSR1 they are copied to a journal
+    /// beside it.
+    #[arg(long, value_name = "FILE")]
+    recorder: Option<PathBuf>,
     /// Replace earlier results in the directory.
     #[arg(long)]
     force: bool,
@@ -91,8 +99,14 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         },
         (None, None) => Coverage::Whole,
     };
+    let signals = match (&args.journal, &args.recorder) {
+        (None, None) => Signals::none(),
+        _ => Signals::catch()?,
+    };
+    let mut flight = args.recorder.as_deref().map(Flight::create).transpose()?;
     let bar = progress_bar(args, &inputs);
-    let run = match attempt(args, &inputs, coverage, &dir, &bar)? {
+    let mut attempt = |coverage| attempt(args, &inputs, coverage, &dir, &bar, &signals, flight.as_mut());
+    let run = match attempt(coverage)? {
         Some(run) => run,
         None if args.journal.is_some() => {
             let remedy = "give the --digest-bytes that all captures hold, and another journal";
@@ -103,7 +117,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
                 Coverage::Whole => Coverage::Prefix(Coverage::PREFIX_MIN),
                 prefix => prefix,
             };
-            attempt(args, &inputs, coverage, &dir, &bar)?.ok_or("a capture changed while it was read")?
+            attempt(coverage)?.ok_or("a capture changed while it was read")?
         }
     };
     bar.finish_and_clear();
@@ -143,6 +157,8 @@ fn attempt(
     coverage: Coverage,
     dir: &ResultDir,
     bar: &ProgressBar,
+    signals: &Signals,
+    mut flight: Option<&mut Flight>,
 ) -> Result<Option<Run>, Failure> {
     let start = Instant::now();
     let view = View {
@@ -167,6 +183,9 @@ fn attempt(
         let log = journal_log::open(journal, args.durability, args.resume, &description, &symbols)?;
         notes = Some(log.attach(&mut builder));
     }
+    if let Some(flight) = &flight {
+        builder.recorder(&flight.recorder);
+    }
     let pipeline = builder.start()?;
     let digest = PacketDigest::new(coverage).mask_l4_checksum(args.mask_checksums);
     let progress = AtomicU64::new(0);
@@ -179,9 +198,16 @@ fn attempt(
                 std::thread::park_timeout(Duration::from_millis(100));
             }
         });
-        let fed = feed(inputs, FeedOptions { digest }, &mut emitter, &symbols, &progress, || {
+        let pump = || {
             pipeline.poll();
-        });
+            if signals.take_snapshot()
+                && let Some(flight) = &mut flight
+            {
+                flight.snapshot();
+            }
+        };
+        let options = FeedOptions { digest };
+        let fed = feed_until(inputs, options, &mut emitter, &symbols, &progress, pump, signals.stop());
         done.store(true, Ordering::Relaxed);
         painter.thread().unpark();
         fed
