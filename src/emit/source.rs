@@ -55,8 +55,11 @@ impl Routes {
     pub(crate) fn lane(&self, kind: EventKind, entity: Symbol, digest: Option<EventId>) -> usize {
         match digest {
             _ if self.lanes == 1 => 0,
-            // One digest may come with different entities; its sightings must meet all the same.
-            Some(digest) if !self.whole.contains(kind) => part(digest.bits() as u64, self.lanes),
+            // One digest may come with different entities; its sightings must meet all the same. Where a kind is not
+            // given by digests, as with PANTHER's ids in place of ours, they cover the entity, whose order counts.
+            Some(digest) if !self.whole.contains(kind) && self.identity(kind) == Some(Identity::Digest) => {
+                part(digest.bits() as u64, self.lanes)
+            }
             _ => share(kind, entity, &self.whole, self.lanes, 0),
         }
     }

@@ -2,10 +2,11 @@
 
 use crate::dedup::Verdict;
 use crate::event::{KindSet, Symbols};
-use crate::export::jsonl::EventLines;
+use crate::export::jsonl::{EventLines, IdElsewhere};
 use crate::export::{FileError, ResultFile};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use crate::pipeline::Setup;
+use std::fmt;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,14 +16,24 @@ const HELD_BYTES: usize = 1 << 16;
 /// The file that all instances of an [`EventLog`] write.
 ///
 /// Lines of one instance stay in order; with several workers, those of different entities mix.
-#[derive(Clone, Debug)]
-pub struct EventFile(Arc<Mutex<Option<ResultFile>>>);
+#[derive(Clone)]
+pub struct EventFile {
+    file: Arc<Mutex<Option<ResultFile>>>,
+    elsewhere: Option<(Box<str>, IdElsewhere)>,
+}
 
 impl EventFile {
     /// Takes the file, new and empty.
     #[must_use]
     pub fn new(file: ResultFile) -> EventFile {
-        EventFile(Arc::new(Mutex::new(Some(file))))
+        EventFile { file: Arc::new(Mutex::new(Some(file))), elsewhere: None }
+    }
+
+    /// Writes a second id of each event that has one, under `member`; see [`EventLines::with_id_elsewhere`].
+    #[must_use]
+    pub fn with_id_elsewhere(mut self, member: &str, id: IdElsewhere) -> EventFile {
+        self.elsewhere = Some((member.into(), id));
+        self
     }
 
     /// Makes the observer of one worker. With `duplicates` it writes these too.
@@ -30,13 +41,11 @@ impl EventFile {
     pub fn observer(&self, setup: Setup<'_>, duplicates: bool) -> EventLog {
         let catalogue = setup.catalogue;
         let kinds = |kind| Some((catalogue.name(kind)?, catalogue.fields(kind)?));
-        EventLog {
-            file: self.clone(),
-            lines: EventLines::new(Vec::with_capacity(HELD_BYTES * 2), kinds),
-            symbols: Arc::clone(setup.symbols),
-            duplicates,
-            held: 0,
+        let mut lines = EventLines::new(Vec::with_capacity(HELD_BYTES * 2), kinds);
+        if let Some((member, id)) = &self.elsewhere {
+            lines = lines.with_id_elsewhere(member, Arc::clone(id));
         }
+        EventLog { file: self.clone(), lines, symbols: Arc::clone(setup.symbols), duplicates, held: 0 }
     }
 
     /// Completes the file, after the pipeline has been shut down.
@@ -44,10 +53,16 @@ impl EventFile {
     /// # Errors
     /// When a write failed, now or earlier.
     pub fn commit(&self) -> Result<(), FileError> {
-        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        match self.file.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(file) => file.commit(),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Debug for EventFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventFile").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
@@ -65,7 +80,7 @@ impl EventLog {
     fn write_held(&mut self) -> Result<(), Undelivered> {
         let events = std::mem::take(&mut self.held);
         let lines = self.lines.get_mut();
-        let mut file = self.file.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.file.file.lock().unwrap_or_else(PoisonError::into_inner);
         let written = file.as_mut().map_or(Ok(()), |file| file.write_all(lines));
         lines.clear();
         written.map_err(|error| Undelivered { events, reason: error.to_string() })

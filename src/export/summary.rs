@@ -5,6 +5,7 @@
 use crate::dedup::DedupStats;
 use crate::observe::metrics::quantile;
 use crate::observe::sightings::{ClockDoubt, ClockHint, PathReport, SightingsReport};
+use crate::observe::state::StateReport;
 use crate::pipeline::{Account, Snapshot};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -25,6 +26,10 @@ pub struct Summary {
     pub dedup: DedupSummary,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packets: Option<PacketsSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub states: Option<StatesSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub panther: Option<PantherSummary>,
     pub throughput: Throughput,
     pub warnings: Vec<String>,
 }
@@ -134,6 +139,29 @@ pub struct DelaySummary {
     pub mean: Option<u64>,
 }
 
+/// What is known of entities and their states.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct StatesSummary {
+    /// Entities that had an event.
+    pub entities: u64,
+    /// How many of them are in which state, under `domain.state`, without the states that none is in.
+    #[serde(rename = "final")]
+    pub by_state: BTreeMap<String, u64>,
+    /// Events by domain whose path was not allowed from where their entity was, without the domains that have none.
+    pub invalid_transitions: BTreeMap<String, u64>,
+}
+
+/// What was read from files of PANTHER's events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct PantherSummary {
+    /// Lines with something on them, refused ones included.
+    pub lines: u64,
+    /// Different ids among the events.
+    pub distinct_ids: u64,
+    /// Events whose id in the file is not the one computed of their content.
+    pub id_mismatches: u64,
+}
+
 /// How fast it went.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -156,6 +184,8 @@ impl Summary {
             accounting: AccountSummary::new(&snapshot.account),
             dedup: DedupSummary::new(&snapshot.dedup),
             packets: None,
+            states: None,
+            panther: None,
             throughput: Throughput {
                 events,
                 seconds,
@@ -226,6 +256,20 @@ impl Summary {
                     format!("the times at {a} and {b} do not overlap; their clocks may differ")
                 }
             });
+        }
+    }
+
+    /// Adds what the state machines found.
+    pub fn add_states(&mut self, report: &StateReport) {
+        let invalid = report.domains().iter().filter(|domain| domain.invalid > 0);
+        self.states = Some(StatesSummary {
+            entities: report.entities_total(),
+            by_state: report.by_state(),
+            invalid_transitions: invalid.map(|domain| (domain.name.to_owned(), domain.invalid)).collect(),
+        });
+        if report.untracked() > 0 {
+            let events = report.untracked();
+            self.warnings.push(format!("{events} events were of more entities than are tracked"));
         }
     }
 
