@@ -25,6 +25,7 @@ panther_events::payload! {
     struct Failed [EventKind::new(LAB, 2)] { number: u64 }
 }
 
+#[cfg(any(feature = "channel", feature = "log"))]
 const DOMAIN: DomainDef = DomainDef {
     domain: LAB,
     name: "lab",
