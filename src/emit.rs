@@ -9,15 +9,17 @@
 //! is published in steps of at most [`PUBLISH_EVERY`] events and at the end of the call, so that no event waits
 //! for another one to come.
 
+mod context;
 mod refusal;
 pub(crate) mod source;
 mod typed;
 
+pub use context::{ContextEntered, ContextError, Within};
 pub use refusal::{EmitError, NameRefused};
 
 use crate::clock::Clock;
 use crate::emit::source::{Entrance, SEQ_LAST, Source};
-use crate::event::{EventId, EventKind, Identity, Payload, Record, Symbol, Symbols};
+use crate::event::{Context, EventId, EventKind, Identity, Payload, Record, Symbol, Symbols};
 use crate::ring::Inlet;
 use crate::sync::Arc;
 use crossbeam_utils::Backoff;
@@ -82,6 +84,8 @@ pub struct Emitter {
     symbols: Arc<Symbols>,
     /// Where a typed emitter writes an event's document; kept, so that writing one does not allocate.
     text: String,
+    /// What its events belong to; in a box, because most have none.
+    context: Option<Box<Context>>,
     tally: Tally,
     /// What earlier sources of this emitter sent, before their numbers were used up.
     earlier: Sent,
@@ -98,7 +102,7 @@ impl Emitter {
     ) -> Emitter {
         let tally = Tally { next_seq: source.first_seq(), sent: Sent::default(), too_late: 0 };
         let (text, earlier) = (String::new(), Sent::default());
-        Emitter { inlets, entrance, clock, policy, source, symbols, text, tally, earlier }
+        Emitter { inlets, entrance, clock, policy, source, symbols, text, context: None, tally, earlier }
     }
 
     /// Emits one event, stamped now.
@@ -320,6 +324,11 @@ impl Emitter {
         }
     }
 
+    /// The number that the next event will have, unless it takes a new source.
+    fn next_number(&self) -> u32 {
+        u32::try_from(self.tally.next_seq).unwrap_or(u32::MAX)
+    }
+
     /// Gives the next number; takes a new source when the old one's numbers are used up.
     #[inline]
     fn number(&mut self) -> Result<u32, EmitError> {
@@ -346,6 +355,7 @@ impl Emitter {
         self.earlier.add(self.tally.sent);
         let too_late = self.tally.too_late;
         self.tally = Tally { next_seq: self.source.first_seq(), sent: Sent::default(), too_late };
+        self.carry_context_over();
         Ok(())
     }
 
@@ -365,6 +375,7 @@ impl Emitter {
 
 impl Drop for Emitter {
     fn drop(&mut self) {
+        self.end_context();
         self.entrance.sources.close(&self.source);
         for inlet in &self.inlets {
             // A sleeping lane may now be able to let the ring go.

@@ -41,7 +41,7 @@ use crate::dedup::DedupStats;
 use crate::domain::Catalogue;
 use crate::emit::source::Entrance;
 use crate::emit::{EmitError, Emitter, FullPolicy};
-use crate::event::Symbols;
+use crate::event::{Contexts, Symbols};
 use crate::observe::wall::walled;
 use crate::observe::worker::{AnyObserver, AnyReport, Merged, Placed, SlotReport};
 use crate::observe::{Observer, Report, Scope};
@@ -150,6 +150,12 @@ impl Pipeline {
         &self.shared.catalogue
     }
 
+    /// Returns what knows the context of events and entities.
+    #[must_use]
+    pub fn contexts(&self) -> &Arc<Contexts> {
+        &self.shared.entrance.contexts
+    }
+
     /// Takes a burst of events from every ring and brings them through all stages; returns how many. Under
     /// [`Topology::Inline`] only: elsewhere threads do it, and this returns 0.
     pub fn poll(&self) -> usize {
@@ -191,7 +197,9 @@ impl Pipeline {
         let workers = shared.crew.len().max(1);
         let mut instances = Vec::new();
         for worker in 0..workers {
-            let observer = make(Setup { catalogue: &shared.catalogue, symbols: &shared.symbols, worker });
+            let contexts = &shared.entrance.contexts;
+            let (catalogue, symbols) = (&shared.catalogue, &shared.symbols);
+            let observer = make(Setup { catalogue, symbols, contexts, worker });
             let observer: Box<dyn AnyObserver> = Box::new(observer);
             let asked = walled(|| observer.interest());
             let interest = asked.map_err(|panic| AddError::Panicked(options.name.clone(), panic))?;
@@ -454,6 +462,7 @@ impl Shared {
             sources: self.entrance.sources.names(),
             catalogue: Arc::clone(&self.catalogue),
             symbols: Arc::clone(&self.symbols),
+            contexts: Arc::clone(&self.entrance.contexts),
             reports: names.iter().map(|_| Merged::default()).collect(),
         };
         for lane in lanes {

@@ -9,7 +9,7 @@ use crate::domain::table::DataType;
 use crate::emit::{EmitError, Emitter, NameRefused};
 use crate::event::json::{Value, push_number, push_text};
 use crate::event::payload::Value as Number;
-use crate::event::{Detail, Field, Identity, Symbol, SymbolError};
+use crate::event::{Detail, Domain, Field, Identity, Symbol, SymbolError};
 use std::time::Duration;
 
 /// Further members of an event's data, as they are; their names are to differ from those of the event's own fields.
@@ -24,7 +24,7 @@ pub(crate) struct Subject<'e> {
 }
 
 impl<'e> Subject<'e> {
-    pub(crate) fn new(emitter: &'e mut Emitter, entity: &str) -> Subject<'e> {
+    pub(crate) fn new(emitter: &'e mut Emitter, domain: Domain, entity: &str) -> Subject<'e> {
         let entity = emitter.symbols().intern(entity).map_err(|error| {
             EmitError::Entity(match error {
                 SymbolError::Collision { .. } => NameRefused::Collision,
@@ -32,6 +32,9 @@ impl<'e> Subject<'e> {
                 SymbolError::Full { .. } => NameRefused::Full,
             })
         });
+        if let Ok(entity) = entity {
+            emitter.note_entity(domain, entity);
+        }
         Subject { emitter, entity, time_ns: None }
     }
 

@@ -1,6 +1,7 @@
 //! The domain `pipeline`: what the pipeline says of itself.
 
 use crate::domain::{DomainDef, KindDef};
+pub use crate::emit::ContextEntered;
 use crate::event::{Domain, EventKind, Identity};
 
 crate::payload! {
@@ -21,6 +22,9 @@ crate::payload! {
 pub const DOMAIN: DomainDef = DomainDef {
     domain: Domain::PIPELINE,
     name: "pipeline",
-    kinds: &[KindDef::of::<ObserverFailed>("observer_failed", Identity::Occurrence)],
+    kinds: &[
+        KindDef::of::<ObserverFailed>("observer_failed", Identity::Occurrence),
+        KindDef::of::<ContextEntered>("context_entered", Identity::Occurrence),
+    ],
     states: None,
 };

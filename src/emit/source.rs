@@ -2,7 +2,7 @@
 
 use crate::emit::Sent;
 use crate::event::kind::KIND_COUNT;
-use crate::event::{EventId, EventKind, Identity, KindSet, Symbol};
+use crate::event::{Contexts, EventId, EventKind, Identity, KindSet, Symbol};
 use crate::sync::{Arc, AtomicBool, Mutex, lock};
 use crate::wait::Gate;
 use crossbeam_utils::CachePadded;
@@ -15,6 +15,7 @@ pub(crate) const SEQ_LAST: u64 = u32::MAX as u64;
 pub(crate) struct Entrance {
     pub(crate) routes: Routes,
     pub(crate) sources: Sources,
+    pub(crate) contexts: Arc<Contexts>,
     pub(crate) closed: AtomicBool,
 }
 

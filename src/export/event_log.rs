@@ -1,7 +1,7 @@
 //! `events.jsonl`: the observer that writes events as they come.
 
 use crate::dedup::Verdict;
-use crate::event::{KindSet, Symbols};
+use crate::event::{Context, Contexts, KindSet, Symbols};
 use crate::export::jsonl::{EventLines, IdElsewhere};
 use crate::export::{FileError, ResultFile};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
@@ -20,13 +20,14 @@ const HELD_BYTES: usize = 1 << 16;
 pub struct EventFile {
     file: Arc<Mutex<Option<ResultFile>>>,
     elsewhere: Option<(Box<str>, IdElsewhere)>,
+    within: Context,
 }
 
 impl EventFile {
     /// Takes the file, new and empty.
     #[must_use]
     pub fn new(file: ResultFile) -> EventFile {
-        EventFile { file: Arc::new(Mutex::new(Some(file))), elsewhere: None }
+        EventFile { file: Arc::new(Mutex::new(Some(file))), elsewhere: None, within: Context::NONE }
     }
 
     /// Writes a second id of each event that has one, under `member`; see [`EventLines::with_id_elsewhere`].
@@ -36,16 +37,32 @@ impl EventFile {
         self
     }
 
+    /// Writes only events that were emitted within `outer`. To the account the others are handled as well.
+    #[must_use]
+    pub fn within(mut self, outer: Context) -> EventFile {
+        self.within = outer;
+        self
+    }
+
     /// Makes the observer of one worker. With `duplicates` it writes these too.
     #[must_use]
     pub fn observer(&self, setup: Setup<'_>, duplicates: bool) -> EventLog {
         let catalogue = setup.catalogue;
         let kinds = |kind| Some((catalogue.name(kind)?, catalogue.fields(kind)?));
         let mut lines = EventLines::new(Vec::with_capacity(HELD_BYTES * 2), kinds);
+        lines = lines.with_contexts(Arc::clone(setup.contexts));
         if let Some((member, id)) = &self.elsewhere {
             lines = lines.with_id_elsewhere(member, Arc::clone(id));
         }
-        EventLog { file: self.clone(), lines, symbols: Arc::clone(setup.symbols), duplicates, held: 0 }
+        EventLog {
+            file: self.clone(),
+            lines,
+            symbols: Arc::clone(setup.symbols),
+            contexts: Arc::clone(setup.contexts),
+            within: self.within,
+            duplicates,
+            held: 0,
+        }
     }
 
     /// Completes the file, after the pipeline has been shut down.
@@ -71,6 +88,8 @@ pub struct EventLog {
     file: EventFile,
     lines: EventLines<Vec<u8>>,
     symbols: Arc<Symbols>,
+    contexts: Arc<Contexts>,
+    within: Context,
     duplicates: bool,
     /// New events among the lines held back.
     held: u64,
@@ -96,6 +115,9 @@ impl Observer for EventLog {
 
     fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
         for (record, verdict) in batch.iter() {
+            if !self.within.is_none() && !self.contexts.of(record).is_within(&self.within) {
+                continue;
+            }
             self.held += u64::from(*verdict == Verdict::New);
             if let Err(error) = self.lines.write(record, Some(*verdict), &self.symbols) {
                 return Err(Undelivered {

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! (The id is shortened here.) Members always come in this order; `verdict` and what follows it up to `payload` only
-//! where known. An event that has an id elsewhere too has it after `id`, as `panther_id` for PANTHER's.
+//! where known. An event that has an id elsewhere too has it after `id`, as `panther_id` for PANTHER's. One that was
+//! emitted in a context has it before `payload`: `"context":{"experiment":"exp-1","test":"handshake"}`.
 //!
 //! - Integers have all their digits. Times exceed 2^53: a reader that keeps numbers as doubles rounds them to
 //!   256 ns.
@@ -26,7 +27,7 @@ mod quote;
 use crate::dedup::Verdict;
 use crate::event::kind::KIND_COUNT;
 use crate::event::payload::Value;
-use crate::event::{Detail, EventKind, Field, Record, Symbols};
+use crate::event::{Context, Contexts, Detail, EventKind, Field, Record, Symbols};
 use quote::{QuotedNames, push_hex_digits, push_string};
 use std::fmt;
 use std::io::{self, Write};
@@ -50,6 +51,7 @@ pub struct EventLines<W> {
     kinds: Vec<Option<KindLine>>,
     names: QuotedNames,
     elsewhere: Option<Elsewhere>,
+    contexts: Option<Arc<Contexts>>,
     written: u64,
     non_finite: u64,
 }
@@ -85,6 +87,7 @@ impl<W: Write> EventLines<W> {
             kinds: all.map(|kind| kinds(kind).map(KindLine::new)).collect(),
             names: QuotedNames::new(),
             elsewhere: None,
+            contexts: None,
             written: 0,
             non_finite: 0,
         }
@@ -97,6 +100,13 @@ impl<W: Write> EventLines<W> {
         push_string(&mut before, member);
         before.extend_from_slice(b":\"");
         self.elsewhere = Some(Elsewhere { before, id });
+        self
+    }
+
+    /// Writes the context of each event that has one.
+    #[must_use]
+    pub fn with_contexts(mut self, contexts: Arc<Contexts>) -> EventLines<W> {
+        self.contexts = Some(contexts);
         self
     }
 
@@ -129,6 +139,9 @@ impl<W: Write> EventLines<W> {
         push_integer(line, record.seq());
         if let Some(verdict) = verdict {
             push_verdict(line, verdict);
+        }
+        if let Some(contexts) = &self.contexts {
+            push_context(line, &contexts.of(record), symbols, &mut self.names);
         }
         line.extend_from_slice(b",\"payload\":");
         match kind {
@@ -182,6 +195,19 @@ impl KindLine {
 }
 
 const SOURCE: &[u8] = b",\"source\":";
+
+/// Appends the context as an object of names, if there is one.
+fn push_context(line: &mut Vec<u8>, context: &Context, symbols: &Symbols, names: &mut QuotedNames) {
+    for (at, (level, name)) in context.parts().enumerate() {
+        line.extend_from_slice(if at == 0 { b",\"context\":{\"" } else { b",\"" });
+        line.extend_from_slice(level.name().as_bytes());
+        line.extend_from_slice(b"\":");
+        names.push(line, name, symbols);
+    }
+    if !context.is_none() {
+        line.push(b'}');
+    }
+}
 
 fn push_verdict(line: &mut Vec<u8>, verdict: Verdict) {
     match verdict {

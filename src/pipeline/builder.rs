@@ -5,7 +5,7 @@ use crate::dedup::{Dedup, DedupError, DedupOptions};
 use crate::domain::{Catalogue, CatalogueError, DomainDef};
 use crate::emit::FullPolicy;
 use crate::emit::source::{Entrance, Routes, Sources};
-use crate::event::{EventKind, Identity, KindSet, Record, Symbols};
+use crate::event::{Contexts, EventKind, Identity, KindSet, Record, Symbols};
 use crate::observe::wall::walled;
 use crate::observe::worker::{AnyObserver, Placed, Worker};
 use crate::observe::{Observer, Scope};
@@ -90,6 +90,8 @@ pub struct Setup<'a> {
     pub catalogue: &'a Arc<Catalogue>,
     /// The names behind symbols.
     pub symbols: &'a Arc<Symbols>,
+    /// Which parts of the experiment events belong to.
+    pub contexts: &'a Arc<Contexts>,
     /// The worker that will own the instance, from 0.
     pub worker: usize,
 }
@@ -168,12 +170,15 @@ impl Builder {
             Topology::Staged { workers, .. } => workers,
         };
         let roster = Arc::new(Roster::default());
-        let (observers, whole) = self.make_observers(&roster, &catalogue, &symbols, workers)?;
+        let contexts = Arc::new(Contexts::default());
+        let setup = Setup { catalogue: &catalogue, symbols: &symbols, contexts: &contexts, worker: 0 };
+        let (observers, whole) = self.make_observers(&roster, setup, workers)?;
         let lanes = options.topology.lanes();
         let identities = catalogue.kinds().filter_map(|(kind, _)| Some((kind, catalogue.identity(kind)?)));
         let entrance = Arc::new(Entrance {
             routes: Routes::new(identities, whole, lanes),
             sources: Sources::default(),
+            contexts: Arc::clone(&contexts),
             closed: AtomicBool::new(false),
         });
         let voice = || Voice {
@@ -246,8 +251,7 @@ impl Builder {
     fn make_observers(
         &mut self,
         roster: &Roster,
-        catalogue: &Arc<Catalogue>,
-        symbols: &Arc<Symbols>,
+        setup: Setup<'_>,
         workers: usize,
     ) -> Result<(Vec<Worker>, KindSet), StartError> {
         let mut by_worker: Vec<Worker> = (0..workers).map(|_| Worker::new()).collect();
@@ -256,7 +260,7 @@ impl Builder {
             let name = || StartError::ObserverName(entry.options.name.clone());
             let number = roster.enter(&entry.options).ok_or_else(name)?;
             for (worker, observers) in by_worker.iter_mut().enumerate() {
-                let observer = (entry.make)(Setup { catalogue, symbols, worker });
+                let observer = (entry.make)(Setup { worker, ..setup });
                 let interest = walled(|| observer.interest()).map_err(|panic| {
                     StartError::ObserverPanicked { name: entry.options.name.clone(), panic }
                 })?;

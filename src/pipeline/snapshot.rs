@@ -2,7 +2,7 @@
 
 use crate::dedup::DedupStats;
 use crate::domain::Catalogue;
-use crate::event::Symbols;
+use crate::event::{Contexts, Symbols};
 use crate::observe::Report;
 use crate::observe::worker::{Delivery, Merged, SlotReport};
 use crate::pipeline::account::Account;
@@ -54,6 +54,8 @@ pub struct Snapshot {
     pub catalogue: Arc<Catalogue>,
     /// The names behind symbols; goes on growing while the pipeline runs.
     pub symbols: Arc<Symbols>,
+    /// Which parts of the experiment events and entities belong to; goes on growing as well.
+    pub contexts: Arc<Contexts>,
     pub(crate) reports: Vec<Merged>,
 }
 

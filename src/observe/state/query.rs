@@ -9,7 +9,7 @@ use super::wait::{self, WaitError, Waiter};
 use super::workflow::Workflow;
 use super::{Key, StateOptions, States};
 use crate::domain::Catalogue;
-use crate::event::{Domain, EventKind, Symbol};
+use crate::event::{Context, Contexts, Domain, EventKind, Symbol};
 use crate::sync::{Mutex, lock};
 use std::fmt;
 use std::sync::Arc;
@@ -143,6 +143,14 @@ impl StateQuery {
     #[must_use]
     pub fn entities(&self) -> Entities {
         Entities::of(self.shards())
+    }
+
+    /// Returns the states of the entities that belong to a context within `outer`, by domain; those without an event yet
+    /// are left out. `contexts` are those of the pipeline.
+    #[must_use]
+    pub fn within(&self, contexts: &Contexts, outer: &Context) -> Vec<EntityState> {
+        let members = contexts.entities(outer);
+        members.into_iter().filter_map(|(domain, entity)| self.state(domain, entity)).collect()
     }
 
     /// Looks at the experiment as a whole.
