@@ -2,8 +2,15 @@
 //!
 //! The member names are the format; [`SCHEMA`] changes when one goes or changes its meaning.
 
+mod results;
+
+pub use results::{
+    AssertionSummary, PartSummary, ResultsSummary, StepSummary, TESTS_SHOWN, TallySummary, TestSummary,
+};
+
 use crate::dedup::DedupStats;
 use crate::observe::metrics::quantile;
+use crate::observe::results::ResultsReport;
 use crate::observe::sightings::{ClockDoubt, ClockHint, PathReport, SightingsReport};
 use crate::observe::state::StateReport;
 use crate::pipeline::{Account, Snapshot};
@@ -28,6 +35,8 @@ pub struct Summary {
     pub packets: Option<PacketsSummary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub states: Option<StatesSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub results: Option<ResultsSummary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub panther: Option<PantherSummary>,
     pub throughput: Throughput,
@@ -185,6 +194,7 @@ impl Summary {
             dedup: DedupSummary::new(&snapshot.dedup),
             packets: None,
             states: None,
+            results: None,
             panther: None,
             throughput: Throughput {
                 events,
@@ -270,6 +280,16 @@ impl Summary {
         if report.untracked() > 0 {
             let events = report.untracked();
             self.warnings.push(format!("{events} events were of more entities than are tracked"));
+        }
+    }
+
+    /// Adds what became of tests, steps and assertions.
+    pub fn add_results(&mut self, report: &ResultsReport, snapshot: &Snapshot) {
+        self.results = Some(ResultsSummary::new(report, snapshot));
+        if report.untracked() > 0 {
+            let events = report.untracked();
+            self.warnings
+                .push(format!("{events} events were of more tests, steps and assertions than are followed"));
         }
     }
 
