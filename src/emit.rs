@@ -10,12 +10,16 @@
 //! for another one to come.
 
 mod context;
+mod error;
 mod refusal;
+pub mod sink;
 pub(crate) mod source;
 mod typed;
 
 pub use context::{ContextEntered, ContextError, Within};
-pub use refusal::{EmitError, NameRefused};
+pub use error::{CAUSES_MAX, ErrorEvent, ErrorRaised, Severity};
+pub use refusal::{EmitError, NameRefused, NotAllowed};
+pub use sink::{EventSink, RateLimited, Sampled, Tee, TypedEvent};
 
 use crate::clock::Clock;
 use crate::emit::source::{Entrance, SEQ_LAST, Source};

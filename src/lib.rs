@@ -49,6 +49,7 @@
 //! | [`emit`] | emitters: numbering, full-ring policies, batches |
 //! | `ring` | the rings between emitters and dedup |
 //! | [`dedup`] | the exact set, windows |
+//! | [`process`] | processors: see events before observers, and may derive others |
 //! | [`observe`] | observers, and those from the box |
 //! | [`pipeline`] | builder, topologies, snapshots, the account |
 //! | [`export`] | result files, one module a format |
@@ -83,6 +84,7 @@ pub mod ingest;
 pub mod journal;
 pub mod observe;
 pub mod pipeline;
+pub mod process;
 
 mod fence;
 mod hash;

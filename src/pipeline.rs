@@ -22,20 +22,25 @@
 mod account;
 mod builder;
 mod crew;
+mod emitters;
 mod lane;
 mod post;
+mod processors;
 mod roster;
 mod snapshot;
 mod station;
 mod topology;
+mod validated;
 
 pub use crate::observe::worker::Delivery;
 pub use crate::wait::WaitStrategy;
 pub use account::{Account, AccountError};
 pub use builder::{Builder, PipelineOptions, Setup, StartError};
+pub use emitters::{Bound, Emitters};
 pub use roster::ObserverOptions;
 pub use snapshot::{ReportKey, Snapshot};
 pub use topology::{DEDUP_MAX, Pinning, Topology, TopologyError, WORKERS_MAX};
+pub use validated::Validated;
 
 use crate::dedup::DedupStats;
 use crate::domain::Catalogue;
@@ -45,6 +50,7 @@ use crate::event::{Contexts, Symbols};
 use crate::observe::wall::walled;
 use crate::observe::worker::{AnyObserver, AnyReport, Merged, Placed, SlotReport};
 use crate::observe::{Observer, Report, Scope};
+use crate::process::Processing;
 use crate::sync::{Arc, Mutex, Ordering, lock};
 use crate::wait::Gate;
 use crew::{CrewDesk, CrewOrder};
@@ -77,6 +83,7 @@ struct Shared {
     catalogue: Arc<Catalogue>,
     symbols: Arc<Symbols>,
     warnings: Mutex<Vec<String>>,
+    processors: Vec<Box<str>>,
     start: Instant,
     options: PipelineOptions,
 }
@@ -455,6 +462,11 @@ impl Shared {
                 duplicates,
                 in_flight,
                 observers: Snapshot::empty_deliveries(&names),
+                processors: self
+                    .processors
+                    .iter()
+                    .map(|name| (name.clone(), Processing::default()))
+                    .collect(),
             },
             dedup: DedupStats::default(),
             elapsed: self.start.elapsed(),
@@ -467,6 +479,7 @@ impl Shared {
         };
         for lane in lanes {
             snapshot.take_in_dedup(lane.dedup);
+            snapshot.take_in_processors(lane.processors);
             if let Some(reports) = lane.observers {
                 snapshot.take_in(&names, reports);
             }

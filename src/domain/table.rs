@@ -230,6 +230,10 @@ macro_rules! domain {
                 $Emitter($crate::domain::draft::Subject::new(emitter, $domain, name))
             }
 
+            pub(crate) fn over(sink: &'e mut dyn $crate::emit::EventSink, name: &str) -> $Emitter<'e> {
+                $Emitter($crate::domain::draft::Subject::over(sink, name))
+            }
+
             /// Stamps the events that follow with `time_ns`, nanoseconds since the Unix epoch.
             #[must_use]
             pub fn at(mut self, time_ns: u64) -> Self {

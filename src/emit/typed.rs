@@ -40,6 +40,14 @@ impl Emitter {
         }
     }
 
+    /// Offers one record that was made elsewhere.
+    pub(crate) fn emit_one(&mut self, record: Record) -> Result<(), EmitError> {
+        if self.entrance.routes.identity(record.kind()).is_none() || record.identity().is_none() {
+            return self.refuse(None, record.kind());
+        }
+        self.offer_record(record)
+    }
+
     /// Counts an event that could not be made, and returns the error.
     pub(crate) fn refuse_unmade(&mut self, error: EmitError) -> Result<(), EmitError> {
         self.number()?;

@@ -14,6 +14,7 @@ use crate::observe::results::ResultsReport;
 use crate::observe::sightings::{ClockDoubt, ClockHint, PathReport, SightingsReport};
 use crate::observe::state::StateReport;
 use crate::pipeline::{Account, Snapshot};
+use crate::process::Processing;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -74,6 +75,18 @@ pub struct AccountSummary {
     pub duplicates: u64,
     pub in_flight: u64,
     pub observers: BTreeMap<String, DeliverySummary>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub processors: BTreeMap<String, ProcessingSummary>,
+}
+
+/// What became of a processor's work.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are those of `Processing`")]
+pub struct ProcessingSummary {
+    pub seen: u64,
+    pub derived: u64,
+    pub rejected: u64,
+    pub failed: u64,
 }
 
 /// What became of the unique events at one observer.
@@ -314,6 +327,10 @@ impl AccountSummary {
             };
             (name.to_string(), delivery)
         });
+        let processors = account.processors.iter().map(|(name, processing)| {
+            let Processing { seen, derived, rejected, failed } = *processing;
+            (name.to_string(), ProcessingSummary { seen, derived, rejected, failed })
+        });
         AccountSummary {
             offered: account.offered,
             accepted: account.accepted,
@@ -323,6 +340,7 @@ impl AccountSummary {
             duplicates: account.duplicates,
             in_flight: account.in_flight,
             observers: observers.collect(),
+            processors: processors.collect(),
         }
     }
 }

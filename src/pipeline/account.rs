@@ -1,6 +1,7 @@
 //! The account of every event.
 
 use crate::observe::worker::Delivery;
+use crate::process::Processing;
 
 /// Says what became of every event that was offered.
 ///
@@ -33,6 +34,8 @@ pub struct Account {
     pub in_flight: u64,
     /// Per observer, by name: what became of the unique events.
     pub observers: Vec<(Box<str>, Delivery)>,
+    /// Per processor, by name: what became of its work. What it derived was offered too, and stands in the counts above.
+    pub processors: Vec<(Box<str>, Processing)>,
 }
 
 /// Which part of the account does not add up: a bug in this crate.
@@ -102,6 +105,7 @@ mod tests {
             duplicates: 3,
             in_flight: 0,
             observers: vec![("o".into(), delivery)],
+            processors: Vec::new(),
         };
         assert_eq!(good.check_final(), Ok(()));
         let broken: [fn(&mut Account); 8] = [

@@ -11,11 +11,13 @@ use crate::observe::worker::{AnyObserver, Placed, Worker};
 use crate::observe::{Observer, Scope};
 use crate::pipeline::crew::{self, CrewDesk, CrewOutlet, CrewWork, Handover};
 use crate::pipeline::lane::{LaneDesk, LaneWork, Output};
+use crate::pipeline::processors::{self, Processors};
 use crate::pipeline::roster::{ObserverOptions, Roster};
 use crate::pipeline::snapshot::ReportKey;
 use crate::pipeline::station::{Station, Voice};
 use crate::pipeline::topology::{DEDUP_MAX, Pinning, Topology, WORKERS_MAX, pin};
 use crate::pipeline::{Pipeline, Shared, Threads};
+use crate::process::{Desk, Processing, Processor};
 use crate::sync::{Arc, AtomicBool, Mutex, lock};
 use crate::wait::WaitStrategy;
 use std::time::{Duration, Instant};
@@ -67,6 +69,12 @@ pub enum StartError {
     /// An observer panicked when it was asked what it wants.
     #[error("observer {name:?} {panic} when it was asked for its interest")]
     ObserverPanicked { name: String, panic: String },
+    /// Two processors have one name.
+    #[error("two processors are named {0:?}; give each its own name")]
+    ProcessorName(String),
+    /// A processor panicked when it was asked what it wants.
+    #[error("processor {name:?} {panic} when it was asked for its interest")]
+    ProcessorPanicked { name: String, panic: String },
     /// The rings would take more memory than anybody can mean.
     #[error(
         "option `ring_capacity` is {capacity} and there are {lanes} lanes: {bytes} bytes for each emitter; give at most {RING_BYTES_MAX} in all"
@@ -101,6 +109,8 @@ const RING_BYTES_MAX: usize = 1 << 30;
 
 type Make = Box<dyn FnMut(Setup<'_>) -> Box<dyn AnyObserver>>;
 
+type MakeProcessor = Box<dyn FnMut(Setup<'_>) -> Box<dyn Processor>>;
+
 struct Entry {
     options: ObserverOptions,
     make: Make,
@@ -113,6 +123,7 @@ pub struct Builder {
     domains: Vec<DomainDef>,
     identities: Vec<(EventKind, Identity)>,
     observers: Vec<Entry>,
+    processors: Vec<(Box<str>, MakeProcessor)>,
     symbols: Option<Arc<Symbols>>,
 }
 
@@ -153,6 +164,17 @@ impl Builder {
         let make: Make = Box::new(move |setup| Box::new(make(setup)));
         self.observers.push(Entry { options: options.into(), make });
         ReportKey::new(number)
+    }
+
+    /// Adds a processor under a name of its own; `make` is called once per dedup thread, whose number is the worker of the
+    /// setup. Processors see events in the order in which they were added, and before any observer.
+    pub fn processor<P: Processor>(
+        &mut self,
+        name: &str,
+        mut make: impl FnMut(Setup<'_>) -> P + 'static,
+    ) -> &mut Builder {
+        self.processors.push((name.into(), Box::new(move |setup| Box::new(make(setup)))));
+        self
     }
 
     /// Starts the pipeline and its threads.
@@ -201,6 +223,7 @@ impl Builder {
             catalogue: Arc::clone(&catalogue),
             symbols: Arc::clone(&symbols),
             warnings: Mutex::new(Vec::new()),
+            processors: self.processors.iter().map(|(name, _)| name.clone()).collect(),
             start: Instant::now(),
             options,
         });
@@ -211,6 +234,8 @@ impl Builder {
         let mut here = if shared.crew.is_empty() { stations.next() } else { None };
         for desk in &shared.lanes {
             let dedup = Dedup::new(&share_of_lane(&options.dedup, lanes))?;
+            let processors =
+                make_processors(&mut self.processors, works.len(), &shared, options.clock.clone())?;
             let output = match here.take() {
                 Some(station) => Output::Here(Box::new(station)),
                 None => {
@@ -223,7 +248,7 @@ impl Builder {
                     Output::Crew(Box::new(Handover::new(inlets, whole)))
                 }
             };
-            works.push(LaneWork::new(Arc::clone(desk), dedup, output));
+            works.push(LaneWork::new(Arc::clone(desk), dedup, processors, output));
         }
         let crew_works = shared
             .crew
@@ -273,6 +298,39 @@ impl Builder {
         }
         Ok((by_worker, whole))
     }
+}
+
+/// Makes the processors of a lane; none where there are none.
+fn make_processors(
+    makers: &mut [(Box<str>, MakeProcessor)],
+    lane: usize,
+    shared: &Shared,
+    clock: Clock,
+) -> Result<Option<Box<Processors>>, StartError> {
+    if makers.is_empty() {
+        return Ok(None);
+    }
+    let (entrance, symbols) = (&shared.entrance, &shared.symbols);
+    let mut entries = Vec::new();
+    for (name, make) in makers {
+        if entries.iter().any(|known: &processors::Entry| known.name == *name) {
+            return Err(StartError::ProcessorName(name.to_string()));
+        }
+        let (catalogue, contexts) = (&shared.catalogue, &entrance.contexts);
+        let processor = make(Setup { catalogue, symbols, contexts, worker: lane });
+        let interest = walled(|| processor.interest())
+            .map_err(|panic| StartError::ProcessorPanicked { name: name.to_string(), panic })?;
+        let desk = Desk {
+            entrance: Arc::clone(entrance),
+            symbols: Arc::clone(symbols),
+            source: entrance.sources.open(name),
+            out: Vec::new(),
+            counts: Processing::default(),
+        };
+        let (name, processor) = (name.clone(), Some(processor));
+        entries.push(processors::Entry { name, processor, interest, desk, trouble: None });
+    }
+    Ok(Some(Box::new(Processors::new(entries, lane as u64, clock))))
 }
 
 /// Divides what is measured in memory among the lanes. A window stays whole in each: a lane cannot know how many ids

@@ -6,6 +6,7 @@ use crate::event::{Contexts, Symbols};
 use crate::observe::Report;
 use crate::observe::worker::{Delivery, Merged, SlotReport};
 use crate::pipeline::account::Account;
+use crate::pipeline::processors::ProcessorReport;
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
@@ -81,6 +82,16 @@ impl Snapshot {
             if let Some(trouble) = self.reports.get_mut(index).and_then(|merged| merged.take_in(slot.report))
             {
                 self.warnings.push(format!("observer {name}: {trouble}"));
+            }
+        }
+    }
+
+    /// Takes in what one lane said of its processors.
+    pub(crate) fn take_in_processors(&mut self, reports: Vec<ProcessorReport>) {
+        for ((name, counts), report) in self.account.processors.iter_mut().zip(reports) {
+            counts.add(report.counts);
+            if let Some(trouble) = report.trouble {
+                self.warnings.push(format!("processor {name}: {trouble}"));
             }
         }
     }

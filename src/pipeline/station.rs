@@ -102,6 +102,12 @@ impl Station {
     }
 }
 
+/// Puts a panic's message into the table, or as much of it as a name can have.
+pub(crate) fn kept_message(symbols: &Symbols, message: &str) -> Symbol {
+    let end = message.floor_char_boundary(Symbols::NAME_LEN_MAX);
+    symbols.intern(message.get(..end).unwrap_or_default()).unwrap_or(Symbol::NONE)
+}
+
 impl Voice {
     /// Makes the record, offered and accepted at once. `None` when no source number is left.
     fn failed(&mut self, worker: u32, cut_off: &CutOff) -> Option<Record> {
@@ -112,7 +118,7 @@ impl Voice {
         let name = self.roster.name(cut_off.observer);
         let payload = ObserverFailed {
             // A message that the table refuses is in the snapshot all the same.
-            message: self.symbols.intern(&cut_off.message).unwrap_or(Symbol::NONE),
+            message: kept_message(&self.symbols, &cut_off.message),
             handled: cut_off.handled,
             worker,
             failed: u32::try_from(cut_off.failed).unwrap_or(u32::MAX),

@@ -8,7 +8,7 @@ use super::shard::Shard;
 use super::wait::{self, WaitError, Waiter};
 use super::workflow::Workflow;
 use super::{Key, StateOptions, States};
-use crate::domain::Catalogue;
+use crate::domain::{Catalogue, StateTable};
 use crate::event::{Context, Contexts, Domain, EventKind, Symbol};
 use crate::sync::{Mutex, lock};
 use std::fmt;
@@ -104,6 +104,12 @@ impl StateQuery {
     pub fn state(&self, domain: Domain, entity: Symbol) -> Option<EntityState> {
         let key = Key { domain, entity };
         self.shards().iter().find_map(|shard| shard.state(key))
+    }
+
+    /// Returns the table of a domain that has states; `None` before the pipeline starts too.
+    #[must_use]
+    pub fn table(&self, domain: Domain) -> Option<&'static StateTable> {
+        self.shards().first().and_then(|shard| Some(shard.plans.of(domain)?.1.table))
     }
 
     /// Returns the last transitions of an entity; `None` before its first event.
