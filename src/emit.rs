@@ -168,7 +168,7 @@ impl Emitter {
         let time_ns = self.clock.now_ns();
         let identity = self.entrance.routes.identity(P::KIND);
         match identity {
-            Some(identity) if identity != Identity::Digest => self.offer_all(
+            Some(identity) if identity != Identity::Digest => self.offer_all::<GIVE>(
                 events.into_iter().map(|(entity, payload)| Record::new(identity, time_ns, entity, &payload)),
             ),
             other => self.counted(|this| {
@@ -184,6 +184,20 @@ impl Emitter {
     ///
     /// The identity in each record counts, not the catalogue's. Records of an unknown kind are rejected.
     pub fn emit_records(&mut self, records: impl IntoIterator<Item = Record>) -> Sent {
+        self.emit_known::<GIVE>(records)
+    }
+
+    /// Emits records that were emitted once before, under the sources and numbers that they carry: a replay. So
+    /// ids that depend on them stay what they were, and gaps stay gaps.
+    ///
+    /// The account holds as for [`Emitter::emit_records`]: the emitter uses up a number of its own for each record,
+    /// though the record does not carry it. Do not mix a replay with other emitters that emit occurrences: source
+    /// and number may then stand for two events, and equal contents under both would count as one.
+    pub fn emit_numbered(&mut self, records: impl IntoIterator<Item = Record>) -> Sent {
+        self.emit_known::<KEEP>(records)
+    }
+
+    fn emit_known<const NUMBERS: bool>(&mut self, records: impl IntoIterator<Item = Record>) -> Sent {
         let entrance = Arc::clone(&self.entrance);
         let mut unknown = (0_u64, None);
         let known = records.into_iter().filter(|record| {
@@ -193,7 +207,7 @@ impl Emitter {
             }
             known
         });
-        let mut sent = self.offer_all(known);
+        let mut sent = self.offer_all::<NUMBERS>(known);
         sent.add(self.counted(|this| {
             for kind in unknown.1.iter().cycle().take(usize::try_from(unknown.0).unwrap_or(usize::MAX)) {
                 // Counted where it fails.
@@ -262,19 +276,21 @@ impl Emitter {
 
     /// Offers a record that was made elsewhere.
     #[inline]
-    fn offer_record(&mut self, record: Record) -> Result<(), EmitError> {
+    fn offer_record<const NUMBERS: bool>(&mut self, record: Record) -> Result<(), EmitError> {
         let digest = (record.identity() == Some(Identity::Digest)).then(|| record.id());
-        self.offer(record.kind(), record.entity(), digest, move |source, seq| record.numbered(source, seq))
+        self.offer(record.kind(), record.entity(), digest, move |source, seq| {
+            numbered::<NUMBERS>(record, source, seq)
+        })
     }
 
-    fn offer_all(&mut self, mut records: impl Iterator<Item = Record>) -> Sent {
+    fn offer_all<const NUMBERS: bool>(&mut self, mut records: impl Iterator<Item = Record>) -> Sent {
         self.counted(|this| {
             if this.inlets.len() == 1 {
-                while this.offer_chunk(&mut records) {}
+                while this.offer_chunk::<NUMBERS>(&mut records) {}
             } else {
                 for record in records {
                     // Counted where it fails. `records` may have no end, a closed pipeline has one.
-                    if this.offer_record(record) == Err(EmitError::Closed) {
+                    if this.offer_record::<NUMBERS>(record) == Err(EmitError::Closed) {
                         break;
                     }
                 }
@@ -283,7 +299,7 @@ impl Emitter {
     }
 
     /// Publishes up to [`PUBLISH_EVERY`] records in one step; false when there are no more.
-    fn offer_chunk(&mut self, records: &mut impl Iterator<Item = Record>) -> bool {
+    fn offer_chunk<const NUMBERS: bool>(&mut self, records: &mut impl Iterator<Item = Record>) -> bool {
         let Some(inlet) = self.inlets.first_mut() else { return false };
         // The cached count spares the consumer's cache line while it suffices.
         let room = match inlet.producer.cached_slots() {
@@ -299,7 +315,7 @@ impl Emitter {
         {
             let (number, mut seq) = (self.source.number(), self.tally.next_seq as u32);
             let filled = chunk.fill_from_iter(records.map(|record| {
-                let numbered = record.numbered(number, seq);
+                let numbered = numbered::<NUMBERS>(record, number, seq);
                 seq += 1;
                 numbered
             }));
@@ -311,7 +327,7 @@ impl Emitter {
         // The slow way, as for a single event: wait, drop, reject, or take a new source number.
         match records.next() {
             // Counted where it fails. `records` may have no end, a closed pipeline has one.
-            Some(record) => self.offer_record(record) != Err(EmitError::Closed),
+            Some(record) => self.offer_record::<NUMBERS>(record) != Err(EmitError::Closed),
             None => false,
         }
     }
@@ -397,6 +413,16 @@ impl fmt::Debug for Emitter {
             .field("sent", &self.sent())
             .finish_non_exhaustive()
     }
+}
+
+/// Records get the emitter's next numbers.
+pub(crate) const GIVE: bool = true;
+/// Records keep the numbers that they have.
+const KEEP: bool = false;
+
+#[inline]
+fn numbered<const NUMBERS: bool>(record: Record, source: u16, seq: u32) -> Record {
+    if NUMBERS == GIVE { record.numbered(source, seq) } else { record }
 }
 
 /// An emitter's own counts; written through to the [`Source`], where snapshots read them.

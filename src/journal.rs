@@ -2,7 +2,8 @@
 //!
 //! A [`JournalWriter`] puts records and definitions into a directory of segments; a [`JournalReader`] hands them
 //! out in place, also while they are being written; [`verify`] lists what is wrong with a journal, and [`repair`]
-//! writes a sound one from what can be read. A [`JournalWorker`] runs a writer on a thread of its own. What a
+//! writes a sound one from what can be read. A [`JournalWorker`] runs a writer on a thread of its own, and
+//! [`JournalLog`] is the observer that hands a pipeline's events to it. What a
 //! journal survives is its [`Durability`].
 //!
 //! ```no_run
@@ -102,6 +103,7 @@ pub mod filter;
 pub mod format;
 mod judge;
 mod lock;
+pub mod log;
 pub mod options;
 mod plan;
 pub mod reader;
@@ -119,7 +121,8 @@ pub use durability::{Account, Durability, Mark, Marks};
 pub use filter::Filter;
 pub use format::{Position, RunId};
 pub use lock::LOCK_NAME;
+pub use log::{JournalLog, JournalReport};
 pub use options::{DefineError, OpenError, Options, Select};
 pub use reader::{JournalReader, ReadBlock, ReadError, ReadOptions, Status};
-pub use worker::{JournalWorker, WorkerError};
+pub use worker::{JournalNotes, JournalWorker, WorkerError};
 pub use writer::{Appended, CloseError, JournalWriter, Trouble};

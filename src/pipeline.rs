@@ -26,6 +26,7 @@ mod emitters;
 mod lane;
 mod post;
 mod processors;
+mod recall;
 mod roster;
 mod snapshot;
 mod station;
@@ -85,6 +86,7 @@ struct Shared {
     warnings: Mutex<Vec<String>>,
     processors: Vec<Box<str>>,
     start: Instant,
+    recalled: u64,
     options: PipelineOptions,
 }
 
@@ -469,6 +471,7 @@ impl Shared {
                     .collect(),
             },
             dedup: DedupStats::default(),
+            recalled: self.recalled,
             elapsed: self.start.elapsed(),
             warnings: lock(&self.warnings).clone(),
             sources: self.entrance.sources.names(),

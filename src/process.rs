@@ -15,6 +15,37 @@
 //! Under several dedup threads each has an instance, which sees its share of the entities, and recognises duplicates
 //! among what it derives. A derived event about an entity of another thread's share passes as new there, should the
 //! same be emitted too.
+//!
+//! ```
+//! use panther_events::domain::packet::PacketSeen;
+//! use panther_events::domain::{TypedSink, metrics};
+//! use panther_events::event::{KindSet, Payload, Record};
+//! use panther_events::pipeline::Pipeline;
+//! use panther_events::process::{Derived, Processor};
+//!
+//! /// Samples how large packets are.
+//! struct Sizes;
+//!
+//! impl Processor for Sizes {
+//!     fn interest(&self) -> KindSet {
+//!         KindSet::of(&[PacketSeen::KIND])
+//!     }
+//!
+//!     fn process(&mut self, record: &Record, derived: &mut Derived<'_>) {
+//!         if let Some(packet) = record.payload::<PacketSeen>() {
+//!             let size = f64::from(packet.wire_len_bytes);
+//!             // What is refused is counted.
+//!             let _ = derived.metrics("packet size").resource("bytes", size, metrics::ResourceMetric::default());
+//!         }
+//!     }
+//! }
+//!
+//! let mut builder = Pipeline::builder();
+//! builder.processor("sizes", |_| Sizes);
+//! let snapshot = builder.start()?.shutdown();
+//! assert_eq!(snapshot.account.processors[0].1.derived, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use crate::emit::source::{Entrance, SEQ_LAST, Source};
 use crate::emit::{EmitError, EventSink, NameRefused, TypedEvent};

@@ -147,7 +147,7 @@ fn swapped_duplicated_zeroed_and_stale_blocks_are_reported() {
             return;
         }
         for salvage in [false, true] {
-            let read = read(bytes.clone(), ReadOptions { salvage });
+            let read = read(bytes.clone(), ReadOptions { salvage, ..ReadOptions::default() });
             assert_sound(&sample, &read, &format!("{what}, salvage {salvage}"));
         }
     };

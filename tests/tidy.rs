@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // What is derived from events has the numbers of a source of its own.
     ("process", &["emit", "event"]),
     ("observe", &["dedup", "domain", "event", "hash", "sync"]),
-    ("journal", &["event"]),
+    ("journal", &["clock", "dedup", "event", "hash", "observe", "sync"]),
     // Knows all stages and starts the threads.
     (
         "pipeline",

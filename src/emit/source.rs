@@ -161,6 +161,22 @@ struct Book {
 }
 
 impl Sources {
+    /// Begins behind the numbers that an earlier part of the run has used: `last[source]` is a source's last one.
+    pub(crate) fn begin_after(&self, last: &[Option<u32>]) {
+        let mut book = lock(&self.0);
+        let known = last.iter().rposition(Option::is_some).map_or(0, |source| source + 1);
+        book.fresh = book.fresh.max(known as u32);
+        let names = known.max(book.names.len());
+        book.names.resize_with(names, Box::default);
+        for (source, last) in (0..=u16::MAX).zip(last) {
+            // A source that the earlier part did not use up goes on once the fresh ones are gone.
+            let next_seq = last.map_or(0, |last| u64::from(last) + 1);
+            if usize::from(source) < known && next_seq <= SEQ_LAST {
+                book.free.push((source, next_seq));
+            }
+        }
+    }
+
     /// Gives an emitter a source: a fresh number while there are any, else one of an emitter that is gone, whose
     /// sequence goes on, so that source and number together never repeat. `None` when all are in use.
     pub(crate) fn open(&self, name: &str) -> Option<Arc<Source>> {

@@ -179,7 +179,7 @@ fn feed_with(
             let (sender, receiver) = sync_channel(BLOCKS_AHEAD);
             let reader = Reader { input, options, symbols, progress, stop: &stop, blocks: sender };
             readers.push(scope.spawn(move || reader.run(read)));
-            heads.push(Head { receiver, block: Vec::new().into_iter(), next: None });
+            heads.push(Head { receiver, block: Vec::new().into_iter(), next: None, after: None });
         }
         let sent = merge(heads, emitter, pump);
         // Readers end when their files do, or when the first of them finds its packets cut.
@@ -195,25 +195,34 @@ fn feed_with(
     })
 }
 
-/// The next record of one file.
+/// The next two records of one file.
 struct Head {
     receiver: Receiver<Vec<Record>>,
     block: std::vec::IntoIter<Record>,
     next: Option<Record>,
+    after: Option<Record>,
 }
 
 impl Head {
     fn advance(&mut self) {
-        self.next = self.block.next();
-        while self.next.is_none() {
+        self.next = self.after.take();
+        self.after = self.block.next();
+        while self.after.is_none() {
             match self.receiver.recv() {
                 Ok(block) => {
                     self.block = block.into_iter();
-                    self.next = self.block.next();
+                    self.after = self.block.next();
                 }
                 Err(_) => return,
             }
         }
+    }
+
+    /// Returns the time at which the file is next in turn. A single time far ahead of those around it must not hold
+    /// the file back until all others have been read, so the record behind it counts too.
+    fn due_ns(&self) -> Option<u64> {
+        let next = self.next?.time_ns();
+        Some(self.after.map_or(next, |after| next.min(after.time_ns())))
     }
 }
 
@@ -228,11 +237,12 @@ fn merge(mut heads: Vec<Head>, emitter: &mut Emitter, pump: &mut dyn FnMut()) ->
     }
     for head in &mut heads {
         head.advance();
+        head.advance();
     }
     let mut merged = Vec::with_capacity(BLOCK_LEN);
     loop {
-        let first = heads.iter_mut().filter(|head| head.next.is_some());
-        let Some(head) = first.min_by_key(|head| head.next.map(|record| record.time_ns())) else { break };
+        let first = heads.iter_mut().filter_map(|head| Some((head.due_ns()?, head)));
+        let Some((_, head)) = first.min_by_key(|(due_ns, _)| *due_ns) else { break };
         merged.extend(head.next);
         head.advance();
         if merged.len() == BLOCK_LEN {

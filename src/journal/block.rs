@@ -16,6 +16,8 @@ pub(crate) struct Block {
     buffer: Vec<Record>,
     body_len: usize,
     records: usize,
+    /// How many of the records are later sightings of an event.
+    pub(crate) duplicates: u64,
     spans: Vec<SourceSpan>,
     time_ns_min: u64,
     time_ns_max: u64,
@@ -78,6 +80,7 @@ impl Block {
             buffer,
             body_len: 0,
             records: 0,
+            duplicates: 0,
             spans: Vec::new(),
             time_ns_min: u64::MAX,
             time_ns_max: 0,
@@ -90,6 +93,7 @@ impl Block {
     pub(crate) fn clear(&mut self) {
         self.body_len = 0;
         self.records = 0;
+        self.duplicates = 0;
         self.spans.clear();
         self.time_ns_min = u64::MAX;
         self.time_ns_max = 0;

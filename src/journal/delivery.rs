@@ -146,11 +146,14 @@ impl JournalWriter {
         self.account.errors += 1;
         self.account.segments_suspect += 1;
         // What is held is written again; the rest of the segment's records went with it.
+        let written = self.queue.iter().take(self.written);
+        let held_duplicates = written.map(|block| block.duplicates).sum();
         let held = self.forget_written();
         if self.holds_until_synced() {
             self.stored = self.durable.clone();
         }
         let lost = segment.records.saturating_sub(held);
+        self.account.lost_duplicates += segment.duplicates.saturating_sub(held_duplicates);
         self.account.stored = self.account.stored.saturating_sub(lost);
         self.account.lost += lost;
         self.relock = self.lock.take().is_some();

@@ -115,6 +115,8 @@ pub struct Account {
     pub skipped: u64,
     /// Records that could not be written and are no longer held.
     pub lost: u64,
+    /// Of the lost records, those that were later sightings of an event.
+    pub lost_duplicates: u64,
     /// Records lost before they reached the journal, as the caller told.
     pub lost_upstream: u64,
     /// Names and details taken.

@@ -30,15 +30,30 @@ const _: () = assert!(size_of::<Record>() == ALIGN && HEADER_LEN_MIN.is_multiple
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RunId(pub [u8; 16]);
 
+impl RunId {
+    /// Draws an id at random, from the operating system's randomness.
+    #[must_use]
+    pub fn random() -> RunId {
+        use std::hash::BuildHasher;
+        // The standard library keys its hash maps with the system's randomness.
+        let half = |part: u8| std::hash::RandomState::new().hash_one(part).to_le_bytes();
+        let mut id = [0; 16];
+        for (to, byte) in id.iter_mut().zip(half(0).into_iter().chain(half(1))) {
+            *to = byte;
+        }
+        RunId(id)
+    }
+}
+
 impl fmt::Debug for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        uuid::Uuid::from_bytes(self.0).hyphenated().fmt(f)
+        fmt::Display::fmt(self, f)
     }
 }
 
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        fmt::Display::fmt(&uuid::Uuid::from_bytes(self.0).hyphenated(), f)
     }
 }
 

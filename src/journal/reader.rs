@@ -21,6 +21,9 @@ pub struct ReadOptions {
     /// Read intact blocks behind a torn tail too. The result is then no prefix of what was sent; the gaps are
     /// named.
     pub salvage: bool,
+    /// Take the journal as it is for all of it, even where a live process has it open for writing: for that process
+    /// itself, before it has written.
+    pub as_ended: bool,
 }
 
 /// Why a journal could not be read on. Damage is no error: see [`JournalReader::findings`].
@@ -298,7 +301,8 @@ impl<'s> JournalReader<'s> {
     }
 
     /// Returns how many names and documents were read.
-    pub(super) fn definitions(&self) -> usize {
+    #[must_use]
+    pub fn definitions(&self) -> usize {
         self.names.len() + self.details.len()
     }
 
@@ -543,7 +547,7 @@ impl<'s> JournalReader<'s> {
 
     /// Tells whether a live process is writing the segment being read.
     pub(super) fn is_growing(&self) -> bool {
-        self.step + 1 >= self.plan.steps.len() && self.storage.writer().is_some()
+        !self.options.as_ended && self.step + 1 >= self.plan.steps.len() && self.storage.writer().is_some()
     }
 
     fn error(&self, step: &Step, source: io::Error) -> ReadError {

@@ -40,6 +40,8 @@ pub(crate) struct Segment {
     pub(crate) limit: u64,
     pub(crate) opened_ns: u64,
     pub(crate) records: u64,
+    /// Of these, later sightings of an event.
+    pub(crate) duplicates: u64,
     /// How many of the journal's definitions are in this segment.
     pub(crate) definitions: usize,
     /// Whether the losses so far are in this segment.
@@ -68,6 +70,7 @@ impl Segment {
             limit,
             opened_ns: now_ns,
             records: 0,
+            duplicates: 0,
             definitions: 0,
             loss_written: false,
             dir_synced: false,
@@ -101,6 +104,7 @@ impl Segment {
         self.offset += u64::from(header.len);
         self.blocks += 1;
         self.records += u64::from(header.records);
+        self.duplicates += block.duplicates;
         self.last_crc = header.header_crc;
         Ok(header)
     }

@@ -1,10 +1,12 @@
 //! A writer on a thread of its own, so that whoever hands records over never waits for a disk.
 
 use crate::event::{Record, Symbol};
+use crate::journal::block::Definition;
 use crate::journal::durability::{Account, Durability, Marks};
 use crate::journal::writer::{CloseError, JournalWriter, nanos};
+use crate::sync::lock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,11 +21,14 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct JournalWorker {
     commands: SyncSender<Command>,
-    empty: Receiver<Vec<Record>>,
-    filling: Vec<Record>,
+    empty: Receiver<Parcel>,
+    /// What has not filled a parcel. The thread takes it when it has nothing else to do, under this lock, so that
+    /// nothing overtakes it.
+    filling: Arc<Mutex<Parcel>>,
     status: Arc<Mutex<Written>>,
     thread: JoinHandle<Result<Account, CloseError>>,
     refused: u64,
+    refused_duplicates: u64,
     refused_told: u64,
 }
 
@@ -45,12 +50,47 @@ pub enum WorkerError {
 struct Written {
     account: Account,
     watermark: Marks,
+    trouble: Option<String>,
+}
+
+/// What goes to the thread at once.
+#[derive(Default, Debug)]
+struct Parcel {
+    /// Definitions, to be made before the records.
+    definitions: Vec<Definition>,
+    records: Vec<Record>,
+    /// A bit for each record: it is a later sighting.
+    duplicates: Vec<u64>,
+}
+
+impl Parcel {
+    fn push(&mut self, records: &[Record], is_duplicate: impl Fn(usize) -> bool) {
+        let from = self.records.len();
+        self.records.extend_from_slice(records);
+        self.duplicates.resize(self.records.len().div_ceil(64), 0);
+        for at in (0..records.len()).filter(|at| is_duplicate(*at)) {
+            if let Some(word) = self.duplicates.get_mut((from + at) / 64) {
+                *word |= 1 << ((from + at) % 64);
+            }
+        }
+    }
+
+    fn is_duplicate(&self, at: usize) -> bool {
+        self.duplicates.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 != 0)
+    }
+
+    fn clear_records(&mut self) {
+        self.records.clear();
+        self.duplicates.clear();
+    }
+
+    fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.definitions.is_empty()
+    }
 }
 
 enum Command {
-    Records(Vec<Record>),
-    Define(Symbol, Box<str>),
-    DefineDetail(u128, Box<[u8]>),
+    Parcel(Parcel),
     Refused(u64),
     Flush(SyncSender<Result<(), String>>),
     Close,
@@ -58,6 +98,23 @@ enum Command {
 
 /// Records in a batch: 256 KiB.
 const BATCH_LEN: usize = 4096;
+
+/// Puts documents into a journal while a pipeline owns what writes its events: such as what is known only at the end
+/// of a run. May be used from any thread.
+#[derive(Clone, Debug, Default)]
+pub struct JournalNotes(Weak<Mutex<Parcel>>);
+
+impl JournalNotes {
+    /// Defines a document, as [`JournalWorker::define_detail`]; false when the journal is closed.
+    ///
+    /// A document that comes while the journal is being closed may be left out: put it before.
+    #[must_use = "a closed journal takes nothing"]
+    pub fn define_document(&self, key: u128, bytes: &[u8]) -> bool {
+        let Some(filling) = self.0.upgrade() else { return false };
+        lock(&filling).definitions.push(Definition::Detail(key, bytes.into()));
+        true
+    }
+}
 
 impl JournalWorker {
     /// Starts the thread. `clock` tells the time in nanoseconds since the Unix epoch; up to `queue_len` batches
@@ -70,52 +127,86 @@ impl JournalWorker {
         queue_len: usize,
         clock: impl FnMut() -> u64 + Send + 'static,
     ) -> std::io::Result<JournalWorker> {
+        let filling = Arc::new(Mutex::new(Parcel::default()));
+        let rest = Arc::clone(&filling);
         let (commands, inbox) = sync_channel(queue_len.max(1));
         let (recycle, empty) = sync_channel(queue_len.max(1));
         let status = Arc::new(Mutex::new(Written::default()));
         let shared = Arc::clone(&status);
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || work(writer, clock, &inbox, &recycle, &shared))?;
-        let filling = Vec::with_capacity(BATCH_LEN);
-        Ok(JournalWorker { commands, empty, filling, status, thread, refused: 0, refused_told: 0 })
+            .spawn(move || work(writer, clock, &inbox, &rest, &recycle, &shared))?;
+        Ok(JournalWorker {
+            commands,
+            empty,
+            filling,
+            status,
+            thread,
+            refused: 0,
+            refused_duplicates: 0,
+            refused_told: 0,
+        })
     }
 
-    /// Hands over records; returns how many were refused because the queue is full. Never blocks.
-    pub fn append(&mut self, mut records: &[Record]) -> u64 {
+    /// Hands over records, all of them first sightings; returns how many were refused because the queue is full.
+    /// Never blocks.
+    pub fn append(&mut self, records: &[Record]) -> u64 {
+        self.append_marked(records, |_| false)
+    }
+
+    /// Hands over records of which `is_duplicate` tells, by index, whether they are later sightings of a known
+    /// event; returns how many were refused. Never blocks.
+    pub fn append_marked(&mut self, mut records: &[Record], is_duplicate: impl Fn(usize) -> bool) -> u64 {
         let refused = self.refused;
+        let mut at = 0;
+        let filling = Arc::clone(&self.filling);
+        let mut filling = lock(&filling);
         while !records.is_empty() {
-            let (now, later) = records.split_at(records.len().min(BATCH_LEN - self.filling.len()));
-            self.filling.extend_from_slice(now);
+            let room = BATCH_LEN.saturating_sub(filling.records.len());
+            let (now, later) = records.split_at(records.len().min(room));
+            filling.push(now, |index| is_duplicate(at + index));
+            at += now.len();
             records = later;
-            if self.filling.len() == BATCH_LEN {
-                self.hand_over();
+            if filling.records.len() >= BATCH_LEN {
+                self.hand_over(&mut filling);
             }
         }
         self.refused - refused
     }
 
-    /// Hands over what has not filled a batch. Call it when there is nothing more to do for now.
-    pub fn push(&mut self) {
-        if !self.filling.is_empty() {
-            self.hand_over();
+    /// Hands over what has not filled a batch; returns how many records were refused. Never blocks. Without it,
+    /// the thread takes them within 100 ms when it has nothing else to do.
+    pub fn push(&mut self) -> u64 {
+        let refused = self.refused;
+        let filling = Arc::clone(&self.filling);
+        let mut filling = lock(&filling);
+        if !filling.is_empty() {
+            self.hand_over(&mut filling);
         }
+        self.refused - refused
     }
 
-    /// Defines a name before the records that are appended later. Waits while the queue is full.
-    ///
-    /// # Errors
-    /// When the thread has ended. A collision is counted in [`Account::definitions_refused`].
-    pub fn define(&mut self, symbol: Symbol, name: &str) -> Result<(), WorkerError> {
-        self.send(Command::Define(symbol, name.into()))
+    /// Returns how many of the refused records were later sightings.
+    #[must_use]
+    pub fn refused_duplicates(&self) -> u64 {
+        self.refused_duplicates
     }
 
-    /// Defines a document before the records that are appended later. Waits while the queue is full.
-    ///
-    /// # Errors
-    /// As [`JournalWorker::define`].
-    pub fn define_detail(&mut self, digest: u128, bytes: &[u8]) -> Result<(), WorkerError> {
-        self.send(Command::DefineDetail(digest, bytes.into()))
+    /// Defines a name before the records that are handed over with it or later. Never blocks: definitions wait for
+    /// the next batch that finds room. A collision is counted in [`Account::definitions_refused`].
+    pub fn define(&mut self, symbol: Symbol, name: &str) {
+        lock(&self.filling).definitions.push(Definition::Name(symbol, name.into()));
+    }
+
+    /// Defines a document, as [`JournalWorker::define`] a name.
+    pub fn define_detail(&mut self, digest: u128, bytes: &[u8]) {
+        lock(&self.filling).definitions.push(Definition::Detail(digest, bytes.into()));
+    }
+
+    /// Returns a handle through which documents come into the journal from elsewhere.
+    #[must_use]
+    pub fn notes(&self) -> JournalNotes {
+        JournalNotes(Arc::downgrade(&self.filling))
     }
 
     /// Waits until everything handed over is written, and synced under [`Durability::PowerLoss`].
@@ -132,13 +223,19 @@ impl JournalWorker {
     /// Returns up to where the promise of the [`Durability`] holds, as of the thread's last batch.
     #[must_use]
     pub fn watermark(&self) -> Marks {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).watermark.clone()
+        lock(&self.status).watermark.clone()
     }
 
     /// Returns the writer's account, as of the thread's last batch. What was refused here is not in `offered`.
     #[must_use]
     pub fn account(&self) -> Account {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).account
+        lock(&self.status).account
+    }
+
+    /// Says what kept the writer from writing, as of the thread's last batch.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        lock(&self.status).trouble.clone()
     }
 
     /// Returns how many records were refused because the queue was full.
@@ -151,28 +248,41 @@ impl JournalWorker {
     ///
     /// # Errors
     /// When the journal could not be ended in order.
-    pub fn close(mut self) -> Result<Account, WorkerError> {
+    pub fn close(self) -> Result<Account, WorkerError> {
+        self.finish().0
+    }
+
+    /// As [`JournalWorker::close`], with the last watermark.
+    pub(super) fn finish(mut self) -> (Result<Account, WorkerError>, Marks) {
         // If the thread has ended already, joining it tells why.
         let _ = self.send_filling();
         let _ = self.send(Command::Close);
-        Ok(self.thread.join().map_err(|_| WorkerError::Ended)??)
+        let ended = match self.thread.join() {
+            Ok(ended) => ended.map_err(WorkerError::Close),
+            Err(_) => Err(WorkerError::Ended),
+        };
+        let written = lock(&self.status);
+        (ended, written.watermark.clone())
     }
 
     /// Sends the batch if there is room for it.
-    fn hand_over(&mut self) {
+    fn hand_over(&mut self, filling: &mut Parcel) {
         if self.refused > self.refused_told
             && self.commands.try_send(Command::Refused(self.refused - self.refused_told)).is_ok()
         {
             self.refused_told = self.refused;
         }
-        let batch = std::mem::take(&mut self.filling);
-        self.filling = match self.commands.try_send(Command::Records(batch)) {
-            Ok(()) => self.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(BATCH_LEN)),
+        let parcel = std::mem::take(filling);
+        *filling = match self.commands.try_send(Command::Parcel(parcel)) {
+            Ok(()) => self.empty.try_recv().unwrap_or_default(),
             Err(TrySendError::Full(command) | TrySendError::Disconnected(command)) => {
-                let Command::Records(mut batch) = command else { return };
-                self.refused += batch.len() as u64;
-                batch.clear();
-                batch
+                let Command::Parcel(mut parcel) = command else { return };
+                self.refused += parcel.records.len() as u64;
+                self.refused_duplicates +=
+                    parcel.duplicates.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
+                // The definitions stay: later records may need them.
+                parcel.clear_records();
+                parcel
             }
         };
     }
@@ -182,9 +292,9 @@ impl JournalWorker {
         if self.refused > told {
             self.send(Command::Refused(self.refused - told))?;
         }
-        if !self.filling.is_empty() {
-            let batch = std::mem::replace(&mut self.filling, Vec::with_capacity(BATCH_LEN));
-            self.send(Command::Records(batch))?;
+        let parcel = std::mem::take(&mut *lock(&self.filling));
+        if !parcel.is_empty() {
+            self.send(Command::Parcel(parcel))?;
         }
         Ok(())
     }
@@ -198,7 +308,8 @@ fn work(
     mut writer: JournalWriter,
     mut clock: impl FnMut() -> u64,
     inbox: &Receiver<Command>,
-    recycle: &SyncSender<Vec<Record>>,
+    filling: &Mutex<Parcel>,
+    recycle: &SyncSender<Parcel>,
     status: &Mutex<Written>,
 ) -> Result<Account, CloseError> {
     let tick = match writer.durability() {
@@ -209,32 +320,34 @@ fn work(
     };
     let mut told_ns = 0;
     loop {
-        match inbox.recv_timeout(tick) {
-            Ok(Command::Records(mut batch)) => {
-                // The account has what is lost.
-                let _ = writer.append(&batch);
-                batch.clear();
-                // A batch that finds no room is freed.
-                let _ = recycle.try_send(batch);
+        let command = match inbox.recv_timeout(tick) {
+            Ok(command) => command,
+            Err(RecvTimeoutError::Timeout) => {
+                let mut filling = lock(filling);
+                // Parcels are sent under this lock: with none there, what is filling comes next.
+                inbox.try_recv().unwrap_or_else(|_| Command::Parcel(std::mem::take(&mut filling)))
             }
-            // The account has what is refused.
-            Ok(Command::Define(symbol, name)) => drop(writer.define(symbol, &name)),
-            Ok(Command::DefineDetail(digest, bytes)) => drop(writer.define_detail(digest, &bytes)),
-            Ok(Command::Refused(records)) => writer.note_upstream_loss(records),
-            Ok(Command::Flush(done)) => {
+            Err(RecvTimeoutError::Disconnected) => {
+                append(&mut writer, &mut lock(filling));
+                Command::Close
+            }
+        };
+        match command {
+            Command::Parcel(mut parcel) => {
+                append(&mut writer, &mut parcel);
+                // A parcel that finds no room is freed.
+                let _ = recycle.try_send(parcel);
+            }
+            Command::Refused(records) => writer.note_upstream_loss(records),
+            Command::Flush(done) => {
                 let result = writer.flush().map_err(ToString::to_string);
                 tell(&writer, status);
                 // Whoever asked may have gone.
                 let _ = done.send(result);
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(Command::Close) | Err(RecvTimeoutError::Disconnected) => {
-                let result = writer.close();
-                let mut written = status.lock().unwrap_or_else(PoisonError::into_inner);
-                written.account = match &result {
-                    Ok(account) => *account,
-                    Err(error) => *error.account,
-                };
+            Command::Close => {
+                let result = writer.end();
+                tell(&writer, status);
                 return result;
             }
         }
@@ -247,8 +360,25 @@ fn work(
     }
 }
 
+/// Makes the parcel's definitions and appends its records; leaves it empty.
+fn append(writer: &mut JournalWriter, parcel: &mut Parcel) {
+    for definition in parcel.definitions.drain(..) {
+        // The account has what is refused.
+        let _ = match definition {
+            Definition::Name(symbol, name) => writer.define(symbol, &name),
+            Definition::Detail(digest, bytes) => writer.define_detail(digest, &bytes),
+        };
+    }
+    if !parcel.records.is_empty() {
+        // The account has what is lost.
+        let _ = writer.append_marked(&parcel.records, |at| parcel.is_duplicate(at));
+    }
+    parcel.clear_records();
+}
+
 fn tell(writer: &JournalWriter, status: &Mutex<Written>) {
-    let mut written = status.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut written = lock(status);
     written.account = writer.account();
     written.watermark.clone_from(writer.watermark());
+    written.trouble = writer.trouble().map(ToString::to_string);
 }

@@ -6,7 +6,7 @@ use crate::journal::delivery::Kept;
 use crate::journal::durability::{Account, Durability, Marks};
 use crate::journal::format::{Position, RunId, SourceSpan, Totals};
 use crate::journal::lock::{self, Lock};
-use crate::journal::options::{DefineError, OpenError, Options};
+use crate::journal::options::{DefineError, OpenError, Options, Select};
 use crate::journal::recovery::{Resume, resume};
 use crate::journal::segment::{Segment, Tail};
 use crate::journal::storage::{DirStorage, Storage};
@@ -189,10 +189,10 @@ impl JournalWriter {
     pub fn append(&mut self, records: &[Record]) -> Appended {
         self.account.offered += records.len() as u64;
         if self.options.select.kinds == KindSet::ALL {
-            self.fill(records);
+            self.fill(records, 0, &|_| false);
         } else {
             let kinds = self.options.select.kinds;
-            self.fill_selected(records, |_, record| kinds.contains(record.kind()));
+            self.fill_selected(records, |_, record| kinds.contains(record.kind()), |_| false);
         }
         self.appended()
     }
@@ -202,9 +202,14 @@ impl JournalWriter {
     pub fn append_marked(&mut self, records: &[Record], is_duplicate: impl Fn(usize) -> bool) -> Appended {
         self.account.offered += records.len() as u64;
         let select = self.options.select;
-        self.fill_selected(records, |at, record| {
-            select.kinds.contains(record.kind()) && (select.duplicates || !is_duplicate(at))
-        });
+        if select == Select::ALL {
+            self.fill(records, 0, &is_duplicate);
+        } else {
+            let selects = |at: usize, record: &Record| {
+                select.kinds.contains(record.kind()) && (select.duplicates || !is_duplicate(at))
+            };
+            self.fill_selected(records, selects, &is_duplicate);
+        }
         self.appended()
     }
 
@@ -308,6 +313,11 @@ impl JournalWriter {
     /// # Errors
     /// When the disk does not take it. Records that could not be written are then counted lost.
     pub fn close(mut self) -> Result<Account, CloseError> {
+        self.end()
+    }
+
+    /// Ends the journal; nothing may be appended after.
+    pub(super) fn end(&mut self) -> Result<Account, CloseError> {
         self.make_room();
         self.seal();
         match self.finish() {
@@ -359,12 +369,15 @@ impl JournalWriter {
         self.run
     }
 
-    fn fill(&mut self, mut records: &[Record]) {
+    /// Fills in `records`, of which the first has the index `at` in the caller's batch.
+    fn fill(&mut self, mut records: &[Record], mut at: usize, is_duplicate: &impl Fn(usize) -> bool) {
         while !records.is_empty() {
             if self.filling.records() == 0 {
                 self.filling_since_ns = self.now_ns;
             }
             let taken = self.filling.push(&mut self.slots, records);
+            self.filling.duplicates += (at..at + taken).filter(|at| is_duplicate(*at)).count() as u64;
+            at += taken;
             records = records.get(taken..).unwrap_or_default();
             if !records.is_empty() || self.filling.is_full() {
                 self.seal();
@@ -376,16 +389,21 @@ impl JournalWriter {
     }
 
     /// Fills in runs of neighbours that are selected.
-    fn fill_selected(&mut self, records: &[Record], mut selects: impl FnMut(usize, &Record) -> bool) {
+    fn fill_selected(
+        &mut self,
+        records: &[Record],
+        mut selects: impl FnMut(usize, &Record) -> bool,
+        is_duplicate: impl Fn(usize) -> bool,
+    ) {
         let mut start = 0;
         for (at, record) in records.iter().enumerate() {
             if !selects(at, record) {
-                self.fill(records.get(start..at).unwrap_or_default());
+                self.fill(records.get(start..at).unwrap_or_default(), start, &is_duplicate);
                 self.account.skipped += 1;
                 start = at + 1;
             }
         }
-        self.fill(records.get(start..).unwrap_or_default());
+        self.fill(records.get(start..).unwrap_or_default(), start, &is_duplicate);
     }
 
     fn appended(&mut self) -> Appended {
@@ -451,6 +469,7 @@ impl JournalWriter {
             lost.last = span.last;
         }
         self.account.lost += block.records() as u64;
+        self.account.lost_duplicates += block.duplicates;
         if let Some(segment) = &mut self.segment {
             segment.loss_written = false;
         }

@@ -11,6 +11,28 @@
 //! allowed changes nothing. Which test a step or an assertion belongs to is taken from its context, or else from the
 //! members `test_case_id` and `step_id` of its document, or else from a test that names the step. What belongs to no
 //! known test is in the tree all the same, beside the tests.
+//!
+//! ```
+//! use panther_events::event::{Level, Value};
+//! use panther_events::observe::results::{Outcome, Results};
+//! use panther_events::pipeline::Pipeline;
+//!
+//! let mut builder = Pipeline::builder();
+//! let results =
+//!     builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+//! let pipeline = builder.start()?;
+//! let mut emitter = pipeline.emitter("runner")?;
+//! let mut test = emitter.within(Level::Test, "handshake")?;
+//! test.test("handshake").setup_started(Value::from(&["server"]), Default::default())?;
+//! test.step("connect").execution_started(Value::Null, "connect", Default::default())?;
+//! test.step("connect").execution_failed("no answer", 0, "connect", Default::default())?;
+//! drop(test);
+//! let snapshot = pipeline.shutdown();
+//! let tree = snapshot.report(results).ok_or("results panicked")?.tree();
+//! assert_eq!(tree.tests[0].outcome(), Outcome::Failed);
+//! assert_eq!(tree.tests[0].steps[0].part.message.as_deref(), Some("no answer"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod part;
 mod tree;
@@ -177,6 +199,12 @@ impl ResultsReport {
     #[must_use]
     pub fn untracked(&self) -> u64 {
         self.untracked
+    }
+
+    /// Tells whether no test, step or assertion is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     fn len(&self) -> usize {

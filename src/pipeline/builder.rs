@@ -12,6 +12,7 @@ use crate::observe::{Observer, Scope};
 use crate::pipeline::crew::{self, CrewDesk, CrewOutlet, CrewWork, Handover};
 use crate::pipeline::lane::{LaneDesk, LaneWork, Output};
 use crate::pipeline::processors::{self, Processors};
+use crate::pipeline::recall::{Recall, recall};
 use crate::pipeline::roster::{ObserverOptions, Roster};
 use crate::pipeline::snapshot::ReportKey;
 use crate::pipeline::station::{Station, Voice};
@@ -125,6 +126,7 @@ pub struct Builder {
     observers: Vec<Entry>,
     processors: Vec<(Box<str>, MakeProcessor)>,
     symbols: Option<Arc<Symbols>>,
+    remember: Vec<Recall>,
 }
 
 impl Builder {
@@ -177,6 +179,17 @@ impl Builder {
         self
     }
 
+    /// Tells dedup, before the start, of the records of an earlier part of the run: what comes again is a duplicate
+    /// then.
+    ///
+    /// `feed` is called once, by [`Builder::start`], and calls what it is given on the records in their order (those
+    /// of a journal, say). No observer sees them; [`Snapshot::recalled`](crate::pipeline::Snapshot::recalled) counts
+    /// them. Emitters take sources and numbers behind theirs, so that no occurrence is taken for an earlier one.
+    pub fn remember(&mut self, feed: impl FnOnce(&mut dyn FnMut(&[Record])) + 'static) -> &mut Builder {
+        self.remember.push(Box::new(feed));
+        self
+    }
+
     /// Starts the pipeline and its threads.
     ///
     /// # Errors
@@ -203,6 +216,11 @@ impl Builder {
             contexts: Arc::clone(&contexts),
             closed: AtomicBool::new(false),
         });
+        let mut dedups = Vec::new();
+        for _ in 0..lanes {
+            dedups.push(Dedup::new(&share_of_lane(&options.dedup, lanes))?);
+        }
+        let recalled = recall(std::mem::take(&mut self.remember), &entrance, &mut dedups);
         let voice = || Voice {
             entrance: Arc::clone(&entrance),
             clock: options.clock.clone(),
@@ -225,6 +243,7 @@ impl Builder {
             warnings: Mutex::new(Vec::new()),
             processors: self.processors.iter().map(|(name, _)| name.clone()).collect(),
             start: Instant::now(),
+            recalled,
             options,
         });
         let options = &shared.options;
@@ -232,8 +251,7 @@ impl Builder {
         let mut works = Vec::new();
         let mut stations = stations.into_iter();
         let mut here = if shared.crew.is_empty() { stations.next() } else { None };
-        for desk in &shared.lanes {
-            let dedup = Dedup::new(&share_of_lane(&options.dedup, lanes))?;
+        for (desk, dedup) in shared.lanes.iter().zip(dedups) {
             let processors =
                 make_processors(&mut self.processors, works.len(), &shared, options.clock.clone())?;
             let output = match here.take() {

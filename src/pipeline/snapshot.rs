@@ -45,6 +45,9 @@ pub struct Snapshot {
     pub account: Account,
     /// What dedup remembers, summed over all lanes.
     pub dedup: DedupStats,
+    /// Records that dedup was told of before the start ([`Builder::remember`](crate::pipeline::Builder::remember)); in
+    /// no figure of the account.
+    pub recalled: u64,
     /// Time since the pipeline started.
     pub elapsed: Duration,
     /// What went wrong without stopping the pipeline.

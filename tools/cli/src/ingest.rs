@@ -1,44 +1,47 @@
-//! `panther-events ingest`: captures in, a result directory out.
+//! `panther-events ingest`: captures, or PANTHER's events, in, a result directory out.
 
 mod inputs;
-mod losses;
-mod results;
+mod panther;
 
 use crate::Outcome;
-use crate::plain::plain;
+use crate::journal_args::{Description, nanos, parse_durability, parse_window, window_text};
+use crate::journal_log;
 use crate::report;
+use crate::results::{
+    Events, Failure, FileFormat, Finished, InputNote, Told, View, is_whole, tell, write_results,
+};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use panther_events::dedup::{DedupOptions, Window};
-use panther_events::emit::FullPolicy;
+use panther_events::dedup::Window;
 use panther_events::event::{Symbol, Symbols};
-use panther_events::export::event_log::EventFile;
 use panther_events::export::summary::{InputSummary, Summary};
 use panther_events::export::{Overwrite, ResultDir};
 use panther_events::ingest::capture::Format;
 use panther_events::ingest::feed::{CaptureInput, CaptureReport, FeedError, FeedOptions, FeedReport, feed};
+use panther_events::ingest::panther::PythonVersion;
 use panther_events::ingest::{Coverage, PacketDigest, common_coverage, scan};
-use panther_events::observe::metrics::{Metrics, MetricsReport};
-use panther_events::observe::sightings::{Sightings, SightingsOptions, SightingsReport};
-use panther_events::pipeline::{Builder, PipelineOptions, ReportKey, Snapshot, Topology};
-use std::error::Error;
-use std::io::{IsTerminal, Write};
+use panther_events::journal::Durability;
+use panther_events::pipeline::Topology;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What can go wrong before or after the run; told to the user as it is.
-type Failure = Box<dyn Error>;
-
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Captures (pcap or pcapng), one per vantage point.
+    /// Captures (pcap or pcapng), one per vantage point; or files of PANTHER's events (JSON Lines).
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The directory for the results.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// What the files are. Without it, their content tells; of a pipe, which cannot be looked at before, it is a capture.
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<InputKind>,
+    /// The Python version whose text PANTHER hashed for its ids.
+    #[arg(long, default_value = "3.11", value_name = "X.Y")]
+    python: PythonVersion,
     /// Name the vantage point of a capture; without it, the file's name counts. May be given several times.
     #[arg(long, value_name = "NAME=FILE", value_parser = parse_vantage)]
     vantage: Vec<(String, PathBuf)>,
@@ -63,6 +66,16 @@ pub(crate) struct Args {
     /// Leave TCP and UDP checksums out of account: for captures on hosts that leave them to the network card.
     #[arg(long)]
     mask_checksums: bool,
+    /// Write all events into a journal in this directory too.
+    #[arg(long, value_name = "DIR")]
+    journal: Option<PathBuf>,
+    /// What the journal survives: `buffered` (a clean end only), `process-crash`, or `power-loss:DURATION`, synced at
+    /// least that often.
+    #[arg(long, requires = "journal", default_value = "process-crash", value_parser = parse_durability)]
+    durability: Durability,
+    /// Go on with the journal that is there: what it holds is known, and a duplicate when it comes again.
+    #[arg(long, requires = "journal")]
+    resume: bool,
     /// Replace earlier results in the directory.
     #[arg(long)]
     force: bool,
@@ -74,40 +87,42 @@ pub(crate) struct Args {
     quiet: bool,
 }
 
+/// What files can be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Events {
-    /// Every event once.
-    Unique,
-    /// Duplicates too.
-    All,
-    /// No file.
-    None,
+enum InputKind {
+    /// Packet captures: pcap or pcapng.
+    Capture,
+    /// PANTHER's events: JSON Lines.
+    Panther,
 }
 
-pub(crate) fn run(args: &Args) -> Outcome {
-    match ingest(args) {
-        Ok(outcome) => outcome,
-        Err(failure) => {
-            // Where standard error is gone too, the exit status has to do.
-            let _ = writeln!(std::io::stderr(), "error: {}", plain(&failure.to_string()));
-            Outcome::Nothing
-        }
-    }
-}
-
-fn ingest(args: &Args) -> Result<Outcome, Failure> {
-    let inputs = inputs::inputs(args)?;
+pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let kind = inputs::kind(args)?;
+    let inputs = inputs::inputs(args, kind)?;
     let overwrite = if args.force { Overwrite::Force } else { Overwrite::Refuse };
     let dir = ResultDir::create(&args.out, overwrite)?;
-    let coverage = args.digest_bytes.map_or(Coverage::Whole, Coverage::Prefix);
-    let bar = progress_bar(args, &inputs);
+    let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
+    if kind == InputKind::Panther {
+        return panther::run(args, &paths, dir);
+    }
+    let coverage = match (args.digest_bytes, &args.journal) {
+        (Some(bytes), _) => Coverage::Prefix(bytes),
+        // A journal holds one run: which digests it is to have must be known before it is begun.
+        (None, Some(journal)) => match journal_log::earlier_coverage(journal, args.resume)? {
+            Some(coverage) => coverage,
+            None => coverage_of(&inputs),
+        },
+        (None, None) => Coverage::Whole,
+    };
+    let bar = progress_bar(args, &paths);
     let run = match attempt(args, &inputs, coverage, &dir, &bar)? {
         Some(run) => run,
+        None if args.journal.is_some() => {
+            let remedy = "give the --digest-bytes that all captures hold, and another journal";
+            return Err(format!("a capture holds less of its packets than the digests take; {remedy}").into());
+        }
         None => {
-            // A file that cannot be read to its end is reported when it is fed; what it holds before counts.
-            let scans: Vec<_> =
-                inputs.iter().map(|input| scan(&input.path).unwrap_or_else(|error| error.seen)).collect();
-            let coverage = match common_coverage(&scans) {
+            let coverage = match coverage_of(&inputs) {
                 Coverage::Whole => Coverage::Prefix(Coverage::PREFIX_MIN),
                 prefix => prefix,
             };
@@ -116,52 +131,32 @@ fn ingest(args: &Args) -> Result<Outcome, Failure> {
     };
     bar.finish_and_clear();
     let summary = summary(args, &run);
-    let losses = losses::losses(&run.snapshot, run.snapshot.report(run.sightings));
+    let losses = run.finished.losses();
     let readable =
         run.feed.captures.iter().any(|capture| capture.error.is_none() || capture.counts.records > 0);
     if !readable {
         report::print_errors(&mut std::io::stderr(), &summary, &losses)?;
         return Err("nothing could be read; no results were written".into());
     }
-    results::write(&dir, &run, &summary)?;
+    write_results(&dir, &run.finished, &summary, &FileFormat::ALL)?;
     dir.commit()?;
-    tell(args, &summary, &losses)?;
-    let short = |input: &InputSummary| input.error.is_some() || input.rejected > 0;
-    let whole = losses.is_empty() && !summary.inputs.iter().any(short);
-    Ok(if whole { Outcome::Done } else { Outcome::Partly })
+    tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses)?;
+    Ok(if is_whole(&summary, &losses) { Outcome::Done } else { Outcome::Partly })
 }
 
-fn tell(args: &Args, summary: &Summary, losses: &[String]) -> Result<(), Failure> {
-    let mut err = std::io::stderr();
-    report::print_errors(&mut err, summary, losses)?;
-    if !args.quiet {
-        report::print_warnings(&mut err, summary, losses)?;
-    }
-    let mut out = std::io::stdout().lock();
-    let told = if args.json {
-        summary.write(&mut out)
-    } else if args.quiet {
-        Ok(())
-    } else {
-        report::print(&mut out, summary)
-            .and_then(|()| writeln!(out, "results in {}", plain(&args.out.display().to_string())))
-    };
-    match told {
-        // `panther-events … | head` is no failure; the results are in the directory.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        told => Ok(told?),
-    }
+/// Looks the captures through for what they hold of their packets.
+fn coverage_of(inputs: &[CaptureInput]) -> Coverage {
+    // A file that cannot be read to its end is reported when it is fed; what it holds before counts.
+    let scans: Vec<_> =
+        inputs.iter().map(|input| scan(&input.path).unwrap_or_else(|error| error.seen)).collect();
+    common_coverage(&scans)
 }
 
 /// A run that went through.
 struct Run {
     feed: FeedReport,
-    snapshot: Snapshot,
-    metrics: ReportKey<MetricsReport>,
-    sightings: ReportKey<SightingsReport>,
-    events: Option<EventFile>,
+    finished: Finished,
     coverage: Coverage,
-    elapsed: Duration,
 }
 
 /// Runs the pipeline over all captures; `None` when a capture is cut and the digest was to cover whole packets.
@@ -173,70 +168,75 @@ fn attempt(
     bar: &ProgressBar,
 ) -> Result<Option<Run>, Failure> {
     let start = Instant::now();
-    let symbols = Arc::new(Symbols::new());
-    let events = match args.events {
-        Events::None => None,
-        _ => Some(EventFile::new(dir.file(results::EVENTS)?)),
-    };
-    let mut builder = Builder::new(PipelineOptions {
+    let view = View {
         topology: args.topology,
-        // The captures can wait; nothing is dropped.
-        full_policy: FullPolicy::Block { timeout: Duration::MAX },
-        dedup: DedupOptions { window: args.window, ..DedupOptions::default() },
-        ..PipelineOptions::default()
-    });
-    builder.symbols(Arc::clone(&symbols));
-    let metrics = builder.observer("metrics", |setup| Metrics::new(setup.catalogue));
-    let pairing = SightingsOptions {
+        window: args.window,
         horizon: args.horizon,
         vantages: inputs.iter().map(|input| Symbol::of(&input.vantage)).collect(),
-        ..SightingsOptions::default()
+        events: args.events,
+        ids: Arc::default(),
     };
-    let sightings = builder.observer("sightings", move |_| Sightings::new(&pairing));
-    if let Some(events) = events.clone() {
-        let duplicates = args.events == Events::All;
-        builder.observer("events", move |setup| events.observer(setup, duplicates));
+    let symbols = Arc::new(Symbols::new());
+    let (mut builder, keys) = view.builder(&symbols, dir)?;
+    let mut notes = None;
+    if let Some(journal) = &args.journal {
+        let description = Description {
+            schema: Description::SCHEMA.to_owned(),
+            vantages: inputs.iter().map(|input| input.vantage.clone()).collect(),
+            horizon_ns: nanos(args.horizon),
+            window: window_text(args.window),
+            digest_bytes: digest_bytes(coverage),
+            mask_checksums: args.mask_checksums,
+        };
+        let log = journal_log::open(journal, args.durability, args.resume, &description, &symbols)?;
+        notes = Some(log.attach(&mut builder));
     }
     let pipeline = builder.start()?;
     let digest = PacketDigest::new(coverage).mask_l4_checksum(args.mask_checksums);
-    let progress = AtomicU64::new(0);
-    let done = AtomicBool::new(false);
     let mut emitter = pipeline.emitter("ingest")?;
-    let fed = std::thread::scope(|scope| {
-        let painter = scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                bar.set_position(progress.load(Ordering::Relaxed));
-                std::thread::park_timeout(Duration::from_millis(100));
-            }
-        });
-        let fed = feed(inputs, FeedOptions { digest }, &mut emitter, &symbols, &progress, || {
+    let fed = painted(bar, |progress| {
+        feed(inputs, FeedOptions { digest }, &mut emitter, &symbols, progress, || {
             pipeline.poll();
-        });
-        done.store(true, Ordering::Relaxed);
-        painter.thread().unpark();
-        fed
+        })
     });
     drop(emitter);
+    let inputs: Vec<InputNote> = fed.iter().flat_map(|feed| feed.captures.iter().map(note)).collect();
+    if let Some(notes) = notes {
+        notes.put_inputs(&inputs)?;
+    }
     let snapshot = pipeline.shutdown();
     match fed {
         Err(FeedError::Cut) => Ok(None),
         Ok(feed) => {
+            let times = || feed.captures.iter().filter_map(|capture| capture.time_ns);
+            let (first, last) = (times().map(|time| time.0).min(), times().map(|time| time.1).max());
             let elapsed = start.elapsed();
-            Ok(Some(Run { feed, snapshot, metrics, sightings, events, coverage, elapsed }))
+            let finished = Finished { snapshot, keys, inputs, time_ns: first.zip(last), elapsed };
+            Ok(Some(Run { feed, finished, coverage }))
         }
     }
 }
 
-fn summary(args: &Args, run: &Run) -> Summary {
-    let mut summary = Summary::new(&run.snapshot, &args.topology.to_string(), run.elapsed.as_secs_f64());
-    summary.inputs = run.feed.captures.iter().map(input_summary).collect();
-    let digest_bytes = match run.coverage {
+fn note(capture: &CaptureReport) -> InputNote {
+    InputNote {
+        vantage: capture.input.vantage.clone(),
+        records: capture.counts.records,
+        rejected: capture.refused,
+        non_ip: capture.non_ip,
+    }
+}
+
+fn digest_bytes(coverage: Coverage) -> Option<u32> {
+    match coverage {
         Coverage::Whole => None,
         Coverage::Prefix(bytes) => Some(bytes),
-    };
-    if let Some(sightings) = run.snapshot.report(run.sightings) {
-        summary.add_sightings(sightings, &run.snapshot, digest_bytes);
     }
+}
+
+fn summary(args: &Args, run: &Run) -> Summary {
+    let digest_bytes = digest_bytes(run.coverage);
+    let mut summary = run.finished.summary(args.topology, digest_bytes);
+    summary.inputs = run.feed.captures.iter().map(input_summary).collect();
     if let (Some(bytes), None) = (digest_bytes, args.digest_bytes) {
         summary.warnings.push(format!(
             "a capture holds only the beginning of its packets; they were recognised by their first {bytes} bytes"
@@ -269,13 +269,31 @@ fn input_summary(capture: &CaptureReport) -> InputSummary {
     }
 }
 
+/// Calls `feed`, and moves the bar as it raises the bytes read.
+fn painted<R>(bar: &ProgressBar, feed: impl FnOnce(&AtomicU64) -> R) -> R {
+    let progress = AtomicU64::new(0);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let painter = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                bar.set_position(progress.load(Ordering::Relaxed));
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+        });
+        let fed = feed(&progress);
+        done.store(true, Ordering::Relaxed);
+        painter.thread().unpark();
+        fed
+    })
+}
+
 /// A bar on a terminal, nothing elsewhere.
-fn progress_bar(args: &Args, inputs: &[CaptureInput]) -> ProgressBar {
+fn progress_bar(args: &Args, paths: &[PathBuf]) -> ProgressBar {
     if args.quiet || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let len = |input: &CaptureInput| std::fs::metadata(&input.path).map_or(0, |meta| meta.len());
-    let bar = ProgressBar::new(inputs.iter().map(len).sum());
+    let len = |path: &PathBuf| std::fs::metadata(path).map_or(0, |meta| meta.len());
+    let bar = ProgressBar::new(paths.iter().map(len).sum());
     let style =
         ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes} ({bytes_per_sec}, {eta} left)");
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
@@ -293,17 +311,5 @@ fn parse_horizon(text: &str) -> Result<Duration, String> {
         Ok(Duration::ZERO) => Err("within no time no packet arrives; give more, such as 1s".to_owned()),
         Ok(horizon) => Ok(horizon),
         Err(error) => Err(error.to_string()),
-    }
-}
-
-fn parse_window(text: &str) -> Result<Window, String> {
-    let valid = "write unbounded, last:N (a number of ids) or sliding:DURATION (such as 500ms or 10s)";
-    match text.split_once(':') {
-        None if text == "unbounded" => Ok(Window::Unbounded),
-        Some(("last", n)) => n.parse().map(Window::Last).map_err(|_| valid.to_owned()),
-        Some(("sliding", span)) => {
-            humantime::parse_duration(span).map(Window::Sliding).map_err(|_| valid.to_owned())
-        }
-        _ => Err(valid.to_owned()),
     }
 }

@@ -1,10 +1,18 @@
 //! The command `panther-events`: captures and event files in, a result directory out.
 
 mod bench;
+mod cat;
 mod ingest;
+mod journal_args;
+mod journal_log;
+mod losses;
 mod panther_id;
 mod plain;
+mod repair;
+mod replay;
 mod report;
+mod results;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use panther_events::ingest::panther::PythonVersion;
@@ -24,8 +32,18 @@ struct Cli {
 enum Command {
     /// Measure what this machine gives: emit, ring, dedup, the whole pipeline, delays and idle use.
     Bench(bench::Args),
-    /// Read packet captures, pair their packets, and write a result directory.
+    /// Read packet captures or PANTHER's events, and write a result directory.
     Ingest(ingest::Args),
+    /// Print a journal's events as JSON Lines.
+    Cat(cat::Args),
+    /// List everything that is wrong with a journal.
+    Verify(verify::Args),
+    /// Write a sound journal from what can be read of another one.
+    Repair(repair::Args),
+    /// Feed a journal through a pipeline and write a result directory.
+    Replay(replay::Args),
+    /// Write single result files from a journal.
+    Export(replay::ExportArgs),
     /// Print PANTHER's id of each line of a file of its events.
     PantherId {
         /// The file; `-` is standard input.
@@ -51,10 +69,23 @@ fn main() -> ExitCode {
     // Clap itself exits with 2 for unusable arguments.
     let outcome = match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
-        Command::Ingest(args) => ingest::run(&args),
+        Command::Ingest(args) => ended(ingest::run(&args)),
+        Command::Cat(args) => ended(cat::run(&args)),
+        Command::Verify(args) => ended(verify::run(&args)),
+        Command::Repair(args) => ended(repair::run(&args)),
+        Command::Replay(args) => ended(replay::run(&args)),
+        Command::Export(args) => ended(replay::export(&args)),
         Command::PantherId { file, python } => print_ids(&file, python),
     };
     ExitCode::from(outcome as u8)
+}
+
+fn ended(outcome: Result<Outcome, results::Failure>) -> Outcome {
+    outcome.unwrap_or_else(|failure| {
+        // Where standard error is gone too, the exit status has to do.
+        let _ = writeln!(io::stderr(), "error: {}", plain::plain(&failure.to_string()));
+        Outcome::Nothing
+    })
 }
 
 fn print_ids(file: &Path, python: PythonVersion) -> Outcome {

@@ -2,7 +2,7 @@
 
 use crate::plain::plain;
 use comfy_table::{CellAlignment, Table, presets};
-use panther_events::export::summary::{InputSummary, PathSummary, Summary};
+use panther_events::export::summary::{InputSummary, PathSummary, StatesSummary, Summary};
 use std::io::{self, Write};
 
 /// Prints the paths and the account.
@@ -14,6 +14,9 @@ pub(crate) fn print(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
             writeln!(out, "{}", paths(&packets.paths))?;
         }
         writeln!(out)?;
+    }
+    if let Some(states) = &summary.states {
+        writeln!(out, "{}\n", entities(states))?;
     }
     writeln!(out, "{}", account(summary))?;
     let speed = &summary.throughput;
@@ -53,7 +56,8 @@ fn print_input(err: &mut impl Write, input: &InputSummary) -> io::Result<()> {
         }
     }
     if input.rejected > 0 {
-        writeln!(err, "error: {}: {} packets were refused", plain(&input.path), grouped(input.rejected))?;
+        let what = if input.format.as_deref() == Some("panther") { "lines" } else { "packets" };
+        writeln!(err, "error: {}: {} {what} were refused", plain(&input.path), grouped(input.rejected))?;
         for refusal in &input.refusals {
             writeln!(err, "  {}", plain(refusal))?;
         }
@@ -92,6 +96,20 @@ fn paths(paths: &[PathSummary]) -> Table {
         ];
         row.extend([delay.min, delay.p50, delay.p90, delay.p99, delay.max].map(duration));
         table.add_row(row);
+    }
+    table
+}
+
+/// How many entities of each domain are in which state.
+fn entities(states: &StatesSummary) -> Table {
+    let mut table = table(&["state", "entities", "invalid transitions"]);
+    let mut told: &str = "";
+    for (state, count) in &states.by_state {
+        let domain = state.split('.').next().unwrap_or_default();
+        // Those of a domain stand at its first state.
+        let invalid = states.invalid_transitions.get(domain).filter(|_| domain != told);
+        table.add_row([plain(state), grouped(*count), invalid.map_or_else(String::new, |n| grouped(*n))]);
+        told = domain;
     }
     table
 }

@@ -224,6 +224,40 @@ fn cut_packets(pcap: &[u8], len_max: usize) -> Vec<u8> {
     cut
 }
 
+/// Sets the seconds of one packet in the middle of a little-endian pcap.
+fn set_seconds(pcap: &mut [u8], seconds: u32) {
+    let middle = pcap.len() / 2;
+    let mut at = 24;
+    while at < middle {
+        at += 16 + u32::from_le_bytes(pcap[at + 8..at + 12].try_into().unwrap()) as usize;
+    }
+    pcap[at..at + 4].copy_from_slice(&seconds.to_le_bytes());
+}
+
+#[test]
+fn one_wild_time_does_not_upset_the_order_of_the_captures() {
+    let (client, server) = (fixture("client.pcap"), fixture("server.pcap"));
+    let as_it_is = Run::new(&[&client, &server], &[]).summary();
+    for seconds in [0, u32::MAX] {
+        let dir = tempfile::tempdir().unwrap();
+        let wild = dir.path().join("client.pcap");
+        let mut bytes = fs::read(&client).unwrap();
+        set_seconds(&mut bytes, seconds);
+        fs::write(&wild, bytes).unwrap();
+        let summary = Run::new(&[&wild, &server], &[]).summary();
+        assert_eq!(summary["accounting"]["unique"], as_it_is["accounting"]["unique"]);
+        for from in ["client", "server"] {
+            for count in ["sent", "lost", "duplicated", "reordered"] {
+                let pointer = format!("/{count}");
+                let (got, plain) = (path(&summary, from), path(&as_it_is, from));
+                let (got, plain) = (number(got, &pointer), number(plain, &pointer));
+                // The packet itself may miss its other sighting, and be before or behind others.
+                assert!((got - plain).abs() <= 1.0, "{seconds}: {from} {count}: {got}, not {plain}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_truncated_capture_is_used_up_to_the_cut_and_reported_with_its_offset() {
     let dir = tempfile::tempdir().unwrap();

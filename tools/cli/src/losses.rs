@@ -4,7 +4,7 @@ use panther_events::observe::sightings::SightingsReport;
 use panther_events::pipeline::Snapshot;
 
 /// Says what was lost, a line each.
-pub(super) fn losses(snapshot: &Snapshot, sightings: Option<&SightingsReport>) -> Vec<String> {
+pub(crate) fn losses(snapshot: &Snapshot, sightings: Option<&SightingsReport>) -> Vec<String> {
     let (account, dedup) = (&snapshot.account, &snapshot.dedup);
     let refused = sightings.map_or(0, |report| report.refused);
     let counts = [

@@ -1,0 +1,296 @@
+//! The observer that hands a pipeline's events to a journal.
+
+use crate::clock::Clock;
+use crate::dedup::{BATCH, Verdict};
+use crate::event::payload::Value;
+use crate::event::{EventKind, Field, FieldType, Record, Symbol, Symbols};
+use crate::hash::BuildContentHasher;
+use crate::journal::durability::{Account, Marks};
+use crate::journal::format::RunId;
+use crate::journal::options::{OpenError, Options, Select};
+use crate::journal::worker::{JournalNotes, JournalWorker, WorkerError};
+use crate::journal::writer::JournalWriter;
+use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Parcels of 4,096 records that may wait for the journal's thread: 64 MiB.
+const QUEUE_LEN: usize = 256;
+
+/// Batches between two looks at what the thread has lost.
+const LOOK_EVERY: u32 = 16;
+
+/// Writes events into a journal, with the names and documents that they refer to before their first use.
+///
+/// One instance sees all events ([`Scope::Whole`]): a journal has one writer, and each source's records come in
+/// their order, so that what a crash leaves is a prefix of each source. In a staged pipeline all events then take one
+/// lane and one worker.
+///
+/// Handing over never waits for the disk. What the journal's thread has no room for is refused, and what it cannot
+/// write and hold any longer is lost; both count as failed in the pipeline's account, exactly, and stand in the
+/// journal as gaps. When the disk takes writes again, the journal goes on. Ending the pipeline, or removing the
+/// observer, closes the journal; that waits for the disk.
+pub struct JournalLog {
+    worker: Option<JournalWorker>,
+    symbols: Arc<Symbols>,
+    select: Select,
+    /// By kind: the fields that refer to names or documents.
+    references: HashMap<EventKind, Vec<Field>>,
+    names: HashSet<Symbol, BuildContentHasher>,
+    details: HashSet<u64, BuildContentHasher>,
+    staged: Vec<Record>,
+    until_look: u32,
+    /// New events handed over.
+    handed: u64,
+    /// New events reported as undelivered.
+    failed: u64,
+    last: JournalReport,
+}
+
+/// What a journal holds, and what it does not.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct JournalReport {
+    /// Where the records are.
+    pub account: Account,
+    /// Up to where the promise of the journal's durability holds.
+    pub watermark: Marks,
+    /// Records refused because the journal's thread was behind.
+    pub refused: u64,
+    /// What keeps the journal from being written, or kept it from being closed in order.
+    pub trouble: Option<String>,
+    /// The journal was closed in order.
+    pub closed: bool,
+}
+
+impl Report for JournalReport {
+    /// There is one instance; were there more, the first would tell.
+    fn merge(&mut self, _other: JournalReport) {}
+}
+
+impl JournalLog {
+    /// Opens the journal at `path`, and starts its thread. `fields` is the catalogue: it tells a kind's payload
+    /// fields.
+    ///
+    /// # Errors
+    /// As [`JournalWriter::open`], and when the system has no thread to give.
+    pub fn open<'a>(
+        path: &Path,
+        run: RunId,
+        options: Options,
+        clock: Clock,
+        symbols: &Arc<Symbols>,
+        fields: impl Fn(EventKind) -> Option<&'a [Field]>,
+    ) -> Result<JournalLog, OpenError> {
+        let select = options.select;
+        let writer = JournalWriter::open(path, run, options, clock.now_ns())?;
+        let worker = JournalWorker::start(writer, QUEUE_LEN, move || clock.now_ns());
+        let worker = worker.map_err(|source| OpenError::Io {
+            action: "start a thread for",
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(JournalLog::new(worker, select, symbols, fields))
+    }
+
+    /// Hands events to `worker`, those that `select` names.
+    #[must_use]
+    pub fn new<'a>(
+        worker: JournalWorker,
+        select: Select,
+        symbols: &Arc<Symbols>,
+        fields: impl Fn(EventKind) -> Option<&'a [Field]>,
+    ) -> JournalLog {
+        let refers = |field: &&Field| matches!(field.ty, FieldType::Symbol | FieldType::Detail);
+        let of_kind = |kind| {
+            let fields: Vec<Field> = fields(kind)?.iter().filter(refers).copied().collect();
+            (!fields.is_empty()).then_some((kind, fields))
+        };
+        JournalLog {
+            worker: Some(worker),
+            symbols: Arc::clone(symbols),
+            select,
+            references: crate::event::KindSet::ALL.iter().filter_map(of_kind).collect(),
+            names: HashSet::default(),
+            details: HashSet::default(),
+            staged: Vec::with_capacity(BATCH),
+            until_look: LOOK_EVERY,
+            handed: 0,
+            failed: 0,
+            last: JournalReport::default(),
+        }
+    }
+
+    /// Makes a log without a journal: every event that it gets fails. It stands in where a builder asks for a second
+    /// instance.
+    #[must_use]
+    pub fn closed() -> JournalLog {
+        JournalLog {
+            worker: None,
+            symbols: Arc::default(),
+            select: Select::ALL,
+            references: HashMap::new(),
+            names: HashSet::default(),
+            details: HashSet::default(),
+            staged: Vec::new(),
+            until_look: LOOK_EVERY,
+            handed: 0,
+            failed: 0,
+            last: JournalReport::default(),
+        }
+    }
+
+    /// Puts a document of the caller's into the journal, such as a description of the run. `key` is above
+    /// `u64::MAX`: what is below belongs to events' documents.
+    pub fn define_document(&mut self, key: u128, bytes: &[u8]) {
+        if let Some(worker) = &mut self.worker {
+            worker.define_detail(key, bytes);
+        }
+    }
+
+    /// Returns a handle through which documents come into the journal while the pipeline owns the log.
+    #[must_use]
+    pub fn notes(&self) -> JournalNotes {
+        self.worker.as_ref().map(JournalWorker::notes).unwrap_or_default()
+    }
+
+    /// Defines what the record refers to and the journal does not have yet.
+    fn define(&mut self, record: &Record) {
+        self.define_name(record.entity());
+        let Some(fields) = self.references.get(&record.kind()) else { return };
+        let mut names = [Symbol::NONE; 3];
+        // A payload has room for three references.
+        for (field, name) in fields.iter().zip(&mut names) {
+            match field.read(record.payload_bytes()) {
+                Some(Value::Symbol(symbol)) => *name = symbol,
+                Some(Value::Detail(detail)) if !self.details.contains(&detail.bits()) => {
+                    let (details, worker) = (&mut self.details, &mut self.worker);
+                    self.symbols.details().with_text(detail, |text| {
+                        if let (Some(text), Some(worker)) = (text, worker) {
+                            details.insert(detail.bits());
+                            worker.define_detail(u128::from(detail.bits()), text.as_bytes());
+                        }
+                    });
+                }
+                _ => {}
+            }
+        }
+        for name in names {
+            self.define_name(name);
+        }
+    }
+
+    /// A symbol without a name in the table is asked for again: its name may come later.
+    fn define_name(&mut self, symbol: Symbol) {
+        if symbol == Symbol::NONE || self.names.contains(&symbol) {
+            return;
+        }
+        let (names, worker) = (&mut self.names, &mut self.worker);
+        self.symbols.with_name(symbol, |name| {
+            if let (Some(name), Some(worker)) = (name, worker) {
+                names.insert(symbol);
+                worker.define(symbol, name);
+            }
+        });
+    }
+
+    /// Tells of new events that were lost since the last time.
+    fn lost(
+        &mut self,
+        account: &Account,
+        refused_new: u64,
+        trouble: Option<&str>,
+    ) -> Result<(), Undelivered> {
+        let failed = refused_new + account.lost - account.lost_duplicates;
+        let events = failed - self.failed;
+        self.failed = failed;
+        if events == 0 {
+            return Ok(());
+        }
+        let behind = "the journal's thread was behind; use a faster disk or fewer events";
+        Err(Undelivered { events, reason: trouble.unwrap_or(behind).to_owned() })
+    }
+
+    fn look(worker: &JournalWorker) -> JournalReport {
+        JournalReport {
+            account: worker.account(),
+            watermark: worker.watermark(),
+            refused: worker.refused(),
+            trouble: worker.trouble(),
+            closed: false,
+        }
+    }
+}
+
+impl Observer for JournalLog {
+    type Report = JournalReport;
+
+    fn interest(&self) -> Interest {
+        Interest { kinds: self.select.kinds, duplicates: self.select.duplicates, scope: Scope::Whole }
+    }
+
+    fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
+        self.staged.clear();
+        let mut duplicates = 0_u64;
+        for (at, (record, verdict)) in batch.iter().enumerate() {
+            self.define(record);
+            self.staged.push(*record);
+            duplicates |= u64::from(*verdict != Verdict::New) << at;
+        }
+        let new = self.staged.len() as u64 - u64::from(duplicates.count_ones());
+        let Some(worker) = &mut self.worker else {
+            return Err(Undelivered { events: new, reason: "the journal is closed".to_owned() });
+        };
+        self.handed += new;
+        let refused = worker.append_marked(&self.staged, |at| duplicates >> at & 1 != 0);
+        self.until_look -= 1;
+        if refused == 0 && self.until_look > 0 {
+            return Ok(());
+        }
+        self.until_look = LOOK_EVERY;
+        let refused_new = worker.refused() - worker.refused_duplicates();
+        let (account, trouble) = (worker.account(), worker.trouble());
+        self.lost(&account, refused_new, trouble.as_deref())
+    }
+
+    fn flush(&mut self) -> Result<(), Undelivered> {
+        let Some(worker) = self.worker.take() else { return Ok(()) };
+        let refused_new = worker.refused() - worker.refused_duplicates();
+        let mut report = JournalLog::look(&worker);
+        let (ended, watermark) = worker.finish();
+        report.watermark = watermark;
+        let lost = match ended {
+            Ok(account) => {
+                report.account = account;
+                report.closed = true;
+                self.lost(&report.account, refused_new, report.trouble.as_deref())
+            }
+            Err(WorkerError::Close(error)) => {
+                report.trouble = Some(error.to_string());
+                report.account = *error.account;
+                self.lost(&report.account, refused_new, report.trouble.as_deref())
+            }
+            Err(error) => {
+                // The thread died: what it last told of is all that is certain to be stored.
+                report.trouble = Some(error.to_string());
+                let events = self.handed.saturating_sub(report.account.stored).saturating_sub(self.failed);
+                Err(Undelivered { events, reason: error.to_string() })
+            }
+        };
+        self.last = report;
+        lost
+    }
+
+    fn report(&self) -> JournalReport {
+        self.worker.as_ref().map_or_else(|| self.last.clone(), JournalLog::look)
+    }
+}
+
+impl std::fmt::Debug for JournalLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JournalLog")
+            .field("worker", &self.worker)
+            .field("select", &self.select)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,158 @@
+//! What must hold for any bytes at each reader: shared by the fuzz targets and the replay of their corpus.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "checks of tests")]
+
+use panther_events::ingest::capture::{CaptureOptions, CaptureReader};
+use panther_events::ingest::panther::{PantherReader, PythonVersion, panther_id};
+use panther_events::ingest::{Coverage, Decoded, PacketDigest};
+use panther_events::journal::storage::{Storage, StorageFile};
+use panther_events::journal::{JournalReader, ReadOptions, verify};
+use std::io;
+use std::path::Path;
+
+/// Reads `bytes` as a journal of one segment.
+pub fn journal(bytes: &[u8]) {
+    for salvage in [false, true] {
+        let options = ReadOptions { salvage, ..ReadOptions::default() };
+        let mut reader = JournalReader::over(OneFile(bytes.to_vec()), options).unwrap();
+        let (mut records, mut earliest) = (0_u64, u64::MAX);
+        while let Some(block) = reader.next_block().unwrap() {
+            records += block.records().len() as u64;
+            for record in block.records() {
+                earliest = earliest.min(record.time_ns());
+            }
+        }
+        assert!(records * 64 <= bytes.len() as u64, "more records than bytes");
+        let report = verify(OneFile(bytes.to_vec()), options).unwrap();
+        assert_eq!(report.records, records);
+        assert!(report.closed || records == 0 || !report.findings.is_empty(), "an open end is reported");
+        let from_start = records;
+        reader.seek_time(earliest);
+        let mut sought = 0;
+        while let Some(block) = reader.next_block().unwrap() {
+            sought += block.records().len() as u64;
+        }
+        assert!(sought <= from_start);
+    }
+}
+
+/// Reads `bytes` as a capture of either format, and decodes and digests every packet.
+pub fn pcap(bytes: &[u8]) {
+    let options = CaptureOptions::default();
+    let Ok(mut reader) = CaptureReader::new(bytes, "fuzz", options) else { return };
+    let digests = [Coverage::Whole, Coverage::Prefix(Coverage::PREFIX_MIN)].map(PacketDigest::new);
+    let mut taken = 0_u64;
+    while let Ok(Some(frame)) = reader.next() {
+        taken += frame.data.len() as u64;
+        if let Decoded::Ip(packet) = frame.decode() {
+            for digest in digests {
+                // Too short a packet is refused, and the same one always alike.
+                assert_eq!(digest.digest(&packet).ok(), digest.digest(&packet).ok());
+                let _ = digest.flow(&packet).to_string();
+            }
+        }
+    }
+    assert!(taken <= bytes.len() as u64, "more data than bytes");
+}
+
+/// As [`pcap`], with the first bytes of pcapng put in front where they are missing.
+pub fn pcapng(bytes: &[u8]) {
+    const MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+    if bytes.starts_with(&MAGIC) {
+        return pcap(bytes);
+    }
+    let mut capture = MAGIC.to_vec();
+    capture.extend_from_slice(bytes.get(4..).unwrap_or_default());
+    pcap(&capture);
+}
+
+/// Reads `bytes` as PANTHER's JSON Lines and computes every id.
+pub fn panther(bytes: &[u8]) {
+    let python: PythonVersion = "3.11".parse().ok().unwrap();
+    let mut reader = PantherReader::new(bytes, Path::new("fuzz"));
+    let (mut events, mut refused) = (0, 0);
+    for line in reader.by_ref() {
+        match line {
+            Ok(event) => {
+                events += 1;
+                assert_eq!(panther_id(&event, python), panther_id(&event, python));
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(!error.to_string().contains(['\n', '\x1b']), "a message that steers a terminal");
+            }
+        }
+    }
+    let counts = reader.counts();
+    assert_eq!((counts.events, counts.refused), (events, refused));
+    assert_eq!(counts.lines, counts.events + counts.refused + counts.blank);
+}
+
+/// A directory with one segment, which nobody can change.
+struct OneFile(Vec<u8>);
+
+impl Storage for OneFile {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(vec!["00000000.journal".to_owned()])
+    }
+
+    fn create(&self, _name: &str) -> io::Result<Box<dyn StorageFile>> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
+        match name {
+            "00000000.journal" => Ok(Box::new(OneFile(self.0.clone()))),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn rename(&self, _from: &str, _to: &str) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn remove(&self, _name: &str) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn writer(&self) -> Option<String> {
+        None
+    }
+
+    fn path(&self) -> &Path {
+        Path::new("fuzz")
+    }
+}
+
+impl StorageFile for OneFile {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+        let rest = self.0.get(from..).unwrap_or_default();
+        let len = rest.len().min(bytes.len());
+        bytes[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+
+    fn write_at(&self, _bytes: &[u8], _offset: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn preallocate(&self, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn set_len(&self, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! `panther-events cat`: a journal's events as JSON Lines.
+
+use crate::Outcome;
+use crate::journal_args::{JournalSource, parse_time_ns};
+use crate::results::Failure;
+use panther_events::domain::Catalogue;
+use panther_events::event::{KindSet, Symbol};
+use panther_events::export::jsonl::EventLines;
+use panther_events::journal::{Filter, ReadOptions, Status};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long `--follow` waits before it looks again.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The journal's directory.
+    journal: PathBuf,
+    /// Only events of this kind, or below it: `packet.seen`, `test`. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    kind: Vec<String>,
+    /// Only events about this entity.
+    #[arg(long, value_name = "NAME")]
+    entity: Option<String>,
+    /// Only events at or after this time (such as 2024-05-01T12:00:00.25Z, or nanoseconds since 1970).
+    #[arg(long, value_name = "TIME", value_parser = parse_time_ns)]
+    since: Option<u64>,
+    /// Only events at or before this time.
+    #[arg(long, value_name = "TIME", value_parser = parse_time_ns)]
+    until: Option<u64>,
+    /// Only events of this source.
+    #[arg(long, value_name = "N")]
+    source: Option<u16>,
+    /// Wait for more while the journal is being written.
+    #[arg(long)]
+    follow: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let catalogue = Catalogue::new();
+    let filter = filter(args, &catalogue)?;
+    let mut source = JournalSource::open(&args.journal, ReadOptions::default())?;
+    source.reader.set_filter(filter);
+    let mut lines = EventLines::new(BufWriter::new(io::stdout().lock()), |kind| {
+        Some((catalogue.name(kind)?, catalogue.fields(kind)?))
+    });
+    match write(args, filter, &mut source, &mut lines)? {
+        Ok(()) => {}
+        // `panther-events cat … | head` is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Outcome::Done),
+        Err(error) => return Err(error.into()),
+    }
+    let loses = source.print_findings(&mut io::stderr())?;
+    Ok(if loses { Outcome::Partly } else { Outcome::Done })
+}
+
+fn filter(args: &Args, catalogue: &Catalogue) -> Result<Filter, Failure> {
+    let mut kinds = if args.kind.is_empty() { KindSet::ALL } else { KindSet::EMPTY };
+    for name in &args.kind {
+        let named = catalogue.select(name);
+        if named.is_empty() {
+            return Err(format!("no kind is named {name:?}; names are such as packet.seen or test").into());
+        }
+        kinds = kinds.union(&named);
+    }
+    let time_ns = match (args.since, args.until) {
+        (None, None) => None,
+        (since, until) => Some((since.unwrap_or(0), until.unwrap_or(u64::MAX))),
+    };
+    let entity = args.entity.as_deref().map(Symbol::of);
+    Ok(Filter { kinds, entity, source: args.source, time_ns })
+}
+
+/// The outer error is the journal's, the inner one the output's.
+fn write<W: Write>(
+    args: &Args,
+    filter: Filter,
+    source: &mut JournalSource,
+    lines: &mut EventLines<W>,
+) -> Result<io::Result<()>, Failure> {
+    let symbols = std::sync::Arc::clone(&source.symbols);
+    loop {
+        if let Some(records) = source.next_block()? {
+            for record in records.iter().filter(|record| filter.contains(record)) {
+                if let Err(error) = lines.write(record, None, &symbols) {
+                    return Ok(Err(error));
+                }
+            }
+        } else {
+            if let Err(error) = lines.get_mut().flush() {
+                return Ok(Err(error));
+            }
+            if !args.follow || source.reader.status() != Status::Waiting {
+                return Ok(Ok(()));
+            }
+            std::thread::sleep(LOOK_AGAIN_AFTER);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What the commands over journals share: opening one, reading it with its names, and what it says of its run.
+
+use crate::plain::plain;
+use crate::results::{Failure, InputNote};
+use panther_events::dedup::Window;
+use panther_events::event::{EventId, Record, Symbol, Symbols};
+use panther_events::journal::{Durability, JournalReader, ReadOptions};
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Reads a journal's records together with the names and documents that they refer to.
+pub(crate) struct JournalSource {
+    pub(crate) reader: JournalReader<'static>,
+    pub(crate) symbols: Arc<Symbols>,
+    /// Definitions that do not fit what they define, or that the table refused.
+    pub(crate) refused: u64,
+    known: usize,
+    block: Vec<Record>,
+}
+
+impl JournalSource {
+    pub(crate) fn open(path: &Path, options: ReadOptions) -> Result<JournalSource, Failure> {
+        let shown = path.display();
+        if !path.is_dir() {
+            return Err(format!("{shown}: is no directory; give the directory of a journal").into());
+        }
+        let reader = JournalReader::open(path, options)?;
+        if reader.run().is_none() {
+            return Err(format!("{shown}: holds no journal that can be read").into());
+        }
+        let symbols = Arc::new(Symbols::new());
+        Ok(JournalSource { reader, symbols, refused: 0, known: 0, block: Vec::new() })
+    }
+
+    /// Returns the next block of records; `None` at the end, and where a live writer has not come yet.
+    pub(crate) fn next_block(&mut self) -> Result<Option<&[Record]>, Failure> {
+        self.block.clear();
+        let more = match self.reader.next_block()? {
+            Some(block) => {
+                self.block.extend_from_slice(block.records());
+                true
+            }
+            None => false,
+        };
+        self.take_definitions();
+        Ok(more.then_some(&self.block))
+    }
+
+    /// Counts the records of the block read last that are about an entity without a name.
+    pub(crate) fn count_nameless(&self) -> u64 {
+        let nameless = |record: &&Record| {
+            record.entity() != Symbol::NONE && self.symbols.with_name(record.entity(), |name| name.is_none())
+        };
+        self.block.iter().filter(nameless).count() as u64
+    }
+
+    fn take_definitions(&mut self) {
+        if self.reader.definitions() == self.known {
+            return;
+        }
+        self.known = self.reader.definitions();
+        self.refused = 0;
+        for (symbol, name) in self.reader.names() {
+            self.refused += u64::from(self.symbols.intern(name) != Ok(symbol));
+        }
+        for (digest, bytes) in self.reader.details() {
+            // What is longer than 64 bits is no event's document.
+            let Ok(digest) = u64::try_from(digest) else { continue };
+            let text = std::str::from_utf8(bytes).unwrap_or_default();
+            let taken = self.symbols.details().intern(text);
+            self.refused += u64::from(!taken.is_ok_and(|detail| detail.bits() == digest));
+        }
+    }
+
+    /// What the journal says of its run; known once a record of it was read.
+    pub(crate) fn description(&self) -> Option<Description> {
+        serde_json::from_slice(self.reader.detail(Description::key())?).ok()
+    }
+
+    /// What was read from captures, once the end of the journal was read; empty where its run did not come that far.
+    pub(crate) fn inputs(&self) -> Vec<InputNote> {
+        let noted = self.reader.details().filter(|(key, _)| u64::try_from(*key).is_err());
+        let noted = noted.filter_map(|(_, bytes)| serde_json::from_slice::<Inputs>(bytes).ok());
+        let mut noted: Vec<Inputs> = noted.filter(|inputs| inputs.schema == Inputs::SCHEMA).collect();
+        noted.sort_by_key(|inputs| inputs.written_ns);
+        let mut sums: Vec<InputNote> = Vec::new();
+        for note in noted.into_iter().flat_map(|inputs| inputs.inputs) {
+            match sums.iter_mut().find(|sum| sum.vantage == note.vantage) {
+                Some(sum) => sum.add(&note),
+                None => sums.push(note),
+            }
+        }
+        sums
+    }
+
+    /// Prints what is wrong with the journal, as far as it was read; false when nothing is missing.
+    pub(crate) fn print_findings(&self, err: &mut impl Write) -> std::io::Result<bool> {
+        let mut loses = false;
+        for finding in self.reader.findings() {
+            loses |= finding.loses_records();
+            let word = if finding.loses_records() { "error" } else { "warning" };
+            writeln!(err, "{word}: {}", plain(&finding.to_string()))?;
+        }
+        let totals = self.reader.totals();
+        for (records, what) in [
+            (totals.lost, "could not be written when they came; they are not in the journal"),
+            (totals.lost_upstream, "were lost before they reached the journal"),
+            (self.refused, "names or documents do not fit what they stand for"),
+        ] {
+            if records > 0 {
+                loses = true;
+                writeln!(err, "error: {records} {what}")?;
+            }
+        }
+        Ok(loses)
+    }
+}
+
+/// How a run was observed: what a replay needs to come to the same results. Kept in the journal as a document.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Description {
+    pub(crate) schema: String,
+    /// The vantage points, in the order in which they were given.
+    pub(crate) vantages: Vec<String>,
+    pub(crate) horizon_ns: u64,
+    /// As given to `--window`.
+    pub(crate) window: String,
+    pub(crate) digest_bytes: Option<u32>,
+    /// TCP and UDP checksums are in no digest.
+    pub(crate) mask_checksums: bool,
+}
+
+impl Description {
+    pub(crate) const SCHEMA: &str = "panther-events/run/1";
+
+    /// The document's key in the journal: above 64 bits, where no event's document is.
+    pub(crate) fn key() -> u128 {
+        EventId::digest(Description::SCHEMA.as_bytes()).bits()
+    }
+
+    pub(crate) fn vantage_symbols(&self) -> Vec<Symbol> {
+        self.vantages.iter().map(|name| Symbol::of(name)).collect()
+    }
+}
+
+/// What a run read from captures: a document at the end of each run in a journal.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Inputs {
+    pub(crate) schema: String,
+    /// Tells a resumed run's from those before.
+    pub(crate) written_ns: u64,
+    pub(crate) inputs: Vec<InputNote>,
+}
+
+impl Inputs {
+    pub(crate) const SCHEMA: &str = "panther-events/inputs/1";
+}
+
+/// `--durability`.
+pub(crate) fn parse_durability(text: &str) -> Result<Durability, String> {
+    let valid = "write buffered, process-crash, or power-loss:DURATION (such as 100ms)";
+    match text.split_once(':') {
+        None if text == "buffered" => Ok(Durability::Buffered),
+        None if text == "process-crash" => Ok(Durability::ProcessCrash),
+        Some(("power-loss", every)) => match humantime::parse_duration(every) {
+            Ok(every) if !every.is_zero() => Ok(Durability::PowerLoss { every }),
+            _ => Err(valid.to_owned()),
+        },
+        _ => Err(valid.to_owned()),
+    }
+}
+
+/// A time: RFC 3339 (`2024-05-01T12:00:00Z`), or nanoseconds since the Unix epoch.
+pub(crate) fn parse_time_ns(text: &str) -> Result<u64, String> {
+    if let Ok(time_ns) = text.parse() {
+        return Ok(time_ns);
+    }
+    let valid = "write a time such as 2024-05-01T12:00:00.25Z, or nanoseconds since 1970";
+    let time = humantime::parse_rfc3339_weak(text).map_err(|_| valid.to_owned())?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| valid.to_owned())?;
+    u64::try_from(since.as_nanos()).map_err(|_| valid.to_owned())
+}
+
+/// `--window`.
+pub(crate) fn parse_window(text: &str) -> Result<Window, String> {
+    let valid = "write unbounded, last:N (a number of ids) or sliding:DURATION (such as 500ms or 10s)";
+    match text.split_once(':') {
+        None if text == "unbounded" => Ok(Window::Unbounded),
+        Some(("last", n)) => n.parse().map(Window::Last).map_err(|_| valid.to_owned()),
+        Some(("sliding", span)) => {
+            humantime::parse_duration(span).map(Window::Sliding).map_err(|_| valid.to_owned())
+        }
+        _ => Err(valid.to_owned()),
+    }
+}
+
+/// Writes a window as [`parse_window`] reads it.
+pub(crate) fn window_text(window: Window) -> String {
+    match window {
+        Window::Unbounded => "unbounded".to_owned(),
+        Window::Last(n) => format!("last:{n}"),
+        Window::Sliding(span) => format!("sliding:{}ns", span.as_nanos()),
+    }
+}
+
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for window in
+            [Window::Unbounded, Window::Last(7), Window::Sliding(Duration::from_nanos(1_500_000_001))]
+        {
+            assert_eq!(parse_window(&window_text(window)), Ok(window));
+        }
+        let every = Duration::from_millis(100);
+        assert_eq!(parse_durability("power-loss:100ms"), Ok(Durability::PowerLoss { every }));
+        assert!(parse_durability("power-loss:0s").is_err() && parse_durability("fast").is_err());
+        assert_eq!(parse_time_ns("1970-01-01T00:00:01.5Z"), Ok(1_500_000_000));
+        assert_eq!(parse_time_ns("12"), Ok(12));
+        assert!(parse_time_ns("1969-01-01T00:00:00Z").is_err());
+    }
+}

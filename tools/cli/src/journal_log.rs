@@ -1,0 +1,119 @@
+//! The journal that `ingest` writes beside its results.
+
+use crate::journal_args::{Description, Inputs, JournalSource};
+use crate::results::{Failure, InputNote};
+use panther_events::clock::Clock;
+use panther_events::domain::Catalogue;
+use panther_events::event::{EventId, Record, Symbols};
+use panther_events::ingest::Coverage;
+use panther_events::journal::{Durability, JournalLog, JournalNotes, Options, ReadOptions, RunId};
+use panther_events::pipeline::Builder;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What the writer that is opened later would cut off is not to be remembered: a journal is read as it is.
+const AS_IT_IS: ReadOptions = ReadOptions { salvage: false, as_ended: true };
+
+/// A journal that is open for writing, and what it holds already.
+pub(crate) struct Opened {
+    log: JournalLog,
+    earlier: Option<JournalSource>,
+}
+
+/// Puts down in the journal what the run read.
+pub(crate) struct Notes(JournalNotes);
+
+/// What of each packet the digests cover that a journal to be resumed holds; `None` where there is none.
+pub(crate) fn earlier_coverage(path: &Path, resume: bool) -> Result<Option<Coverage>, Failure> {
+    let Some(mut earlier) = earlier(path, resume)? else { return Ok(None) };
+    // The description comes before the first record.
+    earlier.next_block()?;
+    let described = earlier.description();
+    Ok(described.map(|run| run.digest_bytes.map_or(Coverage::Whole, Coverage::Prefix)))
+}
+
+/// Opens the journal at `path`: a new one, or with `resume` the one that is there.
+pub(crate) fn open(
+    path: &Path,
+    durability: Durability,
+    resume: bool,
+    description: &Description,
+    symbols: &Arc<Symbols>,
+) -> Result<Opened, Failure> {
+    if let Some(mut earlier) = earlier(path, resume)? {
+        earlier.next_block()?;
+        if let Some(described) = earlier.description() {
+            same_digests(path, &described, description)?;
+        }
+    }
+    let earlier = earlier(path, resume)?;
+    let run = earlier.as_ref().and_then(|earlier| earlier.reader.run()).unwrap_or_else(RunId::random);
+    let catalogue = Catalogue::new();
+    let fields = |kind| catalogue.fields(kind);
+    let (options, clock) = (Options::new(durability), Clock::cycles());
+    let mut log = JournalLog::open(path, run, options, clock, symbols, fields)?;
+    if earlier.is_none() {
+        log.define_document(Description::key(), &serde_json::to_vec(description)?);
+    }
+    Ok(Opened { log, earlier })
+}
+
+fn earlier(path: &Path, resume: bool) -> Result<Option<JournalSource>, Failure> {
+    let is_segment = |entry: std::fs::DirEntry| entry.path().extension().is_some_and(|end| end == "journal");
+    match path.is_dir() && std::fs::read_dir(path)?.flatten().any(is_segment) {
+        false => Ok(None),
+        true if resume => Ok(Some(JournalSource::open(path, AS_IT_IS)?)),
+        true => {
+            let remedy = "give --resume to go on with it, or choose another directory";
+            Err(format!("{}: holds a journal already; {remedy}", path.display()).into())
+        }
+    }
+}
+
+/// Refuses digests that would let no packet be known again.
+fn same_digests(path: &Path, earlier: &Description, now: &Description) -> Result<(), Failure> {
+    if (earlier.digest_bytes, earlier.mask_checksums) == (now.digest_bytes, now.mask_checksums) {
+        return Ok(());
+    }
+    let mut options = earlier.digest_bytes.map_or_else(
+        || "no --digest-bytes, captures that are whole,".to_owned(),
+        |bytes| format!("--digest-bytes {bytes}"),
+    );
+    options.push_str(if earlier.mask_checksums {
+        " and --mask-checksums"
+    } else {
+        " and no --mask-checksums"
+    });
+    let shown = path.display();
+    Err(format!("{shown}: its packets were recognised otherwise; give {options} as in its first run").into())
+}
+
+impl Opened {
+    /// Lets the pipeline remember what the journal holds, and write into it.
+    pub(crate) fn attach(self, builder: &mut Builder) -> Notes {
+        let notes = Notes(self.log.notes());
+        if let Some(mut earlier) = self.earlier {
+            builder.remember(move |each: &mut dyn FnMut(&[Record])| {
+                // What cannot be read is not remembered: it can come again as new, and nothing is dropped for it.
+                while let Ok(Some(records)) = earlier.next_block() {
+                    each(records);
+                }
+            });
+        }
+        let mut log = Some(self.log);
+        // One worker sees everything, so one instance is made.
+        builder.observer("journal", move |_| log.take().unwrap_or_else(JournalLog::closed));
+        notes
+    }
+}
+
+impl Notes {
+    /// To be called before the pipeline is shut down, which closes the journal.
+    pub(crate) fn put_inputs(self, inputs: &[InputNote]) -> Result<(), Failure> {
+        let (schema, written_ns) = (Inputs::SCHEMA.to_owned(), Clock::cycles().now_ns());
+        let text = serde_json::to_vec(&Inputs { schema, written_ns, inputs: inputs.to_vec() })?;
+        // Where the journal ended early, the account tells of it.
+        let _ = self.0.define_document(EventId::digest(&text).bits(), &text);
+        Ok(())
+    }
+}

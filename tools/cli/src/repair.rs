@@ -1,0 +1,43 @@
+//! `panther-events repair`: a sound journal from what can be read of another one.
+
+use crate::Outcome;
+use crate::plain::plain;
+use crate::report::grouped;
+use crate::results::Failure;
+use panther_events::journal::storage::DirStorage;
+use panther_events::journal::{ReadOptions, repair};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The journal's directory; nothing in it is changed.
+    journal: PathBuf,
+    /// The directory for the new journal.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Take intact records from behind a torn tail too. The result is then no prefix of what was sent.
+    #[arg(long)]
+    salvage: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
+    if !args.journal.is_dir() {
+        let shown = args.journal.display();
+        return Err(format!("{shown}: is no directory; give the directory of a journal").into());
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let options = ReadOptions { salvage: args.salvage, ..ReadOptions::default() };
+    let new = Box::new(DirStorage::new(&args.out));
+    let (report, account) =
+        repair(DirStorage::new(&args.journal), new, options, crate::journal_args::nanos(now))?;
+    let mut err = io::stderr();
+    for finding in &report.findings {
+        writeln!(err, "{}", plain(&finding.to_string()))?;
+    }
+    let shown = plain(&args.out.display().to_string());
+    writeln!(io::stdout(), "{} records written to {shown}", grouped(account.stored))?;
+    let lost = !report.is_sound() || account.lost_upstream > 0;
+    Ok(if lost { Outcome::Partly } else { Outcome::Done })
+}

@@ -1,0 +1,261 @@
+//! `panther-events replay` and `export`: a journal through a pipeline, into the files that a run gives.
+
+use crate::Outcome;
+use crate::journal_args::{Description, JournalSource, parse_window};
+use crate::results::{Events, Failure, FileFormat, Finished, Told, View, is_whole, tell, write_results};
+use panther_events::dedup::Window;
+use panther_events::emit::{ContextEntered, Emitter};
+use panther_events::event::Record;
+use panther_events::export::summary::InputSummary;
+use panther_events::export::{Overwrite, ResultDir};
+use panther_events::journal::{Damage, ReadOptions};
+use panther_events::pipeline::{Pipeline, Topology};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Records that are emitted before the clock is looked at again.
+const STEP: usize = 1024;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The journal's directory.
+    journal: PathBuf,
+    /// The directory for the results.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// How fast: `max`, or a multiple of the pace at which it happened (`1`, `10`, `0.5`).
+    #[arg(long, default_value = "max", value_parser = parse_speed)]
+    speed: Speed,
+    /// Threads: `inline`, `fused`, `auto`, or `staged:DxW` with D dedup threads and W workers.
+    #[arg(long, default_value = "fused")]
+    topology: Topology,
+    /// Events to write to `events.jsonl`.
+    #[arg(long, default_value = "unique")]
+    events: Events,
+    /// Replace earlier results in the directory.
+    #[arg(long)]
+    force: bool,
+    /// Print `summary.json` instead of tables.
+    #[arg(long)]
+    json: bool,
+    /// Print nothing but errors.
+    #[arg(long, conflicts_with = "json")]
+    quiet: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ExportArgs {
+    /// The journal's directory.
+    journal: PathBuf,
+    /// What to write. May be given several times.
+    #[arg(long, required = true)]
+    format: Vec<FileFormat>,
+    /// The directory for the files.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Events to write with `--format jsonl`.
+    #[arg(long, default_value = "unique")]
+    events: Events,
+    /// Replace earlier results in the directory.
+    #[arg(long)]
+    force: bool,
+}
+
+/// How fast a journal is fed.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Speed {
+    Max,
+    Times(f64),
+}
+
+pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
+    let job = Job {
+        journal: &args.journal,
+        out: &args.out,
+        speed: args.speed,
+        topology: args.topology,
+        events: args.events,
+        force: args.force,
+        formats: &FileFormat::ALL,
+        told: Told::new(args.json, args.quiet),
+    };
+    job.run()
+}
+
+pub(crate) fn export(args: &ExportArgs) -> Result<Outcome, Failure> {
+    let wants_events = args.format.contains(&FileFormat::Jsonl);
+    let job = Job {
+        journal: &args.journal,
+        out: &args.out,
+        speed: Speed::Max,
+        topology: Topology::Fused,
+        events: if wants_events { args.events } else { Events::None },
+        force: args.force,
+        formats: &args.format,
+        told: Told::Errors,
+    };
+    job.run()
+}
+
+struct Job<'a> {
+    journal: &'a Path,
+    out: &'a Path,
+    speed: Speed,
+    topology: Topology,
+    events: Events,
+    force: bool,
+    formats: &'a [FileFormat],
+    told: Told,
+}
+
+impl Job<'_> {
+    fn run(&self) -> Result<Outcome, Failure> {
+        // A journal that is being written is taken as far as it has come.
+        let options = ReadOptions { as_ended: true, ..ReadOptions::default() };
+        let mut source = JournalSource::open(self.journal, options)?;
+        let overwrite = if self.force { Overwrite::Force } else { Overwrite::Refuse };
+        let dir = ResultDir::create(self.out, overwrite)?;
+        let start = Instant::now();
+        // The description comes before the first record.
+        let first: Vec<Record> = source.next_block()?.unwrap_or_default().to_vec();
+        let description = source.description();
+        let view = self.view(description.as_ref())?;
+        let (builder, keys) = view.builder(&source.symbols, &dir)?;
+        let pipeline = builder.start()?;
+        let mut feed = Feed {
+            emitter: pipeline.emitter("replay")?,
+            pipeline: &pipeline,
+            pace: Pace::new(self.speed),
+            time_ns: None,
+            records: 0,
+        };
+        feed.emit(&first);
+        while let Some(records) = source.next_block()? {
+            feed.emit(records);
+        }
+        let Feed { emitter, time_ns, records, .. } = feed;
+        drop(emitter);
+        let finished = Finished {
+            snapshot: pipeline.shutdown(),
+            keys,
+            inputs: source.inputs(),
+            time_ns,
+            elapsed: start.elapsed(),
+        };
+        let digest_bytes = description.and_then(|description| description.digest_bytes);
+        let mut summary = finished.summary(self.topology, digest_bytes);
+        summary.inputs.push(self.input(&source, records, summary.accounting.rejected));
+        write_results(&dir, &finished, &summary, self.formats)?;
+        dir.commit()?;
+        let losses = finished.losses();
+        tell(self.told, self.out, &summary, &losses)?;
+        let loses = source.print_findings(&mut io::stderr())?;
+        Ok(if is_whole(&summary, &losses) && !loses { Outcome::Done } else { Outcome::Partly })
+    }
+
+    fn view(&self, description: Option<&Description>) -> Result<View, Failure> {
+        let default = Duration::from_secs(1);
+        Ok(View {
+            topology: self.topology,
+            window: description.map_or(Ok(Window::Unbounded), |run| parse_window(&run.window))?,
+            horizon: description.map_or(default, |run| Duration::from_nanos(run.horizon_ns)),
+            vantages: description.map(Description::vantage_symbols).unwrap_or_default(),
+            events: self.events,
+            ids: Arc::default(),
+        })
+    }
+
+    fn input(&self, source: &JournalSource, records: u64, rejected: u64) -> InputSummary {
+        let names = std::fs::read_dir(self.journal).into_iter().flatten().flatten();
+        let bytes = names.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum();
+        let is_damage = |damage: Damage| !matches!(damage, Damage::Abandoned | Damage::Trailing);
+        let findings = source.reader.findings().iter().filter(|finding| is_damage(finding.damage));
+        InputSummary {
+            path: self.journal.display().to_string(),
+            format: Some("journal".to_owned()),
+            records,
+            bytes,
+            rejected,
+            refusals: findings.map(ToString::to_string).collect(),
+            ..InputSummary::default()
+        }
+    }
+}
+
+/// Emits records as they were numbered, at the pace that is asked for.
+struct Feed<'a> {
+    emitter: Emitter,
+    pipeline: &'a Pipeline,
+    pace: Pace,
+    time_ns: Option<(u64, u64)>,
+    records: u64,
+}
+
+impl Feed<'_> {
+    /// Takes the definition of a context over: records keep their numbers, so it holds for the same ones.
+    fn restore_context(&self, record: &Record) {
+        let Some(entered) = record.payload::<ContextEntered>() else { return };
+        let document = self.pipeline.symbols().details().text(entered.context);
+        let (source, seq) = (record.source(), record.seq());
+        // Of more than there is room for, events go without their context.
+        let _ = self.pipeline.contexts().restore(source, seq, document.as_deref());
+    }
+
+    fn emit(&mut self, mut records: &[Record]) {
+        self.records += records.len() as u64;
+        while let Some(first) = records.first() {
+            let due = self.pace.due(records, first.time_ns());
+            let (now, later) = records.split_at(due);
+            for record in now {
+                let (from, to) = self.time_ns.unwrap_or((record.time_ns(), record.time_ns()));
+                self.time_ns = Some((from.min(record.time_ns()), to.max(record.time_ns())));
+                self.restore_context(record);
+            }
+            // Counted in the account.
+            let _ = self.emitter.emit_numbered(now.iter().copied());
+            self.pipeline.poll();
+            records = later;
+        }
+    }
+}
+
+/// Says when a record is due.
+struct Pace {
+    speed: Speed,
+    /// When the first record was emitted, and its time.
+    start: Option<(Instant, u64)>,
+}
+
+impl Pace {
+    fn new(speed: Speed) -> Pace {
+        Pace { speed, start: None }
+    }
+
+    /// Waits until the first of `records` is due and returns how many are; at least one.
+    fn due(&mut self, records: &[Record], first_ns: u64) -> usize {
+        let most = records.len().min(STEP);
+        let Speed::Times(times) = self.speed else { return most };
+        let (start, start_ns) = *self.start.get_or_insert((Instant::now(), first_ns));
+        let due_after = |time_ns: u64| {
+            let seconds = time_ns.saturating_sub(start_ns) as f64 / 1e9 / times;
+            Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+        };
+        let wait = due_after(first_ns).saturating_sub(start.elapsed());
+        if !wait.is_zero() {
+            std::thread::sleep(wait);
+        }
+        let elapsed = start.elapsed();
+        let due = records.iter().take(most).take_while(|record| due_after(record.time_ns()) <= elapsed);
+        due.count().max(1)
+    }
+}
+
+fn parse_speed(text: &str) -> Result<Speed, String> {
+    match text.parse::<f64>() {
+        _ if text == "max" => Ok(Speed::Max),
+        Ok(times) if times.is_finite() && times > 0.0 => Ok(Speed::Times(times)),
+        _ => Err("write max, or a number above 0".to_owned()),
+    }
+}

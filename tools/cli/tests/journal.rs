@@ -1,0 +1,179 @@
+//! Promise: a journal written beside a run gives the same results again, and a damaged one is told of.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn panther(args: &[&Path]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_panther-events")).args(args).output().unwrap()
+}
+
+macro_rules! run {
+    ($($arg:expr),* $(,)?) => { panther(&[$(Path::new($arg)),*]) };
+}
+
+fn status(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A run over two captures with a journal beside it.
+fn ingested(dir: &Path) -> (PathBuf, PathBuf) {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
+    let (out, journal) = (dir.join("first"), dir.join("journal"));
+    let (client, server) = (data.join("client.pcap"), data.join("server.pcap"));
+    let run = run!("ingest", &client, &server, "--out", &out, "--events", "all", "--journal", &journal);
+    assert_eq!(status(&run), 0, "{}", text(&run.stderr));
+    (out, journal)
+}
+
+/// The summary without what a replay cannot have in common: speed, inputs, memory, and the journal itself.
+fn summary(out: &Path) -> Value {
+    let mut summary: Value = serde_json::from_slice(&fs::read(out.join("summary.json")).unwrap()).unwrap();
+    let members = summary.as_object_mut().unwrap();
+    for member in ["throughput", "inputs", "warnings", "topology"] {
+        members.remove(member).unwrap();
+    }
+    let dedup = members.get_mut("dedup").unwrap().as_object_mut().unwrap();
+    dedup.retain(|name, _| !name.ends_with("_bytes"));
+    members.get_mut("accounting").unwrap()["observers"].as_object_mut().unwrap().remove("journal");
+    summary
+}
+
+fn metrics(out: &Path) -> Vec<String> {
+    let text = fs::read_to_string(out.join("metrics.om")).unwrap();
+    let own = |line: &&str| !line.contains("observer=\"journal\"") && !line.contains("_bytes ");
+    text.lines().filter(own).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_replay_gives_the_same_verdicts_and_metrics_as_the_first_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, journal) = ingested(dir.path());
+    let before: Vec<_> =
+        fs::read_dir(&journal).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+    for topology in ["fused", "inline", "staged:1x1"] {
+        let again = dir.path().join(topology.replace(':', "-"));
+        let run =
+            run!("replay", &journal, "--out", &again, "--events", "all", "--topology", topology, "--quiet");
+        assert_eq!((status(&run), text(&run.stderr)), (0, String::new()), "{topology}");
+        assert_eq!(summary(&first), summary(&again), "{topology}");
+        assert_eq!(metrics(&first), metrics(&again), "{topology}");
+        for file in ["paths.csv", "delay.hlog", "events.jsonl"] {
+            assert!(
+                fs::read(first.join(file)).unwrap() == fs::read(again.join(file)).unwrap(),
+                "{topology}: {file}"
+            );
+        }
+    }
+    let one = dir.path().join("one");
+    let run = run!("export", &journal, "--format", "csv", "--out", &one);
+    assert_eq!(status(&run), 0, "{}", text(&run.stderr));
+    assert!(fs::read(one.join("paths.csv")).unwrap() == fs::read(first.join("paths.csv")).unwrap());
+    assert!(!one.join("summary.json").exists());
+    let after: Vec<_> =
+        fs::read_dir(&journal).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+    assert!(before == after, "reading changed the journal");
+}
+
+#[test]
+fn what_an_earlier_run_journaled_is_a_duplicate_in_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, journal) = ingested(dir.path());
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/client.pcap");
+    let out = dir.path().join("second");
+    let refused = run!("ingest", &client, "--out", &out, "--journal", &journal);
+    assert_eq!(status(&refused), 2);
+    assert!(text(&refused.stderr).contains("--resume"), "{}", text(&refused.stderr));
+    // The first run's digests covered what its captures had in common.
+    let bytes = summary(&first)["packets"]["digest_bytes"].to_string();
+    let run = run!(
+        "ingest",
+        &client,
+        "--out",
+        &out,
+        "--journal",
+        &journal,
+        "--resume",
+        "--digest-bytes",
+        &bytes,
+        "--quiet"
+    );
+    assert_eq!(status(&run), 0, "{}", text(&run.stderr));
+    let (first, second) = (summary(&first), summary(&out));
+    assert_eq!(second["accounting"]["unique"], 0);
+    assert_eq!(second["accounting"]["offered"], second["accounting"]["duplicates"]);
+    let verified = run!("verify", &journal);
+    assert_eq!(status(&verified), 0);
+    let sum =
+        first["accounting"]["offered"].as_u64().unwrap() + second["accounting"]["offered"].as_u64().unwrap();
+    let cat = run!("cat", &journal);
+    assert_eq!(text(&cat.stdout).lines().count() as u64, sum);
+}
+
+#[test]
+fn cat_filters_by_kind_entity_time_and_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, journal) = ingested(dir.path());
+    let all = text(&run!("cat", &journal).stdout);
+    let events: Vec<Value> = all.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let count = |args: &[&str]| {
+        let mut whole = vec![Path::new("cat"), &journal];
+        whole.extend(args.iter().map(Path::new));
+        let output = panther(&whole);
+        assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+        text(&output.stdout).lines().count()
+    };
+    let entity = events[0]["entity"].as_str().unwrap();
+    let of_entity = events.iter().filter(|event| event["entity"] == entity).count();
+    assert!(of_entity > 0 && of_entity < events.len());
+    assert_eq!(count(&["--entity", entity]), of_entity);
+    let mut times: Vec<u64> = events.iter().map(|event| event["time_ns"].as_u64().unwrap()).collect();
+    times.sort_unstable();
+    let (since, until) = (times[times.len() / 3], times[times.len() / 2]);
+    let within = times.iter().filter(|time| (since..=until).contains(time)).count();
+    assert_eq!(count(&["--since", &since.to_string(), "--until", &until.to_string()]), within);
+    assert_eq!(count(&["--kind", "packet"]), events.len());
+    assert_eq!(count(&["--kind", "test"]), 0);
+    assert_eq!((count(&["--source", "0"]), count(&["--source", "9"])), (events.len(), 0));
+    assert_eq!(status(&run!("cat", &journal, "--kind", "no.such")), 2);
+}
+
+#[test]
+fn damage_is_listed_and_repair_saves_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, journal) = ingested(dir.path());
+    let segment = journal.join("00000000.journal");
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, &bytes).unwrap();
+    let verified = run!("verify", &journal);
+    assert_eq!(status(&verified), 1, "{}", text(&verified.stdout));
+    let list = text(&verified.stdout);
+    assert!(list.contains("segment 0, offset ") && list.contains("records missing"), "{list}");
+    let new = dir.path().join("repaired");
+    let repaired = run!("repair", &journal, "--out", &new);
+    assert_eq!(status(&repaired), 1, "{}", text(&repaired.stderr));
+    assert!(fs::read(&segment).unwrap() == bytes, "the old journal was changed");
+    let kept = text(&run!("cat", &new).stdout).lines().count();
+    assert_eq!(kept, text(&run!("cat", &journal).stdout).lines().count());
+    assert!(list.contains(&format!("{} records missing", 3853 - kept)), "{kept}: {list}");
+    // The new one is whole, and says what was lost on the way.
+    let told = run!("verify", &new);
+    assert!(status(&told) == 1 && text(&told.stdout).contains("closed in order"), "{}", text(&told.stdout));
+    assert_eq!(status(&run!("repair", &journal, "--out", &new)), 2);
+
+    let empty = dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    for command in ["verify", "cat"] {
+        assert_eq!(status(&run!(command, &empty)), 2);
+        assert_eq!(status(&run!(command, &dir.path().join("nowhere"))), 2);
+    }
+    assert_eq!(status(&run!("repair", &empty, "--out", &dir.path().join("x"))), 2);
+}
