@@ -93,7 +93,7 @@ fn a_rate_limit_lets_bursts_through_and_then_the_rate() {
     let (pipeline, emitter, _) = start();
     let (clock, hand) = Clock::manual(1_000);
     let mut limited = RateLimited::new(emitter, KindSet::domain(Domain::METRICS), 100, 5, clock);
-    let mut passed = |limited: &mut RateLimited<Emitter>, events: u64| {
+    let passed = |limited: &mut RateLimited<Emitter>, events: u64| {
         let before = limited.left_out();
         (0..events).for_each(|n| timing(limited, n).unwrap());
         events - (limited.left_out() - before)

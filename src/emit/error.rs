@@ -1,7 +1,7 @@
 //! Errors as events: message, type, severity, the chain of causes, and where it came about.
 
 use crate::emit::{EmitError, Emitter};
-use crate::event::json::{push_number, push_text};
+use crate::event::json::{beginning, push_number, push_text};
 use crate::event::{Detail, Domain, EventKind, Symbol};
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::error::Error;
@@ -177,9 +177,9 @@ fn cut(shown: &(impl fmt::Display + ?Sized), len_max: usize) -> String {
     impl fmt::Write for Cut {
         fn write_str(&mut self, text: &str) -> fmt::Result {
             let room = self.1 - self.0.len();
-            let end = text.floor_char_boundary(room);
-            self.0.push_str(text.get(..end).unwrap_or_default());
-            if end < text.len() { Err(fmt::Error) } else { Ok(()) }
+            let kept = beginning(text, room);
+            self.0.push_str(kept);
+            if kept.len() < text.len() { Err(fmt::Error) } else { Ok(()) }
         }
     }
     let mut cut = Cut(String::new(), len_max);

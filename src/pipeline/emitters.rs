@@ -41,12 +41,14 @@ const SHARED_DEFAULT: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 #[derive(Clone)]
 pub struct Emitters {
     handle: Handle,
-    shared: Arc<[Mutex<Option<Arc<Mutex<Emitter>>>>]>,
+    shared: Arc<[Mutex<Option<SharedEmitter>>]>,
 }
+
+type SharedEmitter = Arc<Mutex<Emitter>>;
 
 /// The emitter of one entity; clones share it.
 pub struct Bound<D> {
-    emitter: Arc<Mutex<Emitter>>,
+    emitter: SharedEmitter,
     name: Arc<str>,
     domain: PhantomData<fn() -> D>,
 }

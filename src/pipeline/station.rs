@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::dedup::Verdict;
 use crate::domain::pipeline::ObserverFailed;
 use crate::emit::source::{Entrance, Source};
+use crate::event::json::beginning;
 use crate::event::{Identity, Record, Symbol, Symbols};
 use crate::observe::worker::{CutOff, Placed, SlotReport, Worker};
 use crate::pipeline::roster::Roster;
@@ -104,8 +105,7 @@ impl Station {
 
 /// Puts a panic's message into the table, or as much of it as a name can have.
 pub(crate) fn kept_message(symbols: &Symbols, message: &str) -> Symbol {
-    let end = message.floor_char_boundary(Symbols::NAME_LEN_MAX);
-    symbols.intern(message.get(..end).unwrap_or_default()).unwrap_or(Symbol::NONE)
+    symbols.intern(beginning(message, Symbols::NAME_LEN_MAX)).unwrap_or(Symbol::NONE)
 }
 
 impl Voice {

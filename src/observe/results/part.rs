@@ -2,6 +2,7 @@
 
 use crate::domain::{StateTable, Step};
 use crate::event::Record;
+use crate::event::json::beginning;
 use crate::event::members::Members;
 
 /// What became of a test, a step or an assertion.
@@ -140,6 +141,5 @@ impl View {
 fn message(document: Members<'_>) -> Option<Box<str>> {
     const MEMBERS: [&str; 4] = ["error_message", "assertion_message", "reason", "skip_reason"];
     let text = MEMBERS.iter().find_map(|member| document.text(member))?;
-    let end = text.floor_char_boundary(MESSAGE_LEN_MAX);
-    text.get(..end).filter(|text| !text.is_empty()).map(Into::into)
+    Some(beginning(&text, MESSAGE_LEN_MAX)).filter(|text| !text.is_empty()).map(Into::into)
 }
