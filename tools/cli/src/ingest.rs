@@ -13,7 +13,7 @@ use crate::results::{
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use panther_events::dedup::Window;
-use panther_events::event::{Symbol, Symbols};
+use panther_events::event::{Context, Symbol, Symbols};
 use panther_events::export::summary::{InputSummary, Summary};
 use panther_events::export::{Overwrite, ResultDir};
 use panther_events::ingest::capture::Format;
@@ -174,6 +174,7 @@ fn attempt(
         horizon: args.horizon,
         vantages: inputs.iter().map(|input| Symbol::of(&input.vantage)).collect(),
         events: args.events,
+        within: Context::NONE,
         ids: Arc::default(),
     };
     let symbols = Arc::new(Symbols::new());

@@ -5,7 +5,7 @@ use crate::journal_args::{Description, JournalSource, parse_window};
 use crate::results::{Events, Failure, FileFormat, Finished, Told, View, is_whole, tell, write_results};
 use panther_events::dedup::Window;
 use panther_events::emit::{ContextEntered, Emitter};
-use panther_events::event::Record;
+use panther_events::event::{Context, Level, Record, Symbol};
 use panther_events::export::summary::InputSummary;
 use panther_events::export::{Overwrite, ResultDir};
 use panther_events::journal::{Damage, ReadOptions};
@@ -34,6 +34,10 @@ pub(crate) struct Args {
     /// Events to write to `events.jsonl`.
     #[arg(long, default_value = "unique")]
     events: Events,
+    /// Keep in `events.jsonl` to what was emitted within this part of the experiment, such as `test=handshake`. May be
+    /// given for several levels: experiment, test, step, assertion, service, environment.
+    #[arg(long, value_name = "LEVEL=NAME", value_parser = parse_part)]
+    within: Vec<(Level, String)>,
     /// Replace earlier results in the directory.
     #[arg(long)]
     force: bool,
@@ -58,6 +62,9 @@ pub(crate) struct ExportArgs {
     /// Events to write with `--format jsonl`.
     #[arg(long, default_value = "unique")]
     events: Events,
+    /// Keep with `--format jsonl` to what was emitted within this part of the experiment, such as `test=handshake`.
+    #[arg(long, value_name = "LEVEL=NAME", value_parser = parse_part)]
+    within: Vec<(Level, String)>,
     /// Replace earlier results in the directory.
     #[arg(long)]
     force: bool,
@@ -77,6 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         speed: args.speed,
         topology: args.topology,
         events: args.events,
+        within: context(&args.within),
         force: args.force,
         formats: &FileFormat::ALL,
         told: Told::new(args.json, args.quiet),
@@ -92,6 +100,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<Outcome, Failure> {
         speed: Speed::Max,
         topology: Topology::Fused,
         events: if wants_events { args.events } else { Events::None },
+        within: context(&args.within),
         force: args.force,
         formats: &args.format,
         told: Told::Errors,
@@ -105,6 +114,7 @@ struct Job<'a> {
     speed: Speed,
     topology: Topology,
     events: Events,
+    within: Context,
     force: bool,
     formats: &'a [FileFormat],
     told: Told,
@@ -163,6 +173,7 @@ impl Job<'_> {
             horizon: description.map_or(default, |run| Duration::from_nanos(run.horizon_ns)),
             vantages: description.map(Description::vantage_symbols).unwrap_or_default(),
             events: self.events,
+            within: self.within,
             ids: Arc::default(),
         })
     }
@@ -250,6 +261,21 @@ impl Pace {
         let due = records.iter().take(most).take_while(|record| due_after(record.time_ns()) <= elapsed);
         due.count().max(1)
     }
+}
+
+/// The context of all the parts, from the outermost inwards.
+fn context(parts: &[(Level, String)]) -> Context {
+    let mut parts: Vec<_> = parts.iter().collect();
+    parts.sort_by_key(|(level, _)| *level);
+    parts.iter().fold(Context::NONE, |context, (level, name)| context.entered(*level, Symbol::of(name)))
+}
+
+fn parse_part(text: &str) -> Result<(Level, String), String> {
+    let part = text.split_once('=').filter(|(_, name)| !name.is_empty());
+    let known = |level: &str| Level::ALL.into_iter().find(|known| known.name() == level);
+    part.and_then(|(level, name)| Some((known(level)?, name.to_owned()))).ok_or_else(|| {
+        "write LEVEL=NAME, with experiment, test, step, assertion, service or environment".to_owned()
+    })
 }
 
 fn parse_speed(text: &str) -> Result<Speed, String> {

@@ -6,7 +6,7 @@ use crate::report;
 use clap::ValueEnum;
 use panther_events::dedup::{DedupOptions, Window};
 use panther_events::emit::FullPolicy;
-use panther_events::event::{Symbol, Symbols};
+use panther_events::event::{Context, Symbol, Symbols};
 use panther_events::export::csv::{DelayCells, PathRow, write_entity_states, write_paths};
 use panther_events::export::event_log::EventFile;
 use panther_events::export::exposition::{InputCounts, write_exposition};
@@ -78,6 +78,8 @@ pub(crate) struct View {
     pub(crate) horizon: Duration,
     pub(crate) vantages: Vec<Symbol>,
     pub(crate) events: Events,
+    /// Which of them go into `events.jsonl`.
+    pub(crate) within: Context,
     /// PANTHER's ids, where they are not those of their events' content.
     pub(crate) ids: Arc<PantherIds>,
 }
@@ -144,6 +146,7 @@ impl View {
             Events::None => None,
             _ => {
                 let (file, ids) = (EventFile::new(dir.file(EVENTS)?), self.ids);
+                let file = file.within(self.within);
                 Some(file.with_id_elsewhere("panther_id", Arc::new(move |record| ids.of(record))))
             }
         };

@@ -200,6 +200,33 @@ fn wrong_ids_are_counted_and_warned_of() {
 }
 
 #[test]
+fn failures_are_printed_with_their_reasons() {
+    let failed = |kind: &str, name: &str, entity: &str, data: &str| {
+        format!(
+            r#"{{"name": "{name}", "type": "x", "entity_type": "{kind}", "entity_id": "{entity}", "timestamp": "2026-11-23T22:43:47", "data": {data}}}"#
+        )
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("failed.jsonl");
+    let lines = [
+        failed("step", "execution_started", "connect", r#"{"test_case_id": "t"}"#),
+        failed(
+            "step",
+            "execution_failed",
+            "connect",
+            r#"{"error_message": "no \u001b[31manswer", "test_case_id": "t"}"#,
+        ),
+        failed("test", "failed", "t", r#"{"error_message": "a step failed"}"#),
+    ];
+    fs::write(&path, lines.join("\n")).unwrap();
+    let run = Run::new(&[&path], &[]);
+    let told = String::from_utf8(run.output.stdout.clone()).unwrap();
+    let expected = "failed: test t: a step failed\n  step connect: no \\u{1b}[31manswer\n";
+    assert!(told.contains(expected), "{told}");
+    assert_eq!(run.status(), 0, "{}", run.stderr());
+}
+
+#[test]
 fn formats_are_told_apart_and_not_mixed() {
     let capture = fixture("client.pcap");
     let events = fixture("panther-lifecycle.jsonl");
@@ -209,6 +236,8 @@ fn formats_are_told_apart_and_not_mixed() {
     let forced = Run::new(&[&capture], &["--format", "panther", "--quiet"]);
     assert_eq!(forced.status(), 1);
     assert_eq!(forced.summary()["accounting"]["offered"], 0);
+    assert_eq!(forced.summary()["states"]["entities"], 0);
+    assert!(forced.summary().get("packets").is_none());
     let forced = Run::new(&[&events], &["--format", "capture"]);
     assert_eq!(forced.status(), 2);
     // Two files of one name, in different directories.
@@ -271,10 +300,16 @@ fn contexts_survive_a_journal() {
     emitter.test("after").teardown_started().unwrap();
     drop(emitter);
     pipeline.shutdown().account.check().unwrap();
+    let within = dir.path().join("within");
+    command("replay", &[&journal], &within, &["--within", "test=inside"]);
     let output = command("replay", &[&journal], &dir.path().join("out"), &[]);
     let replayed = Run { output, dir };
     assert_eq!(replayed.status(), 0, "{}", replayed.stderr());
     let events = replayed.read("events.jsonl");
+    // The definition of the context that was entered, and the event in it.
+    let kept = fs::read_to_string(within.join("events.jsonl")).unwrap();
+    let inside: Vec<&str> = events.lines().filter(|line| line.contains("\"context\":{\"test\"")).collect();
+    assert_eq!((kept.lines().count(), kept.lines().collect::<Vec<_>>()), (2, inside));
     let contexts: Vec<(String, Value)> = events
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())

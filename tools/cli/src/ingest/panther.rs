@@ -6,7 +6,7 @@ use crate::journal_args::{Description, nanos, window_text};
 use crate::journal_log;
 use crate::report;
 use crate::results::{Failure, FileFormat, Finished, InputNote, Told, View, is_whole, tell, write_results};
-use panther_events::event::Symbols;
+use panther_events::event::{Context, Symbols};
 use panther_events::export::ResultDir;
 use panther_events::export::summary::{InputSummary, PantherSummary, Summary};
 use panther_events::ingest::panther::{FeedReport, FileReport, PantherIds, feed};
@@ -24,6 +24,7 @@ pub(super) fn run(args: &Args, paths: &[PathBuf], dir: ResultDir) -> Result<Outc
         horizon: args.horizon,
         vantages: Vec::new(),
         events: args.events,
+        within: Context::NONE,
         ids: Arc::clone(&ids),
     };
     let symbols = Arc::new(Symbols::new());
@@ -73,6 +74,12 @@ pub(super) fn run(args: &Args, paths: &[PathBuf], dir: ResultDir) -> Result<Outc
 fn summary(args: &Args, fed: &FeedReport, ids: &PantherIds, finished: &Finished) -> Summary {
     let mut summary = finished.summary(args.topology, None);
     summary.inputs = fed.files.iter().map(input_summary).collect();
+    // Also where there is no entity; and no word on packets, which such files do not have.
+    if let Some(states) = finished.snapshot.report(finished.keys.states).filter(|_| summary.states.is_none())
+    {
+        summary.add_states(states);
+    }
+    summary.packets = None;
     summary.panther = Some(PantherSummary {
         lines: fed.lines(),
         distinct_ids: fed.distinct_ids,
