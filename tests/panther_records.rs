@@ -1,5 +1,6 @@
 //! PANTHER's files become records that lose nothing: id, entity, time, kind, class, numbers and the whole data; and
 //! a whole experiment ends in the states that it is known to end in.
+#![cfg(feature = "panther")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use panther_events::domain::{Catalogue, DataType, Step, variants};

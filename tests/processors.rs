@@ -9,6 +9,7 @@ mod support;
 
 use panther_events::domain::pipeline::ProcessorFailed;
 use panther_events::domain::{DomainDef, KindDef, TypedSink};
+use panther_events::emit::FullPolicy;
 use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Record, Symbol};
 use panther_events::observe::history::{History, HistoryReport};
 use panther_events::observe::state::{StateOptions, StateQuery};
@@ -177,6 +178,59 @@ fn one_that_panics_is_cut_off_and_told_of_and_all_sums_hold() {
             assert_eq!(failed.seen, 49);
             assert_eq!(snapshot.symbols.name(failed.message).as_deref(), Some("panicked: planted"));
         }
+    }
+}
+
+/// Emitters on threads of their own, with rings that are too small and no patience; snapshots meanwhile.
+#[test]
+fn the_account_holds_when_events_are_dropped_on_several_threads() {
+    let seed = seed();
+    for (at, topology) in TOPOLOGIES.into_iter().enumerate().skip(1) {
+        let mut rng = Rng::new(seed ^ at as u64);
+        let panics_at = (rng.below(2) == 0).then(|| 1 + rng.below(500));
+        let full_policy = FullPolicy::DropNewest;
+        let options =
+            PipelineOptions { topology, ring_capacity: 64, full_policy, ..PipelineOptions::default() };
+        let mut builder = Builder::new(options);
+        builder.domain(&LAB);
+        builder.processor("finder", move |_| Finder { panics_at, seen: 0 });
+        builder.processor("second", |_| Finder { panics_at: None, seen: 0 });
+        builder.observer("history", |_| History::new(16));
+        let pipeline = builder.start().unwrap();
+        let sent: u64 = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..3)
+                .map(|_| {
+                    let (samples, handle) = (samples(&mut rng), pipeline.handle());
+                    scope.spawn(move || {
+                        let mut emitter = handle.emitter("e").unwrap();
+                        for (entity, value) in samples {
+                            // Counted where it is dropped.
+                            let _ = emitter.emit(entity, &Sample { value });
+                        }
+                        emitter.sent().offered()
+                    })
+                })
+                .collect();
+            for _ in 0..20 {
+                let account = pipeline.snapshot().account;
+                assert_eq!(account.offered, account.accepted + account.dropped_full + account.rejected);
+                assert_eq!(account.accepted, account.unique + account.duplicates + account.in_flight);
+            }
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        let snapshot = pipeline.shutdown();
+        let account = &snapshot.account;
+        account.check().unwrap();
+        assert_eq!(account.in_flight, 0);
+        let works = account.processors.iter().map(|(_, processing)| processing);
+        let derived: u64 = works.clone().map(|work| work.derived + work.rejected).sum();
+        let told = snapshot.warnings.iter().filter(|warning| warning.contains("planted")).count() as u64;
+        assert_eq!(account.offered, sent + derived + told, "{topology} {panics_at:?}");
+        let rejected: u64 = works.clone().map(|work| work.rejected).sum();
+        assert_eq!(account.rejected, rejected, "{topology} {panics_at:?}");
+        // Both had the same events before them.
+        let had: Vec<u64> = works.map(|work| work.seen + work.failed).collect();
+        assert_eq!(had[0], had[1], "{topology}");
     }
 }
 

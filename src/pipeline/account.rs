@@ -14,7 +14,7 @@ use crate::process::Processing;
 /// ```
 ///
 /// While events flow, the first two hold by construction and the third may lag; `in_flight` lies between 0 and
-/// what the rings can hold.
+/// what the rings can hold, and what processors have just derived of one batch.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Account {
     /// Events that emitters were asked to emit.

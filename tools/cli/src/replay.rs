@@ -1,11 +1,11 @@
 //! `panther-events replay` and `export`: a journal through a pipeline, into the files that a run gives.
 
 use crate::Outcome;
-use crate::journal_args::{Description, JournalSource, parse_window};
+use crate::journal_args::{Description, JournalSource, context, parse_part, parse_window, restore_context};
 use crate::results::{Events, Failure, FileFormat, Finished, Told, View, is_whole, tell, write_results};
 use panther_events::dedup::Window;
-use panther_events::emit::{ContextEntered, Emitter};
-use panther_events::event::{Context, Level, Record, Symbol};
+use panther_events::emit::Emitter;
+use panther_events::event::{Context, Level, Record};
 use panther_events::export::summary::InputSummary;
 use panther_events::export::{Overwrite, ResultDir};
 use panther_events::journal::{Damage, ReadOptions};
@@ -205,15 +205,6 @@ struct Feed<'a> {
 }
 
 impl Feed<'_> {
-    /// Takes the definition of a context over: records keep their numbers, so it holds for the same ones.
-    fn restore_context(&self, record: &Record) {
-        let Some(entered) = record.payload::<ContextEntered>() else { return };
-        let document = self.pipeline.symbols().details().text(entered.context);
-        let (source, seq) = (record.source(), record.seq());
-        // Of more than there is room for, events go without their context.
-        let _ = self.pipeline.contexts().restore(source, seq, document.as_deref());
-    }
-
     fn emit(&mut self, mut records: &[Record]) {
         self.records += records.len() as u64;
         while let Some(first) = records.first() {
@@ -222,7 +213,8 @@ impl Feed<'_> {
             for record in now {
                 let (from, to) = self.time_ns.unwrap_or((record.time_ns(), record.time_ns()));
                 self.time_ns = Some((from.min(record.time_ns()), to.max(record.time_ns())));
-                self.restore_context(record);
+                // Records keep their numbers, so a context holds for the same ones.
+                restore_context(self.pipeline.contexts(), record, self.pipeline.symbols());
             }
             // Counted in the account.
             let _ = self.emitter.emit_numbered(now.iter().copied());
@@ -261,21 +253,6 @@ impl Pace {
         let due = records.iter().take(most).take_while(|record| due_after(record.time_ns()) <= elapsed);
         due.count().max(1)
     }
-}
-
-/// The context of all the parts, from the outermost inwards.
-fn context(parts: &[(Level, String)]) -> Context {
-    let mut parts: Vec<_> = parts.iter().collect();
-    parts.sort_by_key(|(level, _)| *level);
-    parts.iter().fold(Context::NONE, |context, (level, name)| context.entered(*level, Symbol::of(name)))
-}
-
-fn parse_part(text: &str) -> Result<(Level, String), String> {
-    let part = text.split_once('=').filter(|(_, name)| !name.is_empty());
-    let known = |level: &str| Level::ALL.into_iter().find(|known| known.name() == level);
-    part.and_then(|(level, name)| Some((known(level)?, name.to_owned()))).ok_or_else(|| {
-        "write LEVEL=NAME, with experiment, test, step, assertion, service or environment".to_owned()
-    })
 }
 
 fn parse_speed(text: &str) -> Result<Speed, String> {

@@ -300,6 +300,12 @@ fn contexts_survive_a_journal() {
     emitter.test("after").teardown_started().unwrap();
     drop(emitter);
     pipeline.shutdown().account.check().unwrap();
+    let shown = Command::new(env!("CARGO_BIN_EXE_panther-events"))
+        .args(["cat", journal.to_str().unwrap(), "--within", "test=inside", "--kind", "test"])
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert_eq!((shown.lines().count(), shown.matches("\"context\":{\"test\":\"inside\"}").count()), (1, 1));
     let within = dir.path().join("within");
     command("replay", &[&journal], &within, &["--within", "test=inside"]);
     let output = command("replay", &[&journal], &dir.path().join("out"), &[]);
