@@ -4,7 +4,7 @@
 use panther_events::clock::Clock;
 use panther_events::domain::{TypedSink, metrics, step};
 use panther_events::emit::{EmitError, Emitter, EventSink, NotAllowed, RateLimited, Sampled, Tee};
-use panther_events::event::{Domain, KindSet, Record, Symbol, Value};
+use panther_events::event::{Context, Domain, KindSet, Level, Record, Symbol, Value};
 use panther_events::observe::history::{History, HistoryReport};
 use panther_events::observe::state::{StateOptions, StateQuery};
 use panther_events::pipeline::{
@@ -154,7 +154,8 @@ fn what_a_state_does_not_allow_is_refused_with_what_it_would_allow() {
 fn the_emitter_of_an_entity_is_had_by_its_name_from_any_thread() {
     let (pipeline, own, key) = start();
     drop(own);
-    let emitters = Emitters::sharing(pipeline.handle(), 2.try_into().unwrap());
+    let context = Context::of(Level::Test, "handshake");
+    let emitters = Emitters::sharing(pipeline.handle(), 2.try_into().unwrap()).within(context);
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let emitters = emitters.clone();
@@ -171,8 +172,10 @@ fn the_emitter_of_an_entity_is_had_by_its_name_from_any_thread() {
     assert_eq!(service.name(), "server");
     service.emit(|mut service| service.created("server", "quic", "picoquic", Value::Null)).unwrap();
     let snapshot = pipeline.shutdown();
-    assert_eq!(snapshot.account.unique, 4 * 50 + 1);
+    // And the definition of the context by each of both.
+    assert_eq!(snapshot.account.unique, 4 * 50 + 1 + 2);
     let report = snapshot.report(key).unwrap();
+    assert!(report.iter().all(|record| snapshot.contexts.of(record) == context));
     // Each entity's events are of one source.
     for n in 0..50 {
         let entity = Symbol::of(&format!("step-{n}"));

@@ -1,6 +1,6 @@
 //! Why an event was not accepted, or not even made.
 
-use crate::event::{DetailError, EventKind, Symbols};
+use crate::event::{ContextsFull, DetailError, EventKind, Symbols};
 
 /// Why an event was not accepted.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -27,6 +27,9 @@ pub enum EmitError {
     /// The event's document was not taken into the table of documents; counted in `rejected`.
     #[error("the event's document was refused: {0}")]
     Detail(DetailError),
+    /// The emitter could not be brought into its context.
+    #[error(transparent)]
+    Context(ContextsFull),
     /// The event was checked before it was offered, and its entity's state does not allow it. It stands in no
     /// pipeline's account.
     #[error(transparent)]

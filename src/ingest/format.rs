@@ -49,8 +49,9 @@ impl InputFormat {
     }
 }
 
-/// A brace, and then a key or the other brace.
+/// A brace, and then a key or the other brace. A byte order mark before it is refused later, with a word.
 fn begins_like_an_object(line: &[u8]) -> bool {
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     let inside = line.strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
     inside.is_some_and(|inside| matches!(inside.first(), Some(b'"' | b'}')))
 }
@@ -61,7 +62,8 @@ mod tests {
 
     #[test]
     fn captures_and_json_lines_are_told_apart_by_content() {
-        let cases: [(&[u8], Option<InputFormat>); 10] = [
+        let cases: [(&[u8], Option<InputFormat>); 11] = [
+            (b"\xef\xbb\xbf{\"id\": 1}", Some(InputFormat::Panther)),
             (b"\xd4\xc3\xb2\xa1\x02\0\x04\0", Some(InputFormat::Capture)),
             (b"\xa1\xb2\x3c\x4d", Some(InputFormat::Capture)),
             (b"\x0a\x0d\x0d\x0a{\"id\":1}\n", Some(InputFormat::Capture)),

@@ -4,7 +4,7 @@ use crate::domain::{
     Assertions, Environments, Experiments, MetricSamples, Plugins, Services, Steps, Tests, TypedDomain,
 };
 use crate::emit::{EmitError, Emitter};
-use crate::event::Symbol;
+use crate::event::{Context, Symbol};
 use crate::pipeline::Handle;
 use crate::sync::{Arc, Mutex, lock};
 use std::fmt;
@@ -41,6 +41,7 @@ const SHARED_DEFAULT: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 #[derive(Clone)]
 pub struct Emitters {
     handle: Handle,
+    context: Context,
     shared: Arc<[Mutex<Option<SharedEmitter>>]>,
 }
 
@@ -63,13 +64,23 @@ impl Emitters {
     /// Begins a registry whose entities share up to `emitters` emitters.
     #[must_use]
     pub fn sharing(handle: Handle, emitters: NonZeroUsize) -> Emitters {
-        Emitters { handle, shared: (0..emitters.get()).map(|_| Mutex::new(None)).collect() }
+        let shared = (0..emitters.get()).map(|_| Mutex::new(None)).collect();
+        Emitters { handle, context: Context::NONE, shared }
+    }
+
+    /// Lets all that is emitted belong to `context`, whose names the pipeline's symbol table has. To be said before the
+    /// first emitter is asked for.
+    #[must_use]
+    pub fn within(mut self, context: Context) -> Emitters {
+        self.context = context;
+        self
     }
 
     /// Returns the emitter of the entity named `name`, of any domain that has typed emitters.
     ///
     /// # Errors
-    /// When an emitter is needed and cannot be had: the pipeline has been shut down, or all source numbers are in use.
+    /// When an emitter is needed and cannot be had: the pipeline has been shut down, all source numbers are in use, or
+    /// the table of contexts is full.
     pub fn of<D: TypedDomain>(&self, name: &str) -> Result<Bound<D>, EmitError> {
         let hash = Symbol::of(name).bits() ^ u64::from(D::DOMAIN.number());
         let place = (hash % self.shared.len() as u64) as usize;
@@ -78,8 +89,9 @@ impl Emitters {
         let emitter = match &*slot {
             Some(emitter) => Arc::clone(emitter),
             None => {
-                let emitter = Arc::new(Mutex::new(self.handle.emitter(&format!("entities {place}"))?));
-                Arc::clone(slot.insert(emitter))
+                let mut emitter = self.handle.emitter(&format!("entities {place}"))?;
+                emitter.set_context(self.context).map_err(EmitError::Context)?;
+                Arc::clone(slot.insert(Arc::new(Mutex::new(emitter))))
             }
         };
         Ok(Bound { emitter, name: name.into(), domain: PhantomData })

@@ -136,7 +136,8 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         run.feed.captures.iter().any(|capture| capture.error.is_none() || capture.counts.records > 0);
     if !readable {
         report::print_errors(&mut std::io::stderr(), &summary, &losses)?;
-        return Err("nothing could be read; no results were written".into());
+        let hint = "if these are PANTHER's events, give --format panther";
+        return Err(format!("nothing could be read; no results were written; {hint}").into());
     }
     write_results(&dir, &run.finished, &summary, &FileFormat::ALL)?;
     dir.commit()?;
