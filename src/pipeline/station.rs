@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::dedup::Verdict;
 use crate::domain::pipeline::ObserverFailed;
 use crate::emit::source::{Entrance, Source};
+use crate::event::json::beginning;
 use crate::event::{Identity, Record, Symbol, Symbols};
 use crate::observe::worker::{CutOff, Placed, SlotReport, Worker};
 use crate::pipeline::roster::Roster;
@@ -102,6 +103,11 @@ impl Station {
     }
 }
 
+/// Puts a panic's message into the table, or as much of it as a name can have.
+pub(crate) fn kept_message(symbols: &Symbols, message: &str) -> Symbol {
+    symbols.intern(beginning(message, Symbols::NAME_LEN_MAX)).unwrap_or(Symbol::NONE)
+}
+
 impl Voice {
     /// Makes the record, offered and accepted at once. `None` when no source number is left.
     fn failed(&mut self, worker: u32, cut_off: &CutOff) -> Option<Record> {
@@ -112,7 +118,7 @@ impl Voice {
         let name = self.roster.name(cut_off.observer);
         let payload = ObserverFailed {
             // A message that the table refuses is in the snapshot all the same.
-            message: self.symbols.intern(&cut_off.message).unwrap_or(Symbol::NONE),
+            message: kept_message(&self.symbols, &cut_off.message),
             handled: cut_off.handled,
             worker,
             failed: u32::try_from(cut_off.failed).unwrap_or(u32::MAX),
