@@ -460,6 +460,10 @@ impl Tally {
 
 /// Looks for room so often before it gives the core away; some 20 microseconds.
 const SPINS: u32 = 16;
+/// How long to nap before looking for room again: first, and at most. What is in the ring meanwhile keeps its consumer
+/// busy for longer than the first, unless the consumer has no core, which a nap gives it.
+const NAP_FIRST: Duration = Duration::from_micros(40);
+const NAP_MAX: Duration = Duration::from_millis(1);
 
 #[cold]
 #[inline(never)]
@@ -469,11 +473,13 @@ fn push_when_room(inlet: &mut Inlet, record: Record, policy: FullPolicy) -> Resu
     inlet.producer.push(record).map_err(|_| EmitError::Full)
 }
 
+/// Waits for some room, by looking for it now and then. Nobody has to wake who waits here: a wake-up would cost the
+/// consumer a system call, and the ring is far from empty.
 fn wait_for_room(inlet: &mut Inlet, policy: FullPolicy) -> Result<(), EmitError> {
     let FullPolicy::Block { timeout } = policy else { return Err(EmitError::Full) };
     let start = Instant::now();
     let backoff = Backoff::new();
-    let mut spins = 0;
+    let (mut spins, mut nap) = (0, NAP_FIRST);
     // Who fills every slot as it becomes free contends with the consumer for each line; who waits for some room does
     // not.
     let wanted = (inlet.producer.buffer().capacity() / 8).max(1);
@@ -490,7 +496,10 @@ fn wait_for_room(inlet: &mut Inlet, policy: FullPolicy) -> Result<(), EmitError>
                     std::hint::spin_loop();
                 }
             }
-            Some(left) if backoff.is_completed() => inlet.sleep_for_room(wanted, left),
+            Some(left) if backoff.is_completed() => {
+                std::thread::sleep(nap.min(left));
+                nap = (nap * 2).min(NAP_MAX);
+            }
             Some(_) => backoff.snooze(),
         }
     }
