@@ -250,7 +250,7 @@ fn a_full_disk_does_not_stop_the_pipeline_and_every_event_is_counted() {
         // By the oracle: a first sighting has an even number.
         let is_own = |record: &&Record| record.kind() == DeliveryFailed::KIND;
         let own_stored = stored.iter().filter(is_own).count() as u64;
-        let first = |record: &&Record| !is_own(record) && record.seq() % 2 == 0;
+        let first = |record: &&Record| !is_own(record) && record.seq().is_multiple_of(2);
         let new = stored.iter().filter(first).count() as u64 + own_stored;
         assert_eq!((new, failed > 0), (handled, true), "{report:?}");
         assert_eq!(stored.len() as u64, report.account.stored);
