@@ -59,6 +59,10 @@ pub(crate) mod draft;
 mod emitters;
 
 pub use draft::Members;
+pub use emitters::{
+    Assertions, Environments, Experiments, MetricSamples, Plugins, Services, Steps, Tests, TypedDomain,
+    TypedSink,
+};
 pub use machine::{Path, StateFault, StateTable, Step};
 pub use table::{DataField, DataType, VariantDef};
 

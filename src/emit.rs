@@ -9,15 +9,21 @@
 //! is published in steps of at most [`PUBLISH_EVERY`] events and at the end of the call, so that no event waits
 //! for another one to come.
 
+mod context;
+mod error;
 mod refusal;
+pub mod sink;
 pub(crate) mod source;
 mod typed;
 
-pub use refusal::{EmitError, NameRefused};
+pub use context::{ContextEntered, ContextError, Within};
+pub use error::{CAUSES_MAX, ErrorEvent, ErrorRaised, Severity};
+pub use refusal::{EmitError, NameRefused, NotAllowed};
+pub use sink::{EventSink, RateLimited, Sampled, Tee, TypedEvent};
 
 use crate::clock::Clock;
 use crate::emit::source::{Entrance, SEQ_LAST, Source};
-use crate::event::{EventId, EventKind, Identity, Payload, Record, Symbol, Symbols};
+use crate::event::{Context, EventId, EventKind, Identity, Payload, Record, Symbol, Symbols};
 use crate::recorder::LaneWriter;
 use crate::ring::Inlet;
 use crate::sync::Arc;
@@ -83,6 +89,8 @@ pub struct Emitter {
     symbols: Arc<Symbols>,
     /// Where a typed emitter writes an event's document; kept, so that writing one does not allocate.
     text: String,
+    /// What its events belong to; in a box, because most have none.
+    context: Option<Box<Context>>,
     tally: Tally,
     /// What earlier sources of this emitter sent, before their numbers were used up.
     earlier: Sent,
@@ -102,7 +110,19 @@ impl Emitter {
     ) -> Emitter {
         let tally = Tally { next_seq: source.first_seq(), sent: Sent::default(), too_late: 0 };
         let (text, earlier) = (String::new(), Sent::default());
-        Emitter { inlets, entrance, clock, policy, source, symbols, text, tally, earlier, recorder }
+        Emitter {
+            inlets,
+            entrance,
+            clock,
+            policy,
+            source,
+            symbols,
+            text,
+            context: None,
+            tally,
+            earlier,
+            recorder,
+        }
     }
 
     /// Emits one event, stamped now.
@@ -348,6 +368,11 @@ impl Emitter {
         }
     }
 
+    /// The number that the next event will have, unless it takes a new source.
+    fn next_number(&self) -> u32 {
+        u32::try_from(self.tally.next_seq).unwrap_or(u32::MAX)
+    }
+
     /// Gives the next number; takes a new source when the old one's numbers are used up.
     #[inline]
     fn number(&mut self) -> Result<u32, EmitError> {
@@ -374,6 +399,7 @@ impl Emitter {
         self.earlier.add(self.tally.sent);
         let too_late = self.tally.too_late;
         self.tally = Tally { next_seq: self.source.first_seq(), sent: Sent::default(), too_late };
+        self.carry_context_over();
         Ok(())
     }
 
@@ -393,6 +419,7 @@ impl Emitter {
 
 impl Drop for Emitter {
     fn drop(&mut self) {
+        self.end_context();
         self.entrance.sources.close(&self.source);
         for inlet in &self.inlets {
             // A sleeping lane may now be able to let the ring go.
@@ -413,7 +440,7 @@ impl fmt::Debug for Emitter {
 }
 
 /// Records get the emitter's next numbers.
-const GIVE: bool = true;
+pub(crate) const GIVE: bool = true;
 /// Records keep the numbers that they have.
 const KEEP: bool = false;
 

@@ -9,6 +9,7 @@
 //! Bytes 24..64 are the *content*. The [`EventId`] is a pure function of them (see [`identity`]), so it
 //! can be computed by whichever stage needs it first.
 
+pub mod context;
 pub mod detail;
 pub mod identity;
 pub mod json;
@@ -17,8 +18,10 @@ pub mod payload;
 pub mod record;
 pub mod symbol;
 
+pub(crate) mod members;
 mod table;
 
+pub use context::{Context, Contexts, ContextsFull, Level};
 pub use detail::{Detail, DetailError, Details};
 pub use identity::{EventId, Identity};
 pub use json::{Json, JsonError, Value};

@@ -19,7 +19,7 @@
 //!
 //! # PANTHER's events (feature `panther`)
 //!
-//! JSON Lines as PANTHER writes them, and its ids.
+//! JSON Lines as PANTHER writes them, and its ids. [`InputFormat`] tells by content which of both a file is.
 
 #[cfg(feature = "pcap")]
 pub mod capture;
@@ -29,6 +29,7 @@ pub mod digest;
 pub mod feed;
 #[cfg(feature = "pcap")]
 pub mod flow;
+pub mod format;
 #[cfg(feature = "pcap")]
 pub mod link;
 #[cfg(feature = "pcap")]
@@ -38,6 +39,7 @@ pub mod panther;
 #[cfg(feature = "pcap")]
 pub mod scan;
 
+pub use self::format::InputFormat;
 #[cfg(feature = "pcap")]
 pub use self::{
     capture::{CaptureError, CaptureReader, Frame},

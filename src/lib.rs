@@ -46,15 +46,33 @@
 //! | [`event`] | the record, kinds, identity, payloads, symbols |
 //! | [`domain`] | the catalogue of kinds, one file a domain; users add theirs |
 //! | [`clock`] | time stamps from the cycle counter, or by hand |
-//! | [`emit`] | emitters: numbering, full-ring policies, batches |
+//! | [`emit`] | emitters: numbering, full-ring policies, batches, contexts, error events; sinks that distribute otherwise |
 //! | `ring` | the rings between emitters and dedup |
 //! | [`dedup`] | the exact set, windows |
+//! | [`process`] | processors: see events before observers, and may derive others |
 //! | [`observe`] | observers, and those from the box |
 //! | [`pipeline`] | builder, topologies, snapshots, the account |
 //! | [`recorder`] | the last events of each emitter, in a file that outlives the process |
 //! | [`export`] | result files, one module a format |
 //! | [`ingest`] | readers of captures and of PANTHER's events |
 //! | `journal` | events on disk: segments of checksummed blocks, recovery (feature `journal`) |
+//!
+//! # What to look for where
+//!
+//! | you want to | look at |
+//! |---|---|
+//! | emit events of tests, services, steps and the like | [`domain`]: a typed emitter with a method an event |
+//! | emit events of your own on a hot path | [`payload!`], [`emit::Emitter::emit`] |
+//! | say once which test events belong to, and select by it | [`emit::Emitter::within`], [`event::Contexts`] |
+//! | get the emitter of an entity by its name | [`pipeline::Emitters`] |
+//! | send events into two pipelines, sample or limit them | [`emit::sink`] |
+//! | refuse events that a state does not allow | [`pipeline::Validated`] |
+//! | know in which state something is, or wait for it | [`observe::state`] |
+//! | have tests, steps and assertions in one tree | [`observe::results`] |
+//! | measure loss and delay between vantage points | [`observe::sightings`] |
+//! | do something with events | [`observe::Observer`]; to derive others from them, [`process::Processor`] |
+//! | tell of an error with its causes | [`emit::ErrorEvent`] |
+//! | know what became of every event | [`pipeline::Account`] |
 //!
 //! # What holds
 //!
@@ -84,6 +102,7 @@ pub mod ingest;
 pub mod journal;
 pub mod observe;
 pub mod pipeline;
+pub mod process;
 pub mod recorder;
 
 mod fence;

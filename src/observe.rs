@@ -10,6 +10,7 @@ pub mod history;
 #[cfg(feature = "log")]
 pub mod log;
 pub mod metrics;
+pub mod results;
 pub mod sightings;
 pub mod state;
 pub(crate) mod wall;

@@ -22,30 +22,36 @@
 mod account;
 mod builder;
 mod crew;
+mod emitters;
 mod lane;
 mod post;
+mod processors;
 mod recall;
 mod roster;
 mod snapshot;
 mod station;
 mod topology;
+mod validated;
 
 pub use crate::observe::worker::Delivery;
 pub use crate::wait::WaitStrategy;
 pub use account::{Account, AccountError};
 pub use builder::{Builder, PipelineOptions, Setup, StartError};
+pub use emitters::{Bound, Emitters};
 pub use roster::ObserverOptions;
 pub use snapshot::{ReportKey, Snapshot};
 pub use topology::{DEDUP_MAX, Pinning, Topology, TopologyError, WORKERS_MAX};
+pub use validated::Validated;
 
 use crate::dedup::DedupStats;
 use crate::domain::Catalogue;
 use crate::emit::source::Entrance;
 use crate::emit::{EmitError, Emitter, FullPolicy};
-use crate::event::Symbols;
+use crate::event::{Contexts, Symbols};
 use crate::observe::wall::walled;
 use crate::observe::worker::{AnyObserver, AnyReport, Merged, Placed, SlotReport};
 use crate::observe::{Observer, Report, Scope};
+use crate::process::Processing;
 use crate::recorder::FlightRecorder;
 use crate::sync::{Arc, Mutex, Ordering, lock};
 use crate::wait::Gate;
@@ -80,6 +86,7 @@ struct Shared {
     symbols: Arc<Symbols>,
     recorder: Option<FlightRecorder>,
     warnings: Mutex<Vec<String>>,
+    processors: Vec<Box<str>>,
     start: Instant,
     recalled: u64,
     options: PipelineOptions,
@@ -154,6 +161,12 @@ impl Pipeline {
         &self.shared.catalogue
     }
 
+    /// Returns what knows the context of events and entities.
+    #[must_use]
+    pub fn contexts(&self) -> &Arc<Contexts> {
+        &self.shared.entrance.contexts
+    }
+
     /// Takes a burst of events from every ring and brings them through all stages; returns how many. Under
     /// [`Topology::Inline`] only: elsewhere threads do it, and this returns 0.
     pub fn poll(&self) -> usize {
@@ -195,7 +208,9 @@ impl Pipeline {
         let workers = shared.crew.len().max(1);
         let mut instances = Vec::new();
         for worker in 0..workers {
-            let observer = make(Setup { catalogue: &shared.catalogue, symbols: &shared.symbols, worker });
+            let contexts = &shared.entrance.contexts;
+            let (catalogue, symbols) = (&shared.catalogue, &shared.symbols);
+            let observer = make(Setup { catalogue, symbols, contexts, worker });
             let observer: Box<dyn AnyObserver> = Box::new(observer);
             let asked = walled(|| observer.interest());
             let interest = asked.map_err(|panic| AddError::Panicked(options.name.clone(), panic))?;
@@ -452,6 +467,11 @@ impl Shared {
                 duplicates,
                 in_flight,
                 observers: Snapshot::empty_deliveries(&names),
+                processors: self
+                    .processors
+                    .iter()
+                    .map(|name| (name.clone(), Processing::default()))
+                    .collect(),
             },
             dedup: DedupStats::default(),
             recalled: self.recalled,
@@ -460,10 +480,12 @@ impl Shared {
             sources: self.entrance.sources.names(),
             catalogue: Arc::clone(&self.catalogue),
             symbols: Arc::clone(&self.symbols),
+            contexts: Arc::clone(&self.entrance.contexts),
             reports: names.iter().map(|_| Merged::default()).collect(),
         };
         for lane in lanes {
             snapshot.take_in_dedup(lane.dedup);
+            snapshot.take_in_processors(lane.processors);
             if let Some(reports) = lane.observers {
                 snapshot.take_in(&names, reports);
             }

@@ -4,7 +4,7 @@
 
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::emit::FullPolicy;
-use panther_events::event::{Domain, EventKind, Identity, Symbol};
+use panther_events::event::{Domain, EventKind, Identity, Level, Symbol};
 use panther_events::pipeline::{Pipeline, PipelineOptions, Topology};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -95,6 +95,22 @@ fn emitting_allocates_nothing_while_the_ring_fills_overflows_and_empties() {
     let account = pipeline.snapshot().account;
     assert_eq!((account.offered, account.rejected), (20 * 400, 20 * 100));
     assert_eq!(account.accepted, 20 * 64);
+}
+
+/// Names, documents and memberships that are known cost no memory either.
+#[test]
+fn emitting_in_a_context_allocates_nothing() {
+    let pipeline = pipeline(Topology::Inline, FullPolicy::DropNewest);
+    let mut emitter = pipeline.emitter("test").unwrap();
+    emitter.enter(Level::Test, "handshake").unwrap();
+    let mut emit = |number| {
+        emitter.emit(Symbol::of("clock"), &Tick { number }).unwrap();
+        emitter.metrics("load").resource("cpu", 0.5, Default::default()).unwrap();
+    };
+    emit(0);
+    assert_eq!(allocations(|| (1..20).for_each(&mut emit)), 0);
+    drop(emitter);
+    assert_eq!(pipeline.shutdown().account.unique, 2 * 20 + 1);
 }
 
 #[test]

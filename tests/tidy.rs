@@ -21,15 +21,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // The catalogue, with the typed emitters of its events.
     ("domain", &["emit", "event"]),
     ("dedup", &["event"]),
+    // What is derived from events has the numbers of a source of its own.
+    ("process", &["emit", "event"]),
     ("observe", &["dedup", "domain", "event", "hash", "sync"]),
     ("journal", &["clock", "dedup", "event", "hash", "observe", "recorder", "sync"]),
     // Knows all stages and starts the threads.
     (
         "pipeline",
-        &["clock", "dedup", "domain", "emit", "event", "observe", "recorder", "ring", "sync", "wait"],
+        &[
+            "clock", "dedup", "domain", "emit", "event", "hash", "observe", "process", "recorder", "ring",
+            "sync", "wait",
+        ],
     ),
     // File formats, around the pipeline: nothing before them knows them.
-    ("export", &["dedup", "domain", "event", "observe", "pipeline"]),
+    ("export", &["dedup", "domain", "event", "observe", "pipeline", "process"]),
     ("ingest", &["domain", "emit", "event", "hash", "pipeline"]),
 ];
 

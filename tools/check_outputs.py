@@ -3,8 +3,9 @@
 
     tools/check_outputs.py DIR [--events unique|all|none]
 
-Reads DIR/metrics.om with prometheus_client and DIR/delay.hlog with hdrhistogram (both from PyPI), DIR/paths.csv
-with Python's own csv, and compares them, and DIR/events.jsonl where there is one, with DIR/summary.json.
+Reads DIR/metrics.om with prometheus_client and DIR/delay.hlog with hdrhistogram (both from PyPI), DIR/paths.csv and
+DIR/states.csv with Python's own csv, and compares them, and DIR/events.jsonl where there is one, with
+DIR/summary.json. Runs without packets have no paths.csv and delay.hlog, runs without entities no states.csv.
 Prints what it checked; exits with 1 when anything differs, with 2 when it cannot check.
 """
 
@@ -86,13 +87,21 @@ def main():
         print(f"{options.dir / 'summary.json'}: cannot be read: {error!r}", file=sys.stderr)
         return 2
 
+    def where_there_are(member, check, path, expected):
+        if member in summary:
+            return check(path, expected, report)
+        report.holds(f"{path.name}: is there, but there are no {member}", not path.exists())
+        return "no such file, as it should be"
+
     for title, check in [
         ("MANIFEST", lambda: check_manifest(options.dir, report)),
         ("accounting", lambda: check_account(account, report)),
         ("metrics.om", lambda: check_metrics(options.dir / "metrics.om", account, report)),
-        ("delay.hlog", lambda: check_hlog(options.dir / "delay.hlog", paths, report)),
-        ("paths.csv", lambda: check_paths(options.dir / "paths.csv", paths, report)),
+        ("delay.hlog", lambda: where_there_are("packets", check_hlog, options.dir / "delay.hlog", paths)),
+        ("paths.csv", lambda: where_there_are("packets", check_paths, options.dir / "paths.csv", paths)),
+        ("states.csv", lambda: where_there_are("states", check_states, options.dir / "states.csv", summary)),
         ("events.jsonl", lambda: check_events(options.dir / "events.jsonl", account, options.events, report)),
+        ("panther_id", lambda: check_panther_ids(options.dir / "events.jsonl", summary, report)),
     ]:
         before, faults = report.checked, len(report.faults)
         try:
@@ -228,6 +237,34 @@ def check_paths(path, paths, report):
             else:
                 report.equal(f"{name} delay {member}", int(cell), expected)
     return f"{len(rows)} rows"
+
+
+def check_states(path, summary, report):
+    """The states of the rows add up to the summary's, and each entity stands there once."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    final = {}
+    for row in rows:
+        state = f"{row['domain']}.{row['state']}"
+        final[state] = final.get(state, 0) + 1
+        report.holds(f"states.csv: {row['entity']!r} is there since {row['since_ns']}", int(row["since_ns"]) >= 0)
+    report.equal("states.csv: entities by state", final, summary["states"]["final"])
+    report.equal("states.csv: rows", len(rows), summary["states"]["entities"])
+    entities = {(row["domain"], row["entity"]) for row in rows}
+    report.equal("states.csv: different entities", len(entities), len(rows))
+    return f"{len(rows)} rows"
+
+
+def check_panther_ids(path, summary, report):
+    """PANTHER's ids are version-5 UUIDs, as many as the summary says."""
+    if "panther" not in summary or not path.exists():
+        return "none, as it should be"
+    with path.open(encoding="utf-8", newline="\n") as file:
+        ids = {event["panther_id"] for event in map(json.loads, file) if "panther_id" in event}
+    if summary["panther"]["id_mismatches"] == 0:
+        report.equal("events.jsonl: different panther_id", len(ids), summary["panther"]["distinct_ids"])
+        report.equal("events.jsonl: versions", {uuid.UUID(id).version for id in ids} - {5}, set())
+    return f"{len(ids)} ids"
 
 
 def check_events(path, account, kept, report):

@@ -6,10 +6,10 @@
 
 use crate::domain::KindDef;
 use crate::domain::table::DataType;
-use crate::emit::{EmitError, Emitter, NameRefused};
+use crate::emit::{EmitError, Emitter, EventSink, NameRefused, TypedEvent};
 use crate::event::json::{Value, push_number, push_text};
 use crate::event::payload::Value as Number;
-use crate::event::{Detail, Field, Identity, Symbol, SymbolError};
+use crate::event::{Detail, Domain, Field, Identity, Symbol};
 use std::time::Duration;
 
 /// Further members of an event's data, as they are; their names are to differ from those of the event's own fields.
@@ -18,21 +18,29 @@ pub struct Members<'a>(pub &'a [(&'a str, Value<'a>)]);
 
 /// What an emitter of a domain needs: whose events they are, when, and where to.
 pub(crate) struct Subject<'e> {
-    emitter: &'e mut Emitter,
-    entity: Result<Symbol, EmitError>,
+    way: Way<'e>,
     time_ns: Option<u64>,
 }
 
+/// Where events go.
+enum Way<'e> {
+    /// Into an emitter, whose table has the name.
+    Emitter { emitter: &'e mut Emitter, entity: Result<Symbol, NameRefused> },
+    /// Into a sink of any other kind.
+    Sink { sink: &'e mut dyn EventSink, entity: Box<str>, text: String },
+}
+
 impl<'e> Subject<'e> {
-    pub(crate) fn new(emitter: &'e mut Emitter, entity: &str) -> Subject<'e> {
-        let entity = emitter.symbols().intern(entity).map_err(|error| {
-            EmitError::Entity(match error {
-                SymbolError::Collision { .. } => NameRefused::Collision,
-                SymbolError::TooLong { .. } => NameRefused::TooLong,
-                SymbolError::Full { .. } => NameRefused::Full,
-            })
-        });
-        Subject { emitter, entity, time_ns: None }
+    pub(crate) fn new(emitter: &'e mut Emitter, domain: Domain, entity: &str) -> Subject<'e> {
+        let entity = emitter.symbols().intern(entity).map_err(NameRefused::from);
+        if let Ok(entity) = entity {
+            emitter.note_entity(domain, entity);
+        }
+        Subject { way: Way::Emitter { emitter, entity }, time_ns: None }
+    }
+
+    pub(crate) fn over(sink: &'e mut dyn EventSink, entity: &str) -> Subject<'e> {
+        Subject { way: Way::Sink { sink, entity: entity.into(), text: String::new() }, time_ns: None }
     }
 
     pub(crate) fn at(&mut self, time_ns: u64) {
@@ -48,7 +56,10 @@ impl<'e> Subject<'e> {
         if let Some(detail) = kind.fields.first() {
             detail.write(&mut payload, Some(Number::Detail(Detail::NONE)));
         }
-        let mut text = self.emitter.take_text();
+        let mut text = match &mut self.way {
+            Way::Emitter { emitter, .. } => emitter.take_text(),
+            Way::Sink { text, .. } => std::mem::take(text),
+        };
         text.clear();
         Draft { subject: self, kind, payload, text, unplaced: 0 }
     }
@@ -80,32 +91,41 @@ impl Draft<'_, '_> {
     }
 
     /// Offers the event.
-    pub(crate) fn send(mut self) -> Result<(), EmitError> {
-        let sent = self.subject.entity.and_then(|entity| {
-            let detail = self.detail()?;
-            if let Some(field) = self.kind.fields.first() {
-                field.write(&mut self.payload, Some(Number::Detail(detail)));
+    pub(crate) fn send(self) -> Result<(), EmitError> {
+        let Draft { subject: Subject { way, time_ns }, kind, mut payload, text: mut document, unplaced } =
+            self;
+        // An event without fields has no document.
+        if !document.is_empty() {
+            document.push('}');
+        }
+        let (emitter, entity) = match way {
+            Way::Emitter { emitter, entity } => (emitter, entity),
+            Way::Sink { sink, entity, text } => {
+                let (kind, time_ns, document) = (kind.kind, *time_ns, document);
+                let event = TypedEvent { kind, entity, time_ns, payload, document: &document, unplaced };
+                let sent = sink.emit_event(&event);
+                *text = document;
+                return sent;
+            }
+        };
+        let made = entity.map_err(EmitError::Entity).and_then(|entity| {
+            let detail = match &*document {
+                "" => Detail::NONE,
+                document => emitter.symbols().details().insert(document).map_err(EmitError::Detail)?,
+            };
+            if let Some(field) = kind.fields.first() {
+                field.write(&mut payload, Some(Number::Detail(detail)));
             }
             Ok(entity)
         });
-        let Draft { subject, kind, payload, text, unplaced } = self;
-        subject.emitter.give_text(text);
+        emitter.give_text(document);
         if unplaced > 0 {
-            subject.emitter.symbols().details().count_unplaced(unplaced);
+            emitter.symbols().details().count_unplaced(unplaced);
         }
-        match sent {
-            Ok(entity) => subject.emitter.emit_payload(kind.kind, subject.time_ns, entity, payload),
-            Err(error) => subject.emitter.refuse_unmade(error),
+        match made {
+            Ok(entity) => emitter.emit_payload(kind.kind, *time_ns, entity, payload),
+            Err(error) => emitter.refuse_unmade(error),
         }
-    }
-
-    /// Puts the document into the table; an event without fields has none.
-    fn detail(&mut self) -> Result<Detail, EmitError> {
-        if self.text.is_empty() {
-            return Ok(Detail::NONE);
-        }
-        self.text.push('}');
-        self.subject.emitter.symbols().details().insert(&self.text).map_err(EmitError::Detail)
     }
 }
 

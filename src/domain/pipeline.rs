@@ -1,6 +1,7 @@
 //! The domain `pipeline`: what the pipeline says of itself.
 
 use crate::domain::{DomainDef, KindDef};
+pub use crate::emit::{ContextEntered, ErrorRaised, Severity};
 use crate::event::{Domain, EventKind, Identity};
 
 crate::payload! {
@@ -14,6 +15,18 @@ crate::payload! {
         worker: u32,
         /// Events of the batch in which it failed.
         failed: u32,
+    }
+}
+
+crate::payload! {
+    /// A processor panicked and was cut off. The record's entity is the processor's name.
+    pub struct ProcessorFailed [EventKind::new(Domain::PIPELINE, 2)] {
+        /// The panic's message, if a symbol table holds it.
+        message: crate::event::Symbol,
+        /// Events that the processor had seen before.
+        seen: u64,
+        /// The dedup thread that ran it.
+        lane: u64,
     }
 }
 
@@ -36,6 +49,9 @@ pub const DOMAIN: DomainDef = DomainDef {
     name: "pipeline",
     kinds: &[
         KindDef::of::<ObserverFailed>("observer_failed", Identity::Occurrence),
+        KindDef::of::<ContextEntered>("context_entered", Identity::Occurrence),
+        KindDef::of::<ProcessorFailed>("processor_failed", Identity::Occurrence),
+        KindDef::of::<ErrorRaised>("error", Identity::Occurrence),
         KindDef::of::<DeliveryFailed>("delivery_failed", Identity::Occurrence),
     ],
     states: None,

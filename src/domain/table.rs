@@ -227,7 +227,11 @@ macro_rules! domain {
 
         impl<'e> $Emitter<'e> {
             pub(crate) fn new(emitter: &'e mut $crate::emit::Emitter, name: &str) -> $Emitter<'e> {
-                $Emitter($crate::domain::draft::Subject::new(emitter, name))
+                $Emitter($crate::domain::draft::Subject::new(emitter, $domain, name))
+            }
+
+            pub(crate) fn over(sink: &'e mut dyn $crate::emit::EventSink, name: &str) -> $Emitter<'e> {
+                $Emitter($crate::domain::draft::Subject::over(sink, name))
             }
 
             /// Stamps the events that follow with `time_ns`, nanoseconds since the Unix epoch.

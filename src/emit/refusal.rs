@@ -1,9 +1,9 @@
 //! Why an event was not accepted, or not even made.
 
-use crate::event::{DetailError, EventKind, Symbols};
+use crate::event::{ContextsFull, DetailError, EventKind, Symbols};
 
 /// Why an event was not accepted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EmitError {
     /// The ring was full; counted in `dropped_full`.
     #[error("the ring is full; use larger rings, a longer timeout or fewer events")]
@@ -27,6 +27,33 @@ pub enum EmitError {
     /// The event's document was not taken into the table of documents; counted in `rejected`.
     #[error("the event's document was refused: {0}")]
     Detail(DetailError),
+    /// The emitter could not be brought into its context.
+    #[error(transparent)]
+    Context(ContextsFull),
+    /// The event was checked before it was offered, and its entity's state does not allow it. It stands in no
+    /// pipeline's account.
+    #[error(transparent)]
+    NotAllowed(Box<NotAllowed>),
+}
+
+/// An event that its entity's state does not allow.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the {domain} {entity:?} is {state}, which does not allow {event}; allowed are {}", listed(allowed))]
+pub struct NotAllowed {
+    /// The entity's domain.
+    pub domain: &'static str,
+    /// The entity.
+    pub entity: String,
+    /// The state that it is in.
+    pub state: &'static str,
+    /// The event, by its name within the domain.
+    pub event: String,
+    /// The events that lead on from that state.
+    pub allowed: Vec<String>,
+}
+
+fn listed(allowed: &[String]) -> String {
+    if allowed.is_empty() { "none, it has ended".to_owned() } else { allowed.join(", ") }
 }
 
 /// Why the name of an event's entity was not taken into the symbol table.

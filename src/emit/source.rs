@@ -2,7 +2,7 @@
 
 use crate::emit::Sent;
 use crate::event::kind::KIND_COUNT;
-use crate::event::{EventId, EventKind, Identity, KindSet, Symbol};
+use crate::event::{Contexts, EventId, EventKind, Identity, KindSet, Symbol};
 use crate::sync::{Arc, AtomicBool, Mutex, lock};
 use crate::wait::Gate;
 use crossbeam_utils::CachePadded;
@@ -15,6 +15,7 @@ pub(crate) const SEQ_LAST: u64 = u32::MAX as u64;
 pub(crate) struct Entrance {
     pub(crate) routes: Routes,
     pub(crate) sources: Sources,
+    pub(crate) contexts: Arc<Contexts>,
     pub(crate) closed: AtomicBool,
 }
 
@@ -55,8 +56,11 @@ impl Routes {
     pub(crate) fn lane(&self, kind: EventKind, entity: Symbol, digest: Option<EventId>) -> usize {
         match digest {
             _ if self.lanes == 1 => 0,
-            // One digest may come with different entities; its sightings must meet all the same.
-            Some(digest) if !self.whole.contains(kind) => part(digest.bits() as u64, self.lanes),
+            // One digest may come with different entities; its sightings must meet all the same. Where a kind is not
+            // given by digests, as with PANTHER's ids in place of ours, they cover the entity, whose order counts.
+            Some(digest) if !self.whole.contains(kind) && self.identity(kind) == Some(Identity::Digest) => {
+                part(digest.bits() as u64, self.lanes)
+            }
             _ => share(kind, entity, &self.whole, self.lanes, 0),
         }
     }

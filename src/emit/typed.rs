@@ -1,6 +1,6 @@
 //! What typed emitters need of an [`Emitter`]: they lay out payloads and write documents themselves.
 
-use crate::emit::{EmitError, Emitter};
+use crate::emit::{EmitError, Emitter, GIVE};
 use crate::event::{EventKind, Identity, Record, Symbol};
 
 /// Bytes of memory for documents that an emitter keeps, at most.
@@ -38,6 +38,14 @@ impl Emitter {
             }
             other => self.refuse(other, kind),
         }
+    }
+
+    /// Offers one record that was made elsewhere.
+    pub(crate) fn emit_one(&mut self, record: Record) -> Result<(), EmitError> {
+        if self.entrance.routes.identity(record.kind()).is_none() || record.identity().is_none() {
+            return self.refuse(None, record.kind());
+        }
+        self.offer_record::<GIVE>(record)
     }
 
     /// Counts an event that could not be made, and returns the error.

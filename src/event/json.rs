@@ -123,6 +123,12 @@ fn push_float(out: &mut String, value: f64) {
     }
 }
 
+/// Returns the beginning of `text`, as many whole characters as `len_max` bytes hold.
+pub(crate) fn beginning(text: &str, len_max: usize) -> &str {
+    let end = (0..=len_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    end.and_then(|end| text.get(..end)).unwrap_or_default()
+}
+
 /// Appends `text` in quotes, with the escapes that JSON demands and no others.
 pub(crate) fn push_text(out: &mut String, text: &str) {
     out.push('"');

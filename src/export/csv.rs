@@ -1,4 +1,4 @@
-//! CSV tables: `paths.csv`, one row for each path.
+//! CSV tables: `paths.csv`, one row for each path, and `states.csv`, one row for each entity.
 //!
 //! RFC 4180 with a header row, `,` between cells and `\n` after rows. A cell without a value is empty: a path
 //! without a single delay has no quantiles, which is not the same as zero.
@@ -7,6 +7,9 @@
 //! that begins with `=`, `+`, `-` or `@` for a formula: names come from whoever runs the test, who should
 //! import the file as text if they are not their own.
 
+use crate::event::Symbol;
+use crate::observe::state::StateReport;
+use crate::pipeline::Snapshot;
 use std::io::{self, Write};
 
 /// What is known of one path between two vantage points; counts are packets, delays nanoseconds.
@@ -60,6 +63,55 @@ pub const PATH_COLUMNS: [&str; 14] = [
     "delay_max_ns",
     "delay_mean_ns",
 ];
+
+/// The state of one entity.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StateRow<'a> {
+    /// The entity's name.
+    pub entity: &'a str,
+    /// Its domain.
+    pub domain: &'a str,
+    /// The state that it is in.
+    pub state: &'a str,
+    /// When it came there, in nanoseconds since the Unix epoch; at first, when its first event was.
+    pub since_ns: u64,
+}
+
+/// The columns of `states.csv`.
+pub const STATE_COLUMNS: [&str; 4] = ["entity", "domain", "state", "since_ns"];
+
+/// Writes the header and one row for each entity, and flushes.
+///
+/// # Errors
+/// When the output fails.
+pub fn write_states<'a>(out: &mut dyn Write, rows: impl IntoIterator<Item = StateRow<'a>>) -> io::Result<()> {
+    let mut table = csv::Writer::from_writer(out);
+    table.write_record(STATE_COLUMNS)?;
+    for row in rows {
+        let since_ns = row.since_ns.to_string();
+        table.write_record([row.entity, row.domain, row.state, &since_ns])?;
+    }
+    table.flush()
+}
+
+/// Writes the states of all entities of a snapshot, by domain and name; entities whose name is not known go by number.
+///
+/// # Errors
+/// When the output fails.
+pub fn write_entity_states(out: &mut dyn Write, report: &StateReport, snapshot: &Snapshot) -> io::Result<()> {
+    let name = |symbol: Symbol| snapshot.symbols.name(symbol).unwrap_or_else(|| symbol.to_string().into());
+    let mut entities: Vec<_> = report.entities().map(|entity| (name(entity.entity), entity)).collect();
+    entities.sort_by(|(name, entity), (other_name, other)| {
+        (entity.domain, name).cmp(&(other.domain, other_name))
+    });
+    let rows = entities.iter().map(|(name, entity)| StateRow {
+        entity: name,
+        domain: snapshot.catalogue.domain_name(entity.domain).unwrap_or("?"),
+        state: entity.state,
+        since_ns: entity.since_ns,
+    });
+    write_states(out, rows)
+}
 
 /// Writes the header and one row for each path, and flushes.
 ///

@@ -4,7 +4,9 @@
 //! {"id":"0e1d…","time_ns":1700000000000000000,"entity":"client","kind":"packet.seen","source":0,"seq":7,"verdict":"duplicate","first_time_ns":1699999999999000000,"first_source":1,"payload":{"size_bytes":1200}}
 //! ```
 //!
-//! (The id is shortened here.) Members always come in this order; `verdict` and what follows it up to `payload` only where known.
+//! (The id is shortened here.) Members always come in this order; `verdict` and what follows it up to `payload` only
+//! where known. An event that has an id elsewhere too has it after `id`, as `panther_id` for PANTHER's. One that was
+//! emitted in a context has it before `payload`: `"context":{"experiment":"exp-1","test":"handshake"}`.
 //!
 //! - Integers have all their digits. Times exceed 2^53: a reader that keeps numbers as doubles rounds them to
 //!   256 ns.
@@ -25,12 +27,18 @@ mod quote;
 use crate::dedup::Verdict;
 use crate::event::kind::KIND_COUNT;
 use crate::event::payload::Value;
-use crate::event::{Detail, EventKind, Field, Record, Symbols};
+use crate::event::{Context, Contexts, Detail, EventKind, Field, Record, Symbols};
 use quote::{QuotedNames, push_hex_digits, push_string};
+use std::fmt;
 use std::io::{self, Write};
+use std::sync::Arc;
+use uuid::Uuid;
 
 /// How a kind is written: its name, such as `packet.seen`, and its payload's fields.
 pub type KindText<'a> = (&'a str, &'a [Field]);
+
+/// Tells the id that an event has elsewhere.
+pub type IdElsewhere = Arc<dyn Fn(&Record) -> Option<Uuid> + Send + Sync>;
 
 /// Writes events as JSON, one a line.
 ///
@@ -42,8 +50,22 @@ pub struct EventLines<W> {
     line: Vec<u8>,
     kinds: Vec<Option<KindLine>>,
     names: QuotedNames,
+    elsewhere: Option<Elsewhere>,
+    contexts: Option<Arc<Contexts>>,
     written: u64,
     non_finite: u64,
+}
+
+/// A second id of an event, with what stands before it.
+struct Elsewhere {
+    before: Vec<u8>,
+    id: IdElsewhere,
+}
+
+impl fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Elsewhere").finish_non_exhaustive()
+    }
 }
 
 /// What all lines of a kind have in common.
@@ -64,9 +86,28 @@ impl<W: Write> EventLines<W> {
             line: Vec::with_capacity(512),
             kinds: all.map(|kind| kinds(kind).map(KindLine::new)).collect(),
             names: QuotedNames::new(),
+            elsewhere: None,
+            contexts: None,
             written: 0,
             non_finite: 0,
         }
+    }
+
+    /// Writes a second id of each event that has one, under `member`, after the first.
+    #[must_use]
+    pub fn with_id_elsewhere(mut self, member: &str, id: IdElsewhere) -> EventLines<W> {
+        let mut before = b"\",".to_vec();
+        push_string(&mut before, member);
+        before.extend_from_slice(b":\"");
+        self.elsewhere = Some(Elsewhere { before, id });
+        self
+    }
+
+    /// Writes the context of each event that has one.
+    #[must_use]
+    pub fn with_contexts(mut self, contexts: Arc<Contexts>) -> EventLines<W> {
+        self.contexts = Some(contexts);
+        self
     }
 
     /// Writes one event. `symbols` holds the names; give the same table each time, names are kept.
@@ -78,6 +119,12 @@ impl<W: Write> EventLines<W> {
         line.clear();
         line.extend_from_slice(b"{\"id\":\"");
         line.extend_from_slice(record.id().uuid().hyphenated().encode_lower(&mut [0; 36]).as_bytes());
+        if let Some(elsewhere) = &self.elsewhere
+            && let Some(id) = (elsewhere.id)(record)
+        {
+            line.extend_from_slice(&elsewhere.before);
+            line.extend_from_slice(id.hyphenated().encode_lower(&mut [0; 36]).as_bytes());
+        }
         line.extend_from_slice(b"\",\"time_ns\":");
         push_integer(line, record.time_ns());
         line.extend_from_slice(b",\"entity\":");
@@ -92,6 +139,9 @@ impl<W: Write> EventLines<W> {
         push_integer(line, record.seq());
         if let Some(verdict) = verdict {
             push_verdict(line, verdict);
+        }
+        if let Some(contexts) = &self.contexts {
+            push_context(line, &contexts.of(record), symbols, &mut self.names);
         }
         line.extend_from_slice(b",\"payload\":");
         match kind {
@@ -145,6 +195,19 @@ impl KindLine {
 }
 
 const SOURCE: &[u8] = b",\"source\":";
+
+/// Appends the context as an object of names, if there is one.
+fn push_context(line: &mut Vec<u8>, context: &Context, symbols: &Symbols, names: &mut QuotedNames) {
+    for (at, (level, name)) in context.parts().enumerate() {
+        line.extend_from_slice(if at == 0 { b",\"context\":{\"" } else { b",\"" });
+        line.extend_from_slice(level.name().as_bytes());
+        line.extend_from_slice(b"\":");
+        names.push(line, name, symbols);
+    }
+    if !context.is_none() {
+        line.push(b'}');
+    }
+}
 
 fn push_verdict(line: &mut Vec<u8>, verdict: Verdict) {
     match verdict {

@@ -2,10 +2,19 @@
 //!
 //! The member names are the format; [`SCHEMA`] changes when one goes or changes its meaning.
 
+mod results;
+
+pub use results::{
+    AssertionSummary, PartSummary, ResultsSummary, StepSummary, TESTS_SHOWN, TallySummary, TestSummary,
+};
+
 use crate::dedup::DedupStats;
 use crate::observe::metrics::quantile;
+use crate::observe::results::ResultsReport;
 use crate::observe::sightings::{ClockDoubt, ClockHint, PathReport, SightingsReport};
+use crate::observe::state::StateReport;
 use crate::pipeline::{Account, Snapshot};
+use crate::process::Processing;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -25,6 +34,12 @@ pub struct Summary {
     pub dedup: DedupSummary,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packets: Option<PacketsSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub states: Option<StatesSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub results: Option<ResultsSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub panther: Option<PantherSummary>,
     pub throughput: Throughput,
     pub warnings: Vec<String>,
 }
@@ -60,6 +75,18 @@ pub struct AccountSummary {
     pub duplicates: u64,
     pub in_flight: u64,
     pub observers: BTreeMap<String, DeliverySummary>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub processors: BTreeMap<String, ProcessingSummary>,
+}
+
+/// What became of a processor's work.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are those of `Processing`")]
+pub struct ProcessingSummary {
+    pub seen: u64,
+    pub derived: u64,
+    pub rejected: u64,
+    pub failed: u64,
 }
 
 /// What became of the unique events at one observer.
@@ -134,6 +161,29 @@ pub struct DelaySummary {
     pub mean: Option<u64>,
 }
 
+/// What is known of entities and their states.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct StatesSummary {
+    /// Entities that had an event.
+    pub entities: u64,
+    /// How many of them are in which state, under `domain.state`, without the states that none is in.
+    #[serde(rename = "final")]
+    pub by_state: BTreeMap<String, u64>,
+    /// Events by domain whose path was not allowed from where their entity was, without the domains that have none.
+    pub invalid_transitions: BTreeMap<String, u64>,
+}
+
+/// What was read from files of PANTHER's events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct PantherSummary {
+    /// Lines with something on them, refused ones included.
+    pub lines: u64,
+    /// Different ids among the events.
+    pub distinct_ids: u64,
+    /// Events whose id in the file is not the one computed of their content.
+    pub id_mismatches: u64,
+}
+
 /// How fast it went.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -156,6 +206,9 @@ impl Summary {
             accounting: AccountSummary::new(&snapshot.account),
             dedup: DedupSummary::new(&snapshot.dedup),
             packets: None,
+            states: None,
+            results: None,
+            panther: None,
             throughput: Throughput {
                 events,
                 seconds,
@@ -229,6 +282,30 @@ impl Summary {
         }
     }
 
+    /// Adds what the state machines found.
+    pub fn add_states(&mut self, report: &StateReport) {
+        let invalid = report.domains().iter().filter(|domain| domain.invalid > 0);
+        self.states = Some(StatesSummary {
+            entities: report.entities_total(),
+            by_state: report.by_state(),
+            invalid_transitions: invalid.map(|domain| (domain.name.to_owned(), domain.invalid)).collect(),
+        });
+        if report.untracked() > 0 {
+            let events = report.untracked();
+            self.warnings.push(format!("{events} events were of more entities than are tracked"));
+        }
+    }
+
+    /// Adds what became of tests, steps and assertions.
+    pub fn add_results(&mut self, report: &ResultsReport, snapshot: &Snapshot) {
+        self.results = Some(ResultsSummary::new(report, snapshot));
+        if report.untracked() > 0 {
+            let events = report.untracked();
+            self.warnings
+                .push(format!("{events} events were of more tests, steps and assertions than are followed"));
+        }
+    }
+
     /// Writes the summary as indented JSON with a line feed at the end.
     ///
     /// # Errors
@@ -250,6 +327,10 @@ impl AccountSummary {
             };
             (name.to_string(), delivery)
         });
+        let processors = account.processors.iter().map(|(name, processing)| {
+            let Processing { seen, derived, rejected, failed } = *processing;
+            (name.to_string(), ProcessingSummary { seen, derived, rejected, failed })
+        });
         AccountSummary {
             offered: account.offered,
             accepted: account.accepted,
@@ -259,6 +340,7 @@ impl AccountSummary {
             duplicates: account.duplicates,
             in_flight: account.in_flight,
             observers: observers.collect(),
+            processors: processors.collect(),
         }
     }
 }

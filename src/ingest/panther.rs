@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! bytes ──► reader ──► json ──► event ──┬──► id (repr, printable)
-//!           lines      Value    fields  └──► records
+//!           lines      Value    fields  └──► records ──► feed ──► emitter
 //! ```
 //!
 //! The files are untrusted: line length, string length, nesting and the number of values are bounded
@@ -14,7 +14,9 @@
 
 pub mod escape;
 pub mod event;
+pub mod feed;
 pub mod id;
+pub mod ids;
 pub mod json;
 pub mod printable;
 pub mod reader;
@@ -25,7 +27,9 @@ pub mod time;
 pub mod value;
 
 pub use event::{LineError, PantherEvent, Reason};
+pub use feed::{FeedReport, FileReport, IdMismatch, Refusal, feed};
 pub use id::{content, panther_id};
+pub use ids::PantherIds;
 pub use json::{JsonError, JsonErrorKind, Limits};
 pub use printable::PythonVersion;
 pub use reader::{Counts, PantherReader, Refused};

@@ -1,6 +1,6 @@
 //! The observer `history`: the last events, to be looked at when something has gone wrong.
 
-use crate::event::{KindSet, Record};
+use crate::event::{Context, Contexts, KindSet, Record};
 use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
 
 /// Keeps the last new events.
@@ -79,6 +79,17 @@ impl HistoryReport {
     /// Iterates over the events of these kinds, earliest first; `.rev()` gives the latest first.
     pub fn of_kinds(&self, kinds: KindSet) -> impl DoubleEndedIterator<Item = &Record> {
         self.records.iter().filter(move |record| kinds.contains(record.kind()))
+    }
+
+    /// Iterates over the events that were emitted within `outer`, earliest first.
+    ///
+    /// `contexts` are those of the snapshot that the report is from.
+    pub fn within<'a>(
+        &'a self,
+        contexts: &'a Contexts,
+        outer: &'a Context,
+    ) -> impl DoubleEndedIterator<Item = &'a Record> {
+        self.records.iter().filter(move |record| contexts.of(record).is_within(outer))
     }
 
     /// Returns how many events are held.

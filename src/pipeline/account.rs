@@ -1,6 +1,7 @@
 //! The account of every event.
 
 use crate::observe::worker::Delivery;
+use crate::process::Processing;
 
 /// Says what became of every event that was offered.
 ///
@@ -13,7 +14,7 @@ use crate::observe::worker::Delivery;
 /// ```
 ///
 /// While events flow, the first two hold by construction and the third may lag; `in_flight` lies between 0 and
-/// what the rings can hold.
+/// what the rings can hold, and what processors have just derived of one batch.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Account {
     /// Events that emitters were asked to emit.
@@ -33,6 +34,8 @@ pub struct Account {
     pub in_flight: u64,
     /// Per observer, by name: what became of the unique events.
     pub observers: Vec<(Box<str>, Delivery)>,
+    /// Per processor, by name: what became of its work. What it derived was offered too, and stands in the counts above.
+    pub processors: Vec<(Box<str>, Processing)>,
 }
 
 /// Which part of the account does not add up: a bug in this crate.
@@ -102,6 +105,7 @@ mod tests {
             duplicates: 3,
             in_flight: 0,
             observers: vec![("o".into(), delivery)],
+            processors: Vec::new(),
         };
         assert_eq!(good.check_final(), Ok(()));
         let broken: [fn(&mut Account); 8] = [

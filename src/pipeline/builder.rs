@@ -5,18 +5,20 @@ use crate::dedup::{Dedup, DedupError, DedupOptions};
 use crate::domain::{Catalogue, CatalogueError, DomainDef};
 use crate::emit::FullPolicy;
 use crate::emit::source::{Entrance, Routes, Sources};
-use crate::event::{EventKind, Identity, KindSet, Record, Symbols};
+use crate::event::{Contexts, EventKind, Identity, KindSet, Record, Symbols};
 use crate::observe::wall::walled;
 use crate::observe::worker::{AnyObserver, Placed, Worker};
 use crate::observe::{Observer, Scope};
 use crate::pipeline::crew::{self, CrewDesk, CrewOutlet, CrewWork, Handover};
 use crate::pipeline::lane::{LaneDesk, LaneWork, Output};
+use crate::pipeline::processors::{self, Processors};
 use crate::pipeline::recall::{Recall, recall};
 use crate::pipeline::roster::{ObserverOptions, Roster};
 use crate::pipeline::snapshot::ReportKey;
 use crate::pipeline::station::{Station, Voice};
 use crate::pipeline::topology::{DEDUP_MAX, Pinning, Topology, WORKERS_MAX, pin};
 use crate::pipeline::{Pipeline, Shared, Threads};
+use crate::process::{Desk, Processing, Processor};
 use crate::recorder::FlightRecorder;
 use crate::sync::{Arc, AtomicBool, Mutex, lock};
 use crate::wait::WaitStrategy;
@@ -69,6 +71,12 @@ pub enum StartError {
     /// An observer panicked when it was asked what it wants.
     #[error("observer {name:?} {panic} when it was asked for its interest")]
     ObserverPanicked { name: String, panic: String },
+    /// Two processors have one name.
+    #[error("two processors are named {0:?}; give each its own name")]
+    ProcessorName(String),
+    /// A processor panicked when it was asked what it wants.
+    #[error("processor {name:?} {panic} when it was asked for its interest")]
+    ProcessorPanicked { name: String, panic: String },
     /// The rings would take more memory than anybody can mean.
     #[error(
         "option `ring_capacity` is {capacity} and there are {lanes} lanes: {bytes} bytes for each emitter; give at most {RING_BYTES_MAX} in all"
@@ -92,6 +100,8 @@ pub struct Setup<'a> {
     pub catalogue: &'a Arc<Catalogue>,
     /// The names behind symbols.
     pub symbols: &'a Arc<Symbols>,
+    /// Which parts of the experiment events belong to.
+    pub contexts: &'a Arc<Contexts>,
     /// The worker that will own the instance, from 0.
     pub worker: usize,
 }
@@ -100,6 +110,8 @@ pub struct Setup<'a> {
 const RING_BYTES_MAX: usize = 1 << 30;
 
 type Make = Box<dyn FnMut(Setup<'_>) -> Box<dyn AnyObserver>>;
+
+type MakeProcessor = Box<dyn FnMut(Setup<'_>) -> Box<dyn Processor>>;
 
 struct Entry {
     options: ObserverOptions,
@@ -113,6 +125,7 @@ pub struct Builder {
     domains: Vec<DomainDef>,
     identities: Vec<(EventKind, Identity)>,
     observers: Vec<Entry>,
+    processors: Vec<(Box<str>, MakeProcessor)>,
     symbols: Option<Arc<Symbols>>,
     recorder: Option<FlightRecorder>,
     remember: Vec<Recall>,
@@ -164,6 +177,17 @@ impl Builder {
         self
     }
 
+    /// Adds a processor under a name of its own; `make` is called once per dedup thread, whose number is the worker of the
+    /// setup. Processors see events in the order in which they were added, and before any observer.
+    pub fn processor<P: Processor>(
+        &mut self,
+        name: &str,
+        mut make: impl FnMut(Setup<'_>) -> P + 'static,
+    ) -> &mut Builder {
+        self.processors.push((name.into(), Box::new(move |setup| Box::new(make(setup)))));
+        self
+    }
+
     /// Tells dedup, before the start, of the records of an earlier part of the run: what comes again is a duplicate
     /// then.
     ///
@@ -193,12 +217,15 @@ impl Builder {
             Topology::Staged { workers, .. } => workers,
         };
         let roster = Arc::new(Roster::default());
-        let (observers, whole) = self.make_observers(&roster, &catalogue, &symbols, workers)?;
+        let contexts = Arc::new(Contexts::default());
+        let setup = Setup { catalogue: &catalogue, symbols: &symbols, contexts: &contexts, worker: 0 };
+        let (observers, whole) = self.make_observers(&roster, setup, workers)?;
         let lanes = options.topology.lanes();
         let identities = catalogue.kinds().filter_map(|(kind, _)| Some((kind, catalogue.identity(kind)?)));
         let entrance = Arc::new(Entrance {
             routes: Routes::new(identities, whole, lanes),
             sources: Sources::default(),
+            contexts: Arc::clone(&contexts),
             closed: AtomicBool::new(false),
         });
         let mut dedups = Vec::new();
@@ -227,6 +254,7 @@ impl Builder {
             symbols: Arc::clone(&symbols),
             recorder: self.recorder.take(),
             warnings: Mutex::new(Vec::new()),
+            processors: self.processors.iter().map(|(name, _)| name.clone()).collect(),
             start: Instant::now(),
             recalled,
             options,
@@ -237,6 +265,8 @@ impl Builder {
         let mut stations = stations.into_iter();
         let mut here = if shared.crew.is_empty() { stations.next() } else { None };
         for (desk, dedup) in shared.lanes.iter().zip(dedups) {
+            let processors =
+                make_processors(&mut self.processors, works.len(), &shared, options.clock.clone())?;
             let output = match here.take() {
                 Some(station) => Output::Here(Box::new(station)),
                 None => {
@@ -249,7 +279,7 @@ impl Builder {
                     Output::Crew(Box::new(Handover::new(inlets, whole)))
                 }
             };
-            works.push(LaneWork::new(Arc::clone(desk), dedup, output));
+            works.push(LaneWork::new(Arc::clone(desk), dedup, processors, output));
         }
         let crew_works = shared
             .crew
@@ -277,8 +307,7 @@ impl Builder {
     fn make_observers(
         &mut self,
         roster: &Roster,
-        catalogue: &Arc<Catalogue>,
-        symbols: &Arc<Symbols>,
+        setup: Setup<'_>,
         workers: usize,
     ) -> Result<(Vec<Worker>, KindSet), StartError> {
         let mut by_worker: Vec<Worker> = (0..workers).map(|_| Worker::new()).collect();
@@ -287,7 +316,7 @@ impl Builder {
             let name = || StartError::ObserverName(entry.options.name.clone());
             let number = roster.enter(&entry.options).ok_or_else(name)?;
             for (worker, observers) in by_worker.iter_mut().enumerate() {
-                let observer = (entry.make)(Setup { catalogue, symbols, worker });
+                let observer = (entry.make)(Setup { worker, ..setup });
                 let interest = walled(|| observer.interest()).map_err(|panic| {
                     StartError::ObserverPanicked { name: entry.options.name.clone(), panic }
                 })?;
@@ -300,6 +329,39 @@ impl Builder {
         }
         Ok((by_worker, whole))
     }
+}
+
+/// Makes the processors of a lane; none where there are none.
+fn make_processors(
+    makers: &mut [(Box<str>, MakeProcessor)],
+    lane: usize,
+    shared: &Shared,
+    clock: Clock,
+) -> Result<Option<Box<Processors>>, StartError> {
+    if makers.is_empty() {
+        return Ok(None);
+    }
+    let (entrance, symbols) = (&shared.entrance, &shared.symbols);
+    let mut entries = Vec::new();
+    for (name, make) in makers {
+        if entries.iter().any(|known: &processors::Entry| known.name == *name) {
+            return Err(StartError::ProcessorName(name.to_string()));
+        }
+        let (catalogue, contexts) = (&shared.catalogue, &entrance.contexts);
+        let processor = make(Setup { catalogue, symbols, contexts, worker: lane });
+        let interest = walled(|| processor.interest())
+            .map_err(|panic| StartError::ProcessorPanicked { name: name.to_string(), panic })?;
+        let desk = Desk {
+            entrance: Arc::clone(entrance),
+            symbols: Arc::clone(symbols),
+            source: entrance.sources.open(name),
+            out: Vec::new(),
+            counts: Processing::default(),
+        };
+        let (name, processor) = (name.clone(), Some(processor));
+        entries.push(processors::Entry { name, processor, interest, desk, trouble: None });
+    }
+    Ok(Some(Box::new(Processors::new(entries, lane as u64, clock))))
 }
 
 /// Divides what is measured in memory among the lanes. A window stays whole in each: a lane cannot know how many ids

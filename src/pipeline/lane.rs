@@ -5,6 +5,7 @@ use crate::event::Record;
 use crate::observe::worker::SlotReport;
 use crate::pipeline::crew::Handover;
 use crate::pipeline::post::Post;
+use crate::pipeline::processors::{ProcessorReport, Processors};
 use crate::pipeline::station::{Order, Station};
 use crate::ring::{Intake, Lane};
 use crate::sync::{Arc, AtomicBool, Ordering};
@@ -28,6 +29,8 @@ pub(crate) struct LaneReport {
     pub(crate) dedup: DedupStats,
     /// Of the observers, where the lane has them itself.
     pub(crate) observers: Option<Vec<SlotReport>>,
+    /// Of the processors, in the order in which they were added.
+    pub(crate) processors: Vec<ProcessorReport>,
 }
 
 /// What a pipeline may ask of a lane while it runs.
@@ -79,16 +82,23 @@ pub(crate) struct LaneWork {
 struct Rest {
     dedup: Dedup,
     verdicts: Box<[Verdict; BATCH]>,
+    processors: Option<Box<Processors>>,
     output: Output,
     unique: u64,
     duplicates: u64,
 }
 
 impl LaneWork {
-    pub(crate) fn new(desk: Arc<LaneDesk>, dedup: Dedup, output: Output) -> LaneWork {
+    pub(crate) fn new(
+        desk: Arc<LaneDesk>,
+        dedup: Dedup,
+        processors: Option<Box<Processors>>,
+        output: Output,
+    ) -> LaneWork {
         let intake = Intake::new(Arc::clone(&desk.lane));
         let verdicts = Box::new([Verdict::New; BATCH]);
-        LaneWork { desk, intake, rest: Rest { dedup, verdicts, output, unique: 0, duplicates: 0 } }
+        let rest = Rest { dedup, verdicts, processors, output, unique: 0, duplicates: 0 };
+        LaneWork { desk, intake, rest }
     }
 
     /// Takes a burst from every ring; returns how many records.
@@ -134,6 +144,7 @@ impl LaneWork {
 
     /// Flushes the observers and gives the last report.
     pub(crate) fn finish(mut self) -> LaneReport {
+        self.rest.finish_processors(&self.desk.counts);
         if let Output::Here(station) = &mut self.rest.output {
             self.rest.unique += station.flush();
             self.desk.counts.unique.store(self.rest.unique, Ordering::Release);
@@ -150,7 +161,9 @@ impl LaneWork {
             Output::Here(station) => Some(station.reports()),
             Output::Crew(_) => None,
         };
-        LaneReport { dedup: self.rest.dedup.stats(), observers }
+        let processors =
+            self.rest.processors.as_ref().map_or_else(Vec::new, |processors| processors.reports());
+        LaneReport { dedup: self.rest.dedup.stats(), observers, processors }
     }
 
     /// Does what the pipeline asks between two batches.
@@ -177,6 +190,40 @@ impl Rest {
     #[inline]
     fn take(&mut self, records: &mut [Record], counts: &LaneCounts) {
         let new = self.dedup.check(records, &mut self.verdicts);
+        if let Some(processors) = &mut self.processors {
+            processors.process(records, new);
+        }
+        self.pass(records, new, counts);
+        if self.processors.as_ref().is_some_and(|processors| processors.has_derived()) {
+            self.take_derived(counts);
+        }
+    }
+
+    /// Brings what processors have derived through dedup to the observers.
+    #[cold]
+    fn take_derived(&mut self, counts: &LaneCounts) {
+        let Some(mut derived) = self.processors.as_mut().map(|processors| processors.take_derived()) else {
+            return;
+        };
+        for batch in derived.chunks_mut(BATCH) {
+            let new = self.dedup.check(batch, &mut self.verdicts);
+            self.pass(batch, new, counts);
+        }
+        if let Some(processors) = &mut self.processors {
+            processors.give_back(derived);
+        }
+    }
+
+    fn finish_processors(&mut self, counts: &LaneCounts) {
+        if let Some(processors) = &mut self.processors {
+            processors.finish();
+            self.take_derived(counts);
+        }
+    }
+
+    /// Passes a batch with its verdicts on.
+    #[inline]
+    fn pass(&mut self, records: &[Record], new: u64, counts: &LaneCounts) {
         let n = records.len();
         let verdicts = self.verdicts.get(..n).unwrap_or(&[]);
         let own = match &mut self.output {

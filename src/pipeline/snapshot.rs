@@ -2,10 +2,11 @@
 
 use crate::dedup::DedupStats;
 use crate::domain::Catalogue;
-use crate::event::Symbols;
+use crate::event::{Contexts, Symbols};
 use crate::observe::Report;
 use crate::observe::worker::{Delivery, Merged, SlotReport};
 use crate::pipeline::account::Account;
+use crate::pipeline::processors::ProcessorReport;
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
@@ -57,6 +58,8 @@ pub struct Snapshot {
     pub catalogue: Arc<Catalogue>,
     /// The names behind symbols; goes on growing while the pipeline runs.
     pub symbols: Arc<Symbols>,
+    /// Which parts of the experiment events and entities belong to; goes on growing as well.
+    pub contexts: Arc<Contexts>,
     pub(crate) reports: Vec<Merged>,
 }
 
@@ -82,6 +85,16 @@ impl Snapshot {
             if let Some(trouble) = self.reports.get_mut(index).and_then(|merged| merged.take_in(slot.report))
             {
                 self.warnings.push(format!("observer {name}: {trouble}"));
+            }
+        }
+    }
+
+    /// Takes in what one lane said of its processors.
+    pub(crate) fn take_in_processors(&mut self, reports: Vec<ProcessorReport>) {
+        for ((name, counts), report) in self.account.processors.iter_mut().zip(reports) {
+            counts.add(report.counts);
+            if let Some(trouble) = report.trouble {
+                self.warnings.push(format!("processor {name}: {trouble}"));
             }
         }
     }

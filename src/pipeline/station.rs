@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::dedup::Verdict;
 use crate::domain::pipeline::{DeliveryFailed, ObserverFailed};
 use crate::emit::source::{Entrance, Source};
+use crate::event::json::beginning;
 use crate::event::{Identity, Record, Symbol, Symbols};
 use crate::observe::worker::{Placed, SlotReport, Trouble, Worker};
 use crate::pipeline::roster::Roster;
@@ -103,6 +104,11 @@ impl Station {
     }
 }
 
+/// Puts a message into the table, or as much of it as a name can have.
+pub(crate) fn kept_message(symbols: &Symbols, message: &str) -> Symbol {
+    symbols.intern(beginning(message, Symbols::NAME_LEN_MAX)).unwrap_or(Symbol::NONE)
+}
+
 impl Voice {
     /// Makes the record, offered and accepted at once. `None` when no source number is left.
     fn failed(&mut self, worker: u32, trouble: &Trouble) -> Option<Record> {
@@ -112,7 +118,7 @@ impl Voice {
         let source = self.source.as_ref()?;
         let name = self.roster.name(trouble.observer);
         // A message that the table refuses is in the snapshot all the same.
-        let message = self.symbols.intern(&trouble.message).unwrap_or(Symbol::NONE);
+        let message = kept_message(&self.symbols, &trouble.message);
         let entity = self.symbols.intern(&name).unwrap_or(Symbol::NONE);
         let (time_ns, handled, failed) = (self.clock.now_ns(), trouble.handled, trouble.failed);
         let record = if trouble.panicked {

@@ -1,8 +1,9 @@
 //! Makes records of PANTHER's events.
 //!
-//! **Identity.** A record's id is PANTHER's, as a digest: two events are the same when PANTHER says so. Of PANTHER's
-//! 128 bits the version, 5, gives way to that of this crate's ids, 8; [`panther_uuid`] puts it back. An id of another
-//! version, which PANTHER does not give, loses its version and is counted ([`PantherRecords::foreign_ids`]).
+//! **Identity.** A record's id is the one that PANTHER computes of the event's content, as a digest: two events are the
+//! same when PANTHER would say so. Of its 128 bits the version, 5, gives way to that of this crate's ids, 8;
+//! [`panther_uuid`] puts it back. The id in the file is compared and decides nothing, so that a wrong one cannot make
+//! two different events one; where it differs, [`PantherRecords::id_mismatches`] counts it.
 //!
 //! **Data.** The document holds all of an event's data, in the order of the file. JSON has no NaN and no infinities,
 //! so a float that is one becomes the string `"NaN"`, `"Infinity"` or `"-Infinity"`; half a surrogate pair stays an
@@ -52,7 +53,7 @@ pub struct PantherRecords {
     python: PythonVersion,
     /// Where names and documents are written, kept for the next event.
     text: String,
-    foreign_ids: u64,
+    id_mismatches: u64,
     unplaced: u64,
 }
 
@@ -65,7 +66,7 @@ struct Shape {
 }
 
 impl PantherRecords {
-    /// Makes records of events of PANTHER's eight domains. `python` is for events without an id, whose id is computed.
+    /// Makes records of events of PANTHER's eight domains. `python` is the version whose text PANTHER hashed.
     #[must_use]
     pub fn new(symbols: Arc<Symbols>, python: PythonVersion) -> PantherRecords {
         let catalogue = Catalogue::new();
@@ -75,7 +76,7 @@ impl PantherRecords {
             (!shape.variants.is_empty()).then(|| (name.into(), shape))
         };
         let kinds = catalogue.kinds().filter_map(shape).collect();
-        PantherRecords { symbols, kinds, python, text: String::new(), foreign_ids: 0, unplaced: 0 }
+        PantherRecords { symbols, kinds, python, text: String::new(), id_mismatches: 0, unplaced: 0 }
     }
 
     /// Makes the record of `event`.
@@ -104,17 +105,17 @@ impl PantherRecords {
             self.symbols.details().insert(&self.text)?
         };
         table::DETAIL.write(&mut payload, Some(Number::Detail(detail)));
-        let id = event.id.unwrap_or_else(|| panther_id(event, self.python));
+        let id = panther_id(event, self.python);
         let digest = EventId::from_hash(id.as_u128());
-        self.foreign_ids += u64::from(panther_uuid(digest) != id);
+        self.id_mismatches += u64::from(event.id.is_some_and(|given| given != id));
         let payload = bytemuck::cast(payload);
         Ok(Record::raw(digest.bits(), Identity::Digest, event.time_ns, entity, shape.kind, payload))
     }
 
-    /// Returns how many events had an id that is no version-5 UUID and cannot be had back from the record.
+    /// Returns how many events had another id in the file than the one computed of their content.
     #[must_use]
-    pub fn foreign_ids(&self) -> u64 {
-        self.foreign_ids
+    pub fn id_mismatches(&self) -> u64 {
+        self.id_mismatches
     }
 
     /// Returns how many values stand only in documents, though their field has a place in the payload: they are of
@@ -125,7 +126,7 @@ impl PantherRecords {
     }
 }
 
-/// Returns the id that PANTHER gave an event whose record has this one.
+/// Returns the id that PANTHER computes for an event whose record has this one.
 #[must_use]
 pub fn panther_uuid(id: EventId) -> Uuid {
     const VERSION: u128 = 0xf << 76;

@@ -8,8 +8,8 @@ use super::shard::Shard;
 use super::wait::{self, WaitError, Waiter};
 use super::workflow::Workflow;
 use super::{Key, StateOptions, States};
-use crate::domain::Catalogue;
-use crate::event::{Domain, EventKind, Symbol};
+use crate::domain::{Catalogue, StateTable};
+use crate::event::{Context, Contexts, Domain, EventKind, Symbol};
 use crate::sync::{Mutex, lock};
 use std::fmt;
 use std::sync::Arc;
@@ -106,6 +106,12 @@ impl StateQuery {
         self.shards().iter().find_map(|shard| shard.state(key))
     }
 
+    /// Returns the table of a domain that has states; `None` before the pipeline starts too.
+    #[must_use]
+    pub fn table(&self, domain: Domain) -> Option<&'static StateTable> {
+        self.shards().first().and_then(|shard| Some(shard.plans.of(domain)?.1.table))
+    }
+
     /// Returns the last transitions of an entity; `None` before its first event.
     #[must_use]
     pub fn transitions(&self, domain: Domain, entity: Symbol) -> Option<Transitions> {
@@ -143,6 +149,14 @@ impl StateQuery {
     #[must_use]
     pub fn entities(&self) -> Entities {
         Entities::of(self.shards())
+    }
+
+    /// Returns the states of the entities that belong to a context within `outer`, by domain; those without an event yet
+    /// are left out. `contexts` are those of the pipeline.
+    #[must_use]
+    pub fn within(&self, contexts: &Contexts, outer: &Context) -> Vec<EntityState> {
+        let members = contexts.entities(outer);
+        members.into_iter().filter_map(|(domain, entity)| self.state(domain, entity)).collect()
     }
 
     /// Looks at the experiment as a whole.

@@ -1,14 +1,16 @@
 //! `panther-events cat`: a journal's events as JSON Lines.
 
 use crate::Outcome;
-use crate::journal_args::{JournalSource, parse_time_ns};
+use crate::journal_args::{JournalSource, context, parse_part, parse_time_ns, restore_context};
 use crate::results::Failure;
 use panther_events::domain::Catalogue;
-use panther_events::event::{KindSet, Symbol};
+use panther_events::event::{Context, Contexts, KindSet, Level, Record, Symbol, Symbols};
 use panther_events::export::jsonl::EventLines;
+use panther_events::ingest::panther::PantherIds;
 use panther_events::journal::{Filter, ReadOptions, Status};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long `--follow` waits before it looks again.
@@ -33,6 +35,10 @@ pub(crate) struct Args {
     /// Only events of this source.
     #[arg(long, value_name = "N")]
     source: Option<u16>,
+    /// Only what was emitted within this part of the experiment, such as `test=handshake`; events are shown with their
+    /// contexts then, and the whole journal is read. May be given for several levels.
+    #[arg(long, value_name = "LEVEL=NAME", value_parser = parse_part)]
+    within: Vec<(Level, String)>,
     /// Wait for more while the journal is being written.
     #[arg(long)]
     follow: bool,
@@ -41,8 +47,8 @@ pub(crate) struct Args {
 impl Args {
     /// All events of a journal, as far as they are there.
     pub(crate) fn all(journal: &Path) -> Args {
-        let (kind, entity, since, until, source) = (Vec::new(), None, None, None, None);
-        Args { journal: journal.to_owned(), kind, entity, since, until, source, follow: false }
+        let (kind, within, journal) = (Vec::new(), Vec::new(), journal.to_owned());
+        Args { journal, kind, entity: None, since: None, until: None, source: None, within, follow: false }
     }
 }
 
@@ -50,11 +56,21 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let catalogue = Catalogue::new();
     let filter = filter(args, &catalogue)?;
     let mut source = JournalSource::open(&args.journal, ReadOptions::default())?;
-    source.reader.set_filter(filter);
+    // A block that is passed over may hold where a context begins.
+    if args.within.is_empty() {
+        source.reader.set_filter(filter);
+    }
     let mut lines = EventLines::new(BufWriter::new(io::stdout().lock()), |kind| {
         Some((catalogue.name(kind)?, catalogue.fields(kind)?))
     });
-    match write(args, filter, &mut source, &mut lines)? {
+    let ids = PantherIds::default();
+    lines = lines.with_id_elsewhere("panther_id", Arc::new(move |record| ids.of(record)));
+    let contexts = Arc::new(Contexts::default());
+    if !args.within.is_empty() {
+        lines = lines.with_contexts(Arc::clone(&contexts));
+    }
+    let filters = Filters { filter, contexts, within: context(&args.within) };
+    match write(args, &filters, &mut source, &mut lines)? {
         Ok(()) => {}
         // `panther-events cat … | head` is no failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Outcome::Done),
@@ -81,17 +97,33 @@ fn filter(args: &Args, catalogue: &Catalogue) -> Result<Filter, Failure> {
     Ok(Filter { kinds, entity, source: args.source, time_ns })
 }
 
+/// Which records are shown.
+struct Filters {
+    filter: Filter,
+    contexts: Arc<Contexts>,
+    within: Context,
+}
+
+impl Filters {
+    fn show(&self, record: &Record, symbols: &Symbols) -> bool {
+        if !self.within.is_none() {
+            restore_context(&self.contexts, record, symbols);
+        }
+        self.filter.contains(record) && self.contexts.of(record).is_within(&self.within)
+    }
+}
+
 /// The outer error is the journal's, the inner one the output's.
 fn write<W: Write>(
     args: &Args,
-    filter: Filter,
+    filters: &Filters,
     source: &mut JournalSource,
     lines: &mut EventLines<W>,
 ) -> Result<io::Result<()>, Failure> {
-    let symbols = std::sync::Arc::clone(&source.symbols);
+    let symbols = Arc::clone(&source.symbols);
     loop {
         if let Some(records) = source.next_block()? {
-            for record in records.iter().filter(|record| filter.contains(record)) {
+            for record in records.iter().filter(|record| filters.show(record, &symbols)) {
                 if let Err(error) = lines.write(record, None, &symbols) {
                     return Ok(Err(error));
                 }

@@ -1,6 +1,7 @@
-//! `panther-events ingest`: captures in, a result directory out.
+//! `panther-events ingest`: captures, or PANTHER's events, in, a result directory out.
 
 mod inputs;
+mod panther;
 
 use crate::Outcome;
 use crate::flight::Flight;
@@ -11,15 +12,17 @@ use crate::results::{
     Events, Failure, FileFormat, Finished, InputNote, Told, View, is_whole, tell, write_results,
 };
 use crate::signals::Signals;
+use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use panther_events::dedup::Window;
-use panther_events::event::{Symbol, Symbols};
+use panther_events::event::{Context, Symbol, Symbols};
 use panther_events::export::summary::{InputSummary, Summary};
 use panther_events::export::{Overwrite, ResultDir};
 use panther_events::ingest::capture::Format;
 use panther_events::ingest::feed::{
     CaptureInput, CaptureReport, FeedError, FeedOptions, FeedReport, feed_until,
 };
+use panther_events::ingest::panther::PythonVersion;
 use panther_events::ingest::{Coverage, PacketDigest, common_coverage, scan};
 use panther_events::journal::Durability;
 use panther_events::pipeline::Topology;
@@ -31,12 +34,18 @@ use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Captures (pcap or pcapng), one per vantage point.
+    /// Captures (pcap or pcapng), one per vantage point; or files of PANTHER's events (JSON Lines).
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The directory for the results.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// What the files are. Without it, their content tells; of a pipe, which cannot be looked at before, it is a capture.
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<InputKind>,
+    /// The Python version whose text PANTHER hashed for its ids.
+    #[arg(long, default_value = "3.11", value_name = "X.Y")]
+    python: PythonVersion,
     /// Name the vantage point of a capture; without it, the file's name counts. May be given several times.
     #[arg(long, value_name = "NAME=FILE", value_parser = parse_vantage)]
     vantage: Vec<(String, PathBuf)>,
@@ -86,10 +95,24 @@ pub(crate) struct Args {
     quiet: bool,
 }
 
+/// What files can be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum InputKind {
+    /// Packet captures: pcap or pcapng.
+    Capture,
+    /// PANTHER's events: JSON Lines.
+    Panther,
+}
+
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
-    let inputs = inputs::inputs(args)?;
+    let kind = inputs::kind(args)?;
+    let inputs = inputs::inputs(args, kind)?;
     let overwrite = if args.force { Overwrite::Force } else { Overwrite::Refuse };
     let dir = ResultDir::create(&args.out, overwrite)?;
+    let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
+    if kind == InputKind::Panther {
+        return panther::run(args, &paths, dir);
+    }
     let coverage = match (args.digest_bytes, &args.journal) {
         (Some(bytes), _) => Coverage::Prefix(bytes),
         // A journal holds one run: which digests it is to have must be known before it is begun.
@@ -104,7 +127,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         _ => Signals::catch()?,
     };
     let mut flight = args.recorder.as_deref().map(Flight::create).transpose()?;
-    let bar = progress_bar(args, &inputs);
+    let bar = progress_bar(args, &paths);
     let mut attempt = |coverage| attempt(args, &inputs, coverage, &dir, &bar, &signals, flight.as_mut());
     let run = match attempt(coverage)? {
         Some(run) => run,
@@ -127,7 +150,8 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         run.feed.captures.iter().any(|capture| capture.error.is_none() || capture.counts.records > 0);
     if !readable {
         report::print_errors(&mut std::io::stderr(), &summary, &losses)?;
-        return Err("nothing could be read; no results were written".into());
+        let hint = "if these are PANTHER's events, give --format panther";
+        return Err(format!("nothing could be read; no results were written; {hint}").into());
     }
     write_results(&dir, &run.finished, &summary, &FileFormat::ALL)?;
     dir.commit()?;
@@ -167,6 +191,8 @@ fn attempt(
         horizon: args.horizon,
         vantages: inputs.iter().map(|input| Symbol::of(&input.vantage)).collect(),
         events: args.events,
+        within: Context::NONE,
+        ids: Arc::default(),
     };
     let symbols = Arc::new(Symbols::new());
     let (mut builder, keys) = view.builder(&symbols, dir)?;
@@ -188,16 +214,8 @@ fn attempt(
     }
     let pipeline = builder.start()?;
     let digest = PacketDigest::new(coverage).mask_l4_checksum(args.mask_checksums);
-    let progress = AtomicU64::new(0);
-    let done = AtomicBool::new(false);
     let mut emitter = pipeline.emitter("ingest")?;
-    let fed = std::thread::scope(|scope| {
-        let painter = scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                bar.set_position(progress.load(Ordering::Relaxed));
-                std::thread::park_timeout(Duration::from_millis(100));
-            }
-        });
+    let fed = painted(bar, |progress| {
         let pump = || {
             pipeline.poll();
             if signals.take_snapshot()
@@ -207,10 +225,7 @@ fn attempt(
             }
         };
         let options = FeedOptions { digest };
-        let fed = feed_until(inputs, options, &mut emitter, &symbols, &progress, pump, signals.stop());
-        done.store(true, Ordering::Relaxed);
-        painter.thread().unpark();
-        fed
+        feed_until(inputs, options, &mut emitter, &symbols, progress, pump, signals.stop())
     });
     drop(emitter);
     let inputs: Vec<InputNote> = fed.iter().flat_map(|feed| feed.captures.iter().map(note)).collect();
@@ -282,13 +297,31 @@ fn input_summary(capture: &CaptureReport) -> InputSummary {
     }
 }
 
+/// Calls `feed`, and moves the bar as it raises the bytes read.
+fn painted<R>(bar: &ProgressBar, feed: impl FnOnce(&AtomicU64) -> R) -> R {
+    let progress = AtomicU64::new(0);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let painter = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                bar.set_position(progress.load(Ordering::Relaxed));
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+        });
+        let fed = feed(&progress);
+        done.store(true, Ordering::Relaxed);
+        painter.thread().unpark();
+        fed
+    })
+}
+
 /// A bar on a terminal, nothing elsewhere.
-fn progress_bar(args: &Args, inputs: &[CaptureInput]) -> ProgressBar {
+fn progress_bar(args: &Args, paths: &[PathBuf]) -> ProgressBar {
     if args.quiet || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let len = |input: &CaptureInput| std::fs::metadata(&input.path).map_or(0, |meta| meta.len());
-    let bar = ProgressBar::new(inputs.iter().map(len).sum());
+    let len = |path: &PathBuf| std::fs::metadata(path).map_or(0, |meta| meta.len());
+    let bar = ProgressBar::new(paths.iter().map(len).sum());
     let style =
         ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes} ({bytes_per_sec}, {eta} left)");
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))

@@ -3,7 +3,8 @@
 use crate::plain::plain;
 use crate::results::{Failure, InputNote};
 use panther_events::dedup::Window;
-use panther_events::event::{EventId, Record, Symbol, Symbols};
+use panther_events::emit::ContextEntered;
+use panther_events::event::{Context, Contexts, EventId, Level, Record, Symbol, Symbols};
 use panther_events::journal::{Durability, JournalReader, ReadOptions};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -182,6 +183,29 @@ pub(crate) fn parse_time_ns(text: &str) -> Result<u64, String> {
     let time = humantime::parse_rfc3339_weak(text).map_err(|_| valid.to_owned())?;
     let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| valid.to_owned())?;
     u64::try_from(since.as_nanos()).map_err(|_| valid.to_owned())
+}
+
+/// The context of all the parts, from the outermost inwards.
+pub(crate) fn context(parts: &[(Level, String)]) -> Context {
+    let mut parts: Vec<_> = parts.iter().collect();
+    parts.sort_by_key(|(level, _)| *level);
+    parts.iter().fold(Context::NONE, |context, (level, name)| context.entered(*level, Symbol::of(name)))
+}
+
+pub(crate) fn parse_part(text: &str) -> Result<(Level, String), String> {
+    let part = text.split_once('=').filter(|(_, name)| !name.is_empty());
+    let known = |level: &str| Level::ALL.into_iter().find(|known| known.name() == level);
+    part.and_then(|(level, name)| Some((known(level)?, name.to_owned()))).ok_or_else(|| {
+        "write LEVEL=NAME, with experiment, test, step, assertion, service or environment".to_owned()
+    })
+}
+
+/// Takes over the definition of a context, where the record is one.
+pub(crate) fn restore_context(contexts: &Contexts, record: &Record, symbols: &Symbols) {
+    let Some(entered) = record.payload::<ContextEntered>() else { return };
+    let document = symbols.details().text(entered.context);
+    // Of more than there is room for, events go without their context.
+    let _ = contexts.restore(record.source(), record.seq(), document.as_deref());
 }
 
 /// `--window`.

@@ -35,7 +35,7 @@ struct Cli {
 enum Command {
     /// Measure what this machine gives: emit, ring, dedup, the whole pipeline, delays and idle use.
     Bench(bench::Args),
-    /// Read packet captures, pair their packets, and write a result directory.
+    /// Read packet captures or PANTHER's events, and write a result directory.
     Ingest(ingest::Args),
     /// Print a journal's events as JSON Lines.
     Cat(cat::Args),

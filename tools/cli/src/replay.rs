@@ -1,17 +1,18 @@
 //! `panther-events replay` and `export`: a journal through a pipeline, into the files that a run gives.
 
 use crate::Outcome;
-use crate::journal_args::{Description, JournalSource, parse_window};
+use crate::journal_args::{Description, JournalSource, context, parse_part, parse_window, restore_context};
 use crate::results::{Events, Failure, FileFormat, Finished, Told, View, is_whole, tell, write_results};
 use panther_events::dedup::Window;
 use panther_events::emit::Emitter;
-use panther_events::event::Record;
+use panther_events::event::{Context, Level, Record};
 use panther_events::export::summary::InputSummary;
 use panther_events::export::{Overwrite, ResultDir};
 use panther_events::journal::{Damage, ReadOptions};
 use panther_events::pipeline::{Pipeline, Topology};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Records that are emitted before the clock is looked at again.
@@ -33,6 +34,10 @@ pub(crate) struct Args {
     /// Events to write to `events.jsonl`.
     #[arg(long, default_value = "unique")]
     events: Events,
+    /// Keep in `events.jsonl` to what was emitted within this part of the experiment, such as `test=handshake`. May be
+    /// given for several levels: experiment, test, step, assertion, service, environment.
+    #[arg(long, value_name = "LEVEL=NAME", value_parser = parse_part)]
+    within: Vec<(Level, String)>,
     /// Replace earlier results in the directory.
     #[arg(long)]
     force: bool,
@@ -57,6 +62,9 @@ pub(crate) struct ExportArgs {
     /// Events to write with `--format jsonl`.
     #[arg(long, default_value = "unique")]
     events: Events,
+    /// Keep with `--format jsonl` to what was emitted within this part of the experiment, such as `test=handshake`.
+    #[arg(long, value_name = "LEVEL=NAME", value_parser = parse_part)]
+    within: Vec<(Level, String)>,
     /// Replace earlier results in the directory.
     #[arg(long)]
     force: bool,
@@ -76,6 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         speed: args.speed,
         topology: args.topology,
         events: args.events,
+        within: context(&args.within),
         force: args.force,
         formats: &FileFormat::ALL,
         told: Told::new(args.json, args.quiet),
@@ -91,6 +100,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<Outcome, Failure> {
         speed: Speed::Max,
         topology: Topology::Fused,
         events: if wants_events { args.events } else { Events::None },
+        within: context(&args.within),
         force: args.force,
         formats: &args.format,
         told: Told::Errors,
@@ -104,6 +114,7 @@ struct Job<'a> {
     speed: Speed,
     topology: Topology,
     events: Events,
+    within: Context,
     force: bool,
     formats: &'a [FileFormat],
     told: Told,
@@ -162,6 +173,8 @@ impl Job<'_> {
             horizon: description.map_or(default, |run| Duration::from_nanos(run.horizon_ns)),
             vantages: description.map(Description::vantage_symbols).unwrap_or_default(),
             events: self.events,
+            within: self.within,
+            ids: Arc::default(),
         })
     }
 
@@ -200,6 +213,8 @@ impl Feed<'_> {
             for record in now {
                 let (from, to) = self.time_ns.unwrap_or((record.time_ns(), record.time_ns()));
                 self.time_ns = Some((from.min(record.time_ns()), to.max(record.time_ns())));
+                // Records keep their numbers, so a context holds for the same ones.
+                restore_context(self.pipeline.contexts(), record, self.pipeline.symbols());
             }
             // Counted in the account.
             let _ = self.emitter.emit_numbered(now.iter().copied());

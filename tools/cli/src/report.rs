@@ -2,10 +2,15 @@
 
 use crate::plain::plain;
 use comfy_table::{CellAlignment, Table, presets};
-use panther_events::export::summary::{InputSummary, PathSummary, Summary};
+use panther_events::export::summary::{
+    InputSummary, PartSummary, PathSummary, ResultsSummary, StatesSummary, Summary,
+};
 use std::io::{self, Write};
 
-/// Prints the paths and the account.
+/// Failed tests that are printed one by one.
+const FAILURES_SHOWN: usize = 20;
+
+/// Prints the paths, the states, the results and the account.
 pub(crate) fn print(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     if let Some(packets) = &summary.packets {
         if packets.paths.is_empty() {
@@ -14,6 +19,13 @@ pub(crate) fn print(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
             writeln!(out, "{}", paths(&packets.paths))?;
         }
         writeln!(out)?;
+    }
+    if let Some(states) = &summary.states {
+        writeln!(out, "{}\n", entities(states))?;
+    }
+    if let Some(results) = &summary.results {
+        writeln!(out, "{}\n", outcomes(results))?;
+        print_failures(out, results)?;
     }
     writeln!(out, "{}", account(summary))?;
     let speed = &summary.throughput;
@@ -53,7 +65,8 @@ fn print_input(err: &mut impl Write, input: &InputSummary) -> io::Result<()> {
         }
     }
     if input.rejected > 0 {
-        writeln!(err, "error: {}: {} packets were refused", plain(&input.path), grouped(input.rejected))?;
+        let what = if input.format.as_deref() == Some("panther") { "lines" } else { "packets" };
+        writeln!(err, "error: {}: {} {what} were refused", plain(&input.path), grouped(input.rejected))?;
         for refusal in &input.refusals {
             writeln!(err, "  {}", plain(refusal))?;
         }
@@ -92,6 +105,64 @@ fn paths(paths: &[PathSummary]) -> Table {
         ];
         row.extend([delay.min, delay.p50, delay.p90, delay.p99, delay.max].map(duration));
         table.add_row(row);
+    }
+    table
+}
+
+/// How many tests, steps and assertions came out how.
+fn outcomes(results: &ResultsSummary) -> Table {
+    let mut table = table(&["", "passed", "failed", "running", "other", "all"]);
+    let rows = [
+        ("tests", &results.tests),
+        ("steps", &results.steps),
+        ("assertions", &results.assertions),
+        ("checks", &results.checks),
+    ];
+    for (what, tally) in rows.into_iter().filter(|(_, tally)| tally.total > 0) {
+        let other = tally.skipped + tally.unsupported + tally.unknown;
+        let counts = [tally.passed, tally.failed, tally.running, other, tally.total].map(grouped);
+        table.add_row(std::iter::once(what.to_owned()).chain(counts));
+    }
+    table
+}
+
+/// Names the first tests that failed, with what failed in them.
+fn print_failures(out: &mut impl Write, results: &ResultsSummary) -> io::Result<()> {
+    const FAILED: &str = "failed";
+    let failed = results.tree.iter().filter(|test| test.part.outcome == FAILED);
+    for test in failed.take(FAILURES_SHOWN) {
+        writeln!(out, "failed: test {}{}", plain(&test.test), why(&test.part))?;
+        for step in &test.steps {
+            if step.part.outcome == FAILED {
+                writeln!(out, "  step {}{}", plain(&step.step), why(&step.part))?;
+            }
+        }
+        let assertions = test.steps.iter().flat_map(|step| &step.assertions).chain(&test.assertions);
+        for assertion in assertions.filter(|assertion| assertion.part.outcome == FAILED) {
+            writeln!(out, "  assertion {}{}", plain(&assertion.assertion), why(&assertion.part))?;
+        }
+    }
+    let shown = results.tests.failed.min(FAILURES_SHOWN as u64);
+    if results.tests.failed > shown {
+        writeln!(out, "and {} more tests failed; see summary.json", grouped(results.tests.failed - shown))?;
+    }
+    if results.tests.failed > 0 { writeln!(out) } else { Ok(()) }
+}
+
+fn why(part: &PartSummary) -> String {
+    part.message.as_ref().map_or_else(String::new, |message| format!(": {}", plain(message)))
+}
+
+/// How many entities of each domain are in which state.
+fn entities(states: &StatesSummary) -> Table {
+    let mut table = table(&["state", "entities", "invalid transitions"]);
+    let mut told: &str = "";
+    for (state, count) in &states.by_state {
+        let domain = state.split('.').next().unwrap_or_default();
+        // Those of a domain stand at its first state.
+        let invalid = states.invalid_transitions.get(domain).filter(|_| domain != told);
+        table.add_row([plain(state), grouped(*count), invalid.map_or_else(String::new, |n| grouped(*n))]);
+        told = domain;
     }
     table
 }

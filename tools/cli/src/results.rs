@@ -6,15 +6,18 @@ use crate::report;
 use clap::ValueEnum;
 use panther_events::dedup::{DedupOptions, Window};
 use panther_events::emit::FullPolicy;
-use panther_events::event::{Symbol, Symbols};
-use panther_events::export::csv::{DelayCells, PathRow, write_paths};
+use panther_events::event::{Context, Symbol, Symbols};
+use panther_events::export::csv::{DelayCells, PathRow, write_entity_states, write_paths};
 use panther_events::export::event_log::EventFile;
 use panther_events::export::exposition::{InputCounts, write_exposition};
 use panther_events::export::hlog::{Interval, path_tag, write_hlog};
 use panther_events::export::summary::{InputSummary, Summary};
 use panther_events::export::{ResultDir, ResultFile};
+use panther_events::ingest::panther::PantherIds;
 use panther_events::observe::metrics::{Metrics, MetricsReport};
+use panther_events::observe::results::{Results, ResultsReport};
 use panther_events::observe::sightings::{Sightings, SightingsOptions, SightingsReport};
+use panther_events::observe::state::{StateOptions, StateQuery, StateReport};
 use panther_events::pipeline::{Builder, PipelineOptions, ReportKey, Snapshot, Topology};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
@@ -30,10 +33,11 @@ const SUMMARY: &str = "summary.json";
 const METRICS: &str = "metrics.om";
 const DELAYS: &str = "delay.hlog";
 const PATHS: &str = "paths.csv";
+const STATES: &str = "states.csv";
 const EVENTS: &str = "events.jsonl";
 
 /// Names that a run writes to, or whose files it removes, in its directory.
-pub(crate) const NAMES: [&str; 6] = [SUMMARY, METRICS, DELAYS, PATHS, EVENTS, ResultDir::MANIFEST];
+pub(crate) const NAMES: [&str; 7] = [SUMMARY, METRICS, DELAYS, PATHS, STATES, EVENTS, ResultDir::MANIFEST];
 
 /// Which events go into `events.jsonl`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -55,7 +59,7 @@ pub(crate) enum FileFormat {
     Openmetrics,
     /// `delay.hlog`.
     Hlog,
-    /// `paths.csv`.
+    /// `paths.csv` of packets, `states.csv` of entities.
     Csv,
     /// `events.jsonl`.
     Jsonl,
@@ -74,12 +78,18 @@ pub(crate) struct View {
     pub(crate) horizon: Duration,
     pub(crate) vantages: Vec<Symbol>,
     pub(crate) events: Events,
+    /// Which of them go into `events.jsonl`.
+    pub(crate) within: Context,
+    /// PANTHER's ids, where they are not those of their events' content.
+    pub(crate) ids: Arc<PantherIds>,
 }
 
 /// Where a run's findings are.
 pub(crate) struct Keys {
     pub(crate) metrics: ReportKey<MetricsReport>,
     pub(crate) sightings: ReportKey<SightingsReport>,
+    pub(crate) states: ReportKey<StateReport>,
+    pub(crate) results: ReportKey<ResultsReport>,
     pub(crate) events: Option<EventFile>,
 }
 
@@ -134,7 +144,11 @@ impl View {
     pub(crate) fn builder(self, symbols: &Arc<Symbols>, dir: &ResultDir) -> Result<(Builder, Keys), Failure> {
         let events = match self.events {
             Events::None => None,
-            _ => Some(EventFile::new(dir.file(EVENTS)?)),
+            _ => {
+                let (file, ids) = (EventFile::new(dir.file(EVENTS)?), self.ids);
+                let file = file.within(self.within);
+                Some(file.with_id_elsewhere("panther_id", Arc::new(move |record| ids.of(record))))
+            }
         };
         let mut builder = Builder::new(PipelineOptions {
             topology: self.topology,
@@ -151,11 +165,17 @@ impl View {
             ..SightingsOptions::default()
         };
         let sightings = builder.observer("sightings", move |_| Sightings::new(&pairing));
+        let states = builder.observer("state", {
+            let query = StateQuery::new(StateOptions::default());
+            move |setup| query.observer(setup.catalogue)
+        });
+        let results =
+            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
         if let Some(events) = events.clone() {
             let duplicates = self.events == Events::All;
             builder.observer("events", move |setup| events.observer(setup, duplicates));
         }
-        Ok((builder, Keys { metrics, sightings, events }))
+        Ok((builder, Keys { metrics, sightings, states, results, events }))
     }
 }
 
@@ -163,8 +183,18 @@ impl Finished {
     /// Makes the summary, without its inputs.
     pub(crate) fn summary(&self, topology: Topology, digest_bytes: Option<u32>) -> Summary {
         let mut summary = Summary::new(&self.snapshot, &topology.to_string(), self.elapsed.as_secs_f64());
-        if let Some(sightings) = self.snapshot.report(self.keys.sightings) {
+        let states = self.snapshot.report(self.keys.states).filter(|states| states.entities_total() > 0);
+        // A run over events of tests has no packets to tell of, unless there are some.
+        let sightings = self.snapshot.report(self.keys.sightings);
+        if let Some(sightings) = sightings.filter(|seen| states.is_none() || !seen.vantages.is_empty()) {
             summary.add_sightings(sightings, &self.snapshot, digest_bytes);
+        }
+        if let Some(states) = states {
+            summary.add_states(states);
+        }
+        let results = self.snapshot.report(self.keys.results);
+        if let Some(results) = results.filter(|results| !results.is_empty()) {
+            summary.add_results(results, &self.snapshot);
         }
         summary
     }
@@ -224,8 +254,9 @@ fn write_file(dir: &ResultDir, run: &Finished, summary: &Summary, format: FileFo
             let inputs: Vec<InputCounts<'_>> = run.inputs.iter().map(input_counts).collect();
             with_file(dir, METRICS, |file| Ok(write_exposition(file, snapshot, &inputs, metrics, sightings)?))
         }
+        FileFormat::Hlog if summary.packets.is_none() => Ok(()),
         FileFormat::Hlog => with_file(dir, DELAYS, |file| write_delays(file, run, sightings)),
-        FileFormat::Csv => write_csv(dir, summary),
+        FileFormat::Csv => write_csv(dir, run, summary),
         FileFormat::Jsonl => match &run.keys.events {
             Some(events) => Ok(events.commit()?),
             None => Ok(()),
@@ -242,7 +273,14 @@ fn input_counts(input: &InputNote) -> InputCounts<'_> {
     }
 }
 
-fn write_csv(dir: &ResultDir, summary: &Summary) -> Result<(), Failure> {
+fn write_csv(dir: &ResultDir, run: &Finished, summary: &Summary) -> Result<(), Failure> {
+    let states = run.snapshot.report(run.keys.states).filter(|_| summary.states.is_some());
+    if let Some(states) = states {
+        with_file(dir, STATES, |file| Ok(write_entity_states(file, states, &run.snapshot)?))?;
+    }
+    if summary.packets.is_none() {
+        return Ok(());
+    }
     let rows = summary.packets.iter().flat_map(|packets| &packets.paths).map(|path| {
         let d = &path.delay_ns;
         let delay = || {

@@ -1,14 +1,40 @@
 //! Which captures are read, and what their vantage points are called.
 
-use super::Args;
+use super::{Args, InputKind};
 use crate::results::{Failure, NAMES};
+use panther_events::ingest::InputFormat;
 use panther_events::ingest::feed::CaptureInput;
 use panther_events::observe::sightings::VANTAGES_MAX;
 use std::io;
 use std::path::Path;
 
+/// Tells what the files are: by what was said, or else by their content.
+pub(super) fn kind(args: &Args) -> Result<InputKind, Failure> {
+    if let Some(kind) = args.format {
+        return Ok(kind);
+    }
+    let mut first: Option<(&Path, InputKind)> = None;
+    for path in args.files.iter().chain(args.vantage.iter().map(|(_, path)| path)) {
+        // What is no file, or neither, is told of where it is read as a capture.
+        let is_panther =
+            path.is_file() && InputFormat::of_file(path).ok() == Some(Some(InputFormat::Panther));
+        let kind = if is_panther { InputKind::Panther } else { InputKind::Capture };
+        match first {
+            Some((other, known)) if known != kind => {
+                let (other, path) = (other.display(), path.display());
+                let remedy =
+                    "give captures and PANTHER's events to one run each, or say what they are with --format";
+                return Err(format!("{other} and {path} are of different formats; {remedy}").into());
+            }
+            _ => first = first.or(Some((path, kind))),
+        }
+    }
+    Ok(first.map_or(InputKind::Capture, |(_, kind)| kind))
+}
+
 /// Names each file's vantage point, and refuses files that cannot be meant.
-pub(super) fn inputs(args: &Args) -> Result<Vec<CaptureInput>, Failure> {
+pub(super) fn inputs(args: &Args, kind: InputKind) -> Result<Vec<CaptureInput>, Failure> {
+    let is_capture = kind == InputKind::Capture;
     let mut inputs: Vec<CaptureInput> = Vec::new();
     let mut seen: Vec<Identity> = Vec::new();
     let named =
@@ -20,7 +46,7 @@ pub(super) fn inputs(args: &Args) -> Result<Vec<CaptureInput>, Failure> {
         if meta.is_dir() {
             return Err(format!("{shown}: is a directory; give the captures in it").into());
         }
-        if !meta.is_file() && args.digest_bytes.is_none() {
+        if is_capture && !meta.is_file() && args.digest_bytes.is_none() {
             let why = "not a regular file, so it can be read only once";
             return Err(format!("{shown}: {why}; give --digest-bytes, or save it to a file first").into());
         }
@@ -36,7 +62,7 @@ pub(super) fn inputs(args: &Args) -> Result<Vec<CaptureInput>, Failure> {
         seen.push(real);
         let stem = || path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let vantage = named(path).unwrap_or_else(stem);
-        if let Some(other) = inputs.iter().find(|input| input.vantage == vantage) {
+        if let Some(other) = inputs.iter().find(|input| is_capture && input.vantage == vantage) {
             let other = other.path.display();
             return Err(format!(
                 "{shown} and {other} are both of vantage point {vantage:?}; name them with --vantage NAME=FILE"
@@ -48,7 +74,7 @@ pub(super) fn inputs(args: &Args) -> Result<Vec<CaptureInput>, Failure> {
     if inputs.is_empty() {
         return Err("no capture was given; give one or more files".into());
     }
-    if inputs.len() > VANTAGES_MAX {
+    if is_capture && inputs.len() > VANTAGES_MAX {
         let given = inputs.len();
         return Err(format!("{given} captures were given; give at most {VANTAGES_MAX} at once").into());
     }

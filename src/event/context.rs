@@ -1,0 +1,417 @@
+//! Context: which part of an experiment an event belongs to.
+//!
+//! ```text
+//!  experiment ──► test ──┬──► step ──► assertion
+//!                        ├──► service
+//!                        └──► environment
+//! ```
+//!
+//! Records do not carry their context. An emitter enters a [`Context`], and what it emits from then on belongs to it:
+//! the table [`Contexts`] knows from which number on which source was where. So an event costs nothing more, and its
+//! context is found when somebody asks. Entities belong to contexts too: those that a context names, and those whose
+//! typed emitter was made in one.
+
+use crate::event::json::push_text;
+use crate::event::members::Members;
+use crate::event::{Domain, Record, Symbol, Symbols};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// A level of an experiment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Level {
+    /// The experiment as a whole.
+    Experiment,
+    /// A test of the experiment.
+    Test,
+    /// A step of the test.
+    Step,
+    /// An assertion, of the step or of the test.
+    Assertion,
+    /// A service of the test.
+    Service,
+    /// An environment of the test.
+    Environment,
+}
+
+impl Level {
+    /// All levels, in the order in which a context shows them.
+    pub const ALL: [Level; 6] =
+        [Level::Experiment, Level::Test, Level::Step, Level::Assertion, Level::Service, Level::Environment];
+
+    /// Returns the domain whose entities these are.
+    #[must_use]
+    pub const fn domain(self) -> Domain {
+        match self {
+            Level::Experiment => Domain::EXPERIMENT,
+            Level::Test => Domain::TEST,
+            Level::Step => Domain::STEP,
+            Level::Assertion => Domain::ASSERTION,
+            Level::Service => Domain::SERVICE,
+            Level::Environment => Domain::ENVIRONMENT,
+        }
+    }
+
+    /// Returns the level's name, as documents and files have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Experiment => "experiment",
+            Level::Test => "test",
+            Level::Step => "step",
+            Level::Assertion => "assertion",
+            Level::Service => "service",
+            Level::Environment => "environment",
+        }
+    }
+
+    /// Tells whether parts of level `inner` belong to a part of this level.
+    const fn holds(self, inner: Level) -> bool {
+        match self {
+            Level::Experiment => !matches!(inner, Level::Experiment),
+            Level::Test => !matches!(inner, Level::Experiment | Level::Test),
+            Level::Step => matches!(inner, Level::Assertion),
+            Level::Assertion | Level::Service | Level::Environment => false,
+        }
+    }
+}
+
+/// Says which experiment, test, step, assertion, service and environment an event belongs to, as far as known.
+///
+/// As a filter it says which of them it has to belong to: [`Context::is_within`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Context([Symbol; Level::ALL.len()]);
+
+impl Context {
+    /// No part of anything; as a filter, everything.
+    pub const NONE: Context = Context([Symbol::NONE; Level::ALL.len()]);
+
+    /// Returns the context of the one part of that name.
+    #[must_use]
+    pub fn of(level: Level, name: &str) -> Context {
+        Context::NONE.entered(level, Symbol::of(name))
+    }
+
+    /// Returns the context within this one: that of `name`, without what lies within the part left for it.
+    ///
+    /// ```
+    /// use panther_events::event::{Context, Level, Symbol};
+    ///
+    /// let step = Context::of(Level::Test, "handshake").entered(Level::Step, Symbol::of("connect"));
+    /// let next = step.entered(Level::Test, Symbol::of("migration"));
+    /// assert_eq!(next, Context::of(Level::Test, "migration"));
+    /// ```
+    #[must_use]
+    pub fn entered(mut self, level: Level, name: Symbol) -> Context {
+        for (part, inner) in self.0.iter_mut().zip(Level::ALL) {
+            if inner == level {
+                *part = name;
+            } else if level.holds(inner) {
+                *part = Symbol::NONE;
+            }
+        }
+        self
+    }
+
+    /// Returns the name of the part of that level.
+    #[must_use]
+    pub fn get(&self, level: Level) -> Option<Symbol> {
+        self.parts().find(|(known, _)| *known == level).map(|(_, name)| name)
+    }
+
+    /// Iterates over the parts that are known, from the experiment inwards.
+    pub fn parts(&self) -> impl Iterator<Item = (Level, Symbol)> {
+        Level::ALL.into_iter().zip(self.0).filter(|(_, name)| *name != Symbol::NONE)
+    }
+
+    /// Tells whether nothing is known.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Context::NONE
+    }
+
+    /// Tells whether all parts of `outer` are this context's too.
+    #[must_use]
+    pub fn is_within(&self, outer: &Context) -> bool {
+        self.0.iter().zip(&outer.0).all(|(part, wanted)| *wanted == Symbol::NONE || part == wanted)
+    }
+
+    /// Returns the name of the innermost part, as the order of levels has it.
+    pub(crate) fn innermost(&self) -> Symbol {
+        self.0.iter().rev().copied().find(|name| *name != Symbol::NONE).unwrap_or(Symbol::NONE)
+    }
+
+    /// Writes the context as a document: names under levels.
+    pub(crate) fn document(&self, symbols: &Symbols) -> String {
+        let mut text = String::new();
+        for (level, name) in self.parts() {
+            text.push(if text.is_empty() { '{' } else { ',' });
+            push_text(&mut text, level.name());
+            text.push(':');
+            symbols.with_name(name, |known| match known {
+                Some(known) => push_text(&mut text, known),
+                None => push_text(&mut text, &name.to_string()),
+            });
+        }
+        text.push_str(if text.is_empty() { "{}" } else { "}" });
+        text
+    }
+
+    /// Reads a document.
+    fn read(document: &str) -> Context {
+        let part = |level: Level| {
+            let name = Members::of(document).text(level.name());
+            name.map_or(Symbol::NONE, |name| Symbol::of(&name))
+        };
+        Context(Level::ALL.map(part))
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.parts()).finish()
+    }
+}
+
+impl Default for Context {
+    fn default() -> Context {
+        Context::NONE
+    }
+}
+
+/// The table of contexts is full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the table of contexts is full ({} changes); stay longer in each", Contexts::SPANS_MAX)]
+pub struct ContextsFull;
+
+/// Knows the context of every event of a pipeline, and that of entities.
+///
+/// Asking takes a lock for reading, and nothing at all while no emitter has entered a context.
+#[derive(Default)]
+pub struct Contexts {
+    used: AtomicBool,
+    /// Members that found no room.
+    refused: AtomicU64,
+    book: RwLock<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    /// By number.
+    contexts: Vec<Context>,
+    numbers: HashMap<Context, u32>,
+    /// By source: from which number on it is in which context, ascending.
+    spans: HashMap<u16, Vec<(u32, u32)>>,
+    span_count: usize,
+    /// Entities, with the numbers of the contexts that they belong to.
+    members: HashSet<(Domain, Symbol, u32)>,
+    entities: HashMap<(Domain, Symbol), Vec<u32>>,
+}
+
+impl Contexts {
+    /// Changes of context, and members, that the table holds, each.
+    pub const SPANS_MAX: usize = 1 << 22;
+
+    /// Returns the context in which the event was emitted; [`Context::NONE`] where there was none.
+    #[must_use]
+    pub fn of(&self, record: &Record) -> Context {
+        // Acquire: partner is the store in `enter`.
+        if !self.used.load(Ordering::Acquire) {
+            return Context::NONE;
+        }
+        self.read().of(record.source(), record.seq())
+    }
+
+    /// Tells whether the entity belongs to a context within `outer`.
+    #[must_use]
+    pub fn holds(&self, domain: Domain, entity: Symbol, outer: &Context) -> bool {
+        let book = self.read();
+        let numbers = book.entities.get(&(domain, entity)).map_or(&[][..], Vec::as_slice);
+        numbers.iter().any(|number| book.context(*number).is_within(outer))
+    }
+
+    /// Returns the entities that belong to contexts within `outer`, by domain.
+    #[must_use]
+    pub fn entities(&self, outer: &Context) -> Vec<(Domain, Symbol)> {
+        let book = self.read();
+        let within = |numbers: &[u32]| numbers.iter().any(|number| book.context(*number).is_within(outer));
+        let mut found: Vec<_> =
+            book.entities.iter().filter(|(_, numbers)| within(numbers)).map(|(key, _)| *key).collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// Returns the contexts that the entity belongs to, in the order in which they came up.
+    #[must_use]
+    pub fn of_entity(&self, domain: Domain, entity: Symbol) -> Vec<Context> {
+        let book = self.read();
+        let numbers = book.entities.get(&(domain, entity)).map_or(&[][..], Vec::as_slice);
+        numbers.iter().map(|number| book.context(*number)).collect()
+    }
+
+    /// Returns how many members were not noted because the table was full.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Takes a definition from elsewhere, such as a journal: from `seq` on, events of `source` are in the context that
+    /// `document` describes; `None` for no context.
+    ///
+    /// # Errors
+    /// When the table is full.
+    pub fn restore(&self, source: u16, seq: u32, document: Option<&str>) -> Result<(), ContextsFull> {
+        self.enter(source, seq, document.map_or(Context::NONE, Context::read))
+    }
+
+    /// From `seq` on, events of `source` are in `context`.
+    pub(crate) fn enter(&self, source: u16, seq: u32, context: Context) -> Result<(), ContextsFull> {
+        let mut book = self.write();
+        if book.span_count >= Contexts::SPANS_MAX {
+            return Err(ContextsFull);
+        }
+        let number = book.number(context);
+        for (level, name) in context.parts() {
+            if !book.join(level.domain(), name, number) {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let spans = book.spans.entry(source).or_default();
+        match spans.last_mut() {
+            Some(last) if last.0 == seq => last.1 = number,
+            _ => {
+                spans.push((seq, number));
+                book.span_count += 1;
+            }
+        }
+        // Release: partner is the load in `of`.
+        self.used.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Notes that the entity belongs to `context`.
+    pub(crate) fn join(&self, domain: Domain, entity: Symbol, context: Context) {
+        let book = self.read();
+        let number = book.numbers.get(&context);
+        if number.is_some_and(|number| book.members.contains(&(domain, entity, *number))) {
+            return;
+        }
+        drop(book);
+        let mut book = self.write();
+        let number = book.number(context);
+        if !book.join(domain, entity, number) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Book> {
+        // Each change leaves the book whole.
+        self.book.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Book> {
+        self.book.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Contexts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let book = self.read();
+        let (contexts, members) = (book.contexts.len(), book.members.len());
+        f.debug_struct("Contexts").field("contexts", &contexts).field("members", &members).finish()
+    }
+}
+
+impl Book {
+    fn context(&self, number: u32) -> Context {
+        self.contexts.get(number as usize).copied().unwrap_or_default()
+    }
+
+    fn of(&self, source: u16, seq: u32) -> Context {
+        let spans = self.spans.get(&source).map_or(&[][..], Vec::as_slice);
+        let before = spans.partition_point(|(from, _)| *from <= seq);
+        let span = before.checked_sub(1).and_then(|at| spans.get(at));
+        span.map_or(Context::NONE, |(_, number)| self.context(*number))
+    }
+
+    fn number(&mut self, context: Context) -> u32 {
+        let next = self.contexts.len() as u32;
+        let number = *self.numbers.entry(context).or_insert(next);
+        if number == next {
+            self.contexts.push(context);
+        }
+        number
+    }
+
+    /// False when there is no room.
+    fn join(&mut self, domain: Domain, entity: Symbol, number: u32) -> bool {
+        if self.members.contains(&(domain, entity, number)) {
+            return true;
+        }
+        if self.members.len() >= Contexts::SPANS_MAX {
+            return false;
+        }
+        self.members.insert((domain, entity, number));
+        self.entities.entry((domain, entity)).or_default().push(number);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_entered_ends_what_was_within_it() {
+        let symbol = Symbol::of;
+        let assertion = Context::of(Level::Experiment, "e")
+            .entered(Level::Test, symbol("t"))
+            .entered(Level::Service, symbol("s"))
+            .entered(Level::Step, symbol("1"))
+            .entered(Level::Assertion, symbol("a"));
+        assert_eq!(assertion.parts().count(), 5);
+        let next = assertion.entered(Level::Step, symbol("2"));
+        assert_eq!((next.get(Level::Assertion), next.get(Level::Service)), (None, Some(symbol("s"))));
+        let next = next.entered(Level::Test, symbol("u"));
+        assert_eq!(next.parts().count(), 2);
+        assert!(assertion.is_within(&Context::of(Level::Step, "1")) && assertion.is_within(&Context::NONE));
+        assert!(!assertion.is_within(&next) && !Context::NONE.is_within(&next));
+    }
+
+    #[test]
+    fn a_document_reads_back() {
+        let symbols = Symbols::new();
+        let name = symbols.intern("a \"test\"\n").unwrap();
+        let context = Context::of(Level::Experiment, "unknown").entered(Level::Test, name);
+        let document = context.document(&symbols);
+        assert_eq!(
+            document,
+            format!(r##"{{"experiment":"{}","test":"a \"test\"\n"}}"##, Symbol::of("unknown"))
+        );
+        assert_eq!(Context::read(&document).get(Level::Test), Some(name));
+        assert_eq!(Context::read(&Context::NONE.document(&symbols)), Context::NONE);
+    }
+
+    #[test]
+    fn spans_hold_from_their_number_on_and_per_source() {
+        let contexts = Contexts::default();
+        let (a, b) = (Context::of(Level::Test, "a"), Context::of(Level::Test, "b"));
+        contexts.enter(3, 10, a).unwrap();
+        contexts.enter(3, 20, b).unwrap();
+        contexts.enter(3, 20, a).unwrap();
+        contexts.enter(3, 30, Context::NONE).unwrap();
+        let of = |source, seq| contexts.read().of(source, seq);
+        assert_eq!(
+            [of(3, 9), of(3, 10), of(3, 29), of(3, 30), of(2, 15)],
+            [Context::NONE, a, a, Context::NONE, Context::NONE]
+        );
+        assert!(contexts.holds(Domain::TEST, Symbol::of("b"), &b));
+        contexts.join(Domain::SERVICE, Symbol::of("s"), a);
+        assert_eq!(
+            contexts.entities(&a),
+            [(Domain::TEST, Symbol::of("a")), (Domain::SERVICE, Symbol::of("s"))]
+        );
+    }
+}

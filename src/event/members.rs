@@ -1,0 +1,150 @@
+//! Reads members of documents: texts that are known to be compact JSON objects.
+
+use std::borrow::Cow;
+
+/// The members of a document. Of text that is no object there are none; what is broken ends them.
+#[derive(Clone, Copy)]
+pub(crate) struct Members<'a>(&'a str);
+
+impl<'a> Members<'a> {
+    pub(crate) fn of(document: &'a str) -> Members<'a> {
+        Members(document.strip_prefix('{').unwrap_or_default())
+    }
+
+    /// Returns the member's value, as it stands there.
+    pub(crate) fn raw(mut self, name: &str) -> Option<&'a str> {
+        self.find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// Returns the member's value, if it is a string.
+    pub(crate) fn text(self, name: &str) -> Option<Cow<'a, str>> {
+        self.raw(name).and_then(unquoted)
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (Cow<'a, str>, &'a str);
+
+    fn next(&mut self) -> Option<(Cow<'a, str>, &'a str)> {
+        let rest = self.0.strip_prefix(',').unwrap_or(self.0);
+        let (key, rest) = rest.split_at_checked(string_len(rest)?)?;
+        let rest = rest.strip_prefix(':')?;
+        let (value, rest) = rest.split_at_checked(value_len(rest)?)?;
+        self.0 = rest;
+        Some((unquoted(key)?, value))
+    }
+}
+
+/// The bytes of the string that begins here, quotes included.
+fn string_len(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    if bytes.first() != Some(&b'"') {
+        return None;
+    }
+    let mut at = 1;
+    loop {
+        match bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// The bytes of the value that begins here.
+fn value_len(text: &str) -> Option<usize> {
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(byte) = text.as_bytes().get(at) {
+        match byte {
+            b'"' => at += string_len(text.get(at..)?)? - 1,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' | b',' if depth == 0 => return Some(at),
+            b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// Reads a string; half a surrogate pair becomes U+FFFD.
+fn unquoted(raw: &str) -> Option<Cow<'_, str>> {
+    let inside = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if !inside.contains('\\') {
+        return Some(Cow::Borrowed(inside));
+    }
+    let mut text = String::with_capacity(inside.len());
+    let mut rest = inside;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        text.push_str(plain);
+        let kind = escape.chars().next()?;
+        rest = escape.get(kind.len_utf8()..)?;
+        text.push(match kind {
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'b' => '\u{8}',
+            'f' => '\u{c}',
+            'u' => {
+                let unit = |text: &str| u16::from_str_radix(text.get(..4)?, 16).ok();
+                let high = unit(rest)?;
+                rest = rest.get(4..)?;
+                let low = rest.strip_prefix("\\u").and_then(unit);
+                let units = [high, low.unwrap_or(0)];
+                match char::decode_utf16(units).next()? {
+                    Ok(c) => {
+                        if u32::from(c) > 0xffff {
+                            rest = rest.get(6..)?;
+                        }
+                        c
+                    }
+                    Err(_) => char::REPLACEMENT_CHARACTER,
+                }
+            }
+            other => other,
+        });
+    }
+    text.push_str(rest);
+    Some(Cow::Owned(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_read_back_as_they_were_written() {
+        let document =
+            r#"{"a":1,"b":{"a":[1,"}",{}]},"c\"":"x\n\u00e9\ud83e\udd80\ud800y\\","d":null,"":""}"#;
+        let members = Members::of(document);
+        assert_eq!(members.raw("a"), Some("1"));
+        assert_eq!(members.raw("b"), Some(r#"{"a":[1,"}",{}]}"#));
+        assert_eq!(members.text("c\"").as_deref(), Some("x\né\u{1f980}\u{fffd}y\\"));
+        assert_eq!(
+            (members.text("d"), members.raw("d"), members.text("")),
+            (None, Some("null"), Some("".into()))
+        );
+        assert_eq!(members.raw("e"), None);
+        assert_eq!(members.count(), 5);
+    }
+
+    #[test]
+    fn what_is_no_object_has_no_members_and_does_no_harm() {
+        for text in [
+            "",
+            "{}",
+            "[1]",
+            "{",
+            "{\"",
+            "{\"a",
+            "{\"a\":",
+            "{\"a\":\"",
+            "{\"a\":[",
+            "{\"a\":\"\\u12",
+            "{\"\\",
+        ] {
+            assert_eq!(Members::of(text).count(), 0, "{text}");
+        }
+        assert_eq!(Members::of("{\"a\":\"\\u12\"}").text("a"), None);
+    }
+}

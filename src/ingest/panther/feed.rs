@@ -1,0 +1,296 @@
+//! Feeds PANTHER's files into a pipeline, merged in order of time.
+//!
+//! The merge takes the earliest event of all files and keeps each file's order, so what enters the pipeline is the same
+//! on every run. A line that is no event is refused and told, and the rest of its file is used.
+
+use crate::emit::{Emitter, Sent};
+use crate::event::{EventId, Record};
+use crate::hash::BuildContentHasher;
+use crate::ingest::panther::escape::escape_for_terminal;
+use crate::ingest::panther::{
+    Counts, PantherEvent, PantherIds, PantherReader, PantherRecords, PythonVersion, Reason, RecordError,
+    Refused, panther_uuid,
+};
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use uuid::Uuid;
+
+/// Events that are emitted at once, between two calls of the pump.
+const BLOCK_LEN: usize = 1024;
+
+/// Refused lines, and wrong ids, that are told one by one, per file.
+pub const REFUSALS_KEPT: usize = 20;
+
+/// A line that made no event. Shown as `file:line: reason`, safe to print on a terminal.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It is no event.
+    #[error(transparent)]
+    Line(Refused),
+    /// It is an event that is none of PANTHER's, or that the tables refused.
+    #[error("{}:{line}: {error}", Shown(path))]
+    Record {
+        /// The file.
+        path: Arc<Path>,
+        /// The line, the first being 1.
+        line: u64,
+        /// Why.
+        error: RecordError,
+    },
+}
+
+/// An id that is not the one of its event's content.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IdMismatch {
+    /// The file.
+    pub path: Arc<Path>,
+    /// The line, the first being 1.
+    pub line: u64,
+    /// The id in the file.
+    pub given: Uuid,
+    /// The id of the content.
+    pub computed: Uuid,
+}
+
+/// What was read from one file.
+#[derive(Debug)]
+pub struct FileReport {
+    /// The file.
+    pub path: PathBuf,
+    /// Lines by what became of them; `events` are those that could be read as events.
+    pub counts: Counts,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Events that were emitted.
+    pub used: u64,
+    /// Lines that were refused, as no event or as none of PANTHER's.
+    pub refused: u64,
+    /// The first of them.
+    pub refusals: Vec<Refusal>,
+    /// Earliest and latest time of an event that was used, in nanoseconds since the Unix epoch.
+    pub time_ns: Option<(u64, u64)>,
+    /// Events whose id in the file is not the one of their content.
+    pub id_mismatches: u64,
+    /// The first of them.
+    pub mismatches: Vec<IdMismatch>,
+    /// What ended the reading early.
+    pub error: Option<String>,
+}
+
+/// What a feed found and did.
+#[derive(Debug)]
+pub struct FeedReport {
+    /// Per file, in the order given.
+    pub files: Vec<FileReport>,
+    /// What became of the events.
+    pub sent: Sent,
+    /// Different ids among the events that were used.
+    pub distinct_ids: u64,
+    /// Values that stand only in documents; see [`PantherRecords::unplaced`].
+    pub unplaced: u64,
+}
+
+impl FeedReport {
+    /// Returns how many lines had something on them.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.files.iter().map(|file| file.counts.events + file.counts.refused).sum()
+    }
+
+    /// Returns how many events had an id that is not the one of their content.
+    #[must_use]
+    pub fn id_mismatches(&self) -> u64 {
+        self.files.iter().map(|file| file.id_mismatches).sum()
+    }
+}
+
+/// Feeds all files through `emitter`; their names and documents go into its symbol table.
+///
+/// `python` is the version whose text PANTHER hashed. Ids that are not those of their events are kept in `ids`.
+/// `progress` is raised by the bytes read. `pump` is called after every thousand events or so: under
+/// [`Topology::Inline`](crate::pipeline::Topology::Inline) it polls the pipeline, elsewhere it has nothing to do.
+pub fn feed(
+    paths: &[PathBuf],
+    python: PythonVersion,
+    emitter: &mut Emitter,
+    ids: &PantherIds,
+    progress: &AtomicU64,
+    mut pump: impl FnMut(),
+) -> FeedReport {
+    let mut records = PantherRecords::new(Arc::clone(emitter.symbols()), python);
+    let mut distinct: HashSet<EventId, BuildContentHasher> = HashSet::default();
+    let mut heads: Vec<_> = paths.iter().map(|path| Head::open(path)).collect();
+    for head in &mut heads {
+        head.advance(&mut records, ids);
+    }
+    let (mut sent, mut block) = (Sent::default(), Vec::with_capacity(BLOCK_LEN));
+    let (mut told, mut left) = (0, true);
+    while left {
+        let waiting = heads.iter_mut().filter(|head| head.next.is_some());
+        let first = waiting.min_by_key(|head| head.next.map(|record| record.time_ns()));
+        left = first.is_some();
+        if let Some(head) = first {
+            if let Some(record) = head.next {
+                distinct.insert(record.id());
+                block.push(record);
+            }
+            head.advance(&mut records, ids);
+        }
+        if block.len() == BLOCK_LEN || !left {
+            sent.add(emitter.emit_records(block.drain(..)));
+            let bytes = heads.iter().map(|head| head.bytes.get()).sum::<u64>();
+            progress.fetch_add(bytes - told, Ordering::Relaxed);
+            told = bytes;
+            pump();
+        }
+    }
+    FeedReport {
+        files: heads.into_iter().map(Head::into_report).collect(),
+        sent,
+        distinct_ids: distinct.len() as u64,
+        unplaced: records.unplaced(),
+    }
+}
+
+/// One file, and the next event in it.
+struct Head {
+    path: Arc<Path>,
+    /// `None` where the file could not be opened.
+    reader: Option<PantherReader<BufReader<Counted>>>,
+    bytes: Rc<Cell<u64>>,
+    next: Option<Record>,
+    report: FileReport,
+}
+
+impl Head {
+    fn open(path: &Path) -> Head {
+        let bytes = Rc::new(Cell::new(0));
+        let mut head = Head {
+            path: path.into(),
+            reader: None,
+            bytes: Rc::clone(&bytes),
+            next: None,
+            report: FileReport {
+                path: path.to_path_buf(),
+                counts: Counts::default(),
+                bytes: 0,
+                used: 0,
+                refused: 0,
+                refusals: Vec::new(),
+                time_ns: None,
+                id_mismatches: 0,
+                mismatches: Vec::new(),
+                error: None,
+            },
+        };
+        match File::open(path) {
+            Ok(file) => {
+                let input = BufReader::with_capacity(1 << 16, Counted { file, bytes });
+                head.reader = Some(PantherReader::new(input, path));
+            }
+            Err(error) => head.report.error = Some(format!("{}: cannot be opened: {error}", Shown(path))),
+        }
+        head
+    }
+
+    /// Reads on to the next line that makes a record.
+    fn advance(&mut self, records: &mut PantherRecords, ids: &PantherIds) {
+        self.next = None;
+        let Some(reader) = &mut self.reader else { return };
+        while let Some(read) = reader.next() {
+            let line = reader.counts().lines;
+            match read {
+                Ok(event) => match records.record(&event) {
+                    Ok(record) => {
+                        let (path, report) = (&self.path, &mut self.report);
+                        report.used += 1;
+                        let (first, last) = report.time_ns.unwrap_or((event.time_ns, event.time_ns));
+                        report.time_ns = Some((first.min(event.time_ns), last.max(event.time_ns)));
+                        report.compare_ids(&event, &record, path, line, ids);
+                        self.next = Some(record);
+                        return;
+                    }
+                    Err(error) => {
+                        let path = Arc::clone(&self.path);
+                        self.report.refuse(|| Refusal::Record { path, line, error });
+                    }
+                },
+                Err(refused) => {
+                    if let Reason::Unreadable(_) = refused.reason {
+                        self.report.error = Some(refused.to_string());
+                    }
+                    self.report.refuse(|| Refusal::Line(refused));
+                }
+            }
+        }
+    }
+
+    fn into_report(mut self) -> FileReport {
+        self.report.counts = self.reader.map(|reader| reader.counts()).unwrap_or_default();
+        self.report.bytes = self.bytes.get();
+        self.report
+    }
+}
+
+impl FileReport {
+    fn refuse(&mut self, refusal: impl FnOnce() -> Refusal) {
+        self.refused += 1;
+        if self.refusals.len() < REFUSALS_KEPT {
+            self.refusals.push(refusal());
+        }
+    }
+
+    fn compare_ids(
+        &mut self,
+        event: &PantherEvent,
+        record: &Record,
+        path: &Arc<Path>,
+        line: u64,
+        ids: &PantherIds,
+    ) {
+        let computed = panther_uuid(record.id());
+        let Some(given) = event.id.filter(|given| *given != computed) else { return };
+        ids.keep(record.id(), given);
+        self.id_mismatches += 1;
+        if self.mismatches.len() < REFUSALS_KEPT {
+            self.mismatches.push(IdMismatch { path: Arc::clone(path), line, given, computed });
+        }
+    }
+}
+
+impl fmt::Display for IdMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let IdMismatch { path, line, given, computed } = self;
+        write!(f, "{}:{line}: the id {given} is not that of the content, {computed}", Shown(path))
+    }
+}
+
+/// A path, safe to print on a terminal.
+struct Shown<'a>(&'a Path);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&escape_for_terminal(&self.0.to_string_lossy()))
+    }
+}
+
+/// A file that counts what is read of it.
+struct Counted {
+    file: File,
+    bytes: Rc<Cell<u64>>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.bytes.set(self.bytes.get() + read as u64);
+        Ok(read)
+    }
+}

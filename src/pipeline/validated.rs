@@ -1,0 +1,149 @@
+//! Validation before emission: events that their entity's state does not allow are refused.
+
+use crate::domain::{Catalogue, StateTable, Step};
+use crate::emit::{EmitError, EventSink, NotAllowed, TypedEvent};
+use crate::event::{Domain, EventKind, Record, Symbol, Symbols};
+use crate::hash::BuildContentHasher;
+use crate::observe::state::StateQuery;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Entities whose own events are followed; beyond, all are forgotten and known from the observer again.
+const FOLLOWED_MAX: usize = 1 << 16;
+
+/// Checks each event against what is known of its entity's state, and refuses what it does not allow.
+///
+/// Known is what the observer `state` has seen, and where the events that went through here lead, which may still be
+/// on their way to it. An event that one of both allows is let through; so two emitters that drive one entity at the
+/// same time may let an event through that turns out invalid, which the observer counts. An entity without an event is
+/// in its initial state. Kinds without a path through states always pass.
+///
+/// ```
+/// use panther_events::domain::TypedSink;
+/// use panther_events::observe::state::{StateOptions, StateQuery};
+/// use panther_events::pipeline::{Pipeline, Validated};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let states = StateQuery::new(StateOptions::default());
+/// let mut builder = Pipeline::builder();
+/// let query = states.clone();
+/// builder.observer("state", move |setup| query.observer(setup.catalogue));
+/// let pipeline = builder.start()?;
+/// let mut checked = Validated::new(pipeline.emitter("runner")?, states, &pipeline);
+/// let error = checked.step("connect").execution_completed("connect", Default::default()).unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "the step \"connect\" is created, which does not allow execution_completed; allowed are execution_started, \
+///      unsupported, skipped"
+/// );
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Validated<S> {
+    sink: S,
+    states: StateQuery,
+    catalogue: Arc<Catalogue>,
+    symbols: Arc<Symbols>,
+    followed: HashMap<(Domain, Symbol), u8, BuildContentHasher>,
+    refused: u64,
+}
+
+impl<S: EventSink> Validated<S> {
+    /// Checks what goes into `sink` against what `states` know, which observe `pipeline`.
+    pub fn new(sink: S, states: StateQuery, pipeline: &super::Pipeline) -> Validated<S> {
+        let (catalogue, symbols) = (Arc::clone(pipeline.catalogue()), Arc::clone(pipeline.symbols()));
+        Validated { sink, states, catalogue, symbols, followed: HashMap::default(), refused: 0 }
+    }
+
+    /// Returns how many events were refused.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Returns the sink behind.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.sink
+    }
+
+    /// Returns where the event leads, or why it is not allowed; `None` where it leads nowhere.
+    fn check(
+        &mut self,
+        kind: EventKind,
+        entity: Symbol,
+        payload: &[u8; Record::PAYLOAD_LEN],
+        name: impl FnOnce(&Symbols) -> String,
+    ) -> Result<Option<u8>, EmitError> {
+        let Some(table) = self.catalogue.states(kind.domain()) else { return Ok(None) };
+        let observed = self.states.state(kind.domain(), entity).and_then(|known| table.state(known.state));
+        let followed = self.followed.get(&(kind.domain(), entity)).copied();
+        let state = followed.or(observed).unwrap_or(table.initial);
+        for from in [Some(state), observed].into_iter().flatten() {
+            match table.step(from, kind.code(), payload) {
+                Step::Moved(to) => return Ok(Some(to)),
+                Step::Unchanged => return Ok(Some(from)),
+                Step::Invalid { .. } => {}
+            }
+        }
+        self.refused += 1;
+        Err(EmitError::NotAllowed(Box::new(NotAllowed {
+            domain: self.catalogue.domain_name(kind.domain()).unwrap_or("?"),
+            entity: name(&self.symbols),
+            state: table.name(state).unwrap_or("?"),
+            event: self.event_name(kind),
+            allowed: self.leading_on(table, state),
+        })))
+    }
+
+    /// The events that lead from `state` to another one.
+    fn leading_on(&self, table: &StateTable, state: u8) -> Vec<String> {
+        let moves = |kind: &EventKind| {
+            // Where a path forks, one of both ways will do.
+            [[0; Record::PAYLOAD_LEN], [1; Record::PAYLOAD_LEN]]
+                .iter()
+                .any(|payload| matches!(table.step(state, kind.code(), payload), Step::Moved(_)))
+        };
+        let kinds = self.catalogue.kinds().map(|(kind, _)| kind);
+        kinds
+            .filter(|kind| kind.domain() == table.domain)
+            .filter(moves)
+            .map(|kind| self.event_name(kind))
+            .collect()
+    }
+
+    /// The event's name within its domain.
+    fn event_name(&self, kind: EventKind) -> String {
+        let full = self.catalogue.name(kind).unwrap_or("?");
+        full.split_once('.').map_or(full, |(_, name)| name).to_owned()
+    }
+
+    fn follow(&mut self, kind: EventKind, entity: Symbol, state: Option<u8>) {
+        let Some(state) = state else { return };
+        if self.followed.len() >= FOLLOWED_MAX {
+            self.followed.clear();
+        }
+        self.followed.insert((kind.domain(), entity), state);
+    }
+}
+
+impl<S: EventSink> EventSink for Validated<S> {
+    fn emit_event(&mut self, event: &TypedEvent<'_>) -> Result<(), EmitError> {
+        let entity = Symbol::of(event.entity);
+        let to = self.check(event.kind, entity, &event.payload, |_| event.entity.to_owned())?;
+        self.sink.emit_event(event)?;
+        self.follow(event.kind, entity, to);
+        Ok(())
+    }
+
+    fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {
+        let (kind, entity) = (record.kind(), record.entity());
+        let name = |symbols: &Symbols| {
+            symbols.name(entity).map_or_else(|| entity.to_string(), |name| name.to_string())
+        };
+        let to = self.check(kind, entity, record.payload_bytes(), name)?;
+        self.sink.emit_record(record)?;
+        self.follow(kind, entity, to);
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+//! Tests, steps and assertions come out as one tree, whichever worker saw which of their events.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use panther_events::domain::{assertion, step, test};
+use panther_events::event::{Level, Symbol, Value};
+use panther_events::observe::results::{Outcome, ResultTree, Results};
+use panther_events::pipeline::{Builder, PipelineOptions, Snapshot, Topology};
+use std::time::Duration;
+
+const TOPOLOGIES: [Topology; 3] =
+    [Topology::Inline, Topology::Fused, Topology::Staged { dedup: 2, workers: 3 }];
+
+fn run(
+    topology: Topology,
+    emit: impl Fn(&mut panther_events::emit::Emitter) -> Result<(), Box<dyn std::error::Error>>,
+) -> (ResultTree, Snapshot) {
+    let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
+    let key =
+        builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+    let pipeline = builder.start().unwrap();
+    let mut emitter = pipeline.emitter("runner").unwrap();
+    emit(&mut emitter).unwrap();
+    drop(emitter);
+    let snapshot = pipeline.shutdown();
+    snapshot.account.check().unwrap();
+    (snapshot.report(key).unwrap().tree(), snapshot)
+}
+
+#[test]
+fn parts_are_placed_by_context_by_document_or_by_the_test_that_names_them() {
+    for topology in TOPOLOGIES {
+        let (tree, _) = run(topology, |emitter| {
+            emitter.enter(Level::Experiment, "exp")?;
+            let started = step::ExecutionStarted::default();
+            {
+                let mut within = emitter.within(Level::Test, "by-context")?;
+                within
+                    .test("by-context")
+                    .at(100)
+                    .setup_started(Value::Null, test::SetupStarted::default())?;
+                let mut within = within.within(Level::Step, "s1")?;
+                within.step("s1").at(110).execution_started(Value::Null, "s1", started)?;
+                let result = assertion::AssertionResult::default();
+                within
+                    .assertion("a1")
+                    .at(115)
+                    .validation_started("a1", assertion::ValidationStarted::default())?;
+                within.assertion("a1").at(120).result(false, "too slow", "a1", result)?;
+                within.step("s1").at(130).execution_completed("s1", step::ExecutionCompleted::default())?;
+            }
+            emitter.test("by-id").at(200).setup_started(Value::Null, test::SetupStarted::default())?;
+            let of_test = step::ExecutionStarted { test_case_id: Some("by-id"), ..started };
+            emitter.step("s2").at(210).execution_started(Value::Null, "s2", of_test)?;
+            let skipped = step::Skipped::default();
+            emitter.step("s3").at(215).skipped("not today", "s3", skipped)?;
+            let of_step =
+                assertion::Unknown { test_case_id: Some("by-id"), step_id: Some("s2"), context: None };
+            let begun = assertion::ValidationStarted {
+                test_case_id: Some("by-id"),
+                step_id: Some("s2"),
+                ..assertion::ValidationStarted::default()
+            };
+            emitter.assertion("a2").at(220).validation_started("a2", begun)?;
+            emitter.assertion("a2").at(221).unknown("who knows", "a2", of_step)?;
+            let duration = Some(Duration::from_nanos(7));
+            let failed = step::ExecutionFailed { duration, test_case_id: Some("by-id"), error_details: None };
+            emitter.step("s2").at(230).execution_failed("no answer", 1, "s2", failed)?;
+            emitter.test("by-name").at(300).step_started("s4", test::StepStarted::default())?;
+            emitter.step("s4").at(310).execution_started(Value::Null, "s4", started)?;
+            let duration_seconds = Some(Duration::from_nanos(5));
+            let completed = test::StepCompleted { duration_seconds, ..test::StepCompleted::default() };
+            emitter.test("by-name").at(320).step_completed("s4", completed)?;
+            emitter.test("by-name").at(330).assertion_checked("equal", true, Default::default())?;
+            emitter.test("by-name").at(340).assertion_checked("less", true, Default::default())?;
+            Ok(())
+        });
+        let names = |tree: &ResultTree| tree.tests.iter().map(|test| test.test).collect::<Vec<_>>();
+        assert_eq!(names(&tree), ["by-context", "by-id", "by-name"].map(Symbol::of), "{topology}");
+        let [context, id, name] = &tree.tests[..] else { panic!("{tree:?}") };
+        assert_eq!(context.experiment, Some(Symbol::of("exp")));
+        // The step went through, and what was asserted of it did not hold.
+        assert_eq!((context.part.outcome, context.outcome()), (Outcome::Running, Outcome::Failed));
+        let s1 = &context.steps[0];
+        assert_eq!(
+            (s1.part.outcome, s1.part.started_ns, s1.part.duration_ns),
+            (Outcome::Passed, 110, Some(20))
+        );
+        let a1 = &s1.assertions[0].part;
+        assert_eq!((a1.outcome, a1.message.as_deref()), (Outcome::Failed, Some("too slow")));
+        let s2 = &id.steps[0];
+        assert_eq!((s2.part.outcome, s2.part.duration_ns), (Outcome::Failed, Some(7)));
+        assert_eq!(s2.part.message.as_deref(), Some("no answer"));
+        assert_eq!(s2.assertions[0].part.outcome, Outcome::Unknown);
+        // The step has not said that it ended, and it is the one to know.
+        assert_eq!(name.steps[0].part.outcome, Outcome::Running, "{topology}");
+        assert_eq!((name.checks.passed, name.checks.failed), (2, 0));
+        let loose = &tree.steps[0];
+        assert_eq!((loose.step, loose.part.outcome), (Symbol::of("s3"), Outcome::Skipped));
+        assert_eq!(loose.part.message.as_deref(), Some("not today"));
+        assert_eq!((tree.tests_tally().failed, tree.tests_tally().running), (2, 1));
+        assert_eq!((tree.steps_tally().total(), tree.assertions_tally().failed), (4, 1));
+    }
+}
+
+#[test]
+fn what_a_table_does_not_allow_changes_no_result() {
+    let (tree, _) = run(Topology::Inline, |emitter| {
+        let mut test = emitter.test("t");
+        test.setup_failed("no socket", test::SetupFailed::default())?;
+        test.completed("t", test::Completed::default())?;
+        Ok(())
+    });
+    let part = &tree.tests[0].part;
+    assert_eq!((part.outcome, part.message.as_deref()), (Outcome::Failed, Some("no socket")));
+}
+
+#[test]
+fn what_is_beyond_the_limit_is_counted() {
+    let mut builder =
+        Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
+    let key = builder.observer("results", |setup| {
+        Results::new(setup.catalogue, setup.symbols, setup.contexts).with_limit(3)
+    });
+    let pipeline = builder.start().unwrap();
+    let mut emitter = pipeline.emitter("runner").unwrap();
+    for n in 0..10 {
+        emitter.test(&format!("t{n}")).teardown_started().unwrap();
+    }
+    emitter.test("t0").completed("t0", test::Completed::default()).unwrap();
+    drop(emitter);
+    let snapshot = pipeline.shutdown();
+    let report = snapshot.report(key).unwrap();
+    assert_eq!((report.tree().tests.len(), report.untracked()), (3, 7));
+    assert_eq!((snapshot.account.observers[0].1.handled, snapshot.account.observers[0].1.failed), (4, 7));
+}
+
+#[cfg(all(feature = "panther", feature = "json"))]
+#[test]
+fn a_whole_experiment_of_panthers_makes_one_tree() {
+    use panther_events::export::summary::Summary;
+    use panther_events::ingest::panther::{PantherIds, PythonVersion, feed};
+    use panther_events::observe::results::ResultsReport;
+    use panther_events::pipeline::ReportKey;
+    use std::path::Path;
+    use std::sync::atomic::AtomicU64;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/panther-lifecycle.jsonl");
+    let mut summaries = Vec::new();
+    for topology in TOPOLOGIES {
+        let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
+        let key: ReportKey<ResultsReport> =
+            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+        let pipeline = builder.start().unwrap();
+        let mut emitter = pipeline.emitter("ingest").unwrap();
+        let (ids, bytes) = (PantherIds::default(), AtomicU64::new(0));
+        feed(std::slice::from_ref(&path), PythonVersion::default(), &mut emitter, &ids, &bytes, || {
+            pipeline.poll();
+        });
+        drop(emitter);
+        let snapshot = pipeline.shutdown();
+        let report = snapshot.report(key).unwrap();
+        let tree = report.tree();
+        // As `panther-lifecycle.expected.json` has it.
+        assert_eq!((tree.tests.len(), tree.steps.len(), tree.assertions.len()), (20, 0, 0), "{topology}");
+        let (steps, assertions) = (tree.steps_tally(), tree.assertions_tally());
+        assert_eq!((steps.passed, steps.failed, assertions.passed, assertions.failed), (44, 7, 13, 4));
+        let said = |outcome| tree.tests.iter().filter(|test| test.part.outcome == outcome).count();
+        assert_eq!((said(Outcome::Passed), said(Outcome::Failed)), (17, 3), "{topology}");
+        let mut summary = Summary::new(&snapshot, "any", 0.0);
+        summary.add_results(report, &snapshot);
+        summaries.push(serde_json::to_value(&summary.results).unwrap());
+    }
+    assert_eq!(summaries[0], summaries[1]);
+    assert_eq!(summaries[0], summaries[2]);
+    assert_eq!(summaries[0]["tree"][0]["test"], "test-000");
+    assert_eq!(summaries[0]["tree"][0]["steps"][0]["step"], "test-000-step0");
+    assert_eq!(summaries[0]["tree"][0]["steps"][0]["duration_ns"], 470_263_508);
+}

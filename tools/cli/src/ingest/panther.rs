@@ -1,0 +1,126 @@
+//! `panther-events ingest` of PANTHER's events.
+
+use super::{Args, painted, progress_bar};
+use crate::Outcome;
+use crate::journal_args::{Description, nanos, window_text};
+use crate::journal_log;
+use crate::report;
+use crate::results::{Failure, FileFormat, Finished, InputNote, Told, View, is_whole, tell, write_results};
+use panther_events::event::{Context, Symbols};
+use panther_events::export::ResultDir;
+use panther_events::export::summary::{InputSummary, PantherSummary, Summary};
+use panther_events::ingest::panther::{FeedReport, FileReport, PantherIds, feed};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub(super) fn run(args: &Args, paths: &[PathBuf], dir: ResultDir) -> Result<Outcome, Failure> {
+    let start = Instant::now();
+    let bar = progress_bar(args, paths);
+    let ids = Arc::new(PantherIds::default());
+    let view = View {
+        topology: args.topology,
+        window: args.window,
+        horizon: args.horizon,
+        vantages: Vec::new(),
+        events: args.events,
+        within: Context::NONE,
+        ids: Arc::clone(&ids),
+    };
+    let symbols = Arc::new(Symbols::new());
+    let (mut builder, keys) = view.builder(&symbols, &dir)?;
+    let mut notes = None;
+    if let Some(journal) = &args.journal {
+        let description = Description {
+            schema: Description::SCHEMA.to_owned(),
+            vantages: Vec::new(),
+            horizon_ns: nanos(args.horizon),
+            window: window_text(args.window),
+            digest_bytes: None,
+            mask_checksums: false,
+        };
+        let log = journal_log::open(journal, args.durability, args.resume, &description, &symbols)?;
+        notes = Some(log.attach(&mut builder));
+    }
+    let pipeline = builder.start()?;
+    let mut emitter = pipeline.emitter("ingest")?;
+    let fed = painted(&bar, |progress| {
+        feed(paths, args.python, &mut emitter, &ids, progress, || {
+            pipeline.poll();
+        })
+    });
+    drop(emitter);
+    let inputs: Vec<InputNote> = fed.files.iter().map(note).collect();
+    if let Some(notes) = notes {
+        notes.put_inputs(&inputs)?;
+    }
+    let times = || fed.files.iter().filter_map(|file| file.time_ns);
+    let (first, last) = (times().map(|time| time.0).min(), times().map(|time| time.1).max());
+    let (snapshot, elapsed) = (pipeline.shutdown(), start.elapsed());
+    let finished = Finished { snapshot, keys, inputs, time_ns: first.zip(last), elapsed };
+    bar.finish_and_clear();
+    let summary = summary(args, &fed, &ids, &finished);
+    let losses = finished.losses();
+    if !fed.files.iter().any(|file| file.error.is_none() || file.used > 0) {
+        report::print_errors(&mut std::io::stderr(), &summary, &losses)?;
+        return Err("nothing could be read; no results were written".into());
+    }
+    write_results(&dir, &finished, &summary, &FileFormat::ALL)?;
+    dir.commit()?;
+    tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses)?;
+    Ok(if is_whole(&summary, &losses) { Outcome::Done } else { Outcome::Partly })
+}
+
+fn summary(args: &Args, fed: &FeedReport, ids: &PantherIds, finished: &Finished) -> Summary {
+    let mut summary = finished.summary(args.topology, None);
+    summary.inputs = fed.files.iter().map(input_summary).collect();
+    // Also where there is no entity; and no word on packets, which such files do not have.
+    if let Some(states) = finished.snapshot.report(finished.keys.states).filter(|_| summary.states.is_none())
+    {
+        summary.add_states(states);
+    }
+    summary.packets = None;
+    summary.panther = Some(PantherSummary {
+        lines: fed.lines(),
+        distinct_ids: fed.distinct_ids,
+        id_mismatches: fed.id_mismatches(),
+    });
+    for file in &fed.files {
+        summary.warnings.extend(file.mismatches.iter().map(ToString::to_string));
+        let more = file.id_mismatches - file.mismatches.len() as u64;
+        if more > 0 {
+            summary.warnings.push(format!("{}: and {more} more ids", file.path.display()));
+        }
+    }
+    if ids.forgotten() > 0 {
+        let events = ids.forgotten();
+        summary
+            .warnings
+            .push(format!("events.jsonl: {events} events show their computed id for another one"));
+    }
+    summary
+}
+
+fn note(file: &FileReport) -> InputNote {
+    InputNote {
+        // Two files may have one name in different directories.
+        vantage: file.path.display().to_string(),
+        records: file.counts.events + file.counts.refused,
+        rejected: file.refused,
+        non_ip: 0,
+    }
+}
+
+fn input_summary(file: &FileReport) -> InputSummary {
+    InputSummary {
+        path: file.path.display().to_string(),
+        vantage: file.path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        format: Some("panther".to_owned()),
+        records: file.counts.events + file.counts.refused,
+        bytes: file.bytes,
+        rejected: file.refused,
+        non_ip: 0,
+        refusals: file.refusals.iter().map(ToString::to_string).collect(),
+        error: file.error.clone(),
+    }
+}
