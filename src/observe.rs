@@ -36,7 +36,8 @@ pub trait Observer: Send + 'static {
     ///
     /// # Errors
     /// When events could not be delivered (a full disk, say): they are counted as failed, the reason is kept in
-    /// the snapshot, and the observer goes on to get batches.
+    /// the snapshot, a `pipeline.delivery_failed` event tells the observers of the same worker, and the observer goes on
+    /// to get batches.
     fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered>;
 
     /// Brings to an end what is in the works: no more events will come.

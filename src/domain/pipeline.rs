@@ -30,6 +30,19 @@ crate::payload! {
     }
 }
 
+crate::payload! {
+    /// An observer could not deliver events: a full disk, say. It goes on to get events. The record's entity is the
+    /// observer's name. Emitted at the first event that failed, and whenever as many as before have failed again.
+    pub struct DeliveryFailed [EventKind::new(Domain::PIPELINE, 4)] {
+        /// The reason, if a symbol table holds it.
+        message: crate::event::Symbol,
+        /// Events that the observer has taken.
+        handled: u64,
+        /// Events that it could not deliver.
+        failed: u64,
+    }
+}
+
 /// The domain's table.
 pub const DOMAIN: DomainDef = DomainDef {
     domain: Domain::PIPELINE,
@@ -39,6 +52,7 @@ pub const DOMAIN: DomainDef = DomainDef {
         KindDef::of::<ContextEntered>("context_entered", Identity::Occurrence),
         KindDef::of::<ProcessorFailed>("processor_failed", Identity::Occurrence),
         KindDef::of::<ErrorRaised>("error", Identity::Occurrence),
+        KindDef::of::<DeliveryFailed>("delivery_failed", Identity::Occurrence),
     ],
     states: None,
 };

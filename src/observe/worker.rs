@@ -136,12 +136,15 @@ pub(crate) struct SlotReport {
     pub(crate) trouble: Option<String>,
 }
 
-/// An observer was cut off in the batch that was just dispatched.
-pub(crate) struct CutOff {
+/// What went wrong with an observer in the batch that was just dispatched.
+pub(crate) struct Trouble {
     pub(crate) observer: usize,
     pub(crate) message: String,
     pub(crate) handled: u64,
+    /// Of the batch, where it panicked; else in all.
     pub(crate) failed: u64,
+    /// It panicked and was cut off; else it could not deliver, and goes on.
+    pub(crate) panicked: bool,
 }
 
 /// Owns one instance of every observer that this worker serves.
@@ -151,7 +154,7 @@ pub(crate) struct Worker {
     /// Priorities and numbers, in the order in which they are called.
     order: Vec<(i32, usize)>,
     unique: u64,
-    cut_off: Vec<CutOff>,
+    troubles: Vec<Trouble>,
 }
 
 /// An observer with its place among the others.
@@ -164,7 +167,7 @@ pub(crate) struct Placed {
 
 impl Worker {
     pub(crate) fn new() -> Worker {
-        Worker { slots: Vec::new(), order: Vec::new(), unique: 0, cut_off: Vec::new() }
+        Worker { slots: Vec::new(), order: Vec::new(), unique: 0, troubles: Vec::new() }
     }
 
     /// Adds an observer, behind those of the same priority. To it, what came before counts as skipped.
@@ -199,19 +202,21 @@ impl Worker {
             let Some(Some(slot)) = self.slots.get_mut(observer) else { continue };
             let failed_before = slot.delivery.failed;
             if !slot.take(records, verdicts, new, &kinds) {
-                self.cut_off.push(slot.cut_off(observer, slot.delivery.failed - failed_before));
+                self.troubles.push(slot.cut_off(observer, slot.delivery.failed - failed_before));
+            } else if slot.delivery.failed > slot.failed_bearable {
+                self.troubles.extend(slot.undelivered(observer));
             }
         }
     }
 
-    /// Takes the observers that were cut off since the last call.
-    pub(crate) fn take_cut_off(&mut self) -> Vec<CutOff> {
-        std::mem::take(&mut self.cut_off)
+    /// Takes what went wrong since the last call.
+    pub(crate) fn take_troubles(&mut self) -> Vec<Trouble> {
+        std::mem::take(&mut self.troubles)
     }
 
-    /// Tells whether [`Worker::take_cut_off`] has something to take.
-    pub(crate) fn has_cut_off(&self) -> bool {
-        !self.cut_off.is_empty()
+    /// Tells whether [`Worker::take_troubles`] has something to take.
+    pub(crate) fn has_trouble(&self) -> bool {
+        !self.troubles.is_empty()
     }
 
     /// Flushes all observers, in the order in which they are called.
@@ -219,7 +224,9 @@ impl Worker {
         for (_, observer) in self.order.iter().copied() {
             let Some(Some(slot)) = self.slots.get_mut(observer) else { continue };
             if !slot.cut_off && !slot.guarded(|observer| observer.flush(), 0) {
-                self.cut_off.push(slot.cut_off(observer, 0));
+                self.troubles.push(slot.cut_off(observer, 0));
+            } else if slot.delivery.failed > slot.failed_bearable {
+                self.troubles.extend(slot.undelivered(observer));
             }
         }
     }
@@ -297,6 +304,8 @@ struct Slot {
     delivery: Delivery,
     cut_off: bool,
     trouble: Option<String>,
+    /// Failed events up to which nothing more is told.
+    failed_bearable: u64,
     /// Unique events that had come when it was removed.
     removed_at: u64,
 }
@@ -304,12 +313,33 @@ struct Slot {
 impl Slot {
     fn new(observer: Box<dyn AnyObserver>, interest: Interest, unique: u64) -> Slot {
         let delivery = Delivery { skipped: unique, ..Delivery::default() };
-        Slot { observer: Some(observer), interest, delivery, cut_off: false, trouble: None, removed_at: 0 }
+        Slot {
+            observer: Some(observer),
+            interest,
+            delivery,
+            cut_off: false,
+            trouble: None,
+            failed_bearable: 0,
+            removed_at: 0,
+        }
     }
 
-    fn cut_off(&self, observer: usize, failed: u64) -> CutOff {
+    fn cut_off(&self, observer: usize, failed: u64) -> Trouble {
         let message = self.trouble.clone().unwrap_or_default();
-        CutOff { observer, message, handled: self.delivery.handled, failed }
+        Trouble { observer, message, handled: self.delivery.handled, failed, panicked: true }
+    }
+
+    /// Tells of events that could not be delivered: at the first one, and each time their number has doubled. The
+    /// event that tells it may fail in turn, and this ends that.
+    #[cold]
+    fn undelivered(&mut self, observer: usize) -> Option<Trouble> {
+        let Delivery { handled, failed, .. } = self.delivery;
+        self.failed_bearable = failed.saturating_mul(2).saturating_sub(1).max(failed);
+        // What comes after a panic was told with it.
+        (!self.cut_off).then(|| {
+            let message = self.trouble.clone().unwrap_or_default();
+            Trouble { observer, message, handled, failed, panicked: false }
+        })
     }
 
     fn remove(&mut self, unique: u64) {

@@ -2,17 +2,17 @@
 
 use crate::clock::Clock;
 use crate::dedup::Verdict;
-use crate::domain::pipeline::ObserverFailed;
+use crate::domain::pipeline::{DeliveryFailed, ObserverFailed};
 use crate::emit::source::{Entrance, Source};
 use crate::event::json::beginning;
 use crate::event::{Identity, Record, Symbol, Symbols};
-use crate::observe::worker::{CutOff, Placed, SlotReport, Worker};
+use crate::observe::worker::{Placed, SlotReport, Trouble, Worker};
 use crate::pipeline::roster::Roster;
 use crate::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 
-/// Runs a worker's observers and emits an event for each that is cut off.
+/// Runs a worker's observers and emits an event for each that is cut off or cannot deliver.
 pub(crate) struct Station {
     number: u32,
     worker: Worker,
@@ -55,13 +55,13 @@ impl Station {
     #[inline]
     pub(crate) fn take(&mut self, records: &[Record], verdicts: &[Verdict], new: u64) -> u64 {
         self.worker.dispatch(records, verdicts, new);
-        if self.worker.has_cut_off() { self.tell() } else { 0 }
+        if self.worker.has_trouble() { self.tell() } else { 0 }
     }
 
     /// Flushes all observers; returns how many events of its own were emitted because of it.
     pub(crate) fn flush(&mut self) -> u64 {
         self.worker.flush();
-        if self.worker.has_cut_off() { self.tell() } else { 0 }
+        if self.worker.has_trouble() { self.tell() } else { 0 }
     }
 
     /// Drops all observers; to be called after the last report.
@@ -88,13 +88,14 @@ impl Station {
         }
     }
 
-    /// Tells the other observers; one of them may be cut off by that in turn, each of them once.
+    /// Tells the observers; one of them may be cut off by that in turn, each of them once, or be unable to deliver it,
+    /// of which each tells more and more rarely.
     #[cold]
     fn tell(&mut self) -> u64 {
         let mut told = 0;
-        while self.worker.has_cut_off() {
-            for cut_off in self.worker.take_cut_off() {
-                let Some(record) = self.voice.failed(self.number, &cut_off) else { continue };
+        while self.worker.has_trouble() {
+            for trouble in self.worker.take_troubles() {
+                let Some(record) = self.voice.failed(self.number, &trouble) else { continue };
                 told += 1;
                 self.worker.dispatch(&[record], &[Verdict::New], 1);
             }
@@ -103,31 +104,34 @@ impl Station {
     }
 }
 
-/// Puts a panic's message into the table, or as much of it as a name can have.
+/// Puts a message into the table, or as much of it as a name can have.
 pub(crate) fn kept_message(symbols: &Symbols, message: &str) -> Symbol {
     symbols.intern(beginning(message, Symbols::NAME_LEN_MAX)).unwrap_or(Symbol::NONE)
 }
 
 impl Voice {
     /// Makes the record, offered and accepted at once. `None` when no source number is left.
-    fn failed(&mut self, worker: u32, cut_off: &CutOff) -> Option<Record> {
+    fn failed(&mut self, worker: u32, trouble: &Trouble) -> Option<Record> {
         if self.source.is_none() {
             self.source = self.entrance.sources.open("pipeline");
         }
         let source = self.source.as_ref()?;
-        let name = self.roster.name(cut_off.observer);
-        let payload = ObserverFailed {
-            // A message that the table refuses is in the snapshot all the same.
-            message: kept_message(&self.symbols, &cut_off.message),
-            handled: cut_off.handled,
-            worker,
-            failed: u32::try_from(cut_off.failed).unwrap_or(u32::MAX),
-        };
+        let name = self.roster.name(trouble.observer);
+        // A message that the table refuses is in the snapshot all the same.
+        let message = kept_message(&self.symbols, &trouble.message);
         let entity = self.symbols.intern(&name).unwrap_or(Symbol::NONE);
+        let (time_ns, handled, failed) = (self.clock.now_ns(), trouble.handled, trouble.failed);
+        let record = if trouble.panicked {
+            let failed = u32::try_from(failed).unwrap_or(u32::MAX);
+            let payload = ObserverFailed { message, handled, worker, failed };
+            Record::new(Identity::Occurrence, time_ns, entity, &payload)
+        } else {
+            let payload = DeliveryFailed { message, handled, failed };
+            Record::new(Identity::Occurrence, time_ns, entity, &payload)
+        };
         let seq = source.counts.next_seq.fetch_add(1, Ordering::Relaxed);
         source.counts.accepted.fetch_add(1, Ordering::Relaxed);
-        let mut record = Record::new(Identity::Occurrence, self.clock.now_ns(), entity, &payload)
-            .numbered(source.number(), seq as u32);
+        let mut record = record.numbered(source.number(), seq as u32);
         record.set_id();
         Some(record)
     }

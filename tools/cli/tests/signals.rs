@@ -59,7 +59,8 @@ impl Run {
                 let mut written = pipe.write_all(header);
                 while written.is_ok() && !stop.load(Ordering::Relaxed) {
                     written = pipe.write_all(packets);
-                    std::thread::sleep(Duration::from_millis(2));
+                    // Slow enough that a busy machine has no more to read back than an idle one.
+                    std::thread::sleep(Duration::from_millis(20));
                 }
             });
             then(self);
