@@ -24,6 +24,7 @@ pub use sink::{EventSink, RateLimited, Sampled, Tee, TypedEvent};
 use crate::clock::Clock;
 use crate::emit::source::{Entrance, SEQ_LAST, Source};
 use crate::event::{Context, EventId, EventKind, Identity, Payload, Record, Symbol, Symbols};
+use crate::recorder::LaneWriter;
 use crate::ring::Inlet;
 use crate::sync::Arc;
 use crossbeam_utils::Backoff;
@@ -93,6 +94,8 @@ pub struct Emitter {
     tally: Tally,
     /// What earlier sources of this emitter sent, before their numbers were used up.
     earlier: Sent,
+    /// Where a flight recorder keeps this emitter's last events.
+    recorder: Option<LaneWriter>,
 }
 
 impl Emitter {
@@ -103,10 +106,12 @@ impl Emitter {
         policy: FullPolicy,
         source: Arc<Source>,
         symbols: Arc<Symbols>,
+        recorder: Option<LaneWriter>,
     ) -> Emitter {
         let tally = Tally { next_seq: source.first_seq(), sent: Sent::default(), too_late: 0 };
         let (text, earlier) = (String::new(), Sent::default());
-        Emitter { inlets, entrance, clock, policy, source, symbols, text, context: None, tally, earlier }
+        let context = None;
+        Emitter { inlets, entrance, clock, policy, source, symbols, text, context, tally, earlier, recorder }
     }
 
     /// Emits one event, stamped now.
@@ -264,6 +269,10 @@ impl Emitter {
             return self.tally.fail(&self.source, EmitError::Closed);
         };
         let source = self.source.number();
+        if let Some(recorder) = &mut self.recorder {
+            // Before the ring, and whatever becomes of it there: what a dead process could not deliver matters most.
+            recorder.put(make(source, seq));
+        }
         if inlet.producer.push(make(source, seq)).is_err()
             && let Err(error) = push_when_room(inlet, make(source, seq), self.policy)
         {
@@ -314,11 +323,15 @@ impl Emitter {
             && let Ok(chunk) = inlet.producer.write_chunk_uninit(step)
         {
             let (number, mut seq) = (self.source.number(), self.tally.next_seq as u32);
-            let filled = chunk.fill_from_iter(records.map(|record| {
+            let records = records.map(|record| {
                 let numbered = numbered::<NUMBERS>(record, number, seq);
                 seq += 1;
                 numbered
-            }));
+            });
+            let filled = match &mut self.recorder {
+                None => chunk.fill_from_iter(records),
+                Some(recorder) => chunk.fill_from_iter(records.inspect(|record| recorder.put(*record))),
+            };
             inlet.published();
             self.tally.next_seq += filled as u64;
             self.tally.accept(&self.source, filled as u64);
@@ -463,6 +476,10 @@ impl Tally {
 
 /// Looks for room so often before it gives the core away; some 20 microseconds.
 const SPINS: u32 = 16;
+/// How long to nap before looking for room again: first, and at most. What is in the ring meanwhile keeps its consumer
+/// busy for longer than the first, unless the consumer has no core, which a nap gives it.
+const NAP_FIRST: Duration = Duration::from_micros(40);
+const NAP_MAX: Duration = Duration::from_millis(1);
 
 #[cold]
 #[inline(never)]
@@ -472,11 +489,13 @@ fn push_when_room(inlet: &mut Inlet, record: Record, policy: FullPolicy) -> Resu
     inlet.producer.push(record).map_err(|_| EmitError::Full)
 }
 
+/// Waits for some room, by looking for it now and then. Nobody has to wake who waits here: a wake-up would cost the
+/// consumer a system call, and the ring is far from empty.
 fn wait_for_room(inlet: &mut Inlet, policy: FullPolicy) -> Result<(), EmitError> {
     let FullPolicy::Block { timeout } = policy else { return Err(EmitError::Full) };
     let start = Instant::now();
     let backoff = Backoff::new();
-    let mut spins = 0;
+    let (mut spins, mut nap) = (0, NAP_FIRST);
     // Who fills every slot as it becomes free contends with the consumer for each line; who waits for some room does
     // not.
     let wanted = (inlet.producer.buffer().capacity() / 8).max(1);
@@ -493,7 +512,10 @@ fn wait_for_room(inlet: &mut Inlet, policy: FullPolicy) -> Result<(), EmitError>
                     std::hint::spin_loop();
                 }
             }
-            Some(left) if backoff.is_completed() => inlet.sleep_for_room(wanted, left),
+            Some(left) if backoff.is_completed() => {
+                std::thread::sleep(nap.min(left));
+                nap = (nap * 2).min(NAP_MAX);
+            }
             Some(_) => backoff.snooze(),
         }
     }

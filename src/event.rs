@@ -29,3 +29,4 @@ pub use kind::{Domain, EventKind, KindSet};
 pub use payload::{Field, FieldType, Payload};
 pub use record::Record;
 pub use symbol::{Symbol, SymbolError, Symbols};
+pub(crate) use table::Tap;

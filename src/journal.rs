@@ -3,8 +3,8 @@
 //! A [`JournalWriter`] puts records and definitions into a directory of segments; a [`JournalReader`] hands them
 //! out in place, also while they are being written; [`verify`] lists what is wrong with a journal, and [`repair`]
 //! writes a sound one from what can be read. A [`JournalWorker`] runs a writer on a thread of its own, and
-//! [`JournalLog`] is the observer that hands a pipeline's events to it. What a
-//! journal survives is its [`Durability`].
+//! [`JournalLog`] is the observer that hands a pipeline's events to it. [`keep`] makes a journal of what a flight recorder
+//! held, [`snapshot`] of what one holds. What a journal survives is its [`Durability`].
 //!
 //! ```no_run
 //! use panther_events::event::{Record, Symbol};
@@ -107,6 +107,7 @@ pub mod log;
 pub mod options;
 mod plan;
 pub mod reader;
+pub mod recovered;
 pub mod recovery;
 mod scan;
 mod segment;
@@ -124,5 +125,6 @@ pub use lock::LOCK_NAME;
 pub use log::{JournalLog, JournalReport};
 pub use options::{DefineError, OpenError, Options, Select};
 pub use reader::{JournalReader, ReadBlock, ReadError, ReadOptions, Status};
+pub use recovered::{RecoverError, keep, recover, snapshot};
 pub use worker::{JournalNotes, JournalWorker, WorkerError};
 pub use writer::{Appended, CloseError, JournalWriter, Trouble};

@@ -52,6 +52,7 @@
 //! | [`process`] | processors: see events before observers, and may derive others |
 //! | [`observe`] | observers, and those from the box |
 //! | [`pipeline`] | builder, topologies, snapshots, the account |
+//! | [`recorder`] | the last events of each emitter, in a file that outlives the process |
 //! | [`export`] | result files, one module a format |
 //! | [`ingest`] | readers of captures and of PANTHER's events |
 //! | `journal` | events on disk: segments of checksummed blocks, recovery (feature `journal`) |
@@ -102,6 +103,7 @@ pub mod journal;
 pub mod observe;
 pub mod pipeline;
 pub mod process;
+pub mod recorder;
 
 mod fence;
 mod hash;

@@ -52,6 +52,7 @@ use crate::observe::wall::walled;
 use crate::observe::worker::{AnyObserver, AnyReport, Merged, Placed, SlotReport};
 use crate::observe::{Observer, Report, Scope};
 use crate::process::Processing;
+use crate::recorder::FlightRecorder;
 use crate::sync::{Arc, Mutex, Ordering, lock};
 use crate::wait::Gate;
 use crew::{CrewDesk, CrewOrder};
@@ -83,6 +84,7 @@ struct Shared {
     roster: Arc<Roster>,
     catalogue: Arc<Catalogue>,
     symbols: Arc<Symbols>,
+    recorder: Option<FlightRecorder>,
     warnings: Mutex<Vec<String>>,
     processors: Vec<Box<str>>,
     start: Instant,
@@ -418,7 +420,8 @@ impl Shared {
         let source = self.entrance.sources.open(name).ok_or(EmitError::SourcesExhausted)?;
         let inlets = self.lanes.iter().map(|desk| desk.lane.connect(self.options.ring_capacity)).collect();
         let (clock, symbols) = (self.options.clock.clone(), Arc::clone(&self.symbols));
-        Ok(Emitter::new(Arc::clone(&self.entrance), inlets, clock, policy, source, symbols))
+        let lane = self.recorder.as_ref().and_then(|recorder| recorder.lane(name));
+        Ok(Emitter::new(Arc::clone(&self.entrance), inlets, clock, policy, source, symbols, lane))
     }
 
     fn give_last_orders(&self) {

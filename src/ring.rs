@@ -8,13 +8,11 @@ use crate::wait::Sleeper;
 pub(crate) struct Inlet {
     pub(crate) producer: rtrb::Producer<Record>,
     lane: Arc<Lane>,
-    room: Arc<Sleeper>,
 }
 
 /// Consumer's end: owned by a lane's thread.
 struct Outlet {
     consumer: rtrb::Consumer<Record>,
-    room: Arc<Sleeper>,
 }
 
 impl Outlet {
@@ -45,9 +43,6 @@ impl Outlet {
                 break;
             }
         }
-        if left < most {
-            self.room.wake();
-        }
         most - left
     }
 }
@@ -68,12 +63,11 @@ impl Lane {
     /// Makes a ring that this lane will poll.
     pub(crate) fn connect(self: &Arc<Lane>, capacity: usize) -> Inlet {
         let (producer, consumer) = rtrb::RingBuffer::new(capacity);
-        let room = Arc::new(Sleeper::new());
-        lock(&self.inbox).push(Outlet { consumer, room: Arc::clone(&room) });
+        lock(&self.inbox).push(Outlet { consumer });
         // Release: partner is the swap in `Intake::admit`.
         self.arrived.store(true, Ordering::Release);
         self.sleeper.wake();
-        Inlet { producer, lane: Arc::clone(self), room }
+        Inlet { producer, lane: Arc::clone(self) }
     }
 }
 
@@ -82,11 +76,6 @@ impl Inlet {
     #[inline]
     pub(crate) fn published(&self) {
         self.lane.sleeper.wake();
-    }
-
-    /// Sleeps until the ring may have room for `wanted` records, at most for `timeout`.
-    pub(crate) fn sleep_for_room(&self, wanted: usize, timeout: std::time::Duration) {
-        self.room.sleep(Some(timeout), || self.producer.slots() < wanted);
     }
 }
 

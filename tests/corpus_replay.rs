@@ -28,6 +28,11 @@ fn the_journal_reader_takes_its_corpus() {
 }
 
 #[test]
+fn the_reader_of_flight_recorders_takes_its_corpus() {
+    replay("recorder", corpus_support::recorder);
+}
+
+#[test]
 fn the_reader_of_pcap_takes_its_corpus() {
     replay("pcap", corpus_support::pcap);
 }

@@ -7,6 +7,7 @@
 mod support;
 
 use panther_events::dedup::{BATCH, Verdict};
+#[cfg(any(feature = "channel", feature = "log"))]
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Record, Symbol};
 use panther_events::observe::history::{History, HistoryReport};

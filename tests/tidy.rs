@@ -16,18 +16,22 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("event", &["hash"]),
     // The stages, in the order in which data passes them.
     ("ring", &["event", "sync", "wait"]),
-    ("emit", &["clock", "event", "ring", "sync", "wait"]),
+    ("recorder", &["event", "sync"]),
+    ("emit", &["clock", "event", "recorder", "ring", "sync", "wait"]),
     // The catalogue, with the typed emitters of its events.
     ("domain", &["emit", "event"]),
     ("dedup", &["event"]),
     // What is derived from events has the numbers of a source of its own.
     ("process", &["emit", "event"]),
     ("observe", &["dedup", "domain", "event", "hash", "sync"]),
-    ("journal", &["clock", "dedup", "event", "hash", "observe", "sync"]),
+    ("journal", &["clock", "dedup", "event", "hash", "observe", "recorder", "sync"]),
     // Knows all stages and starts the threads.
     (
         "pipeline",
-        &["clock", "dedup", "domain", "emit", "event", "hash", "observe", "process", "ring", "sync", "wait"],
+        &[
+            "clock", "dedup", "domain", "emit", "event", "hash", "observe", "process", "recorder", "ring",
+            "sync", "wait",
+        ],
     ),
     // File formats, around the pipeline: nothing before them knows them.
     ("export", &["dedup", "domain", "event", "observe", "pipeline", "process"]),
@@ -40,7 +44,9 @@ const UNSAFE_FILES: &[&str] = &[
     "src/dedup/lanes.rs",
     "src/dedup/memory.rs",
     "src/fence.rs",
+    "src/recorder/map.rs",
     "tests/emit_path.rs",
+    "tests/recorder_kill.rs",
 ];
 
 const LINES_MAX: usize = 600;

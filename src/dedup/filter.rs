@@ -7,7 +7,7 @@
 //! the sets an id may be, for the cache lines of one place in memory.
 
 use crate::dedup::BATCH;
-use crate::dedup::memory::{Lines, prefetch};
+use crate::dedup::memory::{Lines, Pages, prefetch};
 use crate::dedup::table::Key;
 use crate::event::identity::EventId;
 use bytemuck::{Pod, Zeroable};
@@ -47,7 +47,7 @@ impl BloomFilter {
     pub(super) fn side_by_side(ids: usize, columns: usize) -> io::Result<BloomFilter> {
         let lines = BloomFilter::bytes_for(ids, columns) / 64;
         let rows = (lines * 2 / columns) as u64;
-        Ok(BloomFilter { lines: Lines::zeroed(lines)?, rows, columns: columns as u64 })
+        Ok(BloomFilter { lines: Lines::zeroed(lines, Pages::Huge)?, rows, columns: columns as u64 })
     }
 
     /// Inserts each of `ids`.

@@ -1,8 +1,11 @@
 //! Cache lines in huge pages: where the tables live.
 //!
-//! Small tables are ordinary heap memory. Large ones are anonymous mappings, aligned to 2 MiB, for which the
-//! kernel is asked for huge pages; their pages cost nothing until they are first touched and can be given back from the
-//! front while the rest is still in use.
+//! Small tables are ordinary heap memory. Large ones are anonymous mappings, aligned to 2 MiB; their pages cost nothing
+//! until they are first touched and can be given back from the front while the rest is still in use.
+//!
+//! Huge pages are asked for where memory is touched before the work begins. A table that fills while records wait is
+//! first touched in small pages ([`Pages`]): clearing a huge page takes the kernel a tenth of a millisecond, but in a
+//! virtual machine whose host has to find the memory first it was measured to take 6 to 16 ms.
 //!
 //! This is the only file of the set with `unsafe`: giving pages back, and the prefetch instruction.
 #![allow(unsafe_code, reason = "madvise(MADV_DONTNEED) and the prefetch instruction have no safe form")]
@@ -14,6 +17,9 @@ use std::io;
 /// Bytes of a huge page.
 pub(super) const HUGE_PAGE: usize = 2 << 20;
 
+/// Bytes from which memory is mapped: an allocator may clear all of it before it gives it out.
+const MAPPED_MIN: usize = 128 << 10;
+
 /// A number of zeroed cache lines of type `T`, each 64 bytes.
 pub(super) struct Lines<T> {
     storage: Storage<T>,
@@ -24,6 +30,15 @@ enum Storage<T> {
     Mapped { map: MmapMut, start: usize, bytes: usize, released: usize },
 }
 
+/// In which pages memory is first touched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pages {
+    /// In huge ones: fewest misses in address translation, and the longest single wait.
+    Huge,
+    /// In small ones, each of which is a short wait. The kernel may merge them after [`Lines::merge_pages`].
+    Small,
+}
+
 impl<T: Pod> Lines<T> {
     /// Holds no line and no memory.
     pub(super) const fn empty() -> Lines<T> {
@@ -31,20 +46,25 @@ impl<T: Pod> Lines<T> {
     }
 
     /// Makes `count` zeroed lines.
-    pub(super) fn zeroed(count: usize) -> io::Result<Lines<T>> {
+    pub(super) fn zeroed(count: usize, pages: Pages) -> io::Result<Lines<T>> {
         const { assert!(size_of::<T>() == 64 && align_of::<T>() == 64) };
         let bytes = count.checked_mul(64).ok_or(io::ErrorKind::OutOfMemory)?;
-        if bytes < HUGE_PAGE {
-            return Ok(Lines { storage: Storage::Heap(vec![T::zeroed(); count]) });
+        if bytes < MAPPED_MIN {
+            return Ok(Lines { storage: Storage::Heap(bytemuck::zeroed_vec(count)) });
         }
         let padded = bytes.checked_add(HUGE_PAGE).ok_or(io::ErrorKind::OutOfMemory)?;
         let map = MmapMut::map_anon(padded)?;
         let start = map.as_ptr().align_offset(HUGE_PAGE);
         #[cfg(target_os = "linux")]
-        {
+        if pages == Pages::Huge {
             // Refused only where the kernel has no huge pages; what it really gave is counted later.
             let _ = map.advise(memmap2::Advice::HugePage);
+        } else {
+            // A kernel may be set to give huge pages to all.
+            let _ = map.advise(memmap2::Advice::NoHugePage);
         }
+        #[cfg(not(target_os = "linux"))]
+        let _ = pages;
         Ok(Lines { storage: Storage::Mapped { map, start, bytes, released: 0 } })
     }
 
@@ -74,6 +94,15 @@ impl<T: Pod> Lines<T> {
     pub(super) fn touch(&mut self) {
         for line in self.as_mut_slice().iter_mut().step_by(4096 / 64) {
             *line = T::zeroed();
+        }
+    }
+
+    /// Lets the kernel merge small pages into huge ones, in its own time.
+    pub(super) fn merge_pages(&self) {
+        #[cfg(target_os = "linux")]
+        if let Storage::Mapped { map, .. } = &self.storage {
+            // Refused only where the kernel has no huge pages.
+            let _ = map.advise(memmap2::Advice::HugePage);
         }
     }
 

@@ -6,6 +6,7 @@
 //! batch, from front to back.
 
 use crate::dedup::crowd::Crowd;
+use crate::dedup::memory::Pages;
 use crate::dedup::probe::{Batch, EpochTags, Far, Tables, insert_far, probe};
 use crate::dedup::run::Entry;
 use crate::dedup::table::{Crowded, Found, Key, PROBE_MAX, SLOTS, TAGS, Table};
@@ -24,7 +25,7 @@ const LOAD_MIN_SMALL: usize = 48;
 /// Ids up to which a table counts as small.
 const SMALL: usize = 1 << 19;
 /// Buckets that move for every id asked about, and the least at every batch.
-const SWEEP_PER_ID: usize = 6;
+const SWEEP_PER_ID: usize = 3;
 const SWEEP_MIN: usize = 96;
 /// Forgotten epochs whose ids may stay in the table before they are cleared out.
 const STALE_MAX: u64 = 8;
@@ -115,7 +116,7 @@ impl ExactSet {
     /// [`DedupError::Memory`] when the memory cannot be had.
     pub fn new(expected_ids: usize, with_sightings: bool) -> Result<ExactSet, DedupError> {
         let slots = slots_for(expected_ids.saturating_add(BATCH), LOAD_EXPECTED).max(256);
-        let mut table = Table::new(slots, with_sightings)
+        let mut table = Table::new(slots, with_sightings, Pages::Huge)
             .map_err(|source| DedupError::Memory { expected_ids, source })?;
         table.touch();
         let (slots_min, load_limit) = (table.slots(), limit_of(&table));
@@ -270,7 +271,7 @@ impl ExactSet {
     /// Takes the table with all its ids out of the set, which goes on with an empty one. The ids still count as
     /// remembered.
     pub(super) fn take_table(&mut self) -> Option<Table> {
-        let table = Table::new(self.slots_min, self.with_sightings).ok()?;
+        let table = Table::new(self.slots_min, self.with_sightings, Pages::Small).ok()?;
         self.is_full = false;
         self.load_limit = limit_of(&table);
         self.epochs.clear_below = self.epochs.oldest;
@@ -327,6 +328,7 @@ impl ExactSet {
             let buckets = (ids * SWEEP_PER_ID).max(SWEEP_MIN);
             if sweep.advance(buckets, &mut self.table, &self.epochs, &mut self.crowd, &mut self.counts) {
                 self.epochs.clear_below = sweep.clears_below;
+                self.table.merge_pages();
             } else {
                 self.sweep = Some(sweep);
                 return;
@@ -352,7 +354,7 @@ impl ExactSet {
             self.load_limit += self.table.slots() / 64 + BATCH;
             return;
         }
-        match Table::new(slots, self.with_sightings) {
+        match Table::new(slots, self.with_sightings, Pages::Small) {
             Ok(table) => {
                 let old = std::mem::replace(&mut self.table, table);
                 self.load_limit = limit_of(&self.table);

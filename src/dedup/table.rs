@@ -11,7 +11,7 @@
 
 use crate::dedup::Sighting;
 use crate::dedup::lanes::scan;
-use crate::dedup::memory::{Lines, prefetch};
+use crate::dedup::memory::{Lines, Pages, prefetch};
 use bytemuck::{Pod, Zeroable};
 use std::io;
 
@@ -146,10 +146,10 @@ pub(super) struct Crowded;
 
 impl Table {
     /// Makes a table with at least `slots` slots that are homes.
-    pub(super) fn new(slots: usize, with_sightings: bool) -> io::Result<Table> {
+    pub(super) fn new(slots: usize, with_sightings: bool, pages: Pages) -> io::Result<Table> {
         let homes = slots.div_ceil(SLOTS).max(1);
-        let buckets = Lines::zeroed(homes + PROBE_MAX)?;
-        let seen = if with_sightings { Lines::zeroed(homes + PROBE_MAX)? } else { Lines::empty() };
+        let buckets = Lines::zeroed(homes + PROBE_MAX, pages)?;
+        let seen = if with_sightings { Lines::zeroed(homes + PROBE_MAX, pages)? } else { Lines::empty() };
         Ok(Table { buckets, seen, homes: homes as u64, used: 0 })
     }
 
@@ -160,6 +160,11 @@ impl Table {
     pub(super) fn touch(&mut self) {
         self.buckets.touch();
         self.seen.touch();
+    }
+
+    pub(super) fn merge_pages(&self) {
+        self.buckets.merge_pages();
+        self.seen.merge_pages();
     }
 
     /// Returns how many slots the load is reckoned by.

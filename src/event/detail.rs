@@ -5,7 +5,7 @@
 //! numbers keep all their digits.
 
 use crate::event::json::{Json, JsonError};
-use crate::event::table::{Refused, Table};
+use crate::event::table::{Refused, Table, Tap};
 use bytemuck::{Pod, Zeroable};
 use std::fmt;
 use std::sync::Arc;
@@ -128,6 +128,10 @@ impl Details {
     /// Calls `each` for every document; those that come meanwhile may be missed.
     pub fn for_each(&self, mut each: impl FnMut(Detail, &str)) {
         self.table.for_each(|hash, text| each(Detail(hash), text));
+    }
+
+    pub(super) fn tap(&self, tap: &Arc<dyn Tap>) {
+        self.table.tap(tap);
     }
 
     /// Returns how many documents the table holds.

@@ -83,6 +83,30 @@ impl Record {
         self
     }
 
+    /// Returns the record as words: on a little-endian host, those that it is in memory. Joined here and not read from
+    /// memory, since a load of what was just stored in parts waits for the stores.
+    #[inline(always)]
+    pub(crate) fn to_words(self) -> [u64; 8] {
+        let [first, second, third] = self.payload;
+        let names = u64::from(self.kind) | u64::from(self.source) << 16 | u64::from(self.seq) << 32;
+        let (low, high) = (self.id as u64, (self.id >> 64) as u64);
+        [low, high, self.time_ns, self.entity.bits(), names, first, second, third]
+    }
+
+    /// Makes a record of [`Record::to_words`].
+    pub(crate) fn from_words(words: [u64; 8]) -> Record {
+        let [low, high, time_ns, entity, names, first, second, third] = words;
+        Record {
+            id: u128::from(low) | u128::from(high) << 64,
+            time_ns,
+            entity: Symbol::from_bits(entity),
+            kind: names as u16,
+            source: (names >> 16) as u16,
+            seq: (names >> 32) as u32,
+            payload: [first, second, third],
+        }
+    }
+
     /// Returns the id, computed now unless it is already in the record.
     #[inline]
     #[must_use]

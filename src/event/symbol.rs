@@ -1,7 +1,7 @@
 //! Symbols: names as 64-bit content hashes, and the table that holds the strings.
 
 use crate::event::detail::Details;
-use crate::event::table::{Refused, Table};
+use crate::event::table::{Refused, Table, Tap};
 use bytemuck::{Pod, Zeroable};
 use std::fmt;
 use std::sync::Arc;
@@ -144,6 +144,12 @@ impl Symbols {
     /// Calls `with` on the name behind `symbol`, without counting a reference.
     pub fn with_name<R>(&self, symbol: Symbol, with: impl FnOnce(Option<&str>) -> R) -> R {
         self.names.with(symbol.0, with)
+    }
+
+    /// Tells `names` of every name and `documents` of every document, now and from now on.
+    pub(crate) fn tap(&self, names: &Arc<dyn Tap>, documents: &Arc<dyn Tap>) {
+        self.names.tap(names);
+        self.details.tap(documents);
     }
 
     /// Returns how many names the table holds.

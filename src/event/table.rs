@@ -2,9 +2,16 @@
 
 use crate::hash::BuildContentHasher;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use xxhash_rust::xxh3::xxh3_64;
+
+/// Is told of each text before it can be found in a table.
+pub(crate) trait Tap: Send + Sync {
+    /// `text` comes into the table under `hash`; perhaps again, and perhaps not after all, where two threads put texts
+    /// in at once.
+    fn comes(&self, hash: u64, text: &str);
+}
 
 /// Holds texts by hash. Looking one up, or putting in one that is there, takes no lock. Texts are never removed.
 pub(super) struct Table {
@@ -14,6 +21,8 @@ pub(super) struct Table {
     bytes_limit: u64,
     bytes: AtomicU64,
     refused: AtomicU64,
+    /// Held for reading while a text is put in, so that none comes between a tap's first look and its first call.
+    taps: RwLock<Vec<Weak<dyn Tap>>>,
 }
 
 /// Why a text was not taken in.
@@ -34,6 +43,7 @@ impl Table {
             bytes_limit,
             bytes: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            taps: RwLock::default(),
         }
     }
 
@@ -59,12 +69,22 @@ impl Table {
             None if text.len() > self.len_max => return Err(Refused::TooLong),
             None if texts.len() >= self.limit => return Err(Refused::Full),
             None if self.bytes() + text.len() as u64 > self.bytes_limit => return Err(Refused::Full),
-            None => texts.get_or_insert_with(hash, || {
-                self.bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
-                Arc::from(text)
-            }),
+            None => {
+                let taps = self.taps.read().unwrap_or_else(PoisonError::into_inner);
+                taps.iter().filter_map(Weak::upgrade).for_each(|tap| tap.comes(hash, text));
+                texts.get_or_insert_with(hash, || {
+                    self.bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
+                    Arc::from(text)
+                })
+            }
         };
         if **known == *text { Ok(()) } else { Err(Refused::Collision { known: Arc::clone(known) }) }
+    }
+
+    /// Tells `tap` of all texts that there are, and of each new one as long as it lives.
+    pub(super) fn tap(&self, tap: &Arc<dyn Tap>) {
+        self.taps.write().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(tap));
+        self.for_each(|hash, text| tap.comes(hash, text));
     }
 
     pub(super) fn get(&self, hash: u64) -> Option<Arc<str>> {

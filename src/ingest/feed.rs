@@ -154,15 +154,33 @@ pub fn feed(
     emitter: &mut Emitter,
     symbols: &Symbols,
     progress: &AtomicU64,
+    pump: impl FnMut(),
+) -> Result<FeedReport, FeedError> {
+    feed_until(inputs, options, emitter, symbols, progress, pump, &AtomicBool::new(false))
+}
+
+/// Feeds all captures as [`feed`] does, until `interrupt` becomes true: then each file ends where its reader is, with an
+/// error that says so, and what was read before is used.
+///
+/// # Errors
+/// As for [`feed`].
+pub fn feed_until(
+    inputs: &[CaptureInput],
+    options: FeedOptions,
+    emitter: &mut Emitter,
+    symbols: &Symbols,
+    progress: &AtomicU64,
     mut pump: impl FnMut(),
+    interrupt: &AtomicBool,
 ) -> Result<FeedReport, FeedError> {
     let read: ReadFile = |reader, capture, reading| reader.read(capture, reading);
-    feed_with(inputs, options, emitter, symbols, progress, &mut pump, read)
+    feed_with(inputs, options, emitter, symbols, progress, &mut pump, interrupt, read)
 }
 
 /// How a reader goes through its file.
 type ReadFile = fn(&Reader<'_>, &mut CaptureReader<File>, &mut Reading<'_>);
 
+#[allow(clippy::too_many_arguments, reason = "those of `feed_until`, and a reader for tests")]
 fn feed_with(
     inputs: &[CaptureInput],
     options: FeedOptions,
@@ -170,6 +188,7 @@ fn feed_with(
     symbols: &Symbols,
     progress: &AtomicU64,
     pump: &mut dyn FnMut(),
+    interrupt: &AtomicBool,
     read: ReadFile,
 ) -> Result<FeedReport, FeedError> {
     let stop = AtomicBool::new(false);
@@ -177,7 +196,7 @@ fn feed_with(
         let (mut readers, mut heads) = (Vec::new(), Vec::new());
         for input in inputs {
             let (sender, receiver) = sync_channel(BLOCKS_AHEAD);
-            let reader = Reader { input, options, symbols, progress, stop: &stop, blocks: sender };
+            let reader = Reader { input, options, symbols, progress, stop: &stop, interrupt, blocks: sender };
             readers.push(scope.spawn(move || reader.run(read)));
             heads.push(Head { receiver, block: Vec::new().into_iter(), next: None, after: None });
         }
@@ -262,6 +281,7 @@ struct Reader<'a> {
     symbols: &'a Symbols,
     progress: &'a AtomicU64,
     stop: &'a AtomicBool,
+    interrupt: &'a AtomicBool,
     blocks: SyncSender<Vec<Record>>,
 }
 
@@ -307,6 +327,12 @@ impl Reader<'_> {
         let vantage = self.symbols.intern(&self.input.vantage).unwrap_or(Symbol::of(&self.input.vantage));
         let mut bytes_told = 0;
         loop {
+            if self.interrupt.load(Ordering::Relaxed) {
+                let label = self.input.path.display().to_string().into();
+                report.error =
+                    Some(CaptureError::new(label, capture.bytes_read(), CaptureFault::Interrupted));
+                break;
+            }
             let frame = match capture.next() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
@@ -433,12 +459,13 @@ mod tests {
                 .unwrap();
         let mut emitter = pipeline.emitter("ingest").unwrap();
         let options = FeedOptions { digest: PacketDigest::new(Coverage::Whole) };
-        let (symbols, progress) = (Symbols::new(), AtomicU64::new(0));
+        let (symbols, progress, never) = (Symbols::new(), AtomicU64::new(0), AtomicBool::new(false));
         let mut pump = || {
             pipeline.poll();
         };
         let fed =
-            feed_with(&inputs, options, &mut emitter, &symbols, &progress, &mut pump, panicking).unwrap();
+            feed_with(&inputs, options, &mut emitter, &symbols, &progress, &mut pump, &never, panicking)
+                .unwrap();
         let [a, b] = &*fed.captures else { panic!("{} reports for two files", fed.captures.len()) };
         assert!(a.error.is_none() && a.counts.records > 100);
         assert_eq!((b.input.vantage.as_str(), b.counts.records), ("b", 1));

@@ -19,6 +19,7 @@ use crate::pipeline::station::{Station, Voice};
 use crate::pipeline::topology::{DEDUP_MAX, Pinning, Topology, WORKERS_MAX, pin};
 use crate::pipeline::{Pipeline, Shared, Threads};
 use crate::process::{Desk, Processing, Processor};
+use crate::recorder::FlightRecorder;
 use crate::sync::{Arc, AtomicBool, Mutex, lock};
 use crate::wait::WaitStrategy;
 use std::time::{Duration, Instant};
@@ -126,6 +127,7 @@ pub struct Builder {
     observers: Vec<Entry>,
     processors: Vec<(Box<str>, MakeProcessor)>,
     symbols: Option<Arc<Symbols>>,
+    recorder: Option<FlightRecorder>,
     remember: Vec<Recall>,
 }
 
@@ -179,6 +181,13 @@ impl Builder {
         self
     }
 
+    /// Lets each emitter keep its last events in `recorder`, and the recorder take down the names and documents that they
+    /// refer to. An emitter for which the recorder has no lane is not recorded, and counted there.
+    pub fn recorder(&mut self, recorder: &FlightRecorder) -> &mut Builder {
+        self.recorder = Some(recorder.clone());
+        self
+    }
+
     /// Tells dedup, before the start, of the records of an earlier part of the run: what comes again is a duplicate
     /// then.
     ///
@@ -200,6 +209,9 @@ impl Builder {
         check(&options)?;
         let catalogue = Arc::new(self.catalogue()?);
         let symbols = self.symbols.take().unwrap_or_default();
+        if let Some(recorder) = &self.recorder {
+            recorder.listen(&symbols);
+        }
         let workers = match options.topology {
             Topology::Inline | Topology::Fused => 1,
             Topology::Staged { workers, .. } => workers,
@@ -240,6 +252,7 @@ impl Builder {
             roster,
             catalogue: Arc::clone(&catalogue),
             symbols: Arc::clone(&symbols),
+            recorder: self.recorder.take(),
             warnings: Mutex::new(Vec::new()),
             processors: self.processors.iter().map(|(name, _)| name.clone()).collect(),
             start: Instant::now(),

@@ -1,11 +1,13 @@
 //! What must hold for any bytes at each reader: shared by the fuzz targets and the replay of their corpus.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "checks of tests")]
 
+use panther_events::event::Symbols;
 use panther_events::ingest::capture::{CaptureOptions, CaptureReader};
 use panther_events::ingest::panther::{PantherReader, PythonVersion, panther_id};
 use panther_events::ingest::{Coverage, Decoded, PacketDigest};
 use panther_events::journal::storage::{Storage, StorageFile};
 use panther_events::journal::{JournalReader, ReadOptions, verify};
+use panther_events::recorder::{Definition, Recording};
 use std::io;
 use std::path::Path;
 
@@ -33,6 +35,30 @@ pub fn journal(bytes: &[u8]) {
         }
         assert!(sought <= from_start);
     }
+}
+
+/// Reads `bytes` as a flight recorder's file.
+pub fn recorder(bytes: &[u8]) {
+    let Ok(recording) = Recording::of_bytes(Path::new("fuzz"), bytes) else { return };
+    for lane in &recording.lanes {
+        let sum = lane
+            .overwritten
+            .checked_add(lane.damaged)
+            .and_then(|sum| sum.checked_add(lane.records.len() as u64));
+        assert_eq!(sum, Some(lane.recorded), "{lane:?}");
+    }
+    let records = recording.records();
+    assert!(records.len() * 72 <= bytes.len(), "more records than bytes");
+    assert!(recording.gaps().len() <= records.len());
+    let text: usize = recording
+        .definitions
+        .iter()
+        .map(|definition| match definition {
+            Definition::Name(_, text) | Definition::Document(_, text) => text.len(),
+        })
+        .sum();
+    assert!(text <= bytes.len(), "more text than bytes");
+    let _ = (recording.is_whole(), recording.define_in(&Symbols::new()));
 }
 
 /// Reads `bytes` as a capture of either format, and decodes and digests every packet.

@@ -127,6 +127,9 @@ pub enum CaptureFault {
         /// What the panic said.
         message: String,
     },
+    /// Whoever reads was told to stop.
+    #[error("reading was interrupted here")]
+    Interrupted,
     /// A section describes more interfaces than the reader keeps.
     #[error("a section describes more than {limit} interfaces; split the capture by interface")]
     TooManyInterfaces {

@@ -9,7 +9,7 @@ use panther_events::export::jsonl::EventLines;
 use panther_events::ingest::panther::PantherIds;
 use panther_events::journal::{Filter, ReadOptions, Status};
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,23 @@ pub(crate) struct Args {
     /// Wait for more while the journal is being written.
     #[arg(long)]
     follow: bool,
+}
+
+impl Args {
+    /// All events of a journal, as far as they are there.
+    pub(crate) fn all(journal: &Path) -> Args {
+        let (kind, entity, since, until, source) = (Vec::new(), None, None, None, None);
+        Args {
+            journal: journal.to_owned(),
+            kind,
+            entity,
+            since,
+            until,
+            source,
+            within: Vec::new(),
+            follow: false,
+        }
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {

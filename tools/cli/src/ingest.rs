@@ -4,12 +4,14 @@ mod inputs;
 mod panther;
 
 use crate::Outcome;
+use crate::flight::Flight;
 use crate::journal_args::{Description, nanos, parse_durability, parse_window, window_text};
 use crate::journal_log;
 use crate::report;
 use crate::results::{
     Events, Failure, FileFormat, Finished, InputNote, Told, View, is_whole, tell, write_results,
 };
+use crate::signals::Signals;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use panther_events::dedup::Window;
@@ -17,7 +19,9 @@ use panther_events::event::{Context, Symbol, Symbols};
 use panther_events::export::summary::{InputSummary, Summary};
 use panther_events::export::{Overwrite, ResultDir};
 use panther_events::ingest::capture::Format;
-use panther_events::ingest::feed::{CaptureInput, CaptureReport, FeedError, FeedOptions, FeedReport, feed};
+use panther_events::ingest::feed::{
+    CaptureInput, CaptureReport, FeedError, FeedOptions, FeedReport, feed_until,
+};
 use panther_events::ingest::panther::PythonVersion;
 use panther_events::ingest::{Coverage, PacketDigest, common_coverage, scan};
 use panther_events::journal::Durability;
@@ -76,6 +80,10 @@ pub(crate) struct Args {
     /// Go on with the journal that is there: what it holds is known, and a duplicate when it comes again.
     #[arg(long, requires = "journal")]
     resume: bool,
+    /// Keep the last events in this file, for `recover`, should the run die. On SIGUSR1 they are copied to a journal
+    /// beside it.
+    #[arg(long, value_name = "FILE")]
+    recorder: Option<PathBuf>,
     /// Replace earlier results in the directory.
     #[arg(long)]
     force: bool,
@@ -102,8 +110,13 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let overwrite = if args.force { Overwrite::Force } else { Overwrite::Refuse };
     let dir = ResultDir::create(&args.out, overwrite)?;
     let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
+    let signals = match (&args.journal, &args.recorder) {
+        (None, None) => Signals::none(),
+        _ => Signals::catch()?,
+    };
+    let mut flight = args.recorder.as_deref().map(Flight::create).transpose()?;
     if kind == InputKind::Panther {
-        return panther::run(args, &paths, dir);
+        return panther::run(args, &paths, dir, &signals, flight.as_mut());
     }
     let coverage = match (args.digest_bytes, &args.journal) {
         (Some(bytes), _) => Coverage::Prefix(bytes),
@@ -115,7 +128,8 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         (None, None) => Coverage::Whole,
     };
     let bar = progress_bar(args, &paths);
-    let run = match attempt(args, &inputs, coverage, &dir, &bar)? {
+    let mut attempt = |coverage| attempt(args, &inputs, coverage, &dir, &bar, &signals, flight.as_mut());
+    let run = match attempt(coverage)? {
         Some(run) => run,
         None if args.journal.is_some() => {
             let remedy = "give the --digest-bytes that all captures hold, and another journal";
@@ -126,7 +140,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
                 Coverage::Whole => Coverage::Prefix(Coverage::PREFIX_MIN),
                 prefix => prefix,
             };
-            attempt(args, &inputs, coverage, &dir, &bar)?.ok_or("a capture changed while it was read")?
+            attempt(coverage)?.ok_or("a capture changed while it was read")?
         }
     };
     bar.finish_and_clear();
@@ -167,6 +181,8 @@ fn attempt(
     coverage: Coverage,
     dir: &ResultDir,
     bar: &ProgressBar,
+    signals: &Signals,
+    mut flight: Option<&mut Flight>,
 ) -> Result<Option<Run>, Failure> {
     let start = Instant::now();
     let view = View {
@@ -193,13 +209,22 @@ fn attempt(
         let log = journal_log::open(journal, args.durability, args.resume, &description, &symbols)?;
         notes = Some(log.attach(&mut builder));
     }
+    if let Some(flight) = &flight {
+        builder.recorder(&flight.recorder);
+    }
     let pipeline = builder.start()?;
     let digest = PacketDigest::new(coverage).mask_l4_checksum(args.mask_checksums);
     let mut emitter = pipeline.emitter("ingest")?;
     let fed = painted(bar, |progress| {
-        feed(inputs, FeedOptions { digest }, &mut emitter, &symbols, progress, || {
+        let pump = || {
             pipeline.poll();
-        })
+            if signals.take_snapshot()
+                && let Some(flight) = &mut flight
+            {
+                flight.snapshot();
+            }
+        };
+        feed_until(inputs, FeedOptions { digest }, &mut emitter, &symbols, progress, pump, signals.stop())
     });
     drop(emitter);
     let inputs: Vec<InputNote> = fed.iter().flat_map(|feed| feed.captures.iter().map(note)).collect();

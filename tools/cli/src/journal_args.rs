@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Reads a journal's records together with the names and documents that they refer to.
 pub(crate) struct JournalSource {
@@ -228,6 +228,11 @@ pub(crate) fn window_text(window: Window) -> String {
         Window::Last(n) => format!("last:{n}"),
         Window::Sliding(span) => format!("sliding:{}ns", span.as_nanos()),
     }
+}
+
+/// The time, in nanoseconds since the Unix epoch.
+pub(crate) fn now_ns() -> u64 {
+    nanos(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 pub(crate) fn nanos(duration: Duration) -> u64 {

@@ -1,6 +1,6 @@
 //! The journal that `ingest` writes beside its results.
 
-use crate::journal_args::{Description, Inputs, JournalSource};
+use crate::journal_args::{Description, Inputs, JournalSource, now_ns};
 use crate::results::{Failure, InputNote};
 use panther_events::clock::Clock;
 use panther_events::domain::Catalogue;
@@ -110,7 +110,7 @@ impl Opened {
 impl Notes {
     /// To be called before the pipeline is shut down, which closes the journal.
     pub(crate) fn put_inputs(self, inputs: &[InputNote]) -> Result<(), Failure> {
-        let (schema, written_ns) = (Inputs::SCHEMA.to_owned(), Clock::cycles().now_ns());
+        let (schema, written_ns) = (Inputs::SCHEMA.to_owned(), now_ns());
         let text = serde_json::to_vec(&Inputs { schema, written_ns, inputs: inputs.to_vec() })?;
         // Where the journal ended early, the account tells of it.
         let _ = self.0.define_document(EventId::digest(&text).bits(), &text);

@@ -2,16 +2,19 @@
 
 mod bench;
 mod cat;
+mod flight;
 mod ingest;
 mod journal_args;
 mod journal_log;
 mod losses;
 mod panther_id;
 mod plain;
+mod recover;
 mod repair;
 mod replay;
 mod report;
 mod results;
+mod signals;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -38,6 +41,8 @@ enum Command {
     Cat(cat::Args),
     /// List everything that is wrong with a journal.
     Verify(verify::Args),
+    /// Bring out what a dead process left: the last events of each emitter, or a journal.
+    Recover(recover::Args),
     /// Write a sound journal from what can be read of another one.
     Repair(repair::Args),
     /// Feed a journal through a pipeline and write a result directory.
@@ -72,6 +77,7 @@ fn main() -> ExitCode {
         Command::Ingest(args) => ended(ingest::run(&args)),
         Command::Cat(args) => ended(cat::run(&args)),
         Command::Verify(args) => ended(verify::run(&args)),
+        Command::Recover(args) => ended(recover::run(&args)),
         Command::Repair(args) => ended(repair::run(&args)),
         Command::Replay(args) => ended(replay::run(&args)),
         Command::Export(args) => ended(replay::export(&args)),

@@ -8,7 +8,6 @@ use panther_events::journal::storage::DirStorage;
 use panther_events::journal::{ReadOptions, repair};
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -27,11 +26,10 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         let shown = args.journal.display();
         return Err(format!("{shown}: is no directory; give the directory of a journal").into());
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let options = ReadOptions { salvage: args.salvage, ..ReadOptions::default() };
     let new = Box::new(DirStorage::new(&args.out));
     let (report, account) =
-        repair(DirStorage::new(&args.journal), new, options, crate::journal_args::nanos(now))?;
+        repair(DirStorage::new(&args.journal), new, options, crate::journal_args::now_ns())?;
     let mut err = io::stderr();
     for finding in &report.findings {
         writeln!(err, "{}", plain(&finding.to_string()))?;

@@ -71,6 +71,12 @@ fn a_replay_gives_the_same_verdicts_and_metrics_as_the_first_run() {
             );
         }
     }
+    // The journal alone gives every event, with names and documents.
+    let events = dir.path().join("events");
+    let run = run!("export", &journal, "--format", "jsonl", "--events", "all", "--out", &events);
+    assert_eq!(status(&run), 0, "{}", text(&run.stderr));
+    let read = |dir: &Path| fs::read(dir.join("events.jsonl")).unwrap();
+    assert!(read(&events) == read(&first), "events.jsonl of an export");
     let one = dir.path().join("one");
     let run = run!("export", &journal, "--format", "csv", "--out", &one);
     assert_eq!(status(&run), 0, "{}", text(&run.stderr));

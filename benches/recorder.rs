@@ -1,0 +1,127 @@
+//! What a flight recorder costs an emission: the same events by an emitter without one and by one with, in alternating
+//! rounds on one thread. `RECORDER_DIR` says where the file is; it is a temporary one without.
+//!
+//! Nothing is consumed while the clock runs; every block of events is counted after it, and the recording is checked at
+//! the end. Figures are medians over the rounds, in nanoseconds an event; the ratio is the median of the rounds' ratios.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench checks its result and prints it"
+)]
+
+mod support;
+
+use panther_events::emit::{Emitter, FullPolicy};
+use panther_events::event::Symbol;
+use panther_events::pipeline::{Pipeline, PipelineOptions, Topology};
+use panther_events::recorder::{FlightRecorder, RecorderOptions};
+use std::hint::black_box;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use support::{Hop, Plan, Stream};
+
+/// Events emitted between two polls; what the rings hold.
+const BLOCK: usize = 2048;
+const BLOCKS: usize = 200;
+const ROUNDS: usize = 41;
+
+struct Bench {
+    pipeline: Pipeline,
+    emitter: Emitter,
+}
+
+impl Bench {
+    fn new(recorder: Option<&FlightRecorder>) -> Bench {
+        let options = PipelineOptions {
+            topology: Topology::Inline,
+            ring_capacity: BLOCK,
+            full_policy: FullPolicy::DropNewest,
+            ..PipelineOptions::default()
+        };
+        let mut plan = Plan::new(options);
+        if let Some(recorder) = recorder {
+            plan.builder.recorder(recorder);
+        }
+        let pipeline = plan.builder.start().unwrap();
+        let emitter = pipeline.emitter("bench").unwrap();
+        Bench { pipeline, emitter }
+    }
+
+    /// Returns nanoseconds an event.
+    fn round(&mut self, emit: &impl Fn(&mut Emitter)) -> f64 {
+        let (mut time, before) = (Duration::ZERO, self.emitter.sent());
+        for _ in 0..BLOCKS {
+            let start = Instant::now();
+            emit(&mut self.emitter);
+            time += start.elapsed();
+            let mut polled = 0;
+            while polled < BLOCK {
+                polled += self.pipeline.poll();
+            }
+        }
+        let sent = self.emitter.sent();
+        assert_eq!(sent.accepted - before.accepted, (BLOCKS * BLOCK) as u64);
+        assert_eq!((sent.dropped_full, sent.rejected), (0, 0));
+        time.as_nanos() as f64 / (BLOCKS * BLOCK) as f64
+    }
+}
+
+fn main() {
+    let base = std::env::var_os("RECORDER_DIR").map_or_else(std::env::temp_dir, Into::into);
+    let dir = tempfile::tempdir_in(base).unwrap();
+    println!("{ROUNDS} rounds of {} events, in {}", BLOCKS * BLOCK, dir.path().display());
+    println!("slots      emission              plain  recorded  ratio");
+    for slots in [256, 4096, 65_536] {
+        measure(dir.path(), slots);
+    }
+}
+
+fn measure(dir: &Path, slots: usize) {
+    let path = dir.join(slots.to_string());
+    let options = RecorderOptions { slots, lanes: 1, ..RecorderOptions::default() };
+    let recorder = FlightRecorder::create(&path, &options, 0).unwrap();
+    let (mut plain, mut recorded) = (Bench::new(None), Bench::new(Some(&recorder)));
+    let (entity, hop) = Stream::new().numbered(1);
+    let batch = vec![(entity, hop); 64];
+    row(slots, "emit", &mut plain, &mut recorded, &|emitter| {
+        for _ in 0..BLOCK {
+            emitter.emit(black_box(entity), black_box(&hop)).unwrap();
+        }
+    });
+    row(slots, "emit_at", &mut plain, &mut recorded, &|emitter| {
+        for _ in 0..BLOCK {
+            emitter.emit_at(7, black_box(entity), black_box(&hop)).unwrap();
+        }
+    });
+    row(slots, "emit_batch of 64", &mut plain, &mut recorded, &|emitter| {
+        for _ in 0..BLOCK / 64 {
+            emitter.emit_batch(black_box(&batch).iter().copied());
+        }
+    });
+    check(&recorder, &recorded.emitter, entity, &hop);
+}
+
+fn row(slots: usize, name: &str, plain: &mut Bench, recorded: &mut Bench, emit: &impl Fn(&mut Emitter)) {
+    let rounds: Vec<(f64, f64)> = (0..ROUNDS).map(|_| (plain.round(emit), recorded.round(emit))).collect();
+    let median = |of: fn(&(f64, f64)) -> f64| {
+        let mut figures: Vec<f64> = rounds.iter().map(of).collect();
+        figures.sort_by(f64::total_cmp);
+        figures[ROUNDS / 2]
+    };
+    let (plain, recorded, ratio) = (median(|(a, _)| *a), median(|(_, b)| *b), median(|(a, b)| b / a));
+    println!("{slots:<10} {name:<20} {plain:>6.1} {recorded:>9.1} {ratio:>6.2}");
+}
+
+/// The last events are there, all of them.
+fn check(recorder: &FlightRecorder, emitter: &Emitter, entity: Symbol, hop: &Hop) {
+    let recording = recorder.snapshot().unwrap();
+    let lane = &recording.lanes[0];
+    assert_eq!((lane.recorded, lane.damaged), (emitter.sent().offered(), 0));
+    assert_eq!(lane.records.len() as u64 + lane.overwritten, lane.recorded);
+    let right = |record: &&panther_events::event::Record| {
+        record.entity() == entity && record.payload::<Hop>().is_some_and(|got| got.number == hop.number)
+    };
+    assert!(lane.records.iter().all(|record| right(&record)) && !lane.records.is_empty());
+}

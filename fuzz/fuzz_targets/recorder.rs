@@ -1,0 +1,9 @@
+//! A flight recorder's file with any bytes: nothing panics, and what is read adds up.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../tests/corpus_support/mod.rs"]
+mod corpus_support;
+
+fuzz_target!(|bytes: &[u8]| corpus_support::recorder(bytes));

@@ -1,0 +1,103 @@
+//! The flight recorder: the last events of each emitter, in a mapped file that outlives the process.
+//!
+//! A [`FlightRecorder`] makes the file; a pipeline that is given one
+//! ([`Builder::recorder`](crate::pipeline::Builder::recorder)) lets each of its emitters write there too, before the event
+//! goes into its ring. When the process dies, by a panic, a segmentation fault or `kill -9`, the file still has the last
+//! events of each emitter with the names that they refer to. [`Recording::read`] brings them out, and says what is missing.
+//!
+//! ```no_run
+//! use panther_events::pipeline::Pipeline;
+//! use panther_events::recorder::{FlightRecorder, Recording, RecorderOptions};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let now_ns = 0;
+//! let path = std::path::Path::new("run-1.flight");
+//! let recorder = FlightRecorder::create(path, &RecorderOptions::default(), now_ns)?;
+//! let mut builder = Pipeline::builder();
+//! builder.recorder(&recorder);
+//! let pipeline = builder.start()?;
+//! // … the process dies; another one reads:
+//! for lane in Recording::read(path)?.lanes {
+//!     println!("{}: {} of {} events", lane.name, lane.records.len(), lane.recorded);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//!
+//! - Whatever ends the *process*: of each emitter the last [`RecorderOptions::slots`] events are there, up to the last one
+//!   whose call had returned. One event more may be there, or its place is torn: that is told.
+//! - How many were overwritten is exact.
+//! - A power cut or a crash of the kernel: nothing is promised. What the kernel had written of the file is read, and
+//!   each event that is not whole is told damaged.
+//! - Events are written whatever becomes of them in the ring: the last events before a crash matter also when the
+//!   consumer was stuck. So an event that was dropped because its ring was full is in the recording.
+//!
+//! # In the file (format version 1)
+//!
+//! All numbers are 64-bit words in the byte order of the host that wrote them; the word at 16 tells which. A reader on a
+//! host of the other order refuses.
+//!
+//! ```text
+//! file      ┌─────────────┬──────────────────────┬─────────────┬────────┬────────┬ ─
+//!           │ header 4096 │ lane headers 256 each│ definitions │ lane 0 │ lane 1 │
+//!           └─────────────┴──────────────────────┴─────────────┴────────┴────────┴ ─    each part a multiple of 4096
+//!
+//! header      0  magic "PEVFLTR\n"          64  check of the words before
+//!             8  version                    128  state: 0 open, 1 closed in order
+//!            16  0x0102030405060708         192  bytes of definitions
+//!            24  run, 2 words               200  definitions left out: no room
+//!            40  created, ns since 1970     208  emitters without a lane
+//!            48  lanes                      216  events of lanes that were given to later emitters
+//!            56  slots a lane (a power of two) | bytes for definitions << 32, in pages
+//!
+//! lane        0  state: 0 free, 1 in use, 2 its emitter is gone       32  name, 88 bytes, 0 behind it
+//! header      8  salt                                                120  check of the words from 8 on
+//!            24  bytes of the name                                   128  head: events written
+//!
+//! definition  0  tag (1 name, 2 document) << 32 | bytes      16  check of key, tag, length and text
+//!             8  symbol or digest                            24  text, 0 to a multiple of 8
+//!
+//! lane      ┌───────────┬───────────┬ ─
+//!           │ slot 0 72 │ slot 1 72 │       event n of a lane is in slot n mod slots
+//!           └───────────┴───────────┴ ─
+//!
+//! slot        0  id, low word, high word    32  kind | source << 16 | number << 32
+//!            16  time, ns since 1970        40  payload, 24 bytes
+//!            24  entity                     64  check: (salt + n) · 0x243f6a8885a308d3, then for each word turned
+//!                                               left by 11 and the word added by exclusive or
+//! ```
+//!
+//! # Design choices
+//!
+//! *Torn slots.* An event is written as eight words of the record, then the slot's check, then the lane's head. A
+//! process that dies has executed its stores up to some instruction and none behind it, so at most one slot a lane is
+//! torn, and the head tells which: a sequence lock whose writer died would tell as much. But a program under test
+//! shares the address space, and it dies because something wrote where it should not. So each slot has a check over its
+//! words *and its event's number*: a slot that holds something else than the event that belongs there is told damaged,
+//! and never returned. The check also lets a live reader ([`FlightRecorder::snapshot`]) take slots while they are written,
+//! without a word between the two threads: what does not fit its check is read again.
+//!
+//! The check is the least that does this: it changes with every bit, with words that change places, and with the event's
+//! number, and costs two instructions a word and a multiplication. Five of them, as a hash of this length has them, made an emission
+//! half as expensive again. It is no proof against intent.
+//!
+//! *A mapping, where the journal writes.* A system call for each event would cost twenty times the emission. The price: a
+//! file that is cut short, or a disk that fails, while it is mapped is a signal (SIGBUS), not an error. So the file is
+//! written full of zeros when it is made: a full disk is an error then and there. Put it on a memory file system
+//! (`/dev/shm`) where only the process may die; there the kernel never stops a writer to clean pages.
+//!
+//! *Names.* A name or document goes into the file when it is first interned, before any event can refer to it. That is
+//! not the emit path. Where the room for definitions is used up, what comes later is left out and counted.
+
+mod definitions;
+mod format;
+mod lane;
+mod map;
+mod read;
+mod write;
+
+pub use definitions::Definition;
+pub(crate) use lane::LaneWriter;
+pub use read::{NumberGap, RecordedLane, Recording, RecordingError};
+pub use write::{FlightRecorder, RecorderError, RecorderOptions};

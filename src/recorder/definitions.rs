@@ -1,0 +1,125 @@
+//! The names and documents in a recorder's file: a list that only grows.
+
+use crate::event::{Detail, Symbol, Tap};
+use crate::recorder::format::words_check;
+use crate::recorder::map::Part;
+use crate::sync::{Mutex, lock};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What a record's symbol or detail stands for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Definition {
+    /// A name.
+    Name(Symbol, Box<str>),
+    /// A document: compact JSON.
+    Document(Detail, Box<str>),
+}
+
+/// What a definition is of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Tag {
+    Name = 1,
+    Document = 2,
+}
+
+/// Words before a definition's text.
+const HEAD_WORDS: usize = 3;
+
+/// Takes definitions down.
+pub(super) struct Log(Mutex<Book>);
+
+struct Book {
+    area: Part,
+    /// Two words: bytes in the area, and definitions left out.
+    counts: Part,
+    at: usize,
+    known: HashSet<(Tag, u64)>,
+}
+
+/// What a table of texts tells of new ones; by a tag, since two tables tell one log.
+pub(super) struct Listener {
+    pub(super) tag: Tag,
+    pub(super) log: Arc<Log>,
+}
+
+impl Tap for Listener {
+    fn comes(&self, hash: u64, text: &str) {
+        self.log.put(self.tag, hash, text);
+    }
+}
+
+impl Log {
+    pub(super) fn new(area: Part, counts: Part) -> Log {
+        Log(Mutex::new(Book { area, counts, at: 0, known: HashSet::new() }))
+    }
+
+    /// Takes a definition down, once.
+    pub(super) fn put(&self, tag: Tag, key: u64, text: &str) {
+        let mut book = lock(&self.0);
+        if !book.known.insert((tag, key)) {
+            return;
+        }
+        let (head, text) = ((tag as u64) << 32 | text.len() as u64, text_words(text.as_bytes()));
+        let mut words = vec![head, key, entry_check(head, key, &text)];
+        words.extend(text);
+        let Some(room) = book.area.get(book.at..book.at + words.len()) else {
+            if let Some(left_out) = book.counts.get(1) {
+                left_out.fetch_add(1, Ordering::Relaxed);
+            }
+            return;
+        };
+        for (to, word) in room.iter().zip(&words) {
+            to.store(*word, Ordering::Relaxed);
+        }
+        book.at += words.len();
+        if let Some(len) = book.counts.first() {
+            // Release: as the head of a lane.
+            len.store(book.at as u64 * 8, Ordering::Release);
+        }
+    }
+}
+
+fn text_words(text: &[u8]) -> Vec<u64> {
+    let word_of = |chunk: &[u8]| {
+        let mut word = [0; 8];
+        word.iter_mut().zip(chunk).for_each(|(to, byte)| *to = *byte);
+        u64::from_ne_bytes(word)
+    };
+    text.chunks(8).map(word_of).collect()
+}
+
+fn entry_check(head: u64, key: u64, text: &[u64]) -> u64 {
+    words_check(&[head, key, words_check(text)])
+}
+
+/// Reads the definitions in `words`, up to the first that is none, and tells how many bytes they take. Behind the last
+/// one there are zeros.
+pub(super) fn parse(words: &[u64]) -> (Vec<Definition>, u64) {
+    let (mut definitions, mut rest) = (Vec::new(), words);
+    while let Some((definition, behind)) = parse_one(rest) {
+        definitions.push(definition);
+        rest = behind;
+    }
+    (definitions, (words.len() - rest.len()) as u64 * 8)
+}
+
+fn parse_one(words: &[u64]) -> Option<(Definition, &[u64])> {
+    let (&head, &key, &check) = (words.first()?, words.get(1)?, words.get(2)?);
+    let len = usize::try_from(head & 0xffff_ffff).ok()?;
+    let end = HEAD_WORDS + len.div_ceil(8);
+    let text = words.get(HEAD_WORDS..end)?;
+    if entry_check(head, key, text) != check {
+        return None;
+    }
+    let mut bytes: Vec<u8> = text.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    bytes.truncate(len);
+    let text = String::from_utf8(bytes).ok()?.into_boxed_str();
+    let definition = match head >> 32 {
+        1 => Definition::Name(Symbol::from_bits(key), text),
+        2 => Definition::Document(Detail::from_bits(key), text),
+        _ => return None,
+    };
+    Some((definition, words.get(end..)?))
+}

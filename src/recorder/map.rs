@@ -1,0 +1,90 @@
+//! A file mapped as words that several threads, and other processes, may look at.
+//!
+//! This is the only file of the recorder with `unsafe`: words in a mapping that lives as long as they do.
+#![allow(unsafe_code, reason = "a mapping is a pointer and a length")]
+
+use memmap2::{MmapOptions, MmapRaw};
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// A file in memory, for reading and writing, shared with the page cache.
+pub(super) struct Map(MmapRaw);
+
+/// Some words of a [`Map`], which they keep mapped.
+pub(super) struct Part {
+    words: NonNull<AtomicU64>,
+    len: usize,
+    _map: Arc<Map>,
+}
+
+// SAFETY: a part is a shared reference to atomics, in memory that no thread owns, and an `Arc`.
+unsafe impl Send for Part {}
+// SAFETY: as above; all that it gives out are references to atomics.
+unsafe impl Sync for Part {}
+
+impl Map {
+    /// Maps the first `words` words of `file`, which must be that long.
+    pub(super) fn new(file: &File, words: u64) -> io::Result<Arc<Map>> {
+        let bytes = usize::try_from(words.saturating_mul(8)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        if file.metadata()?.len() < bytes as u64 {
+            // Beyond the end of its file, a mapping is a signal.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut options = MmapOptions::new();
+        options.len(bytes).populate();
+        Ok(Arc::new(Map(options.map_raw(file)?)))
+    }
+
+    /// Returns `len` words from word `from` on; `None` beyond the end.
+    pub(super) fn part(self: &Arc<Map>, from: usize, len: usize) -> Option<Part> {
+        let end = from.checked_add(len)?.checked_mul(8)?;
+        if end > self.0.len() {
+            return None;
+        }
+        let begin = NonNull::new(self.0.as_mut_ptr().cast::<AtomicU64>())?;
+        // SAFETY: `from * 8` is at most `end`, which is within the one mapping.
+        let words = unsafe { begin.add(from) };
+        Some(Part { words, len, _map: Arc::clone(self) })
+    }
+}
+
+impl Deref for Part {
+    type Target = [AtomicU64];
+
+    #[inline]
+    fn deref(&self) -> &[AtomicU64] {
+        // SAFETY: `part` has checked that the words are within the mapping, which `_map` keeps; a mapping begins at a
+        // page, so they are aligned; every bit pattern is an `AtomicU64`; and this process reaches them in no other
+        // way than as atomics. What another process writes there it writes to memory that is atomic for us.
+        unsafe { std::slice::from_raw_parts(self.words.as_ptr(), self.len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn parts_are_within_the_file_and_reach_it() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.set_len(4096).unwrap();
+        assert!(Map::new(&file, 513).is_err(), "longer than the file");
+        let map = Map::new(&file, 512).unwrap();
+        for (from, len) in [(0, 513), (512, 1), (usize::MAX, 1), (1, usize::MAX), (usize::MAX / 8, 8)] {
+            assert!(map.part(from, len).is_none(), "{from} {len}");
+        }
+        assert_eq!(map.part(512, 0).unwrap().len(), 0);
+        let part = map.part(510, 2).unwrap();
+        drop(map);
+        part[1].store(7, Ordering::Relaxed);
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+        assert_eq!(bytes[4088..], 7_u64.to_ne_bytes());
+        assert!(bytes[..4088].iter().all(|byte| *byte == 0));
+    }
+}

@@ -1,0 +1,404 @@
+//! Reading a recorder's file: of a process that is dead, or lives.
+
+use crate::event::{Record, Symbols};
+use crate::recorder::definitions::{Definition, parse};
+use crate::recorder::format::{
+    CLOSED, GONE, IN_USE, Layout, MAGIC, ORDER_MARK, PAGE_WORDS, SLOT_WORDS, VERSION, header, lane,
+    slot_check, words_check,
+};
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// What a flight recorder held when it was read.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Recording {
+    /// Drawn when the file was made.
+    pub run: [u8; 16],
+    /// When the file was made, in nanoseconds since the Unix epoch.
+    pub created_ns: u64,
+    /// It was closed in order: its process did not die with it open.
+    pub closed: bool,
+    /// Its process lives, and may write on.
+    pub live: bool,
+    /// The emitters' lanes, in the order in which they began.
+    pub lanes: Vec<RecordedLane>,
+    /// The names and documents that the events refer to.
+    pub definitions: Vec<Definition>,
+    /// Names and documents for which there was no room.
+    pub definitions_left_out: u64,
+    /// Bytes of names and documents that are damaged.
+    pub definition_bytes_damaged: u64,
+    /// Emitters that were not recorded, because all lanes were in use.
+    pub emitters_without_lane: u64,
+    /// Events of emitters that were gone, whose lanes were given to others.
+    pub forgotten: u64,
+    /// Lanes that cannot be read, because their headers are damaged.
+    pub lanes_damaged: u64,
+}
+
+/// The last events of one emitter. `recorded = records + overwritten + damaged`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RecordedLane {
+    /// The emitter's name, or its first 88 bytes.
+    pub name: String,
+    /// Its last events, in order.
+    pub records: Vec<Record>,
+    /// Events that it wrote in all.
+    pub recorded: u64,
+    /// Events that later ones were written over.
+    pub overwritten: u64,
+    /// Events whose slots hold something else.
+    pub damaged: u64,
+    /// An event was being written when the process died. It counts nowhere else: its call had not returned.
+    pub torn: bool,
+    /// The emitter was gone when the file was read.
+    pub gone: bool,
+}
+
+/// Numbers of a source that are not in a recording, where events are before or behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NumberGap {
+    /// The source.
+    pub source: u16,
+    /// The first number that is missing.
+    pub first: u32,
+    /// The last number that is missing.
+    pub last: u32,
+}
+
+/// Why a file gave no recording.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordingError {
+    /// The operating system refused.
+    #[error("{path}: cannot be read at offset {offset}: {source}; check that the file can be read")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The offset in bytes.
+        offset: u64,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// It is something else.
+    #[error("{path}: is no flight recorder; give the file that a recorder made")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It was written on a host of the other byte order.
+    #[error("{path}: was written on a host of the other byte order; read it on one like that")]
+    ByteOrder {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A later program wrote it.
+    #[error("{path}: has version {version}, and this program reads {VERSION}; use a later one")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version.
+        version: u64,
+    },
+    /// Without its header, nothing in it can be found.
+    #[error("{path}: its header, at offset 0, is damaged; nothing in it can be found")]
+    Header {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It was cut.
+    #[error("{path}: has {len} of its {expected} bytes; find a whole copy")]
+    Short {
+        /// The file.
+        path: PathBuf,
+        /// The file's length.
+        len: u64,
+        /// The length that its header tells.
+        expected: u64,
+    },
+}
+
+/// How often a slot that is being written is read again.
+const TRIES: u32 = 1 << 10;
+
+impl Recording {
+    /// Reads the file at `path`, which stays as it is.
+    ///
+    /// Of a file whose process lives, what is overwritten meanwhile counts as overwritten. One that a live process
+    /// writes in another address space is best told to copy itself: [`FlightRecorder::snapshot`](super::FlightRecorder).
+    ///
+    /// # Errors
+    /// When the file is no recorder's, is cut, or cannot be read. Damage to events is no error: it is counted.
+    pub fn read(path: &Path) -> Result<Recording, RecordingError> {
+        let io = |source| RecordingError::Io { path: path.to_owned(), offset: 0, source };
+        let mut file = File::open(path).map_err(io)?;
+        let words = file.metadata().map_err(io)?.len() / 8;
+        // The writer holds the lock as long as it lives.
+        let live = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+        Recording::of(path, words, live, |from, words| {
+            file.seek(SeekFrom::Start(from as u64 * 8))?;
+            file.read_exact(bytemuck::cast_slice_mut(words))
+        })
+    }
+
+    /// Reads the bytes of a file that no process has open; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// As for [`Recording::read`].
+    pub fn of_bytes(path: &Path, bytes: &[u8]) -> Result<Recording, RecordingError> {
+        Recording::of(path, bytes.len() as u64 / 8, false, |from, words| {
+            let to: &mut [u8] = bytemuck::cast_slice_mut(words);
+            let there = bytes.get(from * 8..).and_then(|rest| rest.get(..to.len()));
+            to.copy_from_slice(there.ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        })
+    }
+
+    /// Reads a file of `file_words` words through `load`, which takes the first word's place.
+    pub(super) fn of(
+        path: &Path,
+        file_words: u64,
+        live: bool,
+        load: impl FnMut(usize, &mut [u64]) -> io::Result<()>,
+    ) -> Result<Recording, RecordingError> {
+        let mut source = Source { path, load };
+        if file_words < PAGE_WORDS as u64 {
+            return Err(RecordingError::Foreign { path: path.to_owned() });
+        }
+        let head: [u64; header::FORGOTTEN + 1] = source.array(0)?;
+        let layout = layout(path, &head)?;
+        if file_words < layout.words() {
+            let (len, expected) = (file_words * 8, layout.words() * 8);
+            return Err(RecordingError::Short { path: path.to_owned(), len, expected });
+        }
+        let mut recording = Recording {
+            run: bytemuck::cast([head[header::RUN], head[header::RUN + 1]]),
+            created_ns: head[header::CREATED],
+            closed: head[header::STATE] == CLOSED,
+            live,
+            lanes: Vec::new(),
+            definitions: Vec::new(),
+            definitions_left_out: head[header::DEFINITIONS_LEFT_OUT],
+            definition_bytes_damaged: 0,
+            emitters_without_lane: head[header::WITHOUT_LANE],
+            forgotten: head[header::FORGOTTEN],
+            lanes_damaged: 0,
+        };
+        for lane in 0..layout.lanes {
+            match source.lane(&layout, lane, live)? {
+                Lane::Free => {}
+                Lane::Damaged => recording.lanes_damaged += 1,
+                Lane::Read(lane) => recording.lanes.push(lane),
+            }
+        }
+        // Read behind the events: each one's names were there before it.
+        let [len]: [u64; 1] = source.array(header::DEFINITIONS_LEN)?;
+        let words = source.words(layout.definitions(), layout.definition_words())?;
+        let sound;
+        (recording.definitions, sound) = parse(&words);
+        recording.definition_bytes_damaged = len.saturating_sub(sound);
+        Ok(recording)
+    }
+
+    /// Returns all events, by source and number.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        let mut records: Vec<Record> = self.lanes.iter().flat_map(|lane| &lane.records).copied().collect();
+        records.sort_by_key(|record| (record.source(), record.seq()));
+        records
+    }
+
+    /// Returns the numbers that are missing before and between the events of each source. An event that an emitter
+    /// could not make has a number, too.
+    #[must_use]
+    pub fn gaps(&self) -> Vec<NumberGap> {
+        let mut gaps = Vec::new();
+        let mut before: Option<Record> = None;
+        for record in self.records() {
+            let same = before.filter(|before| before.source() == record.source());
+            let first = same.map_or(0, |before| before.seq().saturating_add(1));
+            if record.seq() > first {
+                gaps.push(NumberGap { source: record.source(), first, last: record.seq() - 1 });
+            }
+            before = Some(record);
+        }
+        gaps
+    }
+
+    /// Puts the names and documents into `symbols`; returns how many do not fit what they stand for.
+    pub fn define_in(&self, symbols: &Symbols) -> u64 {
+        let refused = |definition: &&Definition| match definition {
+            Definition::Name(symbol, name) => symbols.intern(name) != Ok(*symbol),
+            Definition::Document(detail, text) => symbols.details().intern(text).ok() != Some(*detail),
+        };
+        self.definitions.iter().filter(refused).count() as u64
+    }
+
+    /// Tells whether nothing but overwritten events is missing, and nobody may doubt it.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let lane_is_whole = |lane: &RecordedLane| lane.damaged == 0 && !lane.torn;
+        self.lanes_damaged == 0
+            && self.definition_bytes_damaged == 0
+            && self.definitions_left_out == 0
+            && self.emitters_without_lane == 0
+            && self.lanes.iter().all(lane_is_whole)
+    }
+}
+
+enum Lane {
+    Free,
+    Damaged,
+    Read(RecordedLane),
+}
+
+/// Where words come from.
+struct Source<'a, L> {
+    path: &'a Path,
+    load: L,
+}
+
+impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
+    fn fill(&mut self, from: usize, words: &mut [u64]) -> Result<(), RecordingError> {
+        let path = self.path;
+        (self.load)(from, words).map_err(|source| RecordingError::Io {
+            path: path.to_owned(),
+            offset: from as u64 * 8,
+            source,
+        })
+    }
+
+    fn array<const N: usize>(&mut self, from: usize) -> Result<[u64; N], RecordingError> {
+        let mut words = [0; N];
+        self.fill(from, &mut words)?;
+        Ok(words)
+    }
+
+    /// `len` is within a file that is there, so nobody can ask for more memory than there is file.
+    fn words(&mut self, from: usize, len: usize) -> Result<Vec<u64>, RecordingError> {
+        let mut words = vec![0; len];
+        self.fill(from, &mut words)?;
+        Ok(words)
+    }
+
+    fn lane(&mut self, layout: &Layout, number: usize, live: bool) -> Result<Lane, RecordingError> {
+        let place = layout.lane_header(number);
+        let head: [u64; lane::WORDS] = self.array(place)?;
+        let state = head[lane::STATE];
+        if state == 0 && head[lane::HEAD] == 0 {
+            return Ok(Lane::Free);
+        }
+        let sound = words_check(&head[lane::SALT..lane::CHECK]) == head[lane::CHECK];
+        let bytes: Vec<u8> =
+            head[lane::NAME..lane::CHECK].iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let len = usize::try_from(head[lane::LEN]).unwrap_or(usize::MAX);
+        let name = bytes.get(..len).and_then(|name| std::str::from_utf8(name).ok());
+        let (true, Some(name), IN_USE | GONE) = (sound, name, state) else { return Ok(Lane::Damaged) };
+        let slots = self.slots(layout, number, head[lane::SALT], if live { TRIES } else { 1 })?;
+        let [end]: [u64; 1] = self.array(place + lane::HEAD)?;
+        let lane = slots.account(layout.slots as u64, end, live);
+        Ok(Lane::Read(RecordedLane { name: name.to_owned(), gone: state == GONE, ..lane }))
+    }
+
+    /// Reads every slot of a lane that holds an event that can be there.
+    fn slots(
+        &mut self,
+        layout: &Layout,
+        lane: usize,
+        salt: u64,
+        tries: u32,
+    ) -> Result<Slots, RecordingError> {
+        let head_at = layout.lane_header(lane) + lane::HEAD;
+        let slots = layout.slots as u64;
+        let [mut head]: [u64; 1] = self.array(head_at)?;
+        let mut found = Slots { events: Vec::new(), misfits: Vec::new() };
+        let words = self.words(layout.slots_of(lane), layout.slots * SLOT_WORDS)?;
+        for (slot, words) in words.as_chunks::<SLOT_WORDS>().0.iter().enumerate() {
+            let mut words = *words;
+            let mut tries = tries;
+            loop {
+                // In the head's slot there is the event that is being written, or still the one before it.
+                let newest = head.checked_sub(head.wrapping_sub(slot as u64) % slots);
+                let before = newest.filter(|newest| *newest == head).and_then(|head| head.checked_sub(slots));
+                let candidates = [newest, before];
+                let [record @ .., check] = words;
+                let fits = |number: &u64| slot_check(&record, salt, *number) == check;
+                match candidates.into_iter().flatten().find(fits) {
+                    Some(number) => {
+                        found.events.push((number, Record::from_words(record)));
+                        break;
+                    }
+                    None if tries > 1 => {
+                        tries -= 1;
+                        words = self.array(layout.slots_of(lane) + slot * SLOT_WORDS)?;
+                        [head] = self.array(head_at)?;
+                    }
+                    None => {
+                        let is_empty = words == [0; SLOT_WORDS];
+                        found.misfits.extend((!is_empty).then_some(slot as u64));
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What was found in the slots of a lane.
+struct Slots {
+    /// By the event's number in its lane.
+    events: Vec<(u64, Record)>,
+    /// Slots that hold something, and no event that can be there.
+    misfits: Vec<u64>,
+}
+
+impl Slots {
+    /// Says what became of all events, when `head` of them had been written.
+    fn account(mut self, slots: u64, head: u64, live: bool) -> RecordedLane {
+        self.events.sort_unstable_by_key(|(number, _)| *number);
+        let newest = self.events.last().map_or(0, |(number, _)| number.saturating_add(1));
+        // The event behind the head is whole where the process died between its last two stores.
+        let recorded = head.max(newest);
+        let kept = self.events.len() as u64;
+        let torn = !live && recorded == head && self.misfits.contains(&(head % slots));
+        let overwritten = if live {
+            recorded - kept
+        } else {
+            // The event in a torn slot is gone as well.
+            recorded.saturating_sub(slots) + u64::from(torn && head >= slots)
+        };
+        let damaged = recorded.saturating_sub(kept).saturating_sub(overwritten);
+        // Slots that hold something of which the head does not know: it is the head that is damaged.
+        let unknown = (self.misfits.len() as u64 - u64::from(torn)).saturating_sub(damaged);
+        let unknown = if live { 0 } else { unknown };
+        RecordedLane {
+            name: String::new(),
+            records: self.events.into_iter().map(|(_, record)| record).collect(),
+            recorded: recorded.saturating_add(unknown),
+            overwritten,
+            damaged: damaged.saturating_add(unknown),
+            torn,
+            gone: false,
+        }
+    }
+}
+
+fn layout(path: &Path, head: &[u64]) -> Result<Layout, RecordingError> {
+    let path = || path.to_owned();
+    let [magic, version, order, ..] = head else { return Err(RecordingError::Foreign { path: path() }) };
+    if *magic != MAGIC {
+        return Err(RecordingError::Foreign { path: path() });
+    }
+    if *order == ORDER_MARK.swap_bytes() {
+        return Err(RecordingError::ByteOrder { path: path() });
+    }
+    if *version != VERSION {
+        return Err(RecordingError::Version { path: path(), version: *version });
+    }
+    let (words, check) = head.split_at_checked(header::CHECK).unwrap_or_default();
+    let sound = check.first() == Some(&words_check(words));
+    let sizes = words.get(header::LANES).zip(words.get(header::SIZES));
+    let layout = sizes.and_then(|(lanes, sizes)| Layout::from_words(*lanes, *sizes));
+    layout.filter(|_| sound).ok_or_else(|| RecordingError::Header { path: path() })
+}

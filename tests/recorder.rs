@@ -1,0 +1,387 @@
+//! Promise: a flight recorder has each emitter's last events, returns no other, and counts what is missing exactly.
+#![cfg(feature = "journal")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
+
+mod journal_model;
+
+use journal_model::{Rng, Sample, seed};
+use panther_events::domain::{DomainDef, KindDef};
+use panther_events::emit::{EmitError, Emitter, FullPolicy};
+use panther_events::event::{Domain, Identity, Record, Symbol, Symbols};
+use panther_events::pipeline::{Pipeline, PipelineOptions, Topology};
+use panther_events::recorder::{
+    Definition, FlightRecorder, NumberGap, RecorderError, RecorderOptions, Recording, RecordingError,
+};
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const LAB: DomainDef = DomainDef {
+    domain: Domain::FIRST_USER,
+    name: "lab",
+    kinds: &[KindDef::of::<Sample>("sample", Identity::Occurrence)],
+    states: None,
+};
+
+const SMALL: RecorderOptions = RecorderOptions { slots: 8, lanes: 2, definition_bytes: 4096 };
+
+struct Bed {
+    dir: tempfile::TempDir,
+    recorder: FlightRecorder,
+    pipeline: Pipeline,
+}
+
+impl Bed {
+    fn new(options: RecorderOptions, ring_capacity: usize) -> Bed {
+        let dir = tempfile::tempdir().unwrap();
+        let recorder = FlightRecorder::create(&dir.path().join("run.flight"), &options, 42).unwrap();
+        let options = PipelineOptions {
+            topology: Topology::Inline,
+            ring_capacity,
+            full_policy: FullPolicy::DropNewest,
+            ..PipelineOptions::default()
+        };
+        let mut builder = panther_events::pipeline::Builder::new(options);
+        builder.domain(&LAB).recorder(&recorder);
+        Bed { dir, pipeline: builder.start().unwrap(), recorder }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("run.flight")
+    }
+
+    /// Reads the file, and compares with what the recorder says of itself.
+    fn read(&self) -> Recording {
+        let (read, told) = (Recording::read(&self.path()).unwrap(), self.recorder.snapshot().unwrap());
+        assert_eq!(read, told, "the file and the memory are the same");
+        read
+    }
+}
+
+fn sample(value: u64) -> Sample {
+    Sample { value, other: !value }
+}
+
+fn emit(emitter: &mut Emitter, value: u64) -> Result<(), EmitError> {
+    emitter.emit_at(value, Symbol::of("entity"), &sample(value))
+}
+
+fn values(records: &[Record]) -> Vec<u64> {
+    records
+        .iter()
+        .map(|record| {
+            let sample = record.payload::<Sample>().unwrap();
+            assert_eq!((sample.other, record.time_ns()), (!sample.value, sample.value));
+            sample.value
+        })
+        .collect()
+}
+
+#[test]
+fn each_emitter_has_its_last_events_and_an_exact_count() {
+    let mut rng = Rng(seed());
+    for slots in [1, 8, 64] {
+        let bed = Bed::new(RecorderOptions { slots, lanes: 3, definition_bytes: 0 }, 64);
+        let mut emitters: Vec<_> =
+            (0..3).map(|n| bed.pipeline.emitter(&format!("emitter-{n}")).unwrap()).collect();
+        let mut expected: Vec<(u64, VecDeque<u64>)> = vec![(0, VecDeque::new()); 3];
+        let mut value = 0;
+        for step in 0..400 {
+            let which = rng.below(3) as usize;
+            let n = if rng.chance(50) { 1 } else { rng.below(100) };
+            let now: Vec<u64> = (value..value + n).collect();
+            value += n;
+            match &mut emitters[which] {
+                // What finds its ring full is recorded all the same.
+                emitter if n == 1 => drop(emit(emitter, now[0])),
+                emitter => {
+                    let records = now.iter().map(|value| {
+                        Record::new(Identity::Occurrence, *value, Symbol::of("entity"), &sample(*value))
+                    });
+                    assert_eq!(emitter.emit_records(records).offered(), n);
+                }
+            }
+            let (recorded, last) = &mut expected[which];
+            *recorded += n;
+            last.extend(now);
+            last.drain(..last.len().saturating_sub(slots));
+            if rng.chance(60) {
+                bed.pipeline.poll();
+            }
+            if step % 20 == 0 {
+                let recording = bed.read();
+                assert!(recording.is_whole() && recording.live && !recording.closed);
+                assert_eq!(recording.lanes.len(), 3);
+                for (lane, (recorded, last)) in recording.lanes.iter().zip(&expected) {
+                    assert_eq!(*last, values(&lane.records));
+                    assert_eq!((lane.recorded, lane.damaged, lane.torn), (*recorded, 0, false));
+                    assert_eq!(lane.overwritten, recorded - last.len() as u64);
+                }
+            }
+        }
+        let snapshot = bed.pipeline.snapshot();
+        assert!(snapshot.account.dropped_full > 0, "the rings were never full: the test has no teeth");
+    }
+}
+
+#[test]
+fn gaps_name_source_and_numbers() {
+    let bed = Bed::new(SMALL, 64);
+    let (mut first, mut second) =
+        (bed.pipeline.emitter("first").unwrap(), bed.pipeline.emitter("second").unwrap());
+    (0..20).for_each(|value| emit(&mut first, value).unwrap());
+    emit(&mut second, 0).unwrap();
+    let recording = bed.read();
+    assert_eq!(recording.gaps(), [NumberGap { source: first.source(), first: 0, last: 11 }]);
+    let order: Vec<_> = recording.records().iter().map(|record| (record.source(), record.seq())).collect();
+    assert!(order.is_sorted() && order.len() == 9, "{order:?}");
+}
+
+#[test]
+fn lanes_of_emitters_that_are_gone_are_given_away_last_and_counted() {
+    let bed = Bed::new(SMALL, 64);
+    let mut first = bed.pipeline.emitter("first").unwrap();
+    (0..20).for_each(|value| emit(&mut first, value).unwrap());
+    drop(first);
+    let mut second = bed.pipeline.emitter("second").unwrap();
+    emit(&mut second, 100).unwrap();
+    let recording = bed.read();
+    assert_eq!(recording.lanes.iter().map(|lane| lane.gone).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(values(&recording.lanes[0].records), (12..20).collect::<Vec<_>>());
+    // No fresh lane is left: the third takes the first's.
+    let long = "ü".repeat(60);
+    let mut third = bed.pipeline.emitter(&long).unwrap();
+    assert_eq!(bed.read().lanes[0].recorded, 0);
+    emit(&mut third, 200).unwrap();
+    let mut fourth = bed.pipeline.emitter("fourth").unwrap();
+    emit(&mut fourth, 300).unwrap();
+    let recording = bed.read();
+    assert_eq!((recording.forgotten, recording.emitters_without_lane), (20, 1));
+    assert_eq!(recording.lanes[0].name, "ü".repeat(44), "a name is cut between characters");
+    assert_eq!(values(&recording.lanes[0].records), [200]);
+    assert_eq!(values(&recording.lanes[1].records), [100]);
+    assert!(!recording.is_whole());
+    let (dir, recorder) = (bed.dir, bed.recorder);
+    drop((second, third, fourth, bed.pipeline.shutdown(), recorder));
+    let recording = Recording::read(&dir.path().join("run.flight")).unwrap();
+    assert!(recording.closed && !recording.live);
+}
+
+#[test]
+fn names_and_documents_are_there_before_and_after_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = RecorderOptions { slots: 8, lanes: 1, definition_bytes: 1 << 20 };
+    let recorder = FlightRecorder::create(&dir.path().join("x"), &options, 0).unwrap();
+    let symbols = Arc::new(Symbols::new());
+    symbols.intern("before").unwrap();
+    let document = symbols.details().intern(r#"{"a": [1, "ü"]}"#).unwrap();
+    // Threads intern while the recorder begins to listen: none may be missed.
+    let pipeline = std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let symbols = &symbols;
+            scope.spawn(move || (0..1000).for_each(|n| drop(symbols.intern(&format!("{thread}-{n}")))));
+        }
+        let mut builder = Pipeline::builder();
+        builder.symbols(Arc::clone(&symbols)).recorder(&recorder);
+        builder.start().unwrap()
+    });
+    symbols.intern("after").unwrap();
+    symbols.intern("after").unwrap();
+    let recording = recorder.snapshot().unwrap();
+    let back = Symbols::new();
+    assert_eq!(recording.define_in(&back), 0);
+    assert_eq!((back.len(), symbols.len()), (3002, 3002));
+    assert_eq!(back.details().text(document).as_deref(), Some(r#"{"a":[1,"ü"]}"#));
+    assert_eq!(recording.definitions.len(), 3003, "each once");
+    drop(pipeline);
+
+    // A page of room: what does not fit is counted, and what fits is there.
+    let path = dir.path().join("y");
+    let options = RecorderOptions { definition_bytes: 1, ..options };
+    let recorder = FlightRecorder::create(&path, &options, 0).unwrap();
+    let mut builder = Pipeline::builder();
+    builder.symbols(Arc::clone(&symbols)).recorder(&recorder);
+    let _pipeline = builder.start().unwrap();
+    let recording = Recording::read(&path).unwrap();
+    let kept = recording.definitions.len() as u64;
+    assert!(kept > 50 && kept + recording.definitions_left_out == 3003, "{kept}");
+    assert!(!recording.is_whole());
+}
+
+/// A file with a full lane, one half full, and a name.
+fn image() -> (Vec<u8>, Recording) {
+    let bed = Bed::new(SMALL, 64);
+    bed.pipeline.symbols().intern("entity").unwrap();
+    let mut first = bed.pipeline.emitter("first").unwrap();
+    let mut second = bed.pipeline.emitter("second").unwrap();
+    (0..13).for_each(|value| emit(&mut first, value).unwrap());
+    (0..3).for_each(|value| emit(&mut second, value).unwrap());
+    (fs::read(bed.path()).unwrap(), bed.read())
+}
+
+fn read_bytes(bytes: &[u8]) -> Result<Recording, RecordingError> {
+    Recording::of_bytes(Path::new("image"), bytes)
+}
+
+#[test]
+fn no_flipped_bit_gives_a_wrong_event_and_each_is_told() {
+    let (bytes, whole) = image();
+    let sound = |a: &Recording| a.lanes.iter().map(|lane| lane.records.clone()).collect::<Vec<_>>();
+    for at in 0..bytes.len() {
+        // All bits where something is written, one elsewhere.
+        let bits = if bytes[at] != 0 || at % 97 == 0 { 0..8 } else { 3..4 };
+        for bit in bits {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << bit;
+            let Ok(found) = read_bytes(&damaged) else { continue };
+            for lane in &found.lanes {
+                let original = whole.lanes.iter().find(|other| other.name == lane.name).unwrap();
+                assert!(lane.records.iter().all(|record| original.records.contains(record)), "{at}.{bit}");
+                let whole = lane.records.len() as u64 + lane.overwritten + lane.damaged;
+                assert_eq!(lane.recorded, whole, "{at}.{bit}");
+            }
+            let counts = |a: &Recording| a.lanes.iter().map(|lane| lane.overwritten).collect::<Vec<_>>();
+            let same = (sound(&found), counts(&found)) == (sound(&whole), counts(&whole));
+            if !same || found.definitions != whole.definitions {
+                assert!(!found.is_whole(), "{at}.{bit}: nothing was told");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_cut_file_is_taken_for_a_whole_one() {
+    let (bytes, _) = image();
+    for len in (0..bytes.len()).step_by(61).chain([bytes.len() - 1]) {
+        let cut = read_bytes(&bytes[..len]);
+        assert!(matches!(cut, Err(RecordingError::Foreign { .. } | RecordingError::Short { .. })), "{len}");
+    }
+    assert!(matches!(read_bytes(&[b'x'; 9000]), Err(RecordingError::Foreign { .. })));
+    let changed = |at: usize, to: [u8; 8]| {
+        let mut bytes = bytes.clone();
+        bytes[at..at + 8].copy_from_slice(&to);
+        read_bytes(&bytes)
+    };
+    let later = changed(8, 2_u64.to_ne_bytes()).unwrap_err();
+    assert!(matches!(later, RecordingError::Version { version: 2, .. }), "{later}");
+    let mut swapped = bytes[16..24].to_vec();
+    swapped.reverse();
+    let other = changed(16, swapped.try_into().unwrap()).unwrap_err();
+    assert!(matches!(other, RecordingError::ByteOrder { .. }), "{other}");
+    // Sizes from which places beyond all memory would follow.
+    assert!(matches!(changed(48, u64::MAX.to_ne_bytes()), Err(RecordingError::Header { .. })));
+}
+
+/// A process that dies has executed its stores up to some one: each such file is made here.
+#[test]
+fn wherever_a_process_dies_all_but_the_event_at_work_is_there() {
+    for emitted in [0, 3, 7, 8, 13, 16] {
+        let bed = Bed::new(SMALL, 64);
+        let mut emitter = bed.pipeline.emitter("first").unwrap();
+        (0..emitted).for_each(|value| emit(&mut emitter, value).unwrap());
+        let before = fs::read(bed.path()).unwrap();
+        emit(&mut emitter, emitted).unwrap();
+        let after = fs::read(bed.path()).unwrap();
+        // The stores, in the program's order: the record's words, the check, the head.
+        let slot = (emitted % 8) as usize;
+        let lane = 4096 + 4096 + 4096;
+        let mut places: Vec<usize> = (0..9).map(|word| lane + slot * 72 + word * 8).collect();
+        places.push(4096 + 128);
+        let mut bytes = before.clone();
+        for done in 0..=places.len() {
+            let recording = read_bytes(&bytes).unwrap();
+            let lane = &recording.lanes[0];
+            let written = emitted + u64::from(done >= 9);
+            let torn = (1..9).contains(&done) && bytes != before;
+            // Words that are equal in both events leave the old one whole.
+            let first = written.saturating_sub(8) + u64::from(lane.torn && written >= 8);
+            assert_eq!(values(&lane.records), (first..written).collect::<Vec<_>>(), "{emitted} {done}");
+            assert_eq!((lane.recorded, lane.damaged), (written, 0), "{emitted} {done}");
+            assert_eq!(lane.torn, torn, "{emitted} {done}");
+            assert_eq!(lane.overwritten, first, "{emitted} {done}");
+            if let Some(at) = places.get(done) {
+                bytes[*at..at + 8].copy_from_slice(&after[*at..at + 8]);
+            }
+        }
+        assert!(bytes == after, "the stores are those that there were");
+    }
+}
+
+#[test]
+fn a_snapshot_under_way_holds_no_wrong_event() {
+    let bed = Bed::new(RecorderOptions { slots: 256, lanes: 1, definition_bytes: 0 }, 64);
+    let mut emitter = bed.pipeline.emitter("busy").unwrap();
+    let stop = AtomicBool::new(false);
+    let (snapshots, emitted) = std::thread::scope(|scope| {
+        let busy = scope.spawn(|| {
+            let mut value = 0;
+            while !stop.load(Ordering::Relaxed) {
+                // The ring is full soon, and that is nothing to the recorder.
+                let _ = emit(&mut emitter, value);
+                value += 1;
+            }
+            value
+        });
+        let snapshots: Vec<Recording> = (0..300).map(|_| bed.recorder.snapshot().unwrap()).collect();
+        stop.store(true, Ordering::Relaxed);
+        (snapshots, busy.join().unwrap())
+    });
+    let mut kept = 0;
+    for snapshot in &snapshots {
+        let lane = &snapshot.lanes[0];
+        let values = values(&lane.records);
+        assert!(values.is_sorted_by(|a, b| a < b));
+        assert!(lane.records.iter().zip(&values).all(|(record, value)| u64::from(record.seq()) == *value));
+        assert_eq!(lane.recorded, values.len() as u64 + lane.overwritten);
+        kept += values.len();
+    }
+    assert!(kept > snapshots.len() * 64, "{kept} events in {} snapshots", snapshots.len());
+    let last = bed.read();
+    assert_eq!(values(&last.lanes[0].records), (emitted - 256..emitted).collect::<Vec<_>>());
+}
+
+#[test]
+fn options_out_of_range_and_files_that_are_there_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x");
+    for options in [
+        RecorderOptions { slots: 0, ..SMALL },
+        RecorderOptions { slots: 12, ..SMALL },
+        RecorderOptions { slots: 1 << 25, ..SMALL },
+        RecorderOptions { lanes: 0, ..SMALL },
+        RecorderOptions { lanes: 5000, ..SMALL },
+        RecorderOptions { definition_bytes: (1 << 30) + 1, ..SMALL },
+    ] {
+        let refused = FlightRecorder::create(&path, &options, 0).unwrap_err();
+        assert!(matches!(refused, RecorderError::Option { .. }), "{refused}");
+        assert!(!path.exists());
+    }
+    drop(FlightRecorder::create(&path, &SMALL, 0).unwrap());
+    let before = fs::read(&path).unwrap();
+    let refused = FlightRecorder::create(&path, &SMALL, 0).unwrap_err();
+    assert!(matches!(refused, RecorderError::Exists { .. }), "{refused}");
+    assert!(fs::read(&path).unwrap() == before, "what a dead process left was touched");
+    let refused = FlightRecorder::create(&dir.path().join("no/x"), &SMALL, 0).unwrap_err();
+    assert!(matches!(refused, RecorderError::Io { .. }), "{refused}");
+}
+
+#[test]
+fn a_file_of_version_1_is_read_for_ever() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/recorder/v1.flight");
+    if std::env::var_os("RECORDER_GOLDEN").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, image().0).unwrap();
+    }
+    if cfg!(target_endian = "big") {
+        println!("skipped: the file is of a little-endian host");
+        return;
+    }
+    let recording = Recording::read(&path).unwrap();
+    let expected = image().1;
+    assert_eq!(recording.definitions, [Definition::Name(Symbol::of("entity"), "entity".into())]);
+    assert_eq!((recording.created_ns, recording.closed, recording.live), (42, false, false));
+    assert_eq!(recording.lanes, expected.lanes);
+    assert!(recording.is_whole());
+}

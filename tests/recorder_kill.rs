@@ -1,0 +1,264 @@
+//! Promise: whatever ends a process, its last events are in the flight recorder; and whatever ends a recovery, the next
+//! one is whole.
+//!
+//! The child is this test binary once more. It tells over a pipe how many events it has emitted; the parent ends it, or
+//! lets it end itself, and reads the file. `RECORDER_KILLS=10000 cargo test --release --all-features --test recorder_kill`
+//! runs ten thousand.
+#![cfg(all(feature = "journal", unix))]
+#![allow(unsafe_code, reason = "a program under test that writes where it should not")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
+
+mod journal_model;
+
+use journal_model::{Rng, Sample, env_count, seed};
+use panther_events::domain::{DomainDef, KindDef};
+use panther_events::event::{Domain, Identity, Symbol};
+use panther_events::journal::storage::DirStorage;
+use panther_events::journal::{JournalReader, ReadOptions, RecoverError, keep, recover, snapshot, verify};
+use panther_events::pipeline::{Builder, PipelineOptions, Topology};
+use panther_events::recorder::{Definition, FlightRecorder, RecorderOptions, Recording};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+const JOB: &str = "RECORDER_KILL_JOB";
+const DIR: &str = "RECORDER_KILL_DIR";
+const SLOTS: u64 = 64;
+const OPTIONS: RecorderOptions = RecorderOptions { slots: SLOTS as usize, lanes: 4, definition_bytes: 4096 };
+
+const LAB: DomainDef = DomainDef {
+    domain: Domain::FIRST_USER,
+    name: "lab",
+    kinds: &[KindDef::of::<Sample>("sample", Identity::Occurrence)],
+    states: None,
+};
+
+fn kills() -> u64 {
+    env_count("RECORDER_KILLS", if std::env::var_os("CI").is_some() { 200 } else { 60 })
+}
+
+/// What the child does; with no job, nothing.
+#[test]
+fn child() {
+    let Ok(job) = std::env::var(JOB) else { return };
+    let dir = std::env::var(DIR).unwrap();
+    let dir = Path::new(&dir);
+    match &*job {
+        "keep" => {
+            tell(0);
+            let _ = keep(&Recording::read(&dir.join("x.flight")).unwrap(), &dir.join("kept"), 0).unwrap();
+        }
+        "recover" => {
+            tell(0);
+            drop(recover(&dir.join("journal"), &dir.join("kept"), ReadOptions::default(), 0).unwrap());
+        }
+        job => emit(dir, job),
+    }
+}
+
+fn tell(count: u64) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\ntold {count}").unwrap();
+    out.flush().unwrap();
+}
+
+/// Emits for ever, or until it dies of itself. The inline pipeline has nobody to take the events: its ring is full soon.
+fn emit(dir: &Path, job: &str) {
+    let recorder = FlightRecorder::create(&dir.join("x.flight"), &OPTIONS, 0).unwrap();
+    let mut builder =
+        Builder::new(PipelineOptions { topology: Topology::Fused, ..PipelineOptions::default() });
+    builder.domain(&LAB).recorder(&recorder);
+    let pipeline = builder.start().unwrap();
+    let mut emitter = pipeline.emitter("child").unwrap();
+    let entity = pipeline.symbols().intern("entity").unwrap();
+    tell(0);
+    for value in 0_u64.. {
+        emitter.emit_at(value, entity, &Sample { value, other: !value }).unwrap();
+        if value == 9_999 {
+            match job {
+                "abort" => std::process::abort(),
+                "panic" => panic!("as it is told"),
+                "segfault" => {
+                    let nowhere = std::ptr::without_provenance_mut::<u8>(64);
+                    // SAFETY: none; the kernel ends the process here, which is what is tested.
+                    unsafe { nowhere.write_volatile(1) }
+                }
+                _ => {}
+            }
+        }
+        if value % 512 == 0 {
+            tell(value + 1);
+        }
+    }
+}
+
+/// Runs the job, kills it after `after` from its first word, and returns what it told last and how it ended.
+fn run(job: &str, dir: &Path, kill_after: Option<Duration>) -> (u64, ExitStatus) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .env(JOB, job)
+        .env(DIR, dir)
+        .env("RUST_BACKTRACE", "0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while lines.next().unwrap().unwrap() != "told 0" {}
+    // Read on while the child works, or it would wait for room in the pipe.
+    let reader = std::thread::spawn(move || {
+        let told = |line: String| line.strip_prefix("told ").and_then(|count| count.parse().ok());
+        // A line that the kill has cut tells less than was so.
+        lines.map_while(Result::ok).filter_map(told).max().unwrap_or(0)
+    });
+    if let Some(after) = kill_after {
+        std::thread::sleep(after);
+        // SIGKILL; it may have ended.
+        let _ = child.kill();
+    }
+    let status = child.wait().unwrap();
+    (reader.join().unwrap(), status)
+}
+
+/// Reads what the child left, and compares each event with what was sent.
+fn read(dir: &Path, told: u64) -> Recording {
+    let recording = Recording::read(&dir.join("x.flight")).unwrap();
+    assert!(!recording.live && !recording.closed);
+    let [lane] = &*recording.lanes else { panic!("one emitter, {} lanes", recording.lanes.len()) };
+    assert_eq!((&*lane.name, lane.damaged), ("child", 0));
+    assert!(lane.recorded >= told, "{told} were emitted, {} recorded", lane.recorded);
+    let first = lane.recorded.saturating_sub(SLOTS) + u64::from(lane.torn && lane.recorded >= SLOTS);
+    assert_eq!(lane.overwritten, first);
+    assert_eq!(lane.records.len() as u64, lane.recorded - first);
+    for (value, record) in (first..).zip(&lane.records) {
+        let sample = record.payload::<Sample>().unwrap();
+        assert_eq!((sample.value, sample.other, u64::from(record.seq())), (value, !value, value));
+        assert_eq!(record.entity(), Symbol::of("entity"));
+    }
+    assert!(recording.definitions.contains(&Definition::Name(Symbol::of("entity"), "entity".into())));
+    recording
+}
+
+#[test]
+fn a_process_that_ends_itself_leaves_its_last_events() {
+    for (job, signals) in [("segfault", &[libc::SIGSEGV, libc::SIGBUS][..]), ("abort", &[libc::SIGABRT])] {
+        let dir = tempfile::tempdir().unwrap();
+        let (told, status) = run(job, dir.path(), None);
+        assert!(status.signal().is_some_and(|signal| signals.contains(&signal)), "{job}: {status}");
+        let recording = read(dir.path(), told);
+        assert_eq!((recording.lanes[0].recorded, recording.is_whole()), (10_000, true), "{job}");
+    }
+    // A panic unwinds: the recorder is closed, and has the events all the same.
+    let dir = tempfile::tempdir().unwrap();
+    let (_, status) = run("panic", dir.path(), None);
+    assert!(!status.success());
+    let recording = Recording::read(&dir.path().join("x.flight")).unwrap();
+    assert_eq!(recording.lanes[0].recorded, 10_000);
+    assert_eq!(recording.lanes[0].records.len() as u64, SLOTS);
+}
+
+#[test]
+fn a_process_that_is_killed_leaves_its_last_events() {
+    let mut rng = Rng(seed());
+    let (mut told_total, mut torn) = (0, 0);
+    for _ in 0..kills() {
+        let dir = tempfile::tempdir().unwrap();
+        let (told, status) = run("emit", dir.path(), Some(Duration::from_micros(rng.below(20_000))));
+        assert_eq!(status.signal(), Some(libc::SIGKILL));
+        torn += u64::from(read(dir.path(), told).lanes[0].torn);
+        told_total += told;
+    }
+    println!("{} kills, {told_total} events were told emitted, {torn} torn", kills());
+    assert!(told_total > kills() * 100, "the children emitted next to nothing: the test has no teeth");
+}
+
+/// Compares a journal with the recording that it was made of.
+fn assert_kept(journal: &Path, recording: &Recording) {
+    let mut reader = JournalReader::open(journal, ReadOptions::default()).unwrap();
+    let mut records = Vec::new();
+    reader.for_each(|record| records.push(*record)).unwrap();
+    assert!(records == recording.records());
+    assert!(reader.closed() && reader.name(Symbol::of("entity")) == Some("entity"));
+    let lost = recording.lanes.iter().map(|lane| lane.overwritten + lane.damaged).sum::<u64>();
+    assert_eq!(reader.totals().lost_upstream, lost);
+    assert!(verify(DirStorage::new(journal), ReadOptions::default()).unwrap().findings.is_empty());
+}
+
+#[test]
+fn a_recovery_that_is_killed_leaves_nothing_half_done() {
+    let mut rng = Rng(seed());
+    let dir = tempfile::tempdir().unwrap();
+    let (file, kept) = (dir.path().join("x.flight"), dir.path().join("kept"));
+    let (told, _) = run("emit", dir.path(), Some(Duration::from_millis(20)));
+    let (recording, before) = (read(dir.path(), told), std::fs::read(&file).unwrap());
+    // Recoveries of the recorder's file, then of the journal that came of it.
+    let journal = dir.path().join("journal");
+    keep(&recording, &journal, 0).unwrap();
+    for job in ["keep", "recover"] {
+        let start = Instant::now();
+        let (_, status) = run(job, dir.path(), None);
+        assert!(status.success());
+        // From its first word on, it takes less.
+        let longest_us = start.elapsed().as_micros() as u64;
+        assert_kept(&kept, &recording);
+        std::fs::remove_dir_all(&kept).unwrap();
+        let (mut killed, mut partial) = (0, 0);
+        for _ in 0..kills().div_ceil(2) {
+            let (_, status) = run(job, dir.path(), Some(Duration::from_micros(rng.below(longest_us))));
+            killed += u64::from(status.signal() == Some(libc::SIGKILL));
+            if kept.exists() {
+                // It has its name, so it is whole, whatever became of its writer.
+                assert_kept(&kept, &recording);
+                let again = keep(&recording, &kept, 0).unwrap_err();
+                assert!(matches!(again, RecoverError::Exists { .. }), "{again}");
+                std::fs::remove_dir_all(&kept).unwrap();
+            } else {
+                partial += 1;
+                // The next one finds what the dead one left, and does it all.
+                match job {
+                    "keep" => assert!(keep(&recording, &kept, 0).is_ok()),
+                    _ => assert!(recover(&journal, &kept, ReadOptions::default(), 0).is_ok()),
+                }
+                assert_kept(&kept, &recording);
+                assert!(!dir.path().join("kept.partial").exists());
+                std::fs::remove_dir_all(&kept).unwrap();
+            }
+            assert!(std::fs::read(&file).unwrap() == before, "the recorder's file was changed");
+        }
+        println!("{job}: {killed} killed, {partial} of them before the end");
+        assert!(partial > 0, "no kill fell into a recovery: the test has no teeth");
+    }
+}
+
+#[test]
+fn a_snapshot_is_a_journal_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = FlightRecorder::create(&dir.path().join("x.flight"), &OPTIONS, 0).unwrap();
+    let mut builder =
+        Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
+    builder.domain(&LAB).recorder(&recorder);
+    let pipeline = builder.start().unwrap();
+    let entity = pipeline.symbols().intern("entity").unwrap();
+    let mut emitters: Vec<_> = (0..3).map(|n| pipeline.emitter(&n.to_string()).unwrap()).collect();
+    for value in 0..200 {
+        let emitter = &mut emitters[value as usize % 3];
+        emitter.emit_at(value, entity, &Sample { value, other: !value }).unwrap();
+    }
+    // Something interesting happens.
+    let journal = dir.path().join("snapshot-1");
+    let account = snapshot(&recorder, &journal, 0).unwrap();
+    assert_eq!((account.stored, account.lost_upstream), (3 * SLOTS, 200 - 3 * SLOTS));
+    assert_kept(&journal, &recorder.snapshot().unwrap());
+    emitters[0].emit_at(7, entity, &Sample { value: 1_000, other: !1_000 }).unwrap();
+    snapshot(&recorder, &dir.path().join("snapshot-2"), 0).unwrap();
+    let again = snapshot(&recorder, &journal, 0).unwrap_err();
+    assert!(matches!(again, RecoverError::Exists { .. }), "{again}");
+    // What is no journal's is not removed on the way.
+    let partial = dir.path().join("snapshot-3.partial");
+    std::fs::create_dir(&partial).unwrap();
+    std::fs::write(partial.join("mine"), "x").unwrap();
+    assert!(matches!(snapshot(&recorder, &dir.path().join("snapshot-3"), 0), Err(RecoverError::Io { .. })));
+    assert!(partial.join("mine").exists());
+}

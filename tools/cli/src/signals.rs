@@ -1,0 +1,47 @@
+//! What a signal may ask of a run that writes a journal or a flight recorder.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What was asked for so far.
+#[derive(Clone, Default)]
+pub(crate) struct Signals {
+    stop: Arc<AtomicBool>,
+    snapshot: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// Catches nothing: a signal does what it does to any program.
+    pub(crate) fn none() -> Signals {
+        Signals::default()
+    }
+
+    /// Catches SIGINT and SIGTERM, which ask to stop and end the process when they come again, and SIGUSR1, which asks
+    /// for a snapshot. Where there are no such signals, it catches nothing.
+    pub(crate) fn catch() -> io::Result<Signals> {
+        let signals = Signals::default();
+        #[cfg(unix)]
+        {
+            use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+            use signal_hook::flag;
+            for signal in [SIGINT, SIGTERM] {
+                // In this order, the second one of a kind finds the flag that the first one set.
+                flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&signals.stop))?;
+                flag::register(signal, Arc::clone(&signals.stop))?;
+            }
+            flag::register(SIGUSR1, Arc::clone(&signals.snapshot))?;
+        }
+        Ok(signals)
+    }
+
+    /// Becomes true when the run is to stop.
+    pub(crate) fn stop(&self) -> &AtomicBool {
+        &self.stop
+    }
+
+    /// Tells whether a snapshot was asked for since the last call.
+    pub(crate) fn take_snapshot(&self) -> bool {
+        self.snapshot.swap(false, Ordering::Relaxed)
+    }
+}

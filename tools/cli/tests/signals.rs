@@ -1,0 +1,154 @@
+//! Promise: a signal ends a run with a journal that is closed in order, or copies its flight recorder.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+fn command() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_panther-events"))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A run that reads a capture from a pipe.
+struct Run {
+    child: Child,
+    dir: tempfile::TempDir,
+}
+
+impl Run {
+    fn new(options: &[&str]) -> Run {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let child = command()
+            .current_dir(dir.path())
+            .args(["ingest", "pipe", "--out", "out", "--digest-bytes", "60", "--events", "all", "--quiet"])
+            .args(options)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Run { child, dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Writes packets into the pipe until `stop`, or nobody reads them; then calls `then` beside it.
+    fn feed(&self, then: impl FnOnce(&Run)) {
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/client.pcap");
+                let capture = fs::read(data).unwrap();
+                let mut pipe: File = OpenOptions::new().write(true).open(self.path("pipe")).unwrap();
+                let (header, packets) = capture.split_at(24);
+                let mut written = pipe.write_all(header);
+                while written.is_ok() && !stop.load(Ordering::Relaxed) {
+                    written = pipe.write_all(packets);
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            });
+            then(self);
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+
+    fn end(self) -> (Output, tempfile::TempDir) {
+        (self.child.wait_with_output().unwrap(), self.dir)
+    }
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(30), "{what} did not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn assert_sound(journal: &Path) {
+    let verified = command().arg("verify").arg(journal).output().unwrap();
+    let told = text(&verified.stdout);
+    assert!(told.contains("closed in order"), "{told}");
+}
+
+#[test]
+fn a_run_that_is_told_to_stop_closes_its_journal_and_writes_what_it_has() {
+    for signal in ["INT", "TERM"] {
+        let run = Run::new(&["--journal", "journal"]);
+        let mut follower = None;
+        run.feed(|run| {
+            // Half a segment's worth is not needed; some blocks are.
+            wait_until("the journal", || {
+                let cat =
+                    command().arg("cat").arg(run.path("journal")).args(["--source", "0"]).output().unwrap();
+                cat.stdout.len() > 1 << 16
+            });
+            let mut follow = command();
+            follow.arg("cat").arg(run.path("journal")).arg("--follow").stdout(Stdio::piped());
+            // Its output is read at once, so that it never waits for room.
+            let follow = follow.spawn().unwrap();
+            follower = Some(std::thread::spawn(move || follow.wait_with_output().unwrap()));
+            std::thread::sleep(Duration::from_millis(50));
+            run.signal(signal);
+            // It reads on to the next packet, and no further.
+            std::thread::sleep(Duration::from_millis(100));
+        });
+        let (output, dir) = run.end();
+        assert_eq!(output.status.code(), Some(1), "{signal}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("interrupted"), "{signal}: {}", text(&output.stderr));
+        let journal = dir.path().join("journal");
+        assert_sound(&journal);
+        let cat = command().arg("cat").arg(&journal).output().unwrap();
+        let events = fs::read_to_string(dir.path().join("out/events.jsonl")).unwrap();
+        assert_eq!(text(&cat.stdout).lines().count(), events.lines().count());
+        // Who followed saw the same, and ended with the run.
+        let followed = follower.unwrap().join().unwrap();
+        assert_eq!(followed.status.code(), Some(0));
+        assert!(followed.stdout == cat.stdout, "{signal}: the follower saw something else");
+        assert!(dir.path().join("out/MANIFEST").exists(), "no results");
+    }
+}
+
+#[test]
+fn a_signal_copies_the_flight_recorder() {
+    let run = Run::new(&["--recorder", "run.flight"]);
+    run.feed(|run| {
+        wait_until("the recorder", || {
+            let told = command().arg("recover").arg(run.path("run.flight")).output().unwrap();
+            !told.stdout.is_empty()
+        });
+        for n in 1..=2 {
+            run.signal("USR1");
+            wait_until("the snapshot", || run.path(&format!("run.flight.{n}.journal")).exists());
+        }
+    });
+    let (output, dir) = run.end();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for n in 1..=2 {
+        let journal = dir.path().join(format!("run.flight.{n}.journal"));
+        assert_sound(&journal);
+        let cat = command().arg("cat").arg(&journal).output().unwrap();
+        let lines = text(&cat.stdout).lines().count();
+        assert!((1..=4096).contains(&lines), "{lines}");
+        assert!(text(&cat.stdout).contains("\"kind\":\"packet.seen\""), "{}", &text(&cat.stdout)[..200]);
+    }
+    // At the end the file is closed in order, and holds the last events.
+    let run = command().arg("recover").arg(dir.path().join("run.flight")).output().unwrap();
+    assert!(text(&run.stderr).contains("closed in order"), "{}", text(&run.stderr));
+    assert_eq!(text(&run.stdout).lines().count(), 4096);
+}
