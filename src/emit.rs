@@ -110,19 +110,8 @@ impl Emitter {
     ) -> Emitter {
         let tally = Tally { next_seq: source.first_seq(), sent: Sent::default(), too_late: 0 };
         let (text, earlier) = (String::new(), Sent::default());
-        Emitter {
-            inlets,
-            entrance,
-            clock,
-            policy,
-            source,
-            symbols,
-            text,
-            context: None,
-            tally,
-            earlier,
-            recorder,
-        }
+        let context = None;
+        Emitter { inlets, entrance, clock, policy, source, symbols, text, context, tally, earlier, recorder }
     }
 
     /// Emits one event, stamped now.

@@ -4,14 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use panther_events::event::{Record, Symbol};
-use panther_events::ingest::panther::{FeedReport, PantherIds, PythonVersion, feed};
+use panther_events::ingest::panther::{FeedReport, PantherIds, PythonVersion, feed, feed_until};
 use panther_events::observe::history::{History, HistoryReport};
 use panther_events::observe::state::{StateOptions, StateQuery, StateReport};
 use panther_events::pipeline::{Builder, PipelineOptions, ReportKey, Snapshot, Topology};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const TOPOLOGIES: [Topology; 5] = [
     Topology::Inline,
@@ -187,6 +187,24 @@ fn only_the_first_refusals_are_kept_and_all_are_counted() {
     let Run { fed, .. } = run(Topology::Inline, &[path, missing]);
     assert_eq!((fed.files[0].refused, fed.files[0].refusals.len()), (100, 20));
     assert!(fed.files[1].error.as_ref().unwrap().contains("missing.jsonl: cannot be opened"));
+}
+
+#[test]
+fn a_run_that_is_stopped_says_where_and_uses_what_it_has() {
+    let pipeline = Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
+    let pipeline = pipeline.start().unwrap();
+    let mut emitter = pipeline.emitter("ingest").unwrap();
+    let (ids, progress, interrupt) = (PantherIds::default(), AtomicU64::new(0), AtomicBool::new(false));
+    let pump = || {
+        pipeline.poll();
+        interrupt.store(true, Ordering::Relaxed);
+    };
+    let paths = [fixture("panther-lifecycle.jsonl")];
+    let fed = feed_until(&paths, PythonVersion::default(), &mut emitter, &ids, &progress, pump, &interrupt);
+    drop(emitter);
+    let file = &fed.files[0];
+    assert!(file.error.as_ref().unwrap().ends_with("lifecycle.jsonl:1025: the run was stopped here"));
+    assert_eq!((file.used, pipeline.shutdown().account.accepted), (1024, 1024));
 }
 
 #[test]

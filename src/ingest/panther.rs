@@ -27,7 +27,7 @@ pub mod time;
 pub mod value;
 
 pub use event::{LineError, PantherEvent, Reason};
-pub use feed::{FeedReport, FileReport, IdMismatch, Refusal, feed};
+pub use feed::{FeedReport, FileReport, IdMismatch, Refusal, feed, feed_until};
 pub use id::{content, panther_id};
 pub use ids::PantherIds;
 pub use json::{JsonError, JsonErrorKind, Limits};

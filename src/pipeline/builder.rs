@@ -170,13 +170,6 @@ impl Builder {
         ReportKey::new(number)
     }
 
-    /// Lets each emitter keep its last events in `recorder`, and the recorder take down the names and documents that they
-    /// refer to. An emitter for which the recorder has no lane is not recorded, and counted there.
-    pub fn recorder(&mut self, recorder: &FlightRecorder) -> &mut Builder {
-        self.recorder = Some(recorder.clone());
-        self
-    }
-
     /// Adds a processor under a name of its own; `make` is called once per dedup thread, whose number is the worker of the
     /// setup. Processors see events in the order in which they were added, and before any observer.
     pub fn processor<P: Processor>(
@@ -185,6 +178,13 @@ impl Builder {
         mut make: impl FnMut(Setup<'_>) -> P + 'static,
     ) -> &mut Builder {
         self.processors.push((name.into(), Box::new(move |setup| Box::new(make(setup)))));
+        self
+    }
+
+    /// Lets each emitter keep its last events in `recorder`, and the recorder take down the names and documents that they
+    /// refer to. An emitter for which the recorder has no lane is not recorded, and counted there.
+    pub fn recorder(&mut self, recorder: &FlightRecorder) -> &mut Builder {
+        self.recorder = Some(recorder.clone());
         self
     }
 

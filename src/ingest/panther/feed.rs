@@ -19,7 +19,7 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use uuid::Uuid;
 
 /// Events that are emitted at once, between two calls of the pump.
@@ -122,7 +122,21 @@ pub fn feed(
     emitter: &mut Emitter,
     ids: &PantherIds,
     progress: &AtomicU64,
+    pump: impl FnMut(),
+) -> FeedReport {
+    feed_until(paths, python, emitter, ids, progress, pump, &AtomicBool::new(false))
+}
+
+/// Feeds all files as [`feed`] does, until `interrupt` becomes true: then each file that has not ended gets an error that
+/// says so, and what was read before is used.
+pub fn feed_until(
+    paths: &[PathBuf],
+    python: PythonVersion,
+    emitter: &mut Emitter,
+    ids: &PantherIds,
+    progress: &AtomicU64,
     mut pump: impl FnMut(),
+    interrupt: &AtomicBool,
 ) -> FeedReport {
     let mut records = PantherRecords::new(Arc::clone(emitter.symbols()), python);
     let mut distinct: HashSet<EventId, BuildContentHasher> = HashSet::default();
@@ -149,6 +163,10 @@ pub fn feed(
             progress.fetch_add(bytes - told, Ordering::Relaxed);
             told = bytes;
             pump();
+            if left && interrupt.load(Ordering::Relaxed) {
+                heads.iter_mut().for_each(Head::interrupt);
+                break;
+            }
         }
     }
     FeedReport {
@@ -229,6 +247,15 @@ impl Head {
                     self.report.refuse(|| Refusal::Line(refused));
                 }
             }
+        }
+    }
+
+    /// Leaves the rest unread.
+    fn interrupt(&mut self) {
+        if self.next.take().is_some() {
+            let line = self.reader.as_ref().map_or(0, |reader| reader.counts().lines);
+            self.report.used -= 1;
+            self.report.error = Some(format!("{}:{line}: the run was stopped here", Shown(&self.path)));
         }
     }
 

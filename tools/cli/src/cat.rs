@@ -47,8 +47,17 @@ pub(crate) struct Args {
 impl Args {
     /// All events of a journal, as far as they are there.
     pub(crate) fn all(journal: &Path) -> Args {
-        let (kind, within, journal) = (Vec::new(), Vec::new(), journal.to_owned());
-        Args { journal, kind, entity: None, since: None, until: None, source: None, within, follow: false }
+        let (kind, entity, since, until, source) = (Vec::new(), None, None, None, None);
+        Args {
+            journal: journal.to_owned(),
+            kind,
+            entity,
+            since,
+            until,
+            source,
+            within: Vec::new(),
+            follow: false,
+        }
     }
 }
 

@@ -110,8 +110,13 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let overwrite = if args.force { Overwrite::Force } else { Overwrite::Refuse };
     let dir = ResultDir::create(&args.out, overwrite)?;
     let paths: Vec<PathBuf> = inputs.iter().map(|input| input.path.clone()).collect();
+    let signals = match (&args.journal, &args.recorder) {
+        (None, None) => Signals::none(),
+        _ => Signals::catch()?,
+    };
+    let mut flight = args.recorder.as_deref().map(Flight::create).transpose()?;
     if kind == InputKind::Panther {
-        return panther::run(args, &paths, dir);
+        return panther::run(args, &paths, dir, &signals, flight.as_mut());
     }
     let coverage = match (args.digest_bytes, &args.journal) {
         (Some(bytes), _) => Coverage::Prefix(bytes),
@@ -122,11 +127,6 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         },
         (None, None) => Coverage::Whole,
     };
-    let signals = match (&args.journal, &args.recorder) {
-        (None, None) => Signals::none(),
-        _ => Signals::catch()?,
-    };
-    let mut flight = args.recorder.as_deref().map(Flight::create).transpose()?;
     let bar = progress_bar(args, &paths);
     let mut attempt = |coverage| attempt(args, &inputs, coverage, &dir, &bar, &signals, flight.as_mut());
     let run = match attempt(coverage)? {
@@ -224,8 +224,7 @@ fn attempt(
                 flight.snapshot();
             }
         };
-        let options = FeedOptions { digest };
-        feed_until(inputs, options, &mut emitter, &symbols, progress, pump, signals.stop())
+        feed_until(inputs, FeedOptions { digest }, &mut emitter, &symbols, progress, pump, signals.stop())
     });
     drop(emitter);
     let inputs: Vec<InputNote> = fed.iter().flat_map(|feed| feed.captures.iter().map(note)).collect();

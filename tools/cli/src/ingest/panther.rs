@@ -2,19 +2,27 @@
 
 use super::{Args, painted, progress_bar};
 use crate::Outcome;
+use crate::flight::Flight;
 use crate::journal_args::{Description, nanos, window_text};
 use crate::journal_log;
 use crate::report;
 use crate::results::{Failure, FileFormat, Finished, InputNote, Told, View, is_whole, tell, write_results};
+use crate::signals::Signals;
 use panther_events::event::{Context, Symbols};
 use panther_events::export::ResultDir;
 use panther_events::export::summary::{InputSummary, PantherSummary, Summary};
-use panther_events::ingest::panther::{FeedReport, FileReport, PantherIds, feed};
+use panther_events::ingest::panther::{FeedReport, FileReport, PantherIds, feed_until};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub(super) fn run(args: &Args, paths: &[PathBuf], dir: ResultDir) -> Result<Outcome, Failure> {
+pub(super) fn run(
+    args: &Args,
+    paths: &[PathBuf],
+    dir: ResultDir,
+    signals: &Signals,
+    mut flight: Option<&mut Flight>,
+) -> Result<Outcome, Failure> {
     let start = Instant::now();
     let bar = progress_bar(args, paths);
     let ids = Arc::new(PantherIds::default());
@@ -42,12 +50,21 @@ pub(super) fn run(args: &Args, paths: &[PathBuf], dir: ResultDir) -> Result<Outc
         let log = journal_log::open(journal, args.durability, args.resume, &description, &symbols)?;
         notes = Some(log.attach(&mut builder));
     }
+    if let Some(flight) = &flight {
+        builder.recorder(&flight.recorder);
+    }
     let pipeline = builder.start()?;
     let mut emitter = pipeline.emitter("ingest")?;
     let fed = painted(&bar, |progress| {
-        feed(paths, args.python, &mut emitter, &ids, progress, || {
+        let pump = || {
             pipeline.poll();
-        })
+            if signals.take_snapshot()
+                && let Some(flight) = &mut flight
+            {
+                flight.snapshot();
+            }
+        };
+        feed_until(paths, args.python, &mut emitter, &ids, progress, pump, signals.stop())
     });
     drop(emitter);
     let inputs: Vec<InputNote> = fed.files.iter().map(note).collect();
