@@ -1,8 +1,12 @@
 //! One batch through the table: compute, fetch, look.
 //!
-//! The cost of a lookup is the wait for its cache line, and waits overlap. While the id of record `i + AHEAD` is computed and
-//! its line sent for, the line of record `i` is looked into. Ids whose line is full and that are not in it, or that
-//! need more thought, come last, their next line already on its way.
+//! The cost of a lookup is the wait for its cache line, and waits overlap. In a table of moderate size, while the id of record
+//! `i + AHEAD` is computed and its line sent for, the line of record `i` is looked into. In a large one the wait is mostly for
+//! the address: a processor does not go far beyond a prefetch whose address it cannot translate yet, but translates several
+//! at a time. There all ids come first, then all prefetches in one go, then all looks: measured twice as fast from 60 M ids
+//! on, a sixth faster at 20 M, and a sixth slower at 1 M.
+//!
+//! Ids whose line is full and that are not in it, or that need more thought, come last, their next line already on its way.
 
 use crate::dedup::crowd::Crowd;
 use crate::dedup::memory::prefetch;
@@ -68,15 +72,27 @@ pub(super) fn probe<const MOVING: bool, const SEEN: bool>(
         pending: 0,
         used: [0; 2],
     };
-    for i in 0..count.min(AHEAD) {
-        pass.fetch(i);
-    }
-    for i in AHEAD..count {
-        pass.fetch(i);
-        pass.look(i - AHEAD);
-    }
-    for i in count.saturating_sub(AHEAD)..count {
-        pass.look(i);
+    if pass.tables.current.is_large() {
+        for i in 0..count {
+            pass.place(i);
+        }
+        for i in 0..count {
+            pass.fetch_placed(i);
+        }
+        for i in 0..count {
+            pass.look(i);
+        }
+    } else {
+        for i in 0..count.min(AHEAD) {
+            pass.fetch(i);
+        }
+        for i in AHEAD..count {
+            pass.fetch(i);
+            pass.look(i - AHEAD);
+        }
+        for i in count.saturating_sub(AHEAD)..count {
+            pass.look(i);
+        }
     }
     if !MOVING {
         pass.used[0] = pass.new.count_ones() as usize;
@@ -101,20 +117,30 @@ struct Pass<'a, B, const MOVING: bool, const SEEN: bool> {
 impl<B: Batch, const MOVING: bool, const SEEN: bool> Pass<'_, B, MOVING, SEEN> {
     #[inline(always)]
     fn fetch(&mut self, i: usize) {
+        self.place(i);
+        self.fetch_placed(i);
+    }
+
+    /// Computes the id and finds its place.
+    #[inline(always)]
+    fn place(&mut self, i: usize) {
         let key = Key::new(self.batch.id(i).bits());
         let Tables { current, old, cursor } = &self.tables;
         let old_home = if MOVING { old.home(key) } else { 0 };
-        let place = if MOVING && old_home >= *cursor {
+        self.keys[i % BATCH] = key;
+        self.places[i % BATCH] = if MOVING && old_home >= *cursor {
             self.in_old |= 1 << i;
-            old.prefetch::<SEEN>(old_home);
             old_home
         } else {
-            let home = current.home(key);
-            current.prefetch::<SEEN>(home);
-            home
+            current.home(key)
         };
-        self.keys[i % BATCH] = key;
-        self.places[i % BATCH] = place;
+    }
+
+    #[inline(always)]
+    fn fetch_placed(&self, i: usize) {
+        let Tables { current, old, .. } = &self.tables;
+        let table = if MOVING && self.in_old >> i & 1 != 0 { old } else { current };
+        table.prefetch::<SEEN>(self.places[i % BATCH]);
     }
 
     #[inline(always)]
