@@ -16,6 +16,7 @@ pub mod json;
 pub mod kind;
 pub mod payload;
 pub mod record;
+pub mod shown;
 pub mod symbol;
 
 pub(crate) mod members;

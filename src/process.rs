@@ -48,8 +48,8 @@
 //! ```
 
 use crate::emit::source::{Entrance, SEQ_LAST, Source};
-use crate::emit::{EmitError, EventSink, NameRefused, TypedEvent};
-use crate::event::{Detail, EventKind, Identity, KindSet, Payload, Record, Symbol, Symbols};
+use crate::emit::{ContextEntered, EmitError, EventSink, NameRefused, TypedEvent};
+use crate::event::{Context, Detail, EventKind, Identity, KindSet, Payload, Record, Symbol, Symbols};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -80,7 +80,7 @@ pub const DERIVED_MAX: usize = 64;
 pub struct Processing {
     /// Events that it saw.
     pub seen: u64,
-    /// Events that it derived.
+    /// Events that it derived, and those that say in which context they are.
     pub derived: u64,
     /// Events that it derived and that were refused: of an unknown kind, too many from one event, derived by a call
     /// that panicked.
@@ -100,6 +100,8 @@ impl Processing {
 
 /// Takes what a processor derives from one event. Typed emitters work over it, by
 /// [`TypedSink`](crate::domain::TypedSink).
+///
+/// What is derived belongs to the context of the event it is derived from.
 pub struct Derived<'a> {
     desk: &'a mut Desk,
     time_ns: u64,
@@ -111,6 +113,12 @@ pub(crate) struct Desk {
     pub(crate) symbols: Arc<Symbols>,
     /// Under which what it derives is numbered; `None` when no number is left.
     pub(crate) source: Option<Arc<Source>>,
+    /// Of the event that is processed.
+    pub(crate) context: Context,
+    /// In which the source is.
+    pub(crate) entered: Context,
+    /// Definitions of contexts in `out`, and the context before them.
+    pub(crate) defined: (usize, Context),
     pub(crate) out: Vec<Record>,
     pub(crate) counts: Processing,
 }
@@ -172,6 +180,12 @@ impl EventSink for Derived<'_> {
                 "" => Detail::NONE,
                 document => symbols.details().insert(document).map_err(EmitError::Detail)?,
             };
+            if event.unplaced > 0 {
+                symbols.details().count_unplaced(event.unplaced);
+            }
+            if !self.desk.context.is_none() {
+                self.desk.entrance.contexts.join(event.kind.domain(), entity, self.desk.context);
+            }
             let time_ns = event.time_ns.unwrap_or(self.time_ns);
             let payload = bytemuck::cast(event.payload_with(document));
             Ok(Record::raw(0, identity, time_ns, entity, event.kind, payload))
@@ -198,8 +212,15 @@ impl fmt::Debug for Derived<'_> {
 }
 
 impl Desk {
-    /// Returns what takes the events that are derived from one at `time_ns`.
-    pub(crate) fn derived(&mut self, time_ns: u64) -> Derived<'_> {
+    /// Returns what takes the events that are derived from `record`.
+    pub(crate) fn derived(&mut self, record: &Record) -> Derived<'_> {
+        self.context = self.entrance.contexts.of(record);
+        Derived { desk: self, time_ns: record.time_ns() }
+    }
+
+    /// Returns what takes the events that are derived at the end, from no one event.
+    pub(crate) fn derived_at_end(&mut self, time_ns: u64) -> Derived<'_> {
+        self.context = Context::NONE;
         Derived { desk: self, time_ns }
     }
 
@@ -209,6 +230,7 @@ impl Desk {
         if let Some(source) = self.source.as_ref().filter(|_| accepted > 0) {
             source.counts.accepted.fetch_add(accepted, Ordering::Relaxed);
         }
+        self.defined = Default::default();
         self.counts.derived += accepted;
         to.append(&mut self.out);
     }
@@ -218,16 +240,52 @@ impl Desk {
         let rejected = self.out.len() as u64;
         self.out.clear();
         self.count_rejected(rejected);
+        let (defined, before) = std::mem::take(&mut self.defined);
+        if let Some(source) = self.source.as_ref().filter(|_| defined > 0) {
+            // The definition is lost, so what follows is where it was before.
+            let next_seq = source.counts.next_seq.load(Ordering::Relaxed).min(SEQ_LAST) as u32;
+            let _ = self.entrance.contexts.enter(source.number(), next_seq, before);
+            self.entered = before;
+        }
     }
 
     fn take(&mut self, record: Record) -> Result<(), EmitError> {
-        let number = self.number()?;
-        if self.out.len() >= DERIVED_MAX {
+        if self.context != self.entered {
+            self.enter(record.time_ns())?;
+        }
+        let (source, seq) = self.number()?;
+        if self.out.len() - self.defined.0 >= DERIVED_MAX {
             self.count_rejected(1);
             return Err(EmitError::Full);
         }
-        let (source, seq) = number;
         self.out.push(record.numbered(source, seq));
+        Ok(())
+    }
+
+    /// Lets what is derived from here on belong to the context of the event that is processed. As with an emitter, an
+    /// event says so, by which a journal knows.
+    fn enter(&mut self, time_ns: u64) -> Result<(), EmitError> {
+        let (source, seq) = self.number()?;
+        let (context, before) = (self.context, self.entered);
+        if let Err(full) = self.entrance.contexts.enter(source, seq, context) {
+            self.count_rejected(1);
+            return Err(EmitError::Context(full));
+        }
+        self.entered = context;
+        let document = match context.is_none() {
+            true => Ok(Detail::NONE),
+            false => self.symbols.details().insert(&context.document(&self.symbols)),
+        };
+        match document {
+            Ok(document) => {
+                let entered = ContextEntered { context: document };
+                let record = Record::new(Identity::Occurrence, time_ns, context.innermost(), &entered);
+                self.out.push(record.numbered(source, seq));
+                self.defined = (self.defined.0 + 1, before);
+            }
+            // Counted; the context holds all the same, as an emitter's.
+            Err(_) => self.count_rejected(1),
+        }
         Ok(())
     }
 
@@ -245,6 +303,7 @@ impl Desk {
             // over all sources are the same.
             self.source = self.entrance.sources.open(source.name());
             self.entrance.sources.close(&source);
+            self.entered = Context::NONE;
         }
         let Some(source) = &self.source else {
             self.counts.rejected += 1;

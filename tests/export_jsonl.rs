@@ -17,6 +17,12 @@ panther_events::payload! {
 }
 
 panther_events::payload! {
+    struct Named [EventKind::new(Domain::FIRST_USER, 6)] {
+        name: Symbol,
+    }
+}
+
+panther_events::payload! {
     struct Sizes [EventKind::new(Domain::PACKET, 1)] {
         wide: u64,
         word: u32,
@@ -60,6 +66,25 @@ fn a_line_has_its_members_in_order() {
     assert!(text.contains(r#""seq":7,"verdict":"new","payload":{}}"#), "{text}");
     let text = line(&record, Some(Verdict::Duplicate { first: None }), Some(("packet.seen", &[])), &symbols);
     assert!(text.contains(r#""verdict":"duplicate","payload":{}}"#), "{text}");
+}
+
+#[test]
+fn nothing_that_steers_a_terminal_is_written() {
+    let harmful = ('\u{7f}'..='\u{9f}').chain(['\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}']);
+    let harmful = harmful.chain('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}');
+    let name: String = harmful.flat_map(|c| ['é', '\\', c, '\n', '"', '→']).collect();
+    let symbols = Symbols::new();
+    let entity = symbols.intern(&name).unwrap();
+    let record = Record::new(Identity::Occurrence, 1, entity, &Named { name: entity });
+    let text = line(&record, None, Some(("lab.noted", Named::FIELDS)), &symbols);
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    assert!(!text.trim_end_matches('\n').contains(steers), "{text:?}");
+    let read: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&read["entity"], &read["payload"]["name"]), (&json!(name), &json!(name)));
+    assert!(text.contains(r##"é\\\u009b\n\"→"##), "{text}");
 }
 
 #[test]

@@ -226,3 +226,17 @@ fn several_files_are_merged_by_time_and_each_keeps_its_order() {
     assert_eq!(order, expected);
     assert_eq!((snapshot.account.unique, snapshot.account.duplicates), (7, 1));
 }
+
+#[test]
+fn one_time_far_ahead_does_not_hold_its_file_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name| dir.path().join(name);
+    let far = good_line(100).replace("2026-", "2200-");
+    std::fs::write(path("a"), [good_line(1), far, good_line(3), good_line(5)].join("\n")).unwrap();
+    std::fs::write(path("b"), [good_line(2), good_line(4), good_line(6)].join("\n")).unwrap();
+    let Run { snapshot, history, .. } = run(Topology::Inline, &[path("a"), path("b")]);
+    let mut events: Vec<&Record> = snapshot.report(history).unwrap().iter().collect();
+    events.sort_by_key(|record| record.seq());
+    let order: Vec<Symbol> = events.iter().map(|record| record.entity()).collect();
+    assert_eq!(order, ["t1", "t2", "t100", "t3", "t4", "t5", "t6"].map(Symbol::of));
+}

@@ -9,9 +9,12 @@ mod support;
 
 use panther_events::domain::pipeline::ProcessorFailed;
 use panther_events::domain::{DomainDef, KindDef, TypedSink};
-use panther_events::emit::FullPolicy;
-use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Record, Symbol};
+use panther_events::emit::{ContextEntered, FullPolicy};
+use panther_events::event::{
+    Context, Contexts, Domain, EventKind, Identity, KindSet, Level, Payload, Record, Symbol, Value,
+};
 use panther_events::observe::history::{History, HistoryReport};
+use panther_events::observe::results::{Outcome, Results};
 use panther_events::observe::state::{StateOptions, StateQuery};
 use panther_events::pipeline::{Builder, PipelineOptions, ReportKey, Snapshot, StartError, Topology};
 use panther_events::process::{DERIVED_MAX, Derived, Processing, Processor};
@@ -277,6 +280,78 @@ fn derived_events_of_the_catalogue_move_states() {
         let state = |test| states.state(Domain::TEST, Symbol::of(test)).unwrap().state;
         assert_eq!((state("a"), state("b")), ("failed", "created"), "{topology}");
         assert_eq!((snapshot.account.offered, snapshot.account.unique), (6, 6));
+    }
+}
+
+/// Fails an assertion for each step that fails.
+struct Asserts;
+
+impl Processor for Asserts {
+    fn interest(&self) -> KindSet {
+        KindSet::of(&[panther_events::domain::step::KINDS[2].kind])
+    }
+
+    fn process(&mut self, record: &Record, derived: &mut Derived<'_>) {
+        let name = derived.symbols().name(record.entity()).unwrap();
+        derived.assertion(&name).validation_started("steps pass", Default::default()).unwrap();
+        derived.assertion(&name).result(false, "derived", "steps pass", Default::default()).unwrap();
+        let more = Default::default();
+        derived.experiment("x").execution_completed(u64::MAX, 0, 0, more).unwrap();
+    }
+}
+
+#[test]
+fn what_is_derived_belongs_to_the_context_of_what_it_is_derived_from() {
+    for topology in TOPOLOGIES {
+        let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
+        builder.processor("asserts", |_| Asserts);
+        let key =
+            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+        let history = builder.observer("history", |_| History::new(1 << 10));
+        let pipeline = builder.start().unwrap();
+        let mut emitter = pipeline.emitter("runner").unwrap();
+        for test in ["a", "b", "none", "a"] {
+            let fail = |emitter: &mut panther_events::emit::Emitter| {
+                let started = Default::default();
+                emitter.step(&format!("of {test}")).execution_started(Value::Null, "s", started).unwrap();
+                let failed = Default::default();
+                emitter.step(&format!("of {test}")).execution_failed("no", 0, "s", failed).unwrap();
+            };
+            if test == "none" {
+                fail(&mut emitter);
+                continue;
+            }
+            let mut within = emitter.within(Level::Test, test).unwrap();
+            within.test(test).setup_started(Value::Null, Default::default()).unwrap();
+            fail(&mut within);
+        }
+        drop(emitter);
+        let snapshot = pipeline.shutdown();
+        snapshot.account.check().unwrap();
+        let tree = snapshot.report(key).unwrap().tree();
+        assert_eq!(tree.tests.len(), 2, "{topology}");
+        for test in &tree.tests {
+            let [assertion] = &test.assertions[..] else { panic!("{topology}: {test:?}") };
+            let entity = snapshot.symbols.name(assertion.assertion).unwrap();
+            assert_eq!(*entity, *format!("of {}", snapshot.symbols.name(test.test).unwrap()));
+            assert_eq!((assertion.part.outcome, test.outcome()), (Outcome::Failed, Outcome::Failed));
+        }
+        assert_eq!(tree.assertions.len(), 1);
+        // A number that only its document can hold, derived of each of three; one test fails twice in the same way.
+        assert_eq!(snapshot.symbols.details().unplaced(), 3);
+        // What a journal would hold says the same.
+        let restored = Contexts::default();
+        let mut records: Vec<Record> = snapshot.report(history).unwrap().iter().copied().collect();
+        records.sort_by_key(|record| (record.source(), record.seq()));
+        for record in &records {
+            if let Some(entered) = record.payload::<ContextEntered>() {
+                let document = snapshot.symbols.details().text(entered.context);
+                restored.restore(record.source(), record.seq(), document.as_deref()).unwrap();
+            }
+        }
+        assert!(records.iter().all(|record| restored.of(record) == snapshot.contexts.of(record)));
+        let asserted = (Domain::ASSERTION, Symbol::of("of b"));
+        assert!(snapshot.contexts.entities(&Context::of(Level::Test, "b")).contains(&asserted));
     }
 }
 

@@ -91,8 +91,8 @@ fn parts_are_placed_by_context_by_document_or_by_the_test_that_names_them() {
         assert_eq!((s2.part.outcome, s2.part.duration_ns), (Outcome::Failed, Some(7)));
         assert_eq!(s2.part.message.as_deref(), Some("no answer"));
         assert_eq!(s2.assertions[0].part.outcome, Outcome::Unknown);
-        // The step has not said that it ended, and it is the one to know.
-        assert_eq!(name.steps[0].part.outcome, Outcome::Running, "{topology}");
+        // The step has not said that it ended, but its test has.
+        assert_eq!(name.steps[0].part.outcome, Outcome::Passed, "{topology}");
         assert_eq!((name.checks.passed, name.checks.failed), (2, 0));
         let loose = &tree.steps[0];
         assert_eq!((loose.step, loose.part.outcome), (Symbol::of("s3"), Outcome::Skipped));
@@ -174,4 +174,67 @@ fn a_whole_experiment_of_panthers_makes_one_tree() {
     assert_eq!(summaries[0]["tree"][0]["test"], "test-000");
     assert_eq!(summaries[0]["tree"][0]["steps"][0]["step"], "test-000-step0");
     assert_eq!(summaries[0]["tree"][0]["steps"][0]["duration_ns"], 470_263_508);
+}
+
+#[test]
+fn what_a_test_tells_of_a_step_counts_where_the_step_says_less() {
+    use Outcome::{Failed, Passed, Running, Skipped};
+    let owns = [None, Some(Running), Some(Passed), Some(Failed), Some(Skipped)];
+    let tolds = [None, Some(Running), Some(Passed), Some(Failed)];
+    let pairs = owns.into_iter().flat_map(|own| tolds.map(|told| (own, told)));
+    for (own, told) in pairs.filter(|pair| *pair != (None, None)) {
+        for topology in TOPOLOGIES {
+            let (tree, _) = run(topology, |emitter| {
+                let mut emitter = emitter.within(Level::Test, "t")?;
+                emitter.test("t").at(1).setup_started(Value::Null, Default::default())?;
+                match own {
+                    Some(Skipped) => emitter.step("s").at(10).skipped("own", "s", Default::default())?,
+                    Some(_) => {
+                        emitter.step("s").at(10).execution_started(Value::Null, "s", Default::default())?
+                    }
+                    None => {}
+                }
+                match own {
+                    Some(Passed) => emitter.step("s").at(30).execution_completed("s", Default::default())?,
+                    Some(Failed) => {
+                        emitter.step("s").at(30).execution_failed("own", 0, "s", Default::default())?
+                    }
+                    _ => {}
+                }
+                let test = emitter.test("t");
+                match told {
+                    Some(Running) => test.at(5).step_started("s", Default::default())?,
+                    Some(Passed) => test.at(40).step_completed("s", Default::default())?,
+                    Some(Failed) => test.at(40).step_failed("s", "boom", Default::default())?,
+                    _ => {}
+                }
+                Ok(())
+            });
+            let [test] = &tree.tests[..] else { panic!("{tree:?}") };
+            let [step] = &test.steps[..] else { panic!("{tree:?}") };
+            let (outcome, message) = match (own, told) {
+                (Some(Failed), _) => (Failed, Some("own")),
+                (_, Some(Failed)) => (Failed, Some("boom")),
+                (Some(Passed), _) => (Passed, None),
+                (Some(Skipped), _) => (Skipped, Some("own")),
+                (_, Some(Passed)) => (Passed, None),
+                _ => (Running, None),
+            };
+            let part = &step.part;
+            assert_eq!(
+                (part.outcome, part.message.as_deref()),
+                (outcome, message),
+                "{own:?}, told {told:?}, {topology}"
+            );
+            assert_eq!(part.ended_ns.is_some(), outcome != Running, "{own:?}, told {told:?}");
+            let started_ns = match (own, told) {
+                (_, Some(Running)) => 5,
+                (Some(_), _) => 10,
+                _ => 40,
+            };
+            assert_eq!(part.started_ns, started_ns, "{own:?}, told {told:?}");
+            let verdict = if outcome == Failed { Failed } else { Running };
+            assert_eq!(test.outcome(), verdict, "{own:?}, told {told:?}");
+        }
+    }
 }

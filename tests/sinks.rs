@@ -192,6 +192,30 @@ fn the_emitter_of_an_entity_is_had_by_its_name_from_any_thread() {
     assert_eq!(fresh.service("server").err(), Some(EmitError::Closed));
 }
 
+#[test]
+fn emissions_by_name_may_nest_whichever_emitters_the_names_share() {
+    let (pipeline, own, _) = start();
+    drop(own);
+    let emitters = Emitters::new(pipeline.handle());
+    let (done, ended) = std::sync::mpsc::channel();
+    // On a thread of its own, so that a deadlock fails the test.
+    std::thread::spawn(move || {
+        for n in 0..100 {
+            let inner = format!("b{n}");
+            for name in ["a", &inner] {
+                let (outer, inner) = (emitters.service(name).unwrap(), emitters.service(&inner).unwrap());
+                outer.emit(|mut service| {
+                    inner.emit(|mut service| service.ready("inner", Default::default())).unwrap();
+                    service.ready("outer", Default::default()).unwrap();
+                });
+            }
+        }
+        done.send(()).unwrap();
+    });
+    ended.recv_timeout(std::time::Duration::from_secs(10)).unwrap();
+    assert_eq!(pipeline.shutdown().account.offered, 100 * 4);
+}
+
 fn pipeline_handle_of_a_closed_one() -> panther_events::pipeline::Handle {
     let (pipeline, _, _) = start();
     let handle = pipeline.handle();

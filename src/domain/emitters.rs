@@ -14,6 +14,9 @@ pub trait TypedDomain: Send + Sync + 'static {
 
     /// Emits events of the entity named `name`.
     fn emitter<'e>(emitter: &'e mut Emitter, name: &str) -> Self::Emitter<'e>;
+
+    /// Emits events of the entity named `name` into any sink.
+    fn over<'e>(sink: &'e mut dyn EventSink, name: &str) -> Self::Emitter<'e>;
 }
 
 macro_rules! emitters {
@@ -41,6 +44,10 @@ macro_rules! emitters {
 
                 fn emitter<'e>(emitter: &'e mut Emitter, name: &str) -> $method::$Emitter<'e> {
                     $method::$Emitter::new(emitter, name)
+                }
+
+                fn over<'e>(sink: &'e mut dyn EventSink, name: &str) -> $method::$Emitter<'e> {
+                    $method::$Emitter::over(sink, name)
                 }
             }
         )*

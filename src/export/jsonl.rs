@@ -12,7 +12,9 @@
 //!   256 ns.
 //! - Symbols are written as their names; one that the table does not know as `"#"` and 16 hexadecimal
 //!   digits, and no symbol as `null`.
-//! - Detail documents are written as they are, one JSON value each; one that the table does not know as symbols
+//! - Controls above the space, marks of direction and separators of lines are written as escapes, so that a line is
+//!   safe to print.
+//! - Detail documents are otherwise written as they are, one JSON value each; one that the table does not know as symbols
 //!   are. A field without a value is written as `null`.
 //! - A kind without a known name is written as `"#domain.code"`, and its payload as a string of 48
 //!   hexadecimal digits, the bytes in memory order.
@@ -28,7 +30,7 @@ use crate::dedup::Verdict;
 use crate::event::kind::KIND_COUNT;
 use crate::event::payload::Value;
 use crate::event::{Context, Contexts, Detail, EventKind, Field, Record, Symbols};
-use quote::{QuotedNames, push_hex_digits, push_string};
+use quote::{QuotedNames, push_hex_digits, push_json, push_string};
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -257,13 +259,13 @@ fn push_fields(
     non_finite
 }
 
-/// Appends the document as it is: it is JSON in one line.
+/// Appends the document: it is JSON in one line.
 fn push_document(line: &mut Vec<u8>, detail: Detail, symbols: &Symbols) {
     if detail == Detail::NONE {
         return line.extend_from_slice(b"null");
     }
     symbols.details().with_text(detail, |text| match text {
-        Some(text) => line.extend_from_slice(text.as_bytes()),
+        Some(text) => push_json(line, text),
         None => {
             line.extend_from_slice(b"\"#");
             push_hex_digits(line, &detail.bits().to_be_bytes());

@@ -9,6 +9,7 @@ pub use results::{
 };
 
 use crate::dedup::DedupStats;
+use crate::event::shown::split_at_harmful;
 use crate::observe::metrics::quantile;
 use crate::observe::results::ResultsReport;
 use crate::observe::sightings::{ClockDoubt, ClockHint, PathReport, SightingsReport};
@@ -311,8 +312,15 @@ impl Summary {
     /// # Errors
     /// When the output fails.
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        serde_json::to_writer_pretty(&mut *out, self)?;
-        out.write_all(b"\n")
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        let mut rest = &*text;
+        // Harmful characters stand in strings only, so an escape may take their place.
+        while let Some((before, harmful, after)) = split_at_harmful(rest) {
+            write!(out, "{before}\\u{:04x}", u32::from(harmful))?;
+            rest = after;
+        }
+        out.write_all(rest.as_bytes())
     }
 }
 

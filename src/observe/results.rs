@@ -263,9 +263,11 @@ impl Known {
         };
     }
 
+    /// A failure counts whoever tells of it, and an end more than none; else the part's own events say it better.
     fn part(&self) -> Part {
         match (&self.own, &self.told) {
-            (Some(view), _) | (None, Some(view)) => view.part(),
+            (Some(own), Some(told)) => own.part().or_worse(told.part()),
+            (Some(view), None) | (None, Some(view)) => view.part(),
             (None, None) => Part::default(),
         }
     }

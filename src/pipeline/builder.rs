@@ -5,7 +5,7 @@ use crate::dedup::{Dedup, DedupError, DedupOptions};
 use crate::domain::{Catalogue, CatalogueError, DomainDef};
 use crate::emit::FullPolicy;
 use crate::emit::source::{Entrance, Routes, Sources};
-use crate::event::{Contexts, EventKind, Identity, KindSet, Record, Symbols};
+use crate::event::{Context, Contexts, EventKind, Identity, KindSet, Record, Symbols};
 use crate::observe::wall::walled;
 use crate::observe::worker::{AnyObserver, Placed, Worker};
 use crate::observe::{Observer, Scope};
@@ -357,6 +357,9 @@ fn make_processors(
             source: entrance.sources.open(name),
             out: Vec::new(),
             counts: Processing::default(),
+            context: Context::NONE,
+            entered: Context::NONE,
+            defined: Default::default(),
         };
         let (name, processor) = (name.clone(), Some(processor));
         entries.push(processors::Entry { name, processor, interest, desk, trouble: None });

@@ -3,8 +3,8 @@
 use crate::domain::{
     Assertions, Environments, Experiments, MetricSamples, Plugins, Services, Steps, Tests, TypedDomain,
 };
-use crate::emit::{EmitError, Emitter};
-use crate::event::{Context, Symbol};
+use crate::emit::{EmitError, Emitter, EventSink, TypedEvent};
+use crate::event::{Context, Record, Symbol};
 use crate::pipeline::Handle;
 use crate::sync::{Arc, Mutex, lock};
 use std::fmt;
@@ -125,15 +125,29 @@ by_domain! {
 }
 
 impl<D: TypedDomain> Bound<D> {
-    /// Calls `emit` with the entity's typed emitter, while it is locked for all others that share it.
+    /// Calls `emit` with the entity's typed emitter. Its lock is held for one event at a time and never while `emit`
+    /// runs code of its own, so calls may nest, and events of other threads may come between those of one call.
     pub fn emit<R>(&self, emit: impl for<'e> FnOnce(D::Emitter<'e>) -> R) -> R {
-        emit(D::emitter(&mut lock(&self.emitter), &self.name))
+        emit(D::over(&mut EachLocked(&self.emitter), &self.name))
     }
 
     /// Returns the entity's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+}
+
+/// Sends each event into an emitter that it locks for no longer.
+struct EachLocked<'a>(&'a Mutex<Emitter>);
+
+impl EventSink for EachLocked<'_> {
+    fn emit_event(&mut self, event: &TypedEvent<'_>) -> Result<(), EmitError> {
+        lock(self.0).emit_event(event)
+    }
+
+    fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {
+        lock(self.0).emit_record(record)
     }
 }
 

@@ -46,7 +46,7 @@ impl Processors {
             self.last_ns = record.time_ns();
             for entry in self.entries.iter_mut().filter(|entry| entry.interest.contains(record.kind())) {
                 entry.call(&mut self.derived, 1, |processor, desk| {
-                    processor.process(record, &mut desk.derived(record.time_ns()));
+                    processor.process(record, &mut desk.derived(record));
                 });
             }
             self.tell();
@@ -58,7 +58,7 @@ impl Processors {
         let time_ns = self.last_ns;
         for entry in &mut self.entries {
             entry.call(&mut self.derived, 0, |processor, desk| {
-                processor.finish(&mut desk.derived(time_ns));
+                processor.finish(&mut desk.derived_at_end(time_ns));
             });
         }
         self.tell();

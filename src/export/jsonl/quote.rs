@@ -1,5 +1,6 @@
 //! Text in JSON's quotes, and the names that were quoted before.
 
+use crate::event::shown::split_at_harmful;
 use crate::event::{Symbol, Symbols};
 
 /// Quoted names by symbol, so that a name that comes again is one copy of a cache line.
@@ -70,10 +71,33 @@ fn push_looked_up(line: &mut Vec<u8>, symbol: Symbol, symbols: &Symbols, place: 
     }
 }
 
-/// Appends `text` in quotes. Only quotes, backslashes and control characters need an escape in JSON; other
-/// characters stand as UTF-8.
+/// Appends `text` in quotes. Besides what needs an escape in JSON (quotes, backslashes, controls below the space),
+/// what is harmful on a terminal is escaped; other characters stand as UTF-8.
 pub(super) fn push_string(line: &mut Vec<u8>, text: &str) {
     line.push(b'"');
+    let mut text = text;
+    while let Some((before, harmful, after)) = split_at_harmful(text) {
+        push_within(line, before);
+        push_code(line, harmful);
+        text = after;
+    }
+    push_within(line, text);
+    line.push(b'"');
+}
+
+/// Appends JSON text with what is harmful on a terminal escaped. That stands in strings only, where it may be.
+pub(super) fn push_json(line: &mut Vec<u8>, mut json: &str) {
+    while let Some((before, harmful, after)) = split_at_harmful(json) {
+        line.extend_from_slice(before.as_bytes());
+        push_code(line, harmful);
+        json = after;
+    }
+    line.extend_from_slice(json.as_bytes());
+}
+
+/// Appends what stands between quotes.
+#[inline]
+fn push_within(line: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20)) {
         let (plain, from_special) = rest.split_at(at);
@@ -84,7 +108,13 @@ pub(super) fn push_string(line: &mut Vec<u8>, text: &str) {
         }
     }
     line.extend_from_slice(rest);
-    line.push(b'"');
+}
+
+/// All that is harmful has a code of four digits.
+#[cold]
+fn push_code(line: &mut Vec<u8>, harmful: char) {
+    line.extend_from_slice(b"\\u");
+    push_hex_digits(line, &(u32::from(harmful) as u16).to_be_bytes());
 }
 
 #[cold]
@@ -110,4 +140,16 @@ pub(super) fn push_hex_digits(line: &mut Vec<u8>, bytes: &[u8]) {
 
 fn hex_digit(nibble: u8) -> u8 {
     if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::push_json;
+
+    #[test]
+    fn json_that_is_there_keeps_its_meaning() {
+        let mut line = Vec::new();
+        push_json(&mut line, "{\"é\u{9b}\":[\"\\n\u{7f}\u{202e}→\",1]}");
+        assert_eq!(String::from_utf8_lossy(&line), r#"{"é\u009b":["\n\u007f\u202e→",1]}"#);
+    }
 }

@@ -143,14 +143,15 @@ pub fn feed_until(
     let mut heads: Vec<_> = paths.iter().map(|path| Head::open(path)).collect();
     for head in &mut heads {
         head.advance(&mut records, ids);
+        head.advance(&mut records, ids);
     }
     let (mut sent, mut block) = (Sent::default(), Vec::with_capacity(BLOCK_LEN));
     let (mut told, mut left) = (0, true);
     while left {
-        let waiting = heads.iter_mut().filter(|head| head.next.is_some());
-        let first = waiting.min_by_key(|head| head.next.map(|record| record.time_ns()));
+        let waiting = heads.iter_mut().filter_map(|head| Some((head.due_ns()?, head)));
+        let first = waiting.min_by_key(|(due_ns, _)| *due_ns);
         left = first.is_some();
-        if let Some(head) = first {
+        if let Some((_, head)) = first {
             if let Some(record) = head.next {
                 distinct.insert(record.id());
                 block.push(record);
@@ -177,13 +178,16 @@ pub fn feed_until(
     }
 }
 
-/// One file, and the next event in it.
+/// One file, and the next two events in it.
 struct Head {
     path: Arc<Path>,
     /// `None` where the file could not be opened.
     reader: Option<PantherReader<BufReader<Counted>>>,
     bytes: Rc<Cell<u64>>,
     next: Option<Record>,
+    after: Option<Record>,
+    /// The line of `next`, and that of `after`.
+    lines: (u64, u64),
     report: FileReport,
 }
 
@@ -195,6 +199,8 @@ impl Head {
             reader: None,
             bytes: Rc::clone(&bytes),
             next: None,
+            after: None,
+            lines: (0, 0),
             report: FileReport {
                 path: path.to_path_buf(),
                 counts: Counts::default(),
@@ -218,9 +224,16 @@ impl Head {
         head
     }
 
+    /// Returns the time at which the file is next in turn. A single time far ahead of those around it must not hold
+    /// the file back until all others have been read, so the event behind it counts too.
+    fn due_ns(&self) -> Option<u64> {
+        let next = self.next?.time_ns();
+        Some(self.after.map_or(next, |after| next.min(after.time_ns())))
+    }
+
     /// Reads on to the next line that makes a record.
     fn advance(&mut self, records: &mut PantherRecords, ids: &PantherIds) {
-        self.next = None;
+        (self.next, self.lines.0) = (self.after.take(), self.lines.1);
         let Some(reader) = &mut self.reader else { return };
         while let Some(read) = reader.next() {
             let line = reader.counts().lines;
@@ -232,7 +245,7 @@ impl Head {
                         let (first, last) = report.time_ns.unwrap_or((event.time_ns, event.time_ns));
                         report.time_ns = Some((first.min(event.time_ns), last.max(event.time_ns)));
                         report.compare_ids(&event, &record, path, line, ids);
-                        self.next = Some(record);
+                        (self.after, self.lines.1) = (Some(record), line);
                         return;
                     }
                     Err(error) => {
@@ -253,8 +266,8 @@ impl Head {
     /// Leaves the rest unread.
     fn interrupt(&mut self) {
         if self.next.take().is_some() {
-            let line = self.reader.as_ref().map_or(0, |reader| reader.counts().lines);
-            self.report.used -= 1;
+            let line = self.lines.0;
+            self.report.used -= 1 + u64::from(self.after.take().is_some());
             self.report.error = Some(format!("{}:{line}: the run was stopped here", Shown(&self.path)));
         }
     }

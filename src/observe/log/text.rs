@@ -1,5 +1,6 @@
 //! Text that is safe to show: escapes, and times of day.
 
+use crate::event::shown::is_harmful;
 use std::fmt::{self, Write};
 
 /// Adds `text`, with control characters and marks of writing direction escaped.
@@ -21,12 +22,6 @@ impl Write for Escaped<'_> {
         push_escaped(self.0, text);
         Ok(())
     }
-}
-
-/// Escape sequences and line ends forge lines; so do separators and direction marks on some terminals.
-fn is_harmful(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The time of day (UTC) of a moment in nanoseconds since the Unix epoch, to the microsecond.

@@ -65,6 +65,24 @@ pub struct Part {
     pub message: Option<Box<str>>,
 }
 
+impl Part {
+    /// Returns this one, or `told` where only that one failed, or where only that one has come to an end: with the
+    /// earlier beginning of both, and the other's message where both failed and one does not say why.
+    pub(super) fn or_worse(self, told: Part) -> Part {
+        let weight = |part: &Part| match part.outcome {
+            Outcome::Failed => 2,
+            Outcome::Running => 0,
+            _ => 1,
+        };
+        let started_ns = self.started_ns.min(told.started_ns);
+        let (mut part, other) = if weight(&told) > weight(&self) { (told, self) } else { (self, told) };
+        if part.outcome == other.outcome {
+            part.message = part.message.or(other.message);
+        }
+        Part { started_ns, ..part }
+    }
+}
+
 /// Bytes of a message that are kept.
 const MESSAGE_LEN_MAX: usize = 1024;
 

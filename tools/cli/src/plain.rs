@@ -1,13 +1,13 @@
 //! Text from files and users, made safe to print on a terminal.
 
+use panther_events::event::shown::is_harmful;
+
 /// Returns `text` with control characters (terminal escapes among them) and characters that turn the direction of
 /// text written as escapes.
 pub(crate) fn plain(text: &str) -> String {
-    let turns =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || turns(c) { safe.extend(c.escape_unicode()) } else { safe.push(c) }
+        if is_harmful(c) { safe.extend(c.escape_unicode()) } else { safe.push(c) }
     }
     safe
 }
