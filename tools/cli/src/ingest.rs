@@ -8,9 +8,7 @@ use crate::flight::Flight;
 use crate::journal_args::{Description, nanos, parse_durability, parse_window, window_text};
 use crate::journal_log;
 use crate::report;
-use crate::results::{
-    Events, Failure, FileFormat, Finished, InputNote, Told, View, is_whole, tell, write_results,
-};
+use crate::results::{Events, Failure, FileFormat, Finished, InputNote, Told, View, commit, is_whole, tell};
 use crate::signals::Signals;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -153,10 +151,9 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         let hint = "if these are PANTHER's events, give --format panther";
         return Err(format!("nothing could be read; no results were written; {hint}").into());
     }
-    write_results(&dir, &run.finished, &summary, &FileFormat::ALL)?;
-    dir.commit()?;
-    tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses)?;
-    Ok(if is_whole(&summary, &losses) { Outcome::Done } else { Outcome::Partly })
+    commit(dir, &run.finished, &summary, &losses, &FileFormat::ALL)?;
+    let found = if is_whole(&summary, &losses) { Outcome::Done } else { Outcome::Partly };
+    Ok(tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses, found))
 }
 
 /// Looks the captures through for what they hold of their packets.

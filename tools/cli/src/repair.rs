@@ -3,7 +3,7 @@
 use crate::Outcome;
 use crate::plain::plain;
 use crate::report::grouped;
-use crate::results::Failure;
+use crate::results::{Failure, said};
 use panther_events::journal::storage::DirStorage;
 use panther_events::journal::{ReadOptions, repair};
 use std::io::{self, Write};
@@ -30,12 +30,12 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let new = Box::new(DirStorage::new(&args.out));
     let (report, account) =
         repair(DirStorage::new(&args.journal), new, options, crate::journal_args::now_ns())?;
-    let mut err = io::stderr();
-    for finding in &report.findings {
-        writeln!(err, "{}", plain(&finding.to_string()))?;
-    }
-    let shown = plain(&args.out.display().to_string());
-    writeln!(io::stdout(), "{} records written to {shown}", grouped(account.stored))?;
     let lost = !report.is_sound() || account.lost_upstream > 0;
-    Ok(if lost { Outcome::Partly } else { Outcome::Done })
+    let found = if lost { Outcome::Partly } else { Outcome::Done };
+    let mut err = io::stderr();
+    let findings =
+        report.findings.iter().try_for_each(|finding| writeln!(err, "{}", plain(&finding.to_string())));
+    let shown = plain(&args.out.display().to_string());
+    let told = writeln!(io::stdout(), "{} records written to {shown}", grouped(account.stored));
+    Ok(said(said(found, findings), told))
 }

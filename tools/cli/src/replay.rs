@@ -2,7 +2,7 @@
 
 use crate::Outcome;
 use crate::journal_args::{Description, JournalSource, context, parse_part, parse_window, restore_context};
-use crate::results::{Events, Failure, FileFormat, Finished, Told, View, is_whole, tell, write_results};
+use crate::results::{Events, Failure, FileFormat, Finished, Told, View, commit, is_whole, said, tell};
 use panther_events::dedup::Window;
 use panther_events::emit::Emitter;
 use panther_events::event::{Context, Level, Record};
@@ -10,7 +10,7 @@ use panther_events::export::summary::InputSummary;
 use panther_events::export::{Overwrite, ResultDir};
 use panther_events::journal::{Damage, ReadOptions};
 use panther_events::pipeline::{Pipeline, Topology};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -157,12 +157,13 @@ impl Job<'_> {
         let digest_bytes = description.and_then(|description| description.digest_bytes);
         let mut summary = finished.summary(self.topology, digest_bytes);
         summary.inputs.push(self.input(&source, records, summary.accounting.rejected));
-        write_results(&dir, &finished, &summary, self.formats)?;
-        dir.commit()?;
         let losses = finished.losses();
-        tell(self.told, self.out, &summary, &losses)?;
-        let loses = source.print_findings(&mut io::stderr())?;
-        Ok(if is_whole(&summary, &losses) && !loses { Outcome::Done } else { Outcome::Partly })
+        commit(dir, &finished, &summary, &losses, self.formats)?;
+        let mut findings = Vec::new();
+        let loses = source.print_findings(&mut findings)?;
+        let found = if is_whole(&summary, &losses) && !loses { Outcome::Done } else { Outcome::Partly };
+        let found = tell(self.told, self.out, &summary, &losses, found);
+        Ok(said(found, io::stderr().write_all(&findings)))
     }
 
     fn view(&self, description: Option<&Description>) -> Result<View, Failure> {

@@ -1,5 +1,6 @@
 //! What a run over captures and one over a journal have in common: the observers, and the files that they fill.
 
+use crate::Outcome;
 use crate::losses::losses;
 use crate::plain::plain;
 use crate::report;
@@ -21,7 +22,7 @@ use panther_events::observe::state::{StateOptions, StateQuery, StateReport};
 use panther_events::pipeline::{Builder, PipelineOptions, ReportKey, Snapshot, Topology};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -211,38 +212,57 @@ pub(crate) fn is_whole(summary: &Summary, losses: &[String]) -> bool {
     losses.is_empty() && !summary.inputs.iter().any(short)
 }
 
-/// Prints what a person, or a program, is to know at the end.
-pub(crate) fn tell(told: Told, out_dir: &Path, summary: &Summary, losses: &[String]) -> Result<(), Failure> {
+/// Prints what a person, or a program, is to know at the end, and returns how the command ends: as `found`, or
+/// [`Outcome::Partly`] where not all could be said.
+pub(crate) fn tell(
+    told: Told,
+    out_dir: &Path,
+    summary: &Summary,
+    losses: &[String],
+    found: Outcome,
+) -> Outcome {
     let mut err = std::io::stderr();
-    report::print_errors(&mut err, summary, losses)?;
+    let mut warned = report::print_errors(&mut err, summary, losses);
     if told != Told::Errors {
-        report::print_warnings(&mut err, summary, losses)?;
+        warned = warned.and_then(|()| report::print_warnings(&mut err, summary, losses));
     }
     let mut out = std::io::stdout().lock();
-    let told = match told {
+    let printed = match told {
         Told::Json => summary.write(&mut out),
         Told::Errors => Ok(()),
         Told::Tables => report::print(&mut out, summary)
             .and_then(|()| writeln!(out, "results in {}", plain(&out_dir.display().to_string()))),
     };
-    match told {
-        // `panther-events … | head` is no failure; the results are in the directory.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        told => Ok(told?),
+    said(said(found, warned), printed.and_then(|()| out.flush()))
+}
+
+/// Returns how a command ends that has done its work, and then said so: as `found` where somebody heard it, or wanted to
+/// hear no more (`panther-events … | head` is no failure), and with [`Outcome::Partly`] at the best otherwise.
+pub(crate) fn said(found: Outcome, printed: io::Result<()>) -> Outcome {
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            // Where standard error is gone too, the exit status has to do.
+            let _ = writeln!(io::stderr(), "error: the work is done, but its output was cut off: {error}");
+            if found == Outcome::Done { Outcome::Partly } else { found }
+        }
+        _ => found,
     }
 }
 
-/// Writes the files of `formats`, all but `MANIFEST`.
-pub(crate) fn write_results(
-    dir: &ResultDir,
+/// Writes the files of `formats`, and `MANIFEST`. Where that fails, what the run lost is told before.
+pub(crate) fn commit(
+    dir: ResultDir,
     run: &Finished,
     summary: &Summary,
+    losses: &[String],
     formats: &[FileFormat],
 ) -> Result<(), Failure> {
-    for format in formats {
-        write_file(dir, run, summary, *format)?;
-    }
-    Ok(())
+    let written = formats.iter().try_for_each(|format| write_file(&dir, run, summary, *format));
+    let committed = written.and_then(|()| dir.commit().map(drop).map_err(Failure::from));
+    committed.inspect_err(|_| {
+        // Where standard error is gone too, the exit status has to do.
+        let _ = report::print_errors(&mut io::stderr(), summary, losses);
+    })
 }
 
 fn write_file(dir: &ResultDir, run: &Finished, summary: &Summary, format: FileFormat) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use crate::Outcome;
 use crate::journal_args::JournalSource;
 use crate::plain::plain;
 use crate::report::grouped;
-use crate::results::Failure;
+use crate::results::{Failure, said};
 use panther_events::event::Record;
 use panther_events::journal::ReadOptions;
 use panther_events::journal::storage::DirStorage;
@@ -33,7 +33,8 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     }) {
         nameless += source.count_nameless();
     }
-    let mut out = io::stdout().lock();
+    // Printed at the end, so that the verdict is the same whoever reads it.
+    let mut out = Vec::new();
     let mut loses = source.print_findings(&mut out)?;
     let report = panther_events::journal::verify(DirStorage::new(&args.journal), ReadOptions::default())?;
     // Two readings, without and with names, must agree.
@@ -44,7 +45,8 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     if !args.quiet {
         print(&mut out, &report, sources.len(), nameless)?;
     }
-    Ok(if loses || !report.is_sound() { Outcome::Partly } else { Outcome::Done })
+    let found = if loses || !report.is_sound() { Outcome::Partly } else { Outcome::Done };
+    Ok(said(found, io::stdout().write_all(&out)))
 }
 
 fn print(

@@ -6,7 +6,7 @@ use crate::flight::Flight;
 use crate::journal_args::{Description, nanos, window_text};
 use crate::journal_log;
 use crate::report;
-use crate::results::{Failure, FileFormat, Finished, InputNote, Told, View, is_whole, tell, write_results};
+use crate::results::{Failure, FileFormat, Finished, InputNote, Told, View, commit, is_whole, tell};
 use crate::signals::Signals;
 use panther_events::event::{Context, Symbols};
 use panther_events::export::ResultDir;
@@ -82,10 +82,9 @@ pub(super) fn run(
         report::print_errors(&mut std::io::stderr(), &summary, &losses)?;
         return Err("nothing could be read; no results were written".into());
     }
-    write_results(&dir, &finished, &summary, &FileFormat::ALL)?;
-    dir.commit()?;
-    tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses)?;
-    Ok(if is_whole(&summary, &losses) { Outcome::Done } else { Outcome::Partly })
+    commit(dir, &finished, &summary, &losses, &FileFormat::ALL)?;
+    let found = if is_whole(&summary, &losses) { Outcome::Done } else { Outcome::Partly };
+    Ok(tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses, found))
 }
 
 fn summary(args: &Args, fed: &FeedReport, ids: &PantherIds, finished: &Finished) -> Summary {
