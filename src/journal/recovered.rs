@@ -4,14 +4,17 @@ use crate::journal::check::{RepairError, Report, repair};
 use crate::journal::durability::{Account, Durability};
 use crate::journal::format::RunId;
 use crate::journal::options::{OpenError, Options};
-use crate::journal::reader::ReadOptions;
+use crate::journal::reader::{JournalReader, ReadOptions};
 use crate::journal::storage::DirStorage;
 use crate::journal::writer::{CloseError, JournalWriter};
-use crate::recorder::{Definition, FlightRecorder, Recording, RecordingError};
+use crate::recorder::{Definition, FlightRecorder, RecordedLane, Recording, RecordingError};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// The key of the document with what [`overwritten`] returns: above 64 bits, where no event's document is.
+const OVERWRITTEN_KEY: u128 = u128::from_be_bytes(*b"recorder/1: gone");
 
 /// Why nothing was recovered. What was to be recovered is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +60,8 @@ pub enum RecoverError {
 /// Writes what a flight recorder held as a new journal at `path`, by source and number.
 ///
 /// The journal appears under its name when it is whole and synced. It is made in a new directory beside it,
-/// `.NAME.RANDOM.partial`, which stays where a recovery dies and may be removed then. Overwritten and damaged events count as lost before the journal.
+/// `.NAME.RANDOM.partial`, which stays where a recovery dies and may be removed then. Damaged events count as lost before the journal. Those that
+/// the recorder let go for later ones are no loss: [`overwritten`] tells how many they were.
 ///
 /// # Errors
 /// When there is something at `path`, another recovery writes there, or the journal cannot be written.
@@ -75,12 +79,21 @@ pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, 
             };
         }
         // A damaged file may tell any numbers.
-        let missing = recording.lanes.iter().flat_map(|lane| [lane.overwritten, lane.damaged]);
-        writer.note_upstream_loss(missing.fold(recording.forgotten, u64::saturating_add));
+        let sum = |of: fn(&RecordedLane) -> u64| recording.lanes.iter().map(of).fold(0, u64::saturating_add);
+        writer.note_upstream_loss(sum(|lane| lane.damaged));
+        let before = sum(|lane| lane.overwritten).saturating_add(recording.forgotten);
+        let _ = writer.define_detail(OVERWRITTEN_KEY, before.to_string().as_bytes());
         // What is lost makes `close` fail.
         let _ = writer.append(&recording.records());
         Ok(writer.close()?)
     })
+}
+
+/// Returns how many events a flight recorder had let go for later ones when [`keep`] made this journal of it, once it was
+/// read; `None` of other journals.
+#[must_use]
+pub fn overwritten(reader: &JournalReader<'_>) -> Option<u64> {
+    std::str::from_utf8(reader.detail(OVERWRITTEN_KEY)?).ok()?.parse().ok()
 }
 
 /// Copies what a running recorder holds to a new journal at `path`: for the moment when something interesting happens.
