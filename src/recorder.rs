@@ -28,6 +28,10 @@
 //! - Whatever ends the *process*: of each emitter the last [`RecorderOptions::slots`] events are there, up to the last one
 //!   whose call had returned. One event more may be there, or its place is torn: that is told.
 //! - How many were overwritten is exact.
+//! - Names and documents are kept from the first one on until [`RecorderOptions::definition_bytes`] are full (1 MiB by
+//!   default; each takes 24 bytes and its text, rounded up to 8). Later ones are left out, and
+//!   [`Recording::definitions_left_out`] counts them: the last events are there, but where they are about an entity that
+//!   came late, `recover` shows its symbol's number in place of its name.
 //! - A power cut or a crash of the kernel: nothing is promised. What the kernel had written of the file is read, and
 //!   each event that is not whole is told damaged.
 //! - Events are written whatever becomes of them in the ring: the last events before a crash matter also when the

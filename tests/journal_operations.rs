@@ -8,8 +8,8 @@ use journal_model::{Model, entity_name, record};
 use panther_events::event::{Record, Symbol};
 use panther_events::journal::storage::DirStorage;
 use panther_events::journal::{
-    Durability, JournalReader, JournalWorker, JournalWriter, Options, ReadOptions, RepairError, RunId,
-    repair, verify,
+    Defined, Durability, JournalReader, JournalWorker, JournalWriter, Options, ReadOptions, RepairError,
+    RunId, repair, verify,
 };
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -204,4 +204,36 @@ fn a_worker_whose_queue_is_full_refuses_counts_and_tells_the_journal() {
     assert_eq!((account.stored + refused, account.lost_upstream), (10 * 4096, refused));
     let report = verify(DirStorage::new(dir.path()), ReadOptions::default()).unwrap();
     assert_eq!((report.records, report.totals.lost_upstream), (account.stored, refused));
+}
+
+#[test]
+fn definitions_are_handed_out_once_and_in_order() {
+    let model = Model::default();
+    let mut writer =
+        JournalWriter::over(Box::new(model.clone()), RUN, small(Durability::Buffered), 0).unwrap();
+    for number in 0..500 {
+        writer.define(Symbol::of(&entity_name(number)), &entity_name(number)).unwrap();
+        assert_eq!(writer.append(&[record(number as u16, 0, number)]).lost, 0);
+    }
+    writer.define_detail(5, b"five").unwrap();
+    writer.close().unwrap();
+    let mut reader = JournalReader::over(model, ReadOptions::default()).unwrap();
+    let (mut handed, mut known) = (Vec::new(), 0);
+    loop {
+        let more = reader.next_block().unwrap().is_some();
+        handed.extend(reader.definitions_after(known).map(|definition| match definition {
+            Defined::Name(_, name) => name.to_owned(),
+            Defined::Detail(digest, _) => digest.to_string(),
+        }));
+        known = reader.definitions();
+        if !more {
+            break;
+        }
+    }
+    let expected: Vec<_> = (0..500).map(entity_name).chain(["5".to_owned()]).collect();
+    assert_eq!(handed, expected);
+    assert_eq!(
+        (reader.definitions_after(known).count(), reader.definitions_after(known + 1).count()),
+        (0, 0)
+    );
 }

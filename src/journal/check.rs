@@ -2,6 +2,7 @@
 
 use crate::event::Record;
 use crate::journal::damage::Finding;
+use crate::journal::defined::Defined;
 use crate::journal::durability::{Account, Durability, Marks};
 use crate::journal::format::{RunId, Totals};
 use crate::journal::options::{OpenError, Options};
@@ -52,7 +53,7 @@ pub fn verify(storage: impl Storage, options: ReadOptions) -> Result<Report, Rea
         run: reader.run(),
         findings: reader.findings().to_vec(),
         records,
-        definitions: (reader.names().count() + reader.details().count()) as u64,
+        definitions: reader.definitions() as u64,
         marks: reader.marks().clone(),
         totals: reader.totals(),
         closed: reader.closed(),
@@ -109,30 +110,28 @@ pub fn repair(
     let lost = report.findings.iter().filter_map(|finding| finding.records).sum::<u64>();
     writer.note_upstream_loss(lost + report.totals.lost + report.totals.lost_upstream);
     let mut batch: Vec<Record> = Vec::new();
+    let mut known = 0;
     while let Some(block) = reader.next_block()? {
         batch.clear();
         batch.extend_from_slice(block.records());
-        copy_definitions(&reader, &mut writer);
+        copy_definitions(&reader, &mut known, &mut writer);
         if writer.append(&batch).lost > 0 {
             break;
         }
     }
-    copy_definitions(&reader, &mut writer);
+    copy_definitions(&reader, &mut known, &mut writer);
     let account = writer.close()?;
     Ok((report, account))
 }
 
-/// Hands on the definitions read so far; what the writer knows already it takes no second time.
-fn copy_definitions(reader: &JournalReader<'_>, writer: &mut JournalWriter) {
-    let known = writer.account().definitions;
-    if known == reader.definitions() as u64 {
-        return;
-    }
-    for (symbol, name) in reader.names() {
+/// Hands on the definitions read behind the first `known`.
+fn copy_definitions(reader: &JournalReader<'_>, known: &mut usize, writer: &mut JournalWriter) {
+    for definition in reader.definitions_after(*known) {
         // A journal has one definition for each symbol, so none is refused.
-        let _ = writer.define(symbol, name);
+        let _ = match definition {
+            Defined::Name(symbol, name) => writer.define(symbol, name),
+            Defined::Detail(digest, bytes) => writer.define_detail(digest, bytes),
+        };
     }
-    for (digest, bytes) in reader.details() {
-        let _ = writer.define_detail(digest, bytes);
-    }
+    *known = reader.definitions();
 }

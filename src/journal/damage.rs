@@ -45,6 +45,8 @@ pub struct Finding {
     pub len: u64,
     /// How many records are missing; `None` when nothing tells (the writer's last ones).
     pub records: Option<u64>,
+    /// Names or documents may have been there: what the bytes held is not known, or it is known that they held some.
+    pub definitions: bool,
     /// Which records are missing, as far as later blocks tell.
     pub sources: Vec<SourceGap>,
     /// Intact records behind a torn tail that are not read unless
@@ -54,15 +56,15 @@ pub struct Finding {
 
 impl Finding {
     pub(crate) fn new(damage: Damage, at: Position, len: u64) -> Finding {
-        Finding { damage, at, len, records: None, sources: Vec::new(), set_aside: 0 }
+        Finding { damage, at, len, records: None, definitions: false, sources: Vec::new(), set_aside: 0 }
     }
 
-    /// Tells whether records may be missing because of this.
+    /// Tells whether records, or the names and documents that they refer to, may be missing because of this.
     #[must_use]
     pub fn loses_records(&self) -> bool {
         match self.damage {
             Damage::Abandoned | Damage::Trailing => false,
-            Damage::Quarantined(_) => self.records != Some(0),
+            Damage::Quarantined(_) => self.records != Some(0) || self.definitions,
             Damage::NotClosed | Damage::TornTail(_) | Damage::BrokenLink => true,
         }
     }
@@ -82,6 +84,9 @@ impl fmt::Display for Finding {
         }
         if let Some(records) = self.records.filter(|records| *records > 0) {
             write!(f, "; {records} records missing")?;
+        }
+        if self.definitions {
+            write!(f, "; names or documents may be missing")?;
         }
         for gap in &self.sources {
             let SourceGap { source, records, through, .. } = gap;

@@ -76,6 +76,9 @@ impl JournalReader<'_> {
         if damaged.is_some_and(|header| header.kind != BlockKind::Records) {
             finding.records = Some(0);
         }
+        // Where an intact header accounts for all the bytes, it says what they were.
+        let known = damaged.filter(|header| header.end().offset == at.offset + len);
+        finding.definitions = known.is_none_or(|header| header.kind == BlockKind::Definitions);
         self.findings.push(finding);
         match (&mut self.cursor, rest.next_offset) {
             (Some(cursor), Some(next)) => {

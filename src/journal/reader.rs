@@ -3,6 +3,7 @@
 use crate::event::{Record, Symbol};
 use crate::journal::block::Definition;
 use crate::journal::damage::{Damage, Finding, SourceGap};
+use crate::journal::defined::Key;
 use crate::journal::durability::Marks;
 use crate::journal::filter::{Filter, Target};
 use crate::journal::format::{BlockHeader, BlockKind, EndReason, Link, Position, RunId, SourceSpan, Totals};
@@ -11,6 +12,7 @@ use crate::journal::recovery::Found;
 use crate::journal::scan::{Expect, Probe, Scan};
 use crate::journal::segment::Tail;
 use crate::journal::storage::{DirStorage, Storage};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -106,10 +108,16 @@ pub struct JournalReader<'s> {
     /// `synced` is what the whole journal says, not only its blocks so far.
     pub(super) synced_surveyed: bool,
     pub(super) closed: bool,
+    /// A live process was writing when the end was looked at last, or when the journal was opened.
+    saw_writer: bool,
     pub(super) findings: Vec<Finding>,
     pub(super) names: HashMap<Symbol, Box<str>>,
     pub(super) details: HashMap<u128, Box<[u8]>>,
+    /// The keys of `names` and `details`, in the order in which they were read.
+    pub(super) order: Vec<Key>,
     pub(super) losses: BTreeMap<u16, SourceSpan>,
+    /// Places where a source's numbers do not rise.
+    pub(super) falls: u64,
 }
 
 /// A place in the segment being read.
@@ -162,11 +170,15 @@ impl<'s> JournalReader<'s> {
             synced: Position::default(),
             synced_surveyed: false,
             closed: false,
+            saw_writer: false,
             findings: Vec::new(),
             names: HashMap::new(),
             details: HashMap::new(),
+            order: Vec::new(),
             losses: BTreeMap::new(),
+            falls: 0,
         };
+        reader.saw_writer = reader.has_writer();
         reader.rewind();
         Ok(reader)
     }
@@ -224,6 +236,7 @@ impl<'s> JournalReader<'s> {
         let first = self.plan.steps.first();
         self.from_start = first.is_some_and(|step| step.number == 0) || self.plan.oldest_segment == 0;
         self.findings.clear();
+        self.falls = 0;
         for number in &self.plan.abandoned {
             let at = Position { segment: *number, offset: 0 };
             self.findings.push(Finding::new(Damage::Abandoned, at, 0));
@@ -261,28 +274,6 @@ impl<'s> JournalReader<'s> {
         self.closed
     }
 
-    /// Returns the name behind `symbol`, as far as the journal was read: names come before their first use.
-    #[must_use]
-    pub fn name(&self, symbol: Symbol) -> Option<&str> {
-        self.names.get(&symbol).map(|name| &**name)
-    }
-
-    /// Returns the document behind `digest`.
-    #[must_use]
-    pub fn detail(&self, digest: u128) -> Option<&[u8]> {
-        self.details.get(&digest).map(|bytes| &**bytes)
-    }
-
-    /// Iterates over the names read so far, in no order.
-    pub fn names(&self) -> impl Iterator<Item = (Symbol, &str)> {
-        self.names.iter().map(|(symbol, name)| (*symbol, &**name))
-    }
-
-    /// Iterates over the documents read so far, in no order.
-    pub fn details(&self) -> impl Iterator<Item = (u128, &[u8])> {
-        self.details.iter().map(|(digest, bytes)| (*digest, &**bytes))
-    }
-
     /// Iterates over what the last writer could not deliver, by source: how many, from `first` to `last`.
     pub fn losses(&self) -> impl Iterator<Item = &SourceSpan> {
         self.losses.values()
@@ -300,10 +291,11 @@ impl<'s> JournalReader<'s> {
         &self.marks
     }
 
-    /// Returns how many names and documents were read.
+    /// Returns at how many places a source's numbers do not rise, in what was read: its events came in another order,
+    /// or more than one run is in the journal under the same numbers.
     #[must_use]
-    pub fn definitions(&self) -> usize {
-        self.names.len() + self.details.len()
+    pub fn falls(&self) -> u64 {
+        self.falls
     }
 
     pub(super) fn unknown_version(&self) -> bool {
@@ -344,6 +336,10 @@ impl<'s> JournalReader<'s> {
         }
         while self.status == Status::Reading {
             let Some(step) = self.plan.steps.get(self.step).cloned() else {
+                if self.writer_has_gone() {
+                    self.look_again()?;
+                    continue;
+                }
                 self.finish();
                 if self.status == Status::Waiting && !std::mem::replace(&mut looked_again, true) {
                     self.look_again()?;
@@ -356,6 +352,8 @@ impl<'s> JournalReader<'s> {
                 if let Some(from) = read {
                     return Ok(Some((header, from)));
                 }
+            } else if self.writer_has_gone() {
+                self.look_again()?;
             } else {
                 self.judge(&step, found, header).map_err(|source| self.error(&step, source))?;
             }
@@ -449,10 +447,16 @@ impl<'s> JournalReader<'s> {
                 while let Some(definition) = Definition::decode(&mut body) {
                     match definition {
                         Definition::Name(symbol, name) => {
-                            self.names.entry(symbol).or_insert(name);
+                            if let Entry::Vacant(place) = self.names.entry(symbol) {
+                                place.insert(name);
+                                self.order.push(Key::Name(symbol));
+                            }
                         }
                         Definition::Detail(digest, bytes) => {
-                            self.details.entry(digest).or_insert(bytes);
+                            if let Entry::Vacant(place) = self.details.entry(digest) {
+                                place.insert(bytes);
+                                self.order.push(Key::Detail(digest));
+                            }
                         }
                     }
                 }
@@ -499,6 +503,7 @@ impl<'s> JournalReader<'s> {
         }
         for span in spans {
             let mark = self.marks.get(span.source);
+            self.falls += u64::from(span.unordered || mark.last.is_some_and(|last| span.first <= last));
             let known = mark.last.is_some() || self.from_start;
             let missing = span.before.wrapping_sub(mark.records as u32);
             if known
@@ -548,6 +553,17 @@ impl<'s> JournalReader<'s> {
     /// Tells whether a live process is writing the segment being read.
     pub(super) fn is_growing(&self) -> bool {
         !self.options.as_ended && self.step + 1 >= self.plan.steps.len() && self.storage.writer().is_some()
+    }
+
+    /// Tells whether there was a writer and is none any more. What it wrote last may not have been there when the place
+    /// was looked at: nothing is said of it before it has been looked at once more.
+    fn writer_has_gone(&mut self) -> bool {
+        let is_there = self.has_writer();
+        std::mem::replace(&mut self.saw_writer, is_there) && !is_there
+    }
+
+    fn has_writer(&self) -> bool {
+        !self.options.as_ended && self.storage.writer().is_some()
     }
 
     fn error(&self, step: &Step, source: io::Error) -> ReadError {

@@ -3,16 +3,18 @@
 use crate::journal::check::{RepairError, Report, repair};
 use crate::journal::durability::{Account, Durability};
 use crate::journal::format::RunId;
-use crate::journal::lock;
 use crate::journal::options::{OpenError, Options};
-use crate::journal::reader::ReadOptions;
-use crate::journal::segment::parse_name;
-use crate::journal::storage::{DirStorage, Storage};
+use crate::journal::reader::{JournalReader, ReadOptions};
+use crate::journal::storage::DirStorage;
 use crate::journal::writer::{CloseError, JournalWriter};
-use crate::recorder::{Definition, FlightRecorder, Recording, RecordingError};
+use crate::recorder::{Definition, FlightRecorder, RecordedLane, Recording, RecordingError};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// The key of the document with what [`overwritten`] returns: above 64 bits, where no event's document is.
+const OVERWRITTEN_KEY: u128 = u128::from_be_bytes(*b"recorder/1: gone");
 
 /// Why nothing was recovered. What was to be recovered is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -25,13 +27,11 @@ pub enum RecoverError {
         /// The place.
         path: PathBuf,
     },
-    /// Another recovery is under way.
-    #[error("{path}: is being written by {holder}; wait for it")]
-    Busy {
-        /// Its directory.
+    /// The journal was to go into the one that it is made of.
+    #[error("{path}: is in the journal that is to be recovered; choose a place outside it")]
+    Inside {
+        /// The place.
         path: PathBuf,
-        /// Who writes it.
-        holder: String,
     },
     /// The operating system refused.
     #[error("cannot {action} {path}: {source}; check the directory that it is in, and its free space")]
@@ -59,8 +59,9 @@ pub enum RecoverError {
 
 /// Writes what a flight recorder held as a new journal at `path`, by source and number.
 ///
-/// The journal appears under its name when it is whole and synced. A recovery that dies leaves `path` with `.partial`
-/// behind it, which the next one removes. Overwritten and damaged events count as lost before the journal.
+/// The journal appears under its name when it is whole and synced. It is made in a new directory beside it,
+/// `.NAME.RANDOM.partial`, which stays where a recovery dies and may be removed then. Damaged events count as lost before the journal. Those that
+/// the recorder let go for later ones are no loss: [`overwritten`] tells how many they were.
 ///
 /// # Errors
 /// When there is something at `path`, another recovery writes there, or the journal cannot be written.
@@ -78,12 +79,21 @@ pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, 
             };
         }
         // A damaged file may tell any numbers.
-        let missing = recording.lanes.iter().flat_map(|lane| [lane.overwritten, lane.damaged]);
-        writer.note_upstream_loss(missing.fold(recording.forgotten, u64::saturating_add));
+        let sum = |of: fn(&RecordedLane) -> u64| recording.lanes.iter().map(of).fold(0, u64::saturating_add);
+        writer.note_upstream_loss(sum(|lane| lane.damaged));
+        let before = sum(|lane| lane.overwritten).saturating_add(recording.forgotten);
+        let _ = writer.define_detail(OVERWRITTEN_KEY, before.to_string().as_bytes());
         // What is lost makes `close` fail.
         let _ = writer.append(&recording.records());
         Ok(writer.close()?)
     })
+}
+
+/// Returns how many events a flight recorder had let go for later ones when [`keep`] made this journal of it, once it was
+/// read; `None` of other journals.
+#[must_use]
+pub fn overwritten(reader: &JournalReader<'_>) -> Option<u64> {
+    std::str::from_utf8(reader.detail(OVERWRITTEN_KEY)?).ok()?.parse().ok()
 }
 
 /// Copies what a running recorder holds to a new journal at `path`: for the moment when something interesting happens.
@@ -106,52 +116,56 @@ pub fn recover(
     options: ReadOptions,
     now_ns: u64,
 ) -> Result<(Report, Account), RecoverError> {
+    if is_inside(path, old) {
+        return Err(RecoverError::Inside { path: path.to_owned() });
+    }
     arrive(path, |partial| {
-        std::fs::create_dir_all(partial).map_err(io_error("create", partial))?;
-        // Held until the new journal is whole, against a second recovery.
-        let _lock = lock::acquire(partial, now_ns)
-            .map_err(io_error("lock", partial))?
-            .map_err(|holder| RecoverError::Busy { path: partial.to_owned(), holder })?;
         Ok(repair(DirStorage::new(old), Box::new(DirStorage::new(partial)), options, now_ns)?)
     })
 }
 
-/// Lets `write` make a journal under another name, and gives it its own when it is whole.
-fn arrive<T>(path: &Path, write: impl FnOnce(&Path) -> Result<T, RecoverError>) -> Result<T, RecoverError> {
-    if std::fs::symlink_metadata(path).is_ok() {
-        return Err(RecoverError::Exists { path: path.to_owned() });
-    }
-    let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
-    let partial = PathBuf::from(name);
-    clear(&partial)?;
-    let written = write(&partial)?;
-    sync_dir(&partial)?;
-    std::fs::rename(&partial, path).map_err(io_error("rename", &partial))?;
-    // Its parent is what holds the new name.
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => sync_dir(parent)?,
-        _ => sync_dir(Path::new("."))?,
-    }
-    Ok(written)
+/// Tells whether a new file at `path` would be in the directory `dir`.
+fn is_inside(path: &Path, dir: &Path) -> bool {
+    let Ok(dir) = dir.canonicalize() else { return false };
+    // Not all directories on the way must be there.
+    let there = path.ancestors().skip(1).find_map(|above| match above {
+        above if above == Path::new("") => Path::new(".").canonicalize().ok(),
+        above => above.canonicalize().ok(),
+    });
+    there.is_some_and(|there| there.starts_with(dir))
 }
 
-/// Removes what a recovery that died has left; nothing else.
-fn clear(partial: &Path) -> Result<(), RecoverError> {
-    let storage = DirStorage::new(partial);
-    let names = match storage.list() {
-        Ok(names) => names,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(io_error("list", partial)(error)),
-    };
-    if let Some(holder) = lock::holder(partial) {
-        return Err(RecoverError::Busy { path: partial.to_owned(), holder });
+/// Lets `write` make a journal in a directory that was not there before, and gives it its name when it is whole.
+fn arrive<T>(path: &Path, write: impl FnOnce(&Path) -> Result<T, RecoverError>) -> Result<T, RecoverError> {
+    let exists = || RecoverError::Exists { path: path.to_owned() };
+    // Without what may be behind the name: a slash at the end.
+    let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else { return Err(exists()) };
+    let path = parent.join(name);
+    if std::fs::symlink_metadata(&path).is_ok() {
+        return Err(exists());
     }
-    for name in names.iter().filter(|name| *name == lock::LOCK_NAME || parse_name(name).is_some()) {
-        let file = partial.join(name);
-        std::fs::remove_file(&file).map_err(io_error("remove", &file))?;
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}.partial", RunId::random()));
+    let partial = parent.join(hidden);
+    if parent != Path::new("") {
+        std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
     }
-    std::fs::remove_dir(partial).map_err(io_error("remove", partial))
+    // Fails where anything is there already: what is removed below is what was made here.
+    std::fs::create_dir(&partial).map_err(io_error("create", &partial))?;
+    let arrived = write(&partial).and_then(|written| {
+        sync_dir(&partial)?;
+        std::fs::rename(&partial, &path).map_err(io_error("rename", &partial))?;
+        Ok(written)
+    });
+    if arrived.is_err() {
+        // What cannot be removed stays, under a name that tells what it is.
+        let _ = std::fs::remove_dir_all(&partial);
+    }
+    let written = arrived?;
+    // Its parent is what holds the new name.
+    sync_dir(if parent == Path::new("") { Path::new(".") } else { parent })?;
+    Ok(written)
 }
 
 fn sync_dir(path: &Path) -> Result<(), RecoverError> {

@@ -121,6 +121,9 @@ pub enum RecordingError {
 /// How often a slot that is being written is read again.
 const TRIES: u32 = 1 << 10;
 
+/// Slots that are read at once: a file may tell of more than there is memory for, and have holes for them.
+const PIECE_SLOTS: usize = 1 << 12;
+
 impl Recording {
     /// Reads the file at `path`, which stays as it is.
     ///
@@ -131,6 +134,10 @@ impl Recording {
     /// When the file is no recorder's, is cut, or cannot be read. Damage to events is no error: it is counted.
     pub fn read(path: &Path) -> Result<Recording, RecordingError> {
         let io = |source| RecordingError::Io { path: path.to_owned(), offset: 0, source };
+        // A pipe would be waited for.
+        if !std::fs::metadata(path).map_err(io)?.is_file() {
+            return Err(RecordingError::Foreign { path: path.to_owned() });
+        }
         let mut file = File::open(path).map_err(io)?;
         let words = file.metadata().map_err(io)?.len() / 8;
         // The writer holds the lock as long as it lives.
@@ -193,9 +200,8 @@ impl Recording {
         }
         // Read behind the events: each one's names were there before it.
         let [len]: [u64; 1] = source.array(header::DEFINITIONS_LEN)?;
-        let words = source.words(layout.definitions(), layout.definition_words())?;
         let sound;
-        (recording.definitions, sound) = parse(&words);
+        (recording.definitions, sound) = source.definitions(&layout)?;
         recording.definition_bytes_damaged = len.saturating_sub(sound);
         Ok(recording)
     }
@@ -281,6 +287,21 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
         Ok(words)
     }
 
+    /// Reads the definitions, and no more than there are: as [`parse`].
+    fn definitions(&mut self, layout: &Layout) -> Result<(Vec<Definition>, u64), RecordingError> {
+        let room = layout.definition_words();
+        let mut len = room.min(PIECE_SLOTS * SLOT_WORDS);
+        loop {
+            let words = self.words(layout.definitions(), len)?;
+            let (definitions, sound) = parse(&words);
+            // Behind the last one there are zeros; other words may be one that goes on behind this piece.
+            if len == room || words.get(sound as usize / 8) == Some(&0) {
+                return Ok((definitions, sound));
+            }
+            len = room.min(len * 2);
+        }
+    }
+
     fn lane(&mut self, layout: &Layout, number: usize, live: bool) -> Result<Lane, RecordingError> {
         let place = layout.lane_header(number);
         let head: [u64; lane::WORDS] = self.array(place)?;
@@ -312,9 +333,18 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
         let slots = layout.slots as u64;
         let [mut head]: [u64; 1] = self.array(head_at)?;
         let mut found = Slots { events: Vec::new(), misfits: Vec::new() };
-        let words = self.words(layout.slots_of(lane), layout.slots * SLOT_WORDS)?;
-        for (slot, words) in words.as_chunks::<SLOT_WORDS>().0.iter().enumerate() {
-            let mut words = *words;
+        let mut piece = Vec::new();
+        for slot in 0..layout.slots {
+            let at = slot % PIECE_SLOTS;
+            if at == 0 {
+                let len = PIECE_SLOTS.min(layout.slots - slot) * SLOT_WORDS;
+                piece = self.words(layout.slots_of(lane) + slot * SLOT_WORDS, len)?;
+            }
+            let Some(mut words) = piece.as_chunks::<SLOT_WORDS>().0.get(at).copied() else { break };
+            // Nothing was ever here, and nobody is there who might write.
+            if tries == 1 && words == [0; SLOT_WORDS] {
+                continue;
+            }
             let mut tries = tries;
             loop {
                 // In the head's slot there is the event that is being written, or still the one before it.
@@ -401,4 +431,41 @@ fn layout(path: &Path, head: &[u64]) -> Result<Layout, RecordingError> {
     let sizes = words.get(header::LANES).zip(words.get(header::SIZES));
     let layout = sizes.and_then(|(lanes, sizes)| Layout::from_words(*lanes, *sizes));
     layout.filter(|_| sound).ok_or_else(|| RecordingError::Header { path: path() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_holes_is_read_in_pieces() {
+        // What a lying header could tell of: two lanes of 256 Ki slots each, 8 MiB of names, nothing in them.
+        let layout = Layout::new(2, 1 << 18, 2048).unwrap();
+        let mut head = [0; header::FORGOTTEN + 1];
+        (head[0], head[1], head[2]) = (MAGIC, VERSION, ORDER_MARK);
+        (head[header::LANES], head[header::SIZES]) = (2, layout.sizes_word());
+        head[header::CHECK] = words_check(&head[..header::CHECK]);
+        let mut in_use = [0; lane::WORDS];
+        (in_use[lane::STATE], in_use[lane::HEAD]) = (IN_USE, u64::MAX / 2);
+        in_use[lane::CHECK] = words_check(&in_use[lane::SALT..lane::CHECK]);
+        let (mut longest, mut total) = (0, 0);
+        let recording = Recording::of(Path::new("x"), layout.words(), false, |from, words| {
+            (longest, total) = (longest.max(words.len()), total + words.len());
+            words.fill(0);
+            for (at, part) in
+                [(0, &head[..]), (layout.lane_header(0), &in_use), (layout.lane_header(1), &in_use)]
+            {
+                if let Some(part) = from.checked_sub(at).and_then(|skip| part.get(skip..)) {
+                    words.iter_mut().zip(part).for_each(|(to, word)| *to = *word);
+                }
+            }
+            Ok(())
+        });
+        let recording = recording.unwrap();
+        assert_eq!((recording.lanes.len(), recording.lanes_damaged), (2, 0));
+        assert!(recording.lanes.iter().all(|lane| lane.records.is_empty() && lane.damaged == 1 << 18));
+        assert!(longest <= PIECE_SLOTS * SLOT_WORDS, "{longest} words at once");
+        let slots = 2 * (1 << 18) * SLOT_WORDS;
+        assert!((slots..slots + layout.definition_words() / 8).contains(&total), "{total} words in all");
+    }
 }

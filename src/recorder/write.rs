@@ -26,7 +26,8 @@ pub struct RecorderOptions {
     /// Emitters that can be there at once: 1 to 4,096. An emitter without a lane is not recorded, which is counted. The
     /// lanes of emitters that are gone are given away last, those gone longest first.
     pub lanes: usize,
-    /// Bytes for names and documents: up to 1 GiB, rounded up to pages.
+    /// Bytes for names and documents: up to 1 GiB, rounded up to pages. The first ones are kept; those for which there is
+    /// no room any more are left out, which is counted.
     pub definition_bytes: usize,
 }
 

@@ -42,11 +42,14 @@ pub(crate) struct Args {
     /// Wait for more while the journal is being written.
     #[arg(long)]
     follow: bool,
+    /// Take intact records from behind a torn tail too.
+    #[arg(long)]
+    salvage: bool,
 }
 
 impl Args {
     /// All events of a journal, as far as they are there.
-    pub(crate) fn all(journal: &Path) -> Args {
+    pub(crate) fn all(journal: &Path, salvage: bool) -> Args {
         let (kind, entity, since, until, source) = (Vec::new(), None, None, None, None);
         Args {
             journal: journal.to_owned(),
@@ -57,6 +60,7 @@ impl Args {
             source,
             within: Vec::new(),
             follow: false,
+            salvage,
         }
     }
 }
@@ -64,7 +68,8 @@ impl Args {
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     let catalogue = Catalogue::new();
     let filter = filter(args, &catalogue)?;
-    let mut source = JournalSource::open(&args.journal, ReadOptions::default())?;
+    let mut source =
+        JournalSource::open(&args.journal, ReadOptions { salvage: args.salvage, ..ReadOptions::default() })?;
     // A block that is passed over may hold where a context begins.
     if args.within.is_empty() {
         source.reader.set_filter(filter);

@@ -21,12 +21,26 @@ impl Flight {
         Ok(Flight { recorder, path: path.to_owned(), snapshots: 0 })
     }
 
+    /// Forgets all events: what was emitted comes again, under the same numbers.
+    pub(crate) fn restart(&mut self) -> Result<(), Failure> {
+        // The file is this run's own. Whoever else has it mapped keeps what it had.
+        std::fs::remove_file(&self.path)?;
+        self.recorder = FlightRecorder::create(&self.path, &RecorderOptions::default(), now_ns())?;
+        Ok(())
+    }
+
     /// Copies what the recorder holds to a journal beside it, and says so. The run goes on whatever becomes of that.
     pub(crate) fn snapshot(&mut self) {
-        self.snapshots += 1;
-        let mut name = self.path.as_os_str().to_owned();
-        name.push(format!(".{}.journal", self.snapshots));
-        let path = PathBuf::from(name);
+        // An earlier run may have left some.
+        let path = loop {
+            self.snapshots += 1;
+            let mut name = self.path.as_os_str().to_owned();
+            name.push(format!(".{}.journal", self.snapshots));
+            let path = PathBuf::from(name);
+            if std::fs::symlink_metadata(&path).is_err() {
+                break path;
+            }
+        };
         let told = match snapshot(&self.recorder, &path, now_ns()) {
             Ok(account) => format!("{} events written to {}", account.stored, path.display()),
             Err(error) => format!("error: no snapshot: {error}"),

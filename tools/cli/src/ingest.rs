@@ -126,8 +126,10 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         (None, None) => Coverage::Whole,
     };
     let bar = progress_bar(args, &paths);
-    let mut attempt = |coverage| attempt(args, &inputs, coverage, &dir, &bar, &signals, flight.as_mut());
-    let run = match attempt(coverage)? {
+    let attempt = |coverage, flight: Option<&mut Flight>| {
+        attempt(args, &inputs, coverage, &dir, &bar, &signals, flight)
+    };
+    let run = match attempt(coverage, flight.as_mut())? {
         Some(run) => run,
         None if args.journal.is_some() => {
             let remedy = "give the --digest-bytes that all captures hold, and another journal";
@@ -138,11 +140,15 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
                 Coverage::Whole => Coverage::Prefix(Coverage::PREFIX_MIN),
                 prefix => prefix,
             };
-            attempt(coverage)?.ok_or("a capture changed while it was read")?
+            if let Some(flight) = &mut flight {
+                flight.restart()?;
+            }
+            attempt(coverage, flight.as_mut())?.ok_or("a capture changed while it was read")?
         }
     };
     bar.finish_and_clear();
-    let summary = summary(args, &run);
+    let mut summary = summary(args, &run);
+    summary.warnings.extend(run.trouble.iter().cloned());
     let losses = run.finished.losses();
     let readable =
         run.feed.captures.iter().any(|capture| capture.error.is_none() || capture.counts.records > 0);
@@ -152,7 +158,8 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         return Err(format!("nothing could be read; no results were written; {hint}").into());
     }
     commit(dir, &run.finished, &summary, &losses, &FileFormat::ALL)?;
-    let found = if is_whole(&summary, &losses) { Outcome::Done } else { Outcome::Partly };
+    let is_whole = is_whole(&summary, &losses) && run.trouble.is_empty();
+    let found = if is_whole { Outcome::Done } else { Outcome::Partly };
     Ok(tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses, found))
 }
 
@@ -169,6 +176,8 @@ struct Run {
     feed: FeedReport,
     finished: Finished,
     coverage: Coverage,
+    /// What is wrong with the journal that was resumed.
+    trouble: Vec<String>,
 }
 
 /// Runs the pipeline over all captures; `None` when a capture is cut and the digest was to cover whole packets.
@@ -225,9 +234,7 @@ fn attempt(
     });
     drop(emitter);
     let inputs: Vec<InputNote> = fed.iter().flat_map(|feed| feed.captures.iter().map(note)).collect();
-    if let Some(notes) = notes {
-        notes.put_inputs(&inputs)?;
-    }
+    let trouble = notes.map(|notes| notes.put_inputs(&inputs)).transpose()?.unwrap_or_default();
     let snapshot = pipeline.shutdown();
     match fed {
         Err(FeedError::Cut) => Ok(None),
@@ -236,7 +243,7 @@ fn attempt(
             let (first, last) = (times().map(|time| time.0).min(), times().map(|time| time.1).max());
             let elapsed = start.elapsed();
             let finished = Finished { snapshot, keys, inputs, time_ns: first.zip(last), elapsed };
-            Ok(Some(Run { feed, finished, coverage }))
+            Ok(Some(Run { feed, finished, coverage, trouble }))
         }
     }
 }

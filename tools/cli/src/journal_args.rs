@@ -5,7 +5,7 @@ use crate::results::{Failure, InputNote};
 use panther_events::dedup::Window;
 use panther_events::emit::ContextEntered;
 use panther_events::event::{Context, Contexts, EventId, Level, Record, Symbol, Symbols};
-use panther_events::journal::{Durability, JournalReader, ReadOptions};
+use panther_events::journal::{Defined, Durability, JournalReader, ReadOptions, overwritten};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
@@ -58,22 +58,20 @@ impl JournalSource {
         self.block.iter().filter(nameless).count() as u64
     }
 
+    /// Takes what came since the last time: a journal may have a definition in every block.
     fn take_definitions(&mut self) {
-        if self.reader.definitions() == self.known {
-            return;
+        for definition in self.reader.definitions_after(self.known) {
+            let fits = match definition {
+                Defined::Name(symbol, name) => self.symbols.intern(name) == Ok(symbol),
+                // What is longer than 64 bits is no event's document.
+                Defined::Detail(digest, bytes) => u64::try_from(digest).ok().is_none_or(|digest| {
+                    let text = std::str::from_utf8(bytes).unwrap_or_default();
+                    self.symbols.details().intern(text).is_ok_and(|detail| detail.bits() == digest)
+                }),
+            };
+            self.refused += u64::from(!fits);
         }
         self.known = self.reader.definitions();
-        self.refused = 0;
-        for (symbol, name) in self.reader.names() {
-            self.refused += u64::from(self.symbols.intern(name) != Ok(symbol));
-        }
-        for (digest, bytes) in self.reader.details() {
-            // What is longer than 64 bits is no event's document.
-            let Ok(digest) = u64::try_from(digest) else { continue };
-            let text = std::str::from_utf8(bytes).unwrap_or_default();
-            let taken = self.symbols.details().intern(text);
-            self.refused += u64::from(!taken.is_ok_and(|detail| detail.bits() == digest));
-        }
     }
 
     /// What the journal says of its run; known once a record of it was read.
@@ -115,6 +113,18 @@ impl JournalSource {
                 loses = true;
                 writeln!(err, "error: {records} {what}")?;
             }
+        }
+        if self.reader.falls() > 0 {
+            loses = true;
+            let why = "its events came in another order, or there is more than one run in the journal";
+            writeln!(
+                err,
+                "error: the numbers of a source do not rise in {} places; {why}",
+                self.reader.falls()
+            )?;
+        }
+        if let Some(records) = overwritten(&self.reader).filter(|records| *records > 0) {
+            writeln!(err, "note: of a flight recorder, which {records} earlier events were no longer in")?;
         }
         Ok(loses)
     }

@@ -6,9 +6,13 @@ use panther_events::clock::Clock;
 use panther_events::domain::Catalogue;
 use panther_events::event::{EventId, Record, Symbols};
 use panther_events::ingest::Coverage;
-use panther_events::journal::{Durability, JournalLog, JournalNotes, Options, ReadOptions, RunId};
+use panther_events::journal::{
+    Damage, Durability, Finding, JournalLog, JournalNotes, Options, ReadOptions, RunId,
+};
 use panther_events::pipeline::Builder;
+use std::cell::RefCell;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What the writer that is opened later would cut off is not to be remembered: a journal is read as it is.
@@ -20,8 +24,11 @@ pub(crate) struct Opened {
     earlier: Option<JournalSource>,
 }
 
-/// Puts down in the journal what the run read.
-pub(crate) struct Notes(JournalNotes);
+/// Puts down in the journal what the run read, and knows what was wrong with what it held already.
+pub(crate) struct Notes {
+    journal: JournalNotes,
+    trouble: Rc<RefCell<Vec<String>>>,
+}
 
 /// What of each packet the digests cover that a journal to be resumed holds; `None` where there is none.
 pub(crate) fn earlier_coverage(path: &Path, resume: bool) -> Result<Option<Coverage>, Failure> {
@@ -91,13 +98,24 @@ fn same_digests(path: &Path, earlier: &Description, now: &Description) -> Result
 impl Opened {
     /// Lets the pipeline remember what the journal holds, and write into it.
     pub(crate) fn attach(self, builder: &mut Builder) -> Notes {
-        let notes = Notes(self.log.notes());
+        let trouble = Rc::default();
+        let notes = Notes { journal: self.log.notes(), trouble: Rc::clone(&trouble) };
         if let Some(mut earlier) = self.earlier {
             builder.remember(move |each: &mut dyn FnMut(&[Record])| {
                 // What cannot be read is not remembered: it can come again as new, and nothing is dropped for it.
-                while let Ok(Some(records)) = earlier.next_block() {
-                    each(records);
+                loop {
+                    match earlier.next_block() {
+                        Ok(Some(records)) => each(records),
+                        Ok(None) => break,
+                        Err(error) => {
+                            trouble
+                                .borrow_mut()
+                                .push(format!("not all of the earlier journal was read: {error}"));
+                            break;
+                        }
+                    }
                 }
+                trouble.borrow_mut().extend(damage(&earlier));
             });
         }
         let mut log = Some(self.log);
@@ -108,12 +126,31 @@ impl Opened {
 }
 
 impl Notes {
-    /// To be called before the pipeline is shut down, which closes the journal.
-    pub(crate) fn put_inputs(self, inputs: &[InputNote]) -> Result<(), Failure> {
+    /// To be called before the pipeline is shut down, which closes the journal. Returns what was wrong with it before.
+    pub(crate) fn put_inputs(self, inputs: &[InputNote]) -> Result<Vec<String>, Failure> {
         let (schema, written_ns) = (Inputs::SCHEMA.to_owned(), now_ns());
         let text = serde_json::to_vec(&Inputs { schema, written_ns, inputs: inputs.to_vec() })?;
         // Where the journal ended early, the account tells of it.
-        let _ = self.0.define_document(EventId::digest(&text).bits(), &text);
-        Ok(())
+        let _ = self.journal.define_document(EventId::digest(&text).bits(), &text);
+        Ok(self.trouble.take())
     }
+}
+
+/// What is wrong with the earlier journal, other than that its writer died: a journal is resumed for that.
+fn damage(earlier: &JournalSource) -> Vec<String> {
+    let died = |finding: &Finding| match finding.damage {
+        Damage::NotClosed => true,
+        Damage::TornTail(_) => finding.set_aside == 0,
+        Damage::Quarantined(_) | Damage::Trailing | Damage::BrokenLink | Damage::Abandoned => false,
+    };
+    let findings = earlier.reader.findings().iter();
+    let mut damage: Vec<String> = findings
+        .filter(|finding| finding.loses_records() && !died(finding))
+        .map(|finding| format!("the earlier journal is damaged: {finding}"))
+        .collect();
+    if earlier.refused > 0 {
+        damage
+            .push(format!("the earlier journal has {} names or documents that do not fit", earlier.refused));
+    }
+    damage
 }

@@ -29,7 +29,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     match (args.path.is_dir(), &args.out) {
-        (true, None) => cat::run(&cat::Args::all(&args.path)),
+        (true, None) => cat::run(&cat::Args::all(&args.path, args.salvage)),
         (true, Some(out)) => of_journal(args, out),
         (false, out) => of_recorder(&args.path, out.as_deref()),
     }

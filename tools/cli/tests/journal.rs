@@ -183,3 +183,38 @@ fn damage_is_listed_and_repair_saves_the_rest() {
     }
     assert_eq!(status(&run!("repair", &empty, "--out", &dir.path().join("x"))), 2);
 }
+
+#[test]
+fn damage_in_a_resumed_journal_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, journal) = ingested(dir.path());
+    let segment = journal.join("00000000.journal");
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, &bytes).unwrap();
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/client.pcap");
+    let (out, digest) = (dir.path().join("second"), summary(&first)["packets"]["digest_bytes"].to_string());
+    let run =
+        run!("ingest", &client, "--out", &out, "--journal", &journal, "--resume", "--digest-bytes", &digest);
+    assert_eq!(status(&run), 1, "{}", text(&run.stderr));
+    assert!(text(&run.stderr).contains("the earlier journal is damaged"), "{}", text(&run.stderr));
+    let summary = fs::read_to_string(out.join("summary.json")).unwrap();
+    assert!(summary.contains("the earlier journal is damaged"), "{summary}");
+}
+
+#[test]
+fn a_journal_or_recorder_in_place_of_a_result_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/client.pcap");
+    let out = dir.path().join("out");
+    for option in ["--journal", "--recorder"] {
+        for name in ["summary.json", "MANIFEST", "./x/../events.jsonl"] {
+            fs::create_dir_all(out.join("x")).unwrap();
+            let run = run!("ingest", &client, "--out", &out, option, &out.join(name), "--digest-bytes", "60");
+            assert_eq!(status(&run), 2, "{option} {name}");
+            assert!(text(&run.stderr).contains("the run would replace it"), "{}", text(&run.stderr));
+            fs::remove_dir_all(&out).unwrap();
+        }
+    }
+}

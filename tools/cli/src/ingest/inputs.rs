@@ -6,7 +6,7 @@ use panther_events::ingest::InputFormat;
 use panther_events::ingest::feed::CaptureInput;
 use panther_events::observe::sightings::VANTAGES_MAX;
 use std::io;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 /// Tells what the files are: by what was said, or else by their content.
 pub(super) fn kind(args: &Args) -> Result<InputKind, Failure> {
@@ -37,6 +37,14 @@ pub(super) fn inputs(args: &Args, kind: InputKind) -> Result<Vec<CaptureInput>, 
     let is_capture = kind == InputKind::Capture;
     let mut inputs: Vec<CaptureInput> = Vec::new();
     let mut seen: Vec<Identity> = Vec::new();
+    for (option, path) in [("--journal", &args.journal), ("--recorder", &args.recorder)] {
+        let Some(path) = path else { continue };
+        if let Some(name) = result_name(&args.out, path) {
+            let (shown, out) = (path.display(), args.out.display());
+            let why = format!("the run would replace it as {name} in {out}");
+            return Err(format!("{option} {shown}: {why}; choose another name").into());
+        }
+    }
     let named =
         |path: &Path| args.vantage.iter().find(|(_, named)| named == path).map(|(name, _)| name.clone());
     let extra = args.vantage.iter().map(|(_, path)| path).filter(|path| !args.files.contains(path));
@@ -81,11 +89,35 @@ pub(super) fn inputs(args: &Args, kind: InputKind) -> Result<Vec<CaptureInput>, 
     Ok(inputs)
 }
 
+/// Returns the name of a result, where a new file or directory at `path` would take its place in `out`.
+fn result_name(out: &Path, path: &Path) -> Option<String> {
+    let (out, path) = (resolved(out), resolved(path));
+    touched().find(|name| path.starts_with(out.join(name)))
+}
+
+/// Follows the links on the way to `path`, as far as it is there.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find_map(|above| Some((above.canonicalize().ok()?, above)));
+    let Some((mut real, above)) = there else { return path };
+    for part in path.strip_prefix(above).unwrap_or(Path::new("")).components() {
+        match part {
+            Component::ParentDir => drop(real.pop()),
+            part => real.push(part),
+        }
+    }
+    real
+}
+
+/// The names in a result directory that a run writes.
+fn touched() -> impl Iterator<Item = String> {
+    NAMES.iter().flat_map(|name| [(*name).to_owned(), format!(".{name}.panther-partial")])
+}
+
 /// Returns the name under which a run into `out` would touch a file.
 fn overwritten(out: &Path, real: &Identity) -> Option<String> {
-    let names = NAMES.iter().flat_map(|name| [(*name).to_owned(), format!(".{name}.panther-partial")]);
     // A file that is not there is not overwritten.
-    names.into_iter().find(|name| identity(&out.join(name)).is_ok_and(|there| there == *real))
+    touched().find(|name| identity(&out.join(name)).is_ok_and(|there| there == *real))
 }
 
 /// What tells files apart: hard links and symbolic links are one file with what they lead to.
@@ -99,7 +131,7 @@ fn identity(path: &Path) -> io::Result<Identity> {
 }
 
 #[cfg(not(unix))]
-type Identity = std::path::PathBuf;
+type Identity = PathBuf;
 
 #[cfg(not(unix))]
 fn identity(path: &Path) -> io::Result<Identity> {

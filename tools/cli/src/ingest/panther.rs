@@ -68,22 +68,22 @@ pub(super) fn run(
     });
     drop(emitter);
     let inputs: Vec<InputNote> = fed.files.iter().map(note).collect();
-    if let Some(notes) = notes {
-        notes.put_inputs(&inputs)?;
-    }
+    let trouble = notes.map(|notes| notes.put_inputs(&inputs)).transpose()?.unwrap_or_default();
     let times = || fed.files.iter().filter_map(|file| file.time_ns);
     let (first, last) = (times().map(|time| time.0).min(), times().map(|time| time.1).max());
     let (snapshot, elapsed) = (pipeline.shutdown(), start.elapsed());
     let finished = Finished { snapshot, keys, inputs, time_ns: first.zip(last), elapsed };
     bar.finish_and_clear();
-    let summary = summary(args, &fed, &ids, &finished);
+    let mut summary = summary(args, &fed, &ids, &finished);
+    summary.warnings.extend(trouble.iter().cloned());
     let losses = finished.losses();
     if !fed.files.iter().any(|file| file.error.is_none() || file.used > 0) {
         report::print_errors(&mut std::io::stderr(), &summary, &losses)?;
         return Err("nothing could be read; no results were written".into());
     }
     commit(dir, &finished, &summary, &losses, &FileFormat::ALL)?;
-    let found = if is_whole(&summary, &losses) { Outcome::Done } else { Outcome::Partly };
+    let is_whole = is_whole(&summary, &losses) && trouble.is_empty();
+    let found = if is_whole { Outcome::Done } else { Outcome::Partly };
     Ok(tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses, found))
 }
 
