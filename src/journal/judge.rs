@@ -9,12 +9,14 @@ use crate::journal::recovery::{Action, Behind, Found, Place, decide};
 use std::io;
 
 impl JournalReader<'_> {
-    /// Acts on anything that is no intact block.
+    /// Acts on anything that is no intact block. `growing` when a live process was writing this segment after it was
+    /// looked at.
     pub(super) fn judge(
         &mut self,
         step: &Step,
         found: Found,
         damaged: Option<BlockHeader>,
+        growing: bool,
     ) -> io::Result<()> {
         let offset = self.cursor.as_ref().map_or(0, |cursor| cursor.offset);
         let at = Position { segment: step.number, offset };
@@ -22,17 +24,22 @@ impl JournalReader<'_> {
             self.leave(step, at);
             return Ok(());
         }
-        let growing = self.is_growing();
-        if growing && self.cursor.is_some() {
+        if growing {
             // It may have been written since the window was read.
-            let cursor = self.cursor.as_mut().map(|cursor| cursor.scan.refresh());
-            debug_assert!(cursor.is_some());
+            self.refresh();
         }
         let behind = if growing && matches!(found, Found::Nothing | Found::EmptyFile) {
             Rest::default()
         } else {
             self.survey(step, at, damaged)?
         };
+        if growing && behind.blocks > 0 {
+            // Half written when it was looked at, it may be whole now: what lies behind it was written later.
+            self.refresh();
+            if let (Found::Block, _) = self.try_look(step)? {
+                return Ok(());
+            }
+        }
         let place = match () {
             () if growing => Place::Growing,
             () if self.options.salvage || at < self.synced => Place::Synced,
@@ -57,6 +64,12 @@ impl JournalReader<'_> {
             Action::Quarantine => self.quarantine(step, found, at, damaged, &behind)?,
         }
         Ok(())
+    }
+
+    fn refresh(&mut self) {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.scan.refresh();
+        }
     }
 
     /// Skips to the next intact header.

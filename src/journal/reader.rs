@@ -352,10 +352,13 @@ impl<'s> JournalReader<'s> {
                 if let Some(from) = read {
                     return Ok(Some((header, from)));
                 }
-            } else if self.writer_has_gone() {
+                continue;
+            }
+            let growing = self.is_growing();
+            if !growing && self.writer_has_gone() {
                 self.look_again()?;
             } else {
-                self.judge(&step, found, header).map_err(|source| self.error(&step, source))?;
+                self.judge(&step, found, header, growing).map_err(|source| self.error(&step, source))?;
             }
         }
         Ok(None)
@@ -367,7 +370,7 @@ impl<'s> JournalReader<'s> {
         looked.map_err(|source| self.error(step, source))
     }
 
-    fn try_look(&mut self, step: &Step) -> io::Result<(Found, Option<BlockHeader>)> {
+    pub(super) fn try_look(&mut self, step: &Step) -> io::Result<(Found, Option<BlockHeader>)> {
         let Some(run) = self.plan.run else {
             return Ok((if self.plan.all_empty { Found::EmptyFile } else { Found::Damaged }, None));
         };
