@@ -13,14 +13,15 @@
 //!
 //! - The set is one table of cache-line buckets, in the order of the ids, so that growing is a walk through memory
 //!   and is spread over the batches ([`ExactSet`]).
-//! - What does not fit into a memory budget lies on disk in sorted runs, with split-block Bloom filters in front ([`BloomFilter`]).
+//! - What does not fit into a memory budget lies on disk in sorted runs. A filter in front, of 16 bits an id, tells which run
+//!   may hold an id, so that new ids seldom read the disk and known ones read one block.
 //!   In front of the table in memory a filter only adds work: it costs a line of its own, and a new id must be
 //!   inserted anyway.
 //! - Epochs share the table: a slot says which epoch it belongs to, in the six bits that are the same in every id. A
 //!   lookup costs one line however many epochs a window has, and forgetting an epoch costs nothing.
 
 mod crowd;
-mod filter;
+mod index;
 mod lanes;
 mod memory;
 mod probe;
@@ -30,7 +31,6 @@ mod spill;
 mod table;
 mod window;
 
-pub use filter::BloomFilter;
 pub use set::{ExactSet, SetCounts};
 
 use crate::event::identity::EventId;
@@ -65,14 +65,14 @@ pub enum Window {
     Sliding(Duration),
 }
 
-/// When split-block Bloom filters are asked before the exact set.
+/// When a filter is asked before the exact set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FilterUse {
     /// Where they pay: in front of what lies on disk.
     Auto,
     /// As `Auto`, and said so.
     On,
-    /// Never.
+    /// Never: each run on disk is read for every id that is not in memory.
     Off,
 }
 
@@ -88,6 +88,8 @@ pub struct DedupOptions {
     /// Ids to have room for from the start, in memory that is touched at once.
     pub expected_ids: usize,
     /// Bytes of memory that may be held; what is more goes to `spill_dir`. `None` is no bound.
+    ///
+    /// An id on disk takes some 2.6 bytes of it; with less than that for all ids that are remembered, lookups become slow.
     pub memory_budget_bytes: Option<usize>,
     /// When filters are used.
     pub filter: FilterUse,
@@ -190,9 +192,9 @@ pub struct DedupStats {
     pub memory_bytes: usize,
     /// Bytes of memory that the kernel holds in huge pages.
     pub huge_page_bytes: usize,
-    /// Lookups that a filter answered with "certainly new".
+    /// Lookups that the filters answered with "certainly not on disk".
     pub filter_negatives: u64,
-    /// Lookups that a filter let pass and that found nothing.
+    /// Reads of a run for which a filter was the reason, and that found nothing.
     pub filter_false_positives: u64,
     /// Times ids began to move to a larger, smaller or cleaner table.
     pub growths: u64,

@@ -268,10 +268,21 @@ impl ExactSet {
         self.with_sightings
     }
 
-    /// Takes the table with all its ids out of the set, which goes on with an empty one. The ids still count as
-    /// remembered.
-    pub(super) fn take_table(&mut self) -> Option<Table> {
-        let table = Table::new(self.slots_min, self.with_sightings, Pages::Small).ok()?;
+    /// Returns how many ids are in the table, forgotten ones included.
+    pub(super) fn table_ids(&self) -> usize {
+        self.table.used
+    }
+
+    /// Returns how many ids a table of `bytes` bytes takes before it counts as full.
+    pub(super) fn ids_in(&self, bytes: usize) -> usize {
+        Table::slots_in(bytes, self.with_sightings) / 128 * LOAD_MAX
+    }
+
+    /// Takes the table with all its ids out of the set, which goes on with an empty one of `bytes` bytes. The ids still
+    /// count as remembered.
+    pub(super) fn take_table(&mut self, bytes: usize) -> Option<Table> {
+        let slots = Table::slots_in(bytes, self.with_sightings).max(self.slots_min);
+        let table = Table::new(slots, self.with_sightings, Pages::Huge).ok()?;
         self.is_full = false;
         self.load_limit = limit_of(&table);
         self.epochs.clear_below = self.epochs.oldest;
@@ -318,10 +329,6 @@ impl ExactSet {
         }
     }
 
-    fn slot_bytes(&self) -> usize {
-        if self.with_sightings { 32 } else { 16 }
-    }
-
     /// Does a batch's share of moving ids and begins a move when one is due.
     fn make_room(&mut self, ids: usize) {
         if let Some(mut sweep) = self.sweep.take() {
@@ -348,11 +355,15 @@ impl ExactSet {
         // Ids that will come while the sweep lasts.
         let coming = self.table.slots() / (SWEEP_PER_ID * SLOTS) + BATCH;
         let load = if live < SMALL { LOAD_MIN_SMALL } else { LOAD_MIN };
-        let slots = slots_for(live + coming, load).max(self.slots_min);
-        if slots.saturating_mul(self.slot_bytes()) > self.bytes_max {
-            self.is_full = true;
-            self.load_limit += self.table.slots() / 64 + BATCH;
-            return;
+        let mut slots = slots_for(live + coming, load).max(self.slots_min);
+        let most = Table::slots_in(self.bytes_max, self.with_sightings);
+        if slots > most {
+            if most < self.table.slots() / 4 * 5 {
+                self.is_full = true;
+                self.load_limit += self.table.slots() / 64 + BATCH;
+                return;
+            }
+            slots = most;
         }
         match Table::new(slots, self.with_sightings, Pages::Small) {
             Ok(table) => {

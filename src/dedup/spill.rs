@@ -2,15 +2,21 @@
 //!
 //! ```text
 //!  hot set ──full──► draining table ──a little at every batch──► run (sorted, on disk)
-//!                    (still asked)                              + filter
+//!                    (still asked)                              + 16 bits an id in an index
 //! ```
 //!
 //! When the hot set has its share of the budget, its table is put aside and written to disk, in the order of the ids,
 //! while a new one fills. Before a batch is checked against the hot set, ids that are known to be cold are put back into
-//! it, with the epoch and the sighting they had; so the set gives the verdicts. The filters keep most ids from reading the
-//! disk at all.
+//! it, with the epoch and the sighting they had; so the set gives the verdicts. The indexes ([`RunIndex`]) keep most ids from
+//! reading the disk at all, and let the others read one block.
+//!
+//! Of the budget, up to three fifths go to an index when one is begun, and half of what is left to each of the hot
+//! table and the one that is being written. So runs become shorter while the indexes grow. There are few and large
+//! indexes, because each costs every lookup a cache line. When there is no room for an index any more (at some 2.6 bytes
+//! of budget an id), the last one is filled beyond what is good for it, and after that all further runs are read for
+//! every id that is not in the hot set: slow, and still exact.
 
-use crate::dedup::filter::BloomFilter;
+use crate::dedup::index::{RUNS_MAX, RunIndex};
 use crate::dedup::memory::prefetch;
 use crate::dedup::run::{Entry, Run, RunWriter, order};
 use crate::dedup::set::ExactSet;
@@ -21,10 +27,10 @@ use std::path::PathBuf;
 /// Buckets that are written for every record checked, and the least at every batch.
 const DRAIN_PER_ID: usize = 3;
 const DRAIN_MIN: usize = 32;
-/// Runs, of about the size of the first one, whose filters lie side by side.
-const COLUMNS: usize = 4;
 /// Buckets of a written table that are given back at a time.
 const RETIRE: usize = (16 << 20) / 64;
+/// The hot table gets at least this part of the budget.
+const HOT_MIN: usize = 20;
 
 /// What the cold side has done.
 #[derive(Clone, Copy, Default)]
@@ -40,12 +46,15 @@ pub(super) struct SpillCounts {
 pub(super) struct Spill {
     dir: PathBuf,
     budget: usize,
-    with_filters: bool,
+    with_index: bool,
     /// The disk refused: what is in memory stays there, over the budget.
     is_broken: bool,
     draining: Option<Draining>,
     retiring: Option<(Table, usize)>,
     groups: Vec<Group>,
+    /// Ids that the next table put aside will have, at most.
+    run_ids: usize,
+    asked: Vec<Asked>,
     counts: SpillCounts,
 }
 
@@ -55,25 +64,31 @@ struct Draining {
     writer: RunWriter,
     newest_epoch: u64,
     cluster: Vec<Entry>,
-    /// Keys on their way into the filter.
-    written: Vec<Key>,
 }
 
-/// Runs whose filters lie side by side; without a filter, each of their lookups reads the disk.
+/// Runs that share an index; where there is none, all are read for every id.
 struct Group {
-    filter: Option<BloomFilter>,
-    /// Ids that each filter was made for.
-    room: usize,
-    /// Filters in use, that of a run that is being written included.
-    columns: usize,
-    columns_max: usize,
+    index: Option<RunIndex>,
+    /// Ids that the index was made for.
+    made_for: usize,
+    /// Ids and number of the runs begun, one that is being written included.
+    ids: usize,
+    begun: usize,
     runs: Vec<ColdRun>,
 }
 
 struct ColdRun {
     run: Run,
     newest_epoch: u64,
-    column: usize,
+    /// Its number in the index.
+    number: usize,
+}
+
+/// An id of a batch, and the runs of a group in which it may be.
+struct Asked {
+    at: usize,
+    group: usize,
+    runs: u64,
 }
 
 impl Spill {
@@ -81,11 +96,13 @@ impl Spill {
         Spill {
             dir,
             budget,
-            with_filters: options.filter != FilterUse::Off,
+            with_index: options.filter != FilterUse::Off,
             is_broken: false,
             draining: None,
             retiring: None,
             groups: Vec::new(),
+            run_ids: 0,
+            asked: Vec::new(),
             counts: SpillCounts::default(),
         }
     }
@@ -95,10 +112,9 @@ impl Spill {
         if self.is_broken {
             return usize::MAX;
         }
-        // An even share, so that runs are about equal and their filters fit; less when those need more. What is draining
-        // and what is growing overlap by an eighth.
-        let left = self.budget.saturating_sub(self.cold_bytes()).max(self.budget / 8);
-        left.min(self.budget / 8 * 3) / 8 * 7
+        let left = self.budget.saturating_sub(self.cold_bytes());
+        let index = if self.needs_group(self.run_ids) { self.next_index_bytes().unwrap_or(0) } else { 0 };
+        ((left - index) / 2).max(self.budget / HOT_MIN)
     }
 
     /// Does a batch's share of the writing, and puts the hot table aside when it is full.
@@ -120,52 +136,36 @@ impl Spill {
         }
     }
 
-    /// Puts those of the `keys` that are cold back into the set.
+    /// Puts those of the `keys`, at most [`BATCH`], that are cold back into the set.
     pub(super) fn recall(&mut self, keys: &[Key], set: &mut ExactSet) {
-        let epochs = set.live_epochs();
-        if let Some(draining) = &self.draining {
-            let buckets = draining.table.buckets();
-            keys.iter().for_each(|key| prefetch(buckets, draining.table.home(*key)));
-            for key in keys {
-                if let Some(entry) = find_in(&draining.table, *key)
-                    && set.get(*key).is_none()
-                    && epochs.holds(entry.words, draining.newest_epoch)
-                {
-                    set.restore(*key, &entry);
-                    self.counts.cold_hits += 1;
+        self.recall_draining(keys, set);
+        for group in &self.groups {
+            if let Some(index) = &group.index {
+                keys.iter().for_each(|key| index.prefetch(*key));
+            }
+        }
+        let (mut asked, mut passed) = (std::mem::take(&mut self.asked), 0u64);
+        for (number, group) in self.groups.iter().enumerate() {
+            let live = group.runs.iter().fold(0, |mask, cold| mask | 1u64 << cold.number);
+            for (at, key) in keys.iter().enumerate().take(BATCH) {
+                let runs = group.index.as_ref().map_or(live, |index| index.runs(*key) & live);
+                if runs != 0 {
+                    asked.push(Asked { at, group: number, runs });
+                    passed |= 1 << at;
                 }
             }
         }
-        for group in &mut self.groups {
-            let live = group.runs.iter().fold(0, |mask, cold| mask | 1u32 << cold.column);
-            let mut maybe = [live; BATCH];
-            if let Some(filter) = &group.filter {
-                keys.iter().for_each(|key| filter.prefetch(*key));
-                for (maybe, key) in maybe.iter_mut().zip(keys) {
-                    *maybe &= filter.may_contain(*key);
-                    self.counts.filter_negatives += u64::from(*maybe == 0);
-                }
-            }
-            for (key, maybe) in keys.iter().zip(maybe).filter(|(_, maybe)| *maybe != 0) {
-                if set.get(*key).is_some() {
-                    continue;
-                }
-                for cold in group.runs.iter().rev().filter(|cold| maybe >> cold.column & 1 != 0) {
-                    match cold.run.find(*key) {
-                        Ok(Some(entry)) if epochs.holds(entry.words, cold.newest_epoch) => {
-                            set.restore(*key, &entry);
-                            self.counts.cold_hits += 1;
-                            break;
-                        }
-                        Ok(Some(_)) => {}
-                        Ok(None) => {
-                            self.counts.filter_false_positives += u64::from(group.filter.is_some());
-                        }
-                        Err(_) => self.counts.read_failures += 1,
-                    }
-                }
+        if self.with_index {
+            self.counts.filter_negatives += (keys.len() - passed.count_ones() as usize) as u64;
+        }
+        for Asked { at, group, runs } in asked.drain(..) {
+            if let Some(key) = keys.get(at)
+                && set.get(*key).is_none()
+            {
+                self.read_runs(*key, group, runs, set);
             }
         }
+        self.asked = asked;
     }
 
     /// Drops the runs of which no epoch is live.
@@ -201,10 +201,66 @@ impl Spill {
 
     fn cold_bytes(&self) -> usize {
         let groups = self.groups.iter().map(|group| {
-            let indexes: usize = group.runs.iter().map(|cold| cold.run.bytes_in_memory()).sum();
-            group.filter.as_ref().map_or(0, BloomFilter::bytes) + indexes
+            let firsts: usize = group.runs.iter().map(|cold| cold.run.bytes_in_memory()).sum();
+            group.index.as_ref().map_or(0, RunIndex::bytes) + firsts
         });
         groups.sum()
+    }
+
+    /// Tells whether a run of `ids` ids would begin a group.
+    fn needs_group(&self, ids: usize) -> bool {
+        let next_bytes = self.next_index_bytes();
+        self.groups.last().is_none_or(|group| match &group.index {
+            // An overfull index is slower. Without one, each run costs a look at the disk.
+            Some(index) => {
+                let most = group.made_for + group.made_for / if next_bytes.is_some() { 27 } else { 9 };
+                group.begun == index.runs_max() || group.ids + ids > most
+            }
+            None => group.begun == RUNS_MAX || next_bytes.is_some(),
+        })
+    }
+
+    /// Returns the bytes that the next index may take, or `None` when there is no room for one.
+    fn next_index_bytes(&self) -> Option<usize> {
+        let left = self.budget.saturating_sub(self.cold_bytes());
+        // A twentieth of an index is what the places of its ids' runs on disk take.
+        let free = left.saturating_sub(2 * (self.budget / HOT_MIN)) / 20 * 19;
+        let bytes = free.min(self.budget / 5 * 3);
+        (self.with_index && bytes >= self.budget / HOT_MIN / 4).then_some(bytes)
+    }
+
+    fn recall_draining(&mut self, keys: &[Key], set: &mut ExactSet) {
+        let Some(draining) = &self.draining else { return };
+        let epochs = set.live_epochs();
+        let buckets = draining.table.buckets();
+        keys.iter().for_each(|key| prefetch(buckets, draining.table.home(*key)));
+        for key in keys {
+            if let Some(entry) = find_in(&draining.table, *key)
+                && set.get(*key).is_none()
+                && epochs.holds(entry.words, draining.newest_epoch)
+            {
+                set.restore(*key, &entry);
+                self.counts.cold_hits += 1;
+            }
+        }
+    }
+
+    /// Reads those of a group's runs in which `key` may be, the newest first, until one has it.
+    fn read_runs(&mut self, key: Key, group: usize, runs: u64, set: &mut ExactSet) {
+        let Some(group) = self.groups.get(group) else { return };
+        let epochs = set.live_epochs();
+        for cold in group.runs.iter().rev().filter(|cold| runs >> cold.number & 1 != 0) {
+            match cold.run.find(key) {
+                Ok(Some(entry)) if epochs.holds(entry.words, cold.newest_epoch) => {
+                    set.restore(key, &entry);
+                    self.counts.cold_hits += 1;
+                    return;
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => self.counts.filter_false_positives += u64::from(group.index.is_some()),
+                Err(_) => self.counts.read_failures += 1,
+            }
+        }
     }
 
     #[cold]
@@ -214,35 +270,44 @@ impl Spill {
             self.is_broken = true;
             return;
         };
-        let Some(table) = set.take_table() else { return };
-        let ids = table.used;
-        if self.groups.last().is_none_or(|group| group.columns == group.columns_max || ids > group.room) {
-            let group = self.open_group(ids);
+        let ids = set.table_ids();
+        if self.needs_group(ids) {
+            let group = self.open_group(ids, set);
             self.groups.push(group);
         }
-        if let Some(group) = self.groups.last_mut() {
-            group.columns += 1;
-        }
+        // The run counts first: the next table gets its part of what is left then.
+        self.run_ids = ids;
+        self.count_run(ids);
+        let Some(table) = set.take_table(self.hot_bytes()) else {
+            self.uncount_run(ids);
+            return;
+        };
         let newest_epoch = set.live_epochs().hot();
-        self.draining = Some(Draining {
-            table,
-            cursor: 0,
-            writer,
-            newest_epoch,
-            cluster: Vec::new(),
-            written: Vec::new(),
-        });
+        self.draining = Some(Draining { table, cursor: 0, writer, newest_epoch, cluster: Vec::new() });
     }
 
-    /// Makes filters side by side for runs of about `ids` ids: as many as the budget allows, or none.
-    fn open_group(&self, ids: usize) -> Group {
-        // Promoted ids and a table's last batches may make a run a little longer than this one.
-        let room = ids + ids / 16;
-        let left = (self.budget / 8 * 7).saturating_sub(self.cold_bytes());
-        let fits = |columns: &usize| self.with_filters && BloomFilter::bytes_for(room, *columns) <= left;
-        let columns = [COLUMNS, COLUMNS / 2, 1].into_iter().find(fits);
-        let filter = columns.and_then(|columns| BloomFilter::side_by_side(room, columns).ok());
-        Group { filter, room, columns: 0, columns_max: columns.unwrap_or(COLUMNS), runs: Vec::new() }
+    fn count_run(&mut self, ids: usize) {
+        if let Some(group) = self.groups.last_mut() {
+            group.begun += 1;
+            group.ids += ids;
+        }
+    }
+
+    fn uncount_run(&mut self, ids: usize) {
+        if let Some(group) = self.groups.last_mut() {
+            group.begun -= 1;
+            group.ids -= ids;
+        }
+    }
+
+    /// Begins a group of which the first run has `ids` ids, with an index as far as the budget goes.
+    fn open_group(&self, ids: usize, set: &ExactSet) -> Group {
+        let bytes = self.next_index_bytes().unwrap_or(0);
+        let left = self.budget.saturating_sub(self.cold_bytes() + bytes);
+        let run_ids = set.ids_in((left / 2).max(self.budget / HOT_MIN)).max(1);
+        let made_for = RunIndex::ids_for(bytes).min(run_ids.saturating_mul(RUNS_MAX - 2));
+        let index = if made_for >= ids { RunIndex::new(made_for, made_for / run_ids + 2).ok() } else { None };
+        Group { index, made_for, ids: 0, begun: 0, runs: Vec::new() }
     }
 
     fn drain(&mut self, count: usize, set: &ExactSet) {
@@ -250,8 +315,8 @@ impl Spill {
         match draining.advance(count, group, set) {
             Ok(None) => {}
             Ok(Some(run)) => {
-                let column = group.columns - 1;
-                group.runs.push(ColdRun { run, newest_epoch: draining.newest_epoch, column });
+                let number = group.begun.saturating_sub(1);
+                group.runs.push(ColdRun { run, newest_epoch: draining.newest_epoch, number });
                 self.retiring = self.draining.take().map(|draining| (draining.table, 0));
             }
             // The table stays and is asked from memory: exact before frugal.
@@ -269,6 +334,7 @@ impl Draining {
         let epochs = set.live_epochs();
         let buckets = self.table.buckets();
         let end = self.cursor.saturating_add(count);
+        let number = group.begun.saturating_sub(1);
         while let Some(bucket) = buckets.get(self.cursor) {
             for slot in 0..SLOTS {
                 let words = (bucket.low[slot], bucket.high[slot]);
@@ -285,20 +351,14 @@ impl Draining {
                 self.cluster.sort_unstable_by_key(|entry| order(Key::untag(entry.words.0, entry.words.1).0));
                 for entry in self.cluster.drain(..) {
                     self.writer.push(&entry)?;
-                    if let Some(filter) = &mut group.filter {
-                        let key = Key::untag(entry.words.0, entry.words.1).0;
-                        filter.prefetch(key);
-                        self.written.push(key);
+                    if let Some(index) = &mut group.index {
+                        index.insert(Key::untag(entry.words.0, entry.words.1).0, number);
                     }
                 }
                 if self.cursor >= end {
                     break;
                 }
             }
-        }
-        if let Some(filter) = &mut group.filter {
-            let column = group.columns - 1;
-            self.written.drain(..).for_each(|key| filter.insert(key, column));
         }
         if self.cursor < buckets.len() { Ok(None) } else { self.writer.finish().map(Some) }
     }
@@ -317,4 +377,58 @@ fn find_in(table: &Table, key: Key) -> Option<Entry> {
         }
     }
     None
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::dedup::{Sighting, Window};
+    use crate::event::EventId;
+
+    /// Gives ids to a set within `budget` bytes until they are far more than its indexes have room for, one in eight of them
+    /// an earlier one again, and demands exact verdicts and sightings.
+    fn outgrow(budget: usize, ids: u64, first_sightings: bool) -> (Spill, ExactSet) {
+        let dir = tempfile::tempdir().unwrap();
+        let options = DedupOptions { first_sightings, window: Window::Unbounded, ..DedupOptions::default() };
+        let mut spill = Spill::new(&options, dir.path().to_path_buf(), budget);
+        let mut set = ExactSet::new(64, first_sightings).unwrap();
+        let (mut known, mut most_bytes) = (0u64, 0);
+        while known < ids {
+            let number = |i: u64| match i % 8 {
+                _ if known == 0 => i,
+                7 => (known + i).wrapping_mul(0x9e37_79b9_7f4a_7c15) % known,
+                _ => known + i - i / 8,
+            };
+            let numbers: [u64; BATCH] = std::array::from_fn(|i| number(i as u64));
+            let batch = numbers.map(|number| EventId::digest(&number.to_le_bytes()));
+            let seen = numbers.map(|number| Sighting { time_ns: number.max(known), source: 3 });
+            set.limit_bytes(spill.hot_bytes());
+            spill.advance(BATCH, &mut set);
+            spill.recall(&batch.map(|id| Key::new(id.bits())), &mut set);
+            let mut firsts = [Sighting::default(); BATCH];
+            let new = set.insert_batch(&batch, &seen, &mut firsts);
+            for (i, number) in numbers.into_iter().enumerate() {
+                assert_eq!(new >> i & 1 != 0, number >= known, "id {number} of {known}");
+                if number < known && first_sightings {
+                    assert_eq!(firsts[i].time_ns, number, "id {number} of {known}");
+                }
+            }
+            known += u64::from(new.count_ones());
+            if spill.groups.iter().all(|group| group.index.is_some()) {
+                most_bytes = most_bytes.max(spill.memory_bytes() + set.memory_bytes());
+            }
+        }
+        assert!(most_bytes < budget + budget / 16, "{most_bytes} bytes held of {budget}");
+        (spill, set)
+    }
+
+    #[test]
+    fn verdicts_are_exact_when_ids_are_more_than_the_indexes_have_room_for() {
+        for first_sightings in [false, true] {
+            let (spill, set) = outgrow(2 << 20, 760_000, first_sightings);
+            let without = spill.groups.iter().filter(|group| group.index.is_none()).count();
+            assert!(spill.groups.len() >= 3 && without > 0, "{} groups, {without}", spill.groups.len());
+            assert!(set.len() >= 760_000 && spill.counts().cold_hits > 10_000);
+        }
+    }
 }

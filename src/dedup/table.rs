@@ -156,6 +156,12 @@ impl Table {
         Ok(Table { buckets, seen, homes: homes as u64, used: 0 })
     }
 
+    /// Returns how many slots a table of at most `bytes` bytes may have.
+    pub(super) fn slots_in(bytes: usize, with_sightings: bool) -> usize {
+        let bucket = size_of::<Bucket>() + if with_sightings { size_of::<SeenLine>() } else { 0 };
+        (bytes / bucket).saturating_sub(PROBE_MAX) * SLOTS
+    }
+
     pub(super) fn empty() -> Table {
         Table { buckets: Lines::empty(), seen: Lines::empty(), homes: 0, used: 0 }
     }
