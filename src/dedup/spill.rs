@@ -387,11 +387,15 @@ mod tests {
 
     /// Gives ids to a set within `budget` bytes until they are far more than its indexes have room for, one in eight of them
     /// an earlier one again, and demands exact verdicts and sightings.
-    fn outgrow(budget: usize, ids: u64, first_sightings: bool) -> (Spill, ExactSet) {
-        let dir = tempfile::tempdir().unwrap();
+    fn outgrow(
+        dir: &std::path::Path,
+        budget: usize,
+        ids: u64,
+        first_sightings: bool,
+    ) -> Result<(Spill, ExactSet), crate::dedup::DedupError> {
         let options = DedupOptions { first_sightings, window: Window::Unbounded, ..DedupOptions::default() };
-        let mut spill = Spill::new(&options, dir.path().to_path_buf(), budget);
-        let mut set = ExactSet::new(64, first_sightings).unwrap();
+        let mut spill = Spill::new(&options, dir.to_path_buf(), budget);
+        let mut set = ExactSet::new(64, first_sightings)?;
         let (mut known, mut most_bytes) = (0u64, 0);
         while known < ids {
             let number = |i: u64| match i % 8 {
@@ -419,13 +423,14 @@ mod tests {
             }
         }
         assert!(most_bytes < budget + budget / 16, "{most_bytes} bytes held of {budget}");
-        (spill, set)
+        Ok((spill, set))
     }
 
     #[test]
     fn verdicts_are_exact_when_ids_are_more_than_the_indexes_have_room_for() {
         for first_sightings in [false, true] {
-            let (spill, set) = outgrow(2 << 20, 760_000, first_sightings);
+            let dir = tempfile::tempdir().unwrap();
+            let (spill, set) = outgrow(dir.path(), 2 << 20, 760_000, first_sightings).unwrap();
             let without = spill.groups.iter().filter(|group| group.index.is_none()).count();
             assert!(spill.groups.len() >= 3 && without > 0, "{} groups, {without}", spill.groups.len());
             assert!(set.len() >= 760_000 && spill.counts().cold_hits > 10_000);
