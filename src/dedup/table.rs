@@ -23,9 +23,6 @@ pub(super) const PROBE_MAX: usize = 256;
 /// Epochs that slots can tell apart.
 pub(super) const TAGS: u64 = 48;
 
-/// Buckets above which a table is large: 256 MiB. Tests with debug assertions meet large ones early.
-const LARGE: usize = if cfg!(debug_assertions) { 1 << 9 } else { 1 << 22 };
-
 const LOW_FIXED: u64 = 0xc000_0000_0000_0000;
 const HIGH_FIXED: u64 = 0xf000;
 
@@ -212,12 +209,6 @@ impl Table {
 }
 
 impl TableMut<'_> {
-    /// Tells whether the table is so large that even the page tables of its memory are not in a cache.
-    #[inline(always)]
-    pub(super) fn is_large(&self) -> bool {
-        self.buckets.len() > LARGE
-    }
-
     /// Returns the number of the bucket in which the search for `key` begins; grows with the key.
     #[inline(always)]
     pub(super) fn home(&self, key: Key) -> usize {
