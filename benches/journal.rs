@@ -5,6 +5,9 @@
 //! Files are written anew in each round, and rounds alternate. Rates are medians, in million records a second; in
 //! brackets the rate by the thread's time on a core, where the system tells it: it is what an idle machine gives,
 //! whoever else is computing on this one.
+//!
+//! Then a whole pipeline with a journal beside one without, in alternating rounds: emitter, consumer and the journal's
+//! thread share two cores. What the journal refused or lost would show.
 #![allow(
     missing_docs,
     clippy::print_stdout,
@@ -12,12 +15,21 @@
     reason = "a program that prints measurements"
 )]
 
+use panther_events::domain::Catalogue;
+use panther_events::event::Symbols;
 use panther_events::event::{Domain, EventKind, Identity, Record, Symbol};
-use panther_events::journal::{Durability, JournalReader, JournalWriter, Options, ReadOptions, RunId};
+use panther_events::journal::{
+    Durability, JournalLog, JournalReader, JournalWriter, Options, ReadOptions, RunId, Select,
+};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
+use support::{Plan, WORK, Way, events, options, run_plan, whole};
+
+#[path = "support/mod.rs"]
+mod support;
 
 panther_events::payload! {
     /// A sample.
@@ -54,6 +66,53 @@ fn main() {
                 measure(dir.path(), &records, block << 10, *batch, durability);
             }
         }
+    }
+    drop(records);
+    pipelines(dir.path());
+}
+
+/// Prints the rates of a pipeline without and with a journal.
+fn pipelines(dir: &Path) {
+    let ids = whole(4_000_000);
+    println!("\na pipeline of {ids} ids, {} events, {ROUNDS} rounds: M events/s", events(ids));
+    println!("journal of            without      with   ratio");
+    let sorted = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values
+    };
+    for (name, select) in [("unique events", Select::UNIQUE), ("all events", Select::ALL)] {
+        let (mut without, mut with) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let (time, snapshot) = run_plan(ids, Plan::new(options(ids)), Way::Single);
+            assert_eq!(snapshot.account.unique, ids);
+            without.push(events(ids) as f64 / time.as_secs_f64() / 1e6);
+            let path = dir.join("pipeline");
+            let mut plan = Plan::new(options(ids));
+            let symbols = Arc::new(Symbols::new());
+            let mut catalogue = Catalogue::new();
+            catalogue.register(&WORK).unwrap();
+            let journal = Options { select, ..Options::new(Durability::ProcessCrash) };
+            let clock = panther_events::clock::Clock::cycles();
+            let fields = |kind| catalogue.fields(kind);
+            let mut log = Some(JournalLog::open(&path, RUN, journal, clock, &symbols, fields).unwrap());
+            plan.builder.symbols(symbols);
+            let key =
+                plan.builder.observer("journal", move |_| log.take().unwrap_or_else(JournalLog::closed));
+            let (time, snapshot) = run_plan(ids, plan, Way::Single);
+            let report = snapshot.report(key).unwrap();
+            let stored = if select == Select::ALL { events(ids) } else { ids };
+            assert_eq!(
+                (report.account.stored, report.refused, report.closed),
+                (stored, 0, true),
+                "{report:?}"
+            );
+            with.push(events(ids) as f64 / time.as_secs_f64() / 1e6);
+            std::fs::remove_dir_all(&path).unwrap();
+        }
+        let ratio = sorted(with.iter().zip(&without).map(|(with, without)| with / without).collect());
+        let (without, with) = (sorted(without), sorted(with));
+        let middle = ROUNDS / 2;
+        println!("{name:18}  {:9.1} {:9.1}   {:5.2}", without[middle], with[middle], ratio[middle]);
     }
 }
 

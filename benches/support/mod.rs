@@ -245,6 +245,7 @@ impl Report for MachinesReport {
 /// A builder with the observers of the work, and what is needed to follow and to check them.
 pub(crate) struct Plan {
     pub(crate) builder: Builder,
+    inline: bool,
     pub(crate) progress: Arc<AtomicU64>,
     metrics: ReportKey<MetricsReport>,
     machines: ReportKey<MachinesReport>,
@@ -259,6 +260,7 @@ pub(crate) struct Keys {
 
 impl Plan {
     pub(crate) fn new(options: PipelineOptions) -> Plan {
+        let inline = options.topology == Topology::Inline;
         let mut builder = Builder::new(options);
         builder.domain(&WORK);
         let metrics = builder.observer("metrics", |setup| Metrics::new(setup.catalogue));
@@ -266,7 +268,7 @@ impl Plan {
         let twin = Arc::clone(&progress);
         // Called after the metrics: what it has counted has been through everything.
         let machines = builder.observer("machines", move |_| Machines::new(Arc::clone(&twin)));
-        Plan { builder, progress, metrics, machines }
+        Plan { builder, inline, progress, metrics, machines }
     }
 
     pub(crate) fn keys(&self) -> Keys {
@@ -323,9 +325,16 @@ pub(crate) enum Way {
 
 /// Runs the work through a pipeline: from the first emit until the last event has been through everything.
 pub(crate) fn run_pipeline(ids: u64, options: PipelineOptions, way: Way) -> (Duration, Sum) {
-    let inline = options.topology == Topology::Inline;
     let plan = Plan::new(options);
-    let (keys, progress) = (plan.keys(), Arc::clone(&plan.progress));
+    let keys = plan.keys();
+    let (elapsed, snapshot) = run_plan(ids, plan, way);
+    (elapsed, sum_of(&snapshot, keys))
+}
+
+/// Runs the work through a pipeline that may have more observers; returns the last snapshot beside the time.
+pub(crate) fn run_plan(ids: u64, plan: Plan, way: Way) -> (Duration, Snapshot) {
+    let inline = plan.inline;
+    let progress = Arc::clone(&plan.progress);
     let pipeline = plan.builder.start().unwrap();
     let mut emitter = pipeline.emitter("bench").unwrap();
     let elapsed = on_first_core(|| {
@@ -358,7 +367,7 @@ pub(crate) fn run_pipeline(ids: u64, options: PipelineOptions, way: Way) -> (Dur
         start.elapsed()
     });
     drop(emitter);
-    (elapsed, sum_of(&pipeline.shutdown(), keys))
+    (elapsed, pipeline.shutdown())
 }
 
 /// Runs `work` on a thread of its own on the first core, away from the pipeline's, which take the last ones.
