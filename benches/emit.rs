@@ -30,11 +30,12 @@ struct Inline {
 }
 
 impl Inline {
-    fn new() -> Inline {
+    fn new(clock: Clock) -> Inline {
         let options = PipelineOptions {
             topology: Topology::Inline,
             ring_capacity: BLOCK as usize,
             full_policy: FullPolicy::DropNewest,
+            clock,
             ..PipelineOptions::default()
         };
         let pipeline = Plan::new(options).builder.start().unwrap();
@@ -71,6 +72,11 @@ fn emit(criterion: &mut Criterion) {
     group.sample_size(20).measurement_time(Duration::from_secs(2)).throughput(Throughput::Elements(1));
     group.bench_function("floor: counter", |bencher| bencher.iter(|| counter.raw()));
     group.bench_function("floor: clock", |bencher| bencher.iter(|| clock.now_ns()));
+    // A pipeline with a thread of its own turns it.
+    let coarse = Clock::coarse(Duration::from_millis(1));
+    let turning = PipelineOptions { clock: coarse.clone(), ..PipelineOptions::default() };
+    let turning = Plan::new(turning).builder.start().unwrap();
+    group.bench_function("floor: coarse clock", |bencher| bencher.iter(|| coarse.now_ns()));
     let mut lines = vec![record(0); BLOCK as usize];
     group.bench_function("floor: counter and store", |bencher| {
         bencher.iter_custom(|count| {
@@ -101,17 +107,20 @@ fn emit(criterion: &mut Criterion) {
         });
     });
 
-    let mut inline = Inline::new();
-    check(&mut inline, entity, &hop);
-    group.bench_function("emit", |bencher| {
-        bencher.iter_custom(|count| {
-            inline.time(count, |emitter| {
-                for _ in 0..BLOCK {
-                    emitter.emit(black_box(entity), black_box(&hop)).unwrap();
-                }
-            })
+    for (name, clock) in [("emit, coarse clock", coarse), ("emit", clock.clone())] {
+        let mut inline = Inline::new(clock);
+        check(&mut inline, entity, &hop);
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|count| {
+                inline.time(count, |emitter| {
+                    for _ in 0..BLOCK {
+                        emitter.emit(black_box(entity), black_box(&hop)).unwrap();
+                    }
+                })
+            });
         });
-    });
+    }
+    let mut inline = Inline::new(clock);
     group.bench_function("emit_at", |bencher| {
         bencher.iter_custom(|count| {
             inline.time(count, |emitter| {
@@ -133,6 +142,7 @@ fn emit(criterion: &mut Criterion) {
             });
         });
     }
+    drop(turning.shutdown());
     group.finish();
 }
 

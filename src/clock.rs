@@ -1,9 +1,13 @@
-//! Clocks: nanoseconds since the Unix epoch, from the cycle counter or from a hand that turns it.
+//! Clocks: nanoseconds since the Unix epoch, from the cycle counter, from what a thread notes of it now and then, or
+//! from a hand that turns it.
 
+mod coarse;
+
+use coarse::Notes;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Tells the time for records: nanoseconds since the Unix epoch.
 ///
@@ -13,7 +17,8 @@ pub struct Clock(Source);
 
 #[derive(Clone)]
 enum Source {
-    Cycles { counter: quanta::Clock, start_raw: u64, start_ns: u64, scale: Scale },
+    Cycles(Cycles),
+    Coarse(Arc<Notes>),
     Manual(Arc<AtomicU64>),
 }
 
@@ -25,10 +30,35 @@ impl Clock {
     /// monotonic clock is read instead.
     #[must_use]
     pub fn cycles() -> Clock {
-        let counter = quanta::Clock::new();
-        let scale = Scale::of(&counter);
-        let start_raw = counter.raw();
-        Clock(Source::Cycles { counter, start_raw, start_ns: wall_clock_ns(), scale })
+        Clock(Source::Cycles(Cycles::start()))
+    }
+
+    /// Makes a clock that is turned every `resolution` by a thread of the pipelines that stamp with it, which is read
+    /// faster than the cycle counter.
+    ///
+    /// The thread starts and ends with the pipeline. A time is that of the last turn: it lies before the true time by up
+    /// to `resolution` and as long as the thread waits for a core, which on a busy machine can be some milliseconds. So
+    /// many events have one time, and their order is that of their numbers; a delay that is measured from such a stamp to
+    /// a time of [`Clock::cycles`] is too long by as much, and one between two such stamps is a multiple of what lay
+    /// between two turns. Turning takes a wake-up each time (every millisecond: 1 to 3 % of a core in a virtual machine);
+    /// when nobody has asked for the time for 16 turns, the thread looks only every 64 ms whether somebody does.
+    ///
+    /// It never goes back. While nobody turns it (before the start, after the end, until the thread finds that it is
+    /// asked for again, and under [`Topology::Inline`](crate::pipeline::Topology::Inline)), it reads the cycle counter, and
+    /// is as exact as [`Clock::cycles`].
+    ///
+    /// ```
+    /// use panther_events::clock::Clock;
+    /// use panther_events::pipeline::{Builder, PipelineOptions};
+    /// use std::time::Duration;
+    ///
+    /// let clock = Clock::coarse(Duration::from_millis(1));
+    /// let pipeline = Builder::new(PipelineOptions { clock, ..PipelineOptions::default() }).start()?;
+    /// # Ok::<(), panther_events::pipeline::StartError>(())
+    /// ```
+    #[must_use]
+    pub fn coarse(resolution: Duration) -> Clock {
+        Clock(Source::Coarse(Arc::new(Notes::new(Cycles::start(), resolution))))
     }
 
     /// Makes a clock that stands at `start_ns` until the hand that comes with it moves.
@@ -43,11 +73,47 @@ impl Clock {
     #[must_use]
     pub fn now_ns(&self) -> u64 {
         match &self.0 {
-            Source::Cycles { counter, start_raw, start_ns, scale } => {
-                start_ns + scale.ns(counter.raw().saturating_sub(*start_raw))
-            }
+            Source::Cycles(cycles) => cycles.now_ns(),
+            Source::Coarse(notes) => notes.now_ns(),
             Source::Manual(time) => time.load(Ordering::Relaxed),
         }
+    }
+
+    /// Returns how often a [`Clock::coarse`] is turned; `None` for others, which are as fine as their counter or hand.
+    #[must_use]
+    pub fn resolution(&self) -> Option<Duration> {
+        self.notes().map(|notes| notes.resolution())
+    }
+
+    /// What a pipeline has to turn.
+    pub(crate) fn notes(&self) -> Option<&Arc<Notes>> {
+        match &self.0 {
+            Source::Coarse(notes) => Some(notes),
+            Source::Cycles(_) | Source::Manual(_) => None,
+        }
+    }
+}
+
+/// The cycle counter, tied to the wall clock at one moment.
+#[derive(Clone)]
+struct Cycles {
+    counter: quanta::Clock,
+    start_raw: u64,
+    start_ns: u64,
+    scale: Scale,
+}
+
+impl Cycles {
+    fn start() -> Cycles {
+        let counter = quanta::Clock::new();
+        let scale = Scale::of(&counter);
+        let start_raw = counter.raw();
+        Cycles { counter, start_raw, start_ns: wall_clock_ns(), scale }
+    }
+
+    #[inline]
+    fn now_ns(&self) -> u64 {
+        self.start_ns + self.scale.ns(self.counter.raw().saturating_sub(self.start_raw))
     }
 }
 
@@ -75,7 +141,8 @@ impl Scale {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Source::Cycles { .. } => "Clock::cycles",
+            Source::Cycles(_) => "Clock::cycles",
+            Source::Coarse(_) => "Clock::coarse",
             Source::Manual(_) => "Clock::manual",
         })
     }

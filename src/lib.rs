@@ -45,7 +45,7 @@
 //! |---|---|
 //! | [`event`] | the record, kinds, identity, payloads, symbols |
 //! | [`domain`] | the catalogue of kinds, one file a domain; users add theirs |
-//! | [`clock`] | time stamps from the cycle counter, or by hand |
+//! | [`clock`] | time stamps from the cycle counter, coarse ones, or by hand |
 //! | [`emit`] | emitters: numbering, full-ring policies, batches, contexts, error events; sinks that distribute otherwise |
 //! | `ring` | the rings between emitters and dedup |
 //! | [`dedup`] | the exact set, windows |

@@ -30,6 +30,7 @@ mod recall;
 mod roster;
 mod snapshot;
 mod station;
+mod ticker;
 mod topology;
 mod validated;
 
@@ -64,6 +65,7 @@ use std::fmt;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use ticker::Ticker;
 
 /// A running pipeline.
 ///
@@ -96,6 +98,7 @@ struct Threads {
     inline: Option<Mutex<LaneWork>>,
     lanes: Vec<JoinHandle<LaneReport>>,
     crew: Vec<JoinHandle<Vec<SlotReport>>>,
+    ticker: Option<Ticker>,
 }
 
 /// Not everything that had been accepted was processed in time.
@@ -354,6 +357,7 @@ impl Pipeline {
                 Err(_) => lock(&self.shared.warnings).push("a worker died; please report this bug".into()),
             }
         }
+        self.threads.ticker = None;
         let mut snapshot = self.shared.assemble(lanes, crew);
         if let Err(error) = snapshot.account.check_final() {
             snapshot.warnings.push(format!("the account does not add up: {error}"));

@@ -16,6 +16,7 @@ use crate::pipeline::recall::{Recall, recall};
 use crate::pipeline::roster::{ObserverOptions, Roster};
 use crate::pipeline::snapshot::ReportKey;
 use crate::pipeline::station::{Station, Voice};
+use crate::pipeline::ticker::Ticker;
 use crate::pipeline::topology::{DEDUP_MAX, Pinning, Topology, WORKERS_MAX, pin};
 use crate::pipeline::{Pipeline, Shared, Threads};
 use crate::process::{Desk, Processing, Processor};
@@ -387,6 +388,10 @@ fn check(options: &PipelineOptions) -> Result<(), StartError> {
     if bytes > RING_BYTES_MAX {
         return Err(StartError::RingMemory { capacity, lanes, bytes });
     }
+    if let Some(resolution) = options.clock.resolution() {
+        let ns = usize::try_from(resolution.as_nanos()).unwrap_or(usize::MAX);
+        in_range("clock.resolution_ns", ns, 1_000_000_000, 100_000, "100000 (0.1 ms) to 1000000000 (1 s)")?;
+    }
     if let Topology::Staged { dedup, workers } = options.topology {
         in_range("topology.dedup", dedup, DEDUP_MAX, 1, "1 to 64")?;
         in_range("topology.workers", workers, WORKERS_MAX, 1, "1 to 64")?;
@@ -403,11 +408,12 @@ fn start_threads(
 ) -> Result<Threads, StartError> {
     let options = &shared.options;
     if options.topology == Topology::Inline {
-        return Ok(Threads { inline: lanes.into_iter().next().map(Mutex::new), lanes: vec![], crew: vec![] });
+        let inline = lanes.into_iter().next().map(Mutex::new);
+        return Ok(Threads { inline, lanes: vec![], crew: vec![], ticker: None });
     }
     let cores = options.pinning.choose(options.topology.threads());
     let mut cores = cores.into_iter();
-    let mut threads = Threads { inline: None, lanes: Vec::new(), crew: Vec::new() };
+    let mut threads = Threads { inline: None, lanes: Vec::new(), crew: Vec::new(), ticker: None };
     let wait = options.wait;
     for (number, work) in lanes.into_iter().enumerate() {
         let name = format!("pe-dedup-{number}");
@@ -421,6 +427,13 @@ fn start_threads(
         match spawn(shared, name, cores.next().flatten(), move || work.run(wait)) {
             Ok(thread) => threads.crew.push(thread),
             Err(error) => return Err(abandon(shared, threads, error)),
+        }
+    }
+    match Ticker::start(&options.clock) {
+        Ok(ticker) => threads.ticker = ticker,
+        Err(source) => {
+            let error = StartError::Thread { name: Ticker::NAME.to_owned(), source };
+            return Err(abandon(shared, threads, error));
         }
     }
     Ok(threads)
