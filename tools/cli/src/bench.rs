@@ -1,20 +1,20 @@
 //! `panther-events bench`: what this machine gives, in under a minute.
 
+mod tell;
+
 use crate::Outcome;
 use crate::plain::plain;
-use comfy_table::{CellAlignment, Table, presets};
 use hdrhistogram::Histogram;
 use panther_events::clock::Clock;
 use panther_events::dedup::{BATCH, Dedup, DedupOptions, Verdict};
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::emit::{Emitter, FullPolicy};
 use panther_events::event::{Domain, EventKind, Identity, Payload, Record, Symbol};
-use panther_events::observe::metrics::{Metrics, quantile};
+use panther_events::observe::metrics::Metrics;
 use panther_events::observe::{Batch, Interest, Observer, Report, Undelivered};
 use panther_events::pipeline::{
     Builder, Pinning, Pipeline, PipelineOptions, Snapshot, Topology, WaitStrategy,
 };
-use serde_json::json;
 use std::error::Error;
 use std::hint::black_box;
 use std::io::Write;
@@ -51,6 +51,8 @@ const WORK: DomainDef = DomainDef {
 const BLOCK: u64 = 2048;
 /// Each figure is the median of so many rounds.
 const ROUNDS: usize = 5;
+/// How often the coarse clock is turned.
+const COARSE: Duration = Duration::from_millis(1);
 const ENTITIES: u64 = 1_000;
 const PIPELINE_IDS: u64 = 1_000_000;
 const DEDUP_IDS: [u64; 3] = [100_000, 1_000_000, 10_000_000];
@@ -63,12 +65,17 @@ struct Results {
     pipeline: f64,
     delays: Vec<Delay>,
     idle_cpu_share: Option<f64>,
+    /// With a coarse clock that is turned.
+    idle_cpu_share_coarse: Option<f64>,
     warnings: Vec<String>,
 }
 
 struct Machine {
+    cpu: String,
     cores: usize,
     topology: Topology,
+    /// The core that the pipeline's thread was given, where it was given one.
+    pinned_to: Option<String>,
     huge_pages: String,
     huge_page_bytes: usize,
     counter_ns: f64,
@@ -77,6 +84,7 @@ struct Machine {
 /// Nanoseconds an event.
 struct Emit {
     single: f64,
+    coarse: f64,
     batch: f64,
 }
 
@@ -95,7 +103,7 @@ struct Delay {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    match measure(args).and_then(|results| Ok(tell(args, &results)?)) {
+    match measure(args).and_then(|results| Ok(tell::tell(args, &results)?)) {
         Ok(()) => Outcome::Done,
         Err(failure) => {
             // Where standard error is gone too, the exit status has to do.
@@ -108,7 +116,15 @@ pub(crate) fn run(args: &Args) -> Outcome {
 fn measure(args: &Args) -> Result<Results, Failure> {
     let mut warnings = Vec::new();
     let counter_ns = counter_ns();
-    let emit = Emit { single: median(|| emit(1))?, batch: median(|| emit(64))? };
+    let (exact, coarse) = (Clock::cycles(), Clock::coarse(COARSE));
+    // Emission is measured in a pipeline without threads; this one's turns the clock.
+    let turning = Builder::new(PipelineOptions { clock: coarse.clone(), ..options(0) }).start()?;
+    let emit = Emit {
+        single: median(|| emit(1, &exact))?,
+        coarse: median(|| emit(1, &coarse))?,
+        batch: median(|| emit(64, &exact))?,
+    };
+    drop(turning.shutdown());
     let ring = 1e3 / median(|| through(BLOCK * 512, 1, 0, &mut warnings))?;
     let mut dedup = Vec::new();
     let mut huge_page_bytes = 0;
@@ -119,18 +135,35 @@ fn measure(args: &Args) -> Result<Results, Failure> {
     }
     let pipeline = 1e3 / median(|| through(PIPELINE_IDS, PIPELINE_IDS, 1, &mut warnings))?;
     let delays = [WaitStrategy::Spin, WaitStrategy::Adaptive];
-    let delays = delays.into_iter().map(|wait| delay(args, wait)).collect::<Result<_, Failure>>()?;
+    let delays = delays.into_iter().map(|wait| delay(args, wait)).collect::<Result<Vec<_>, Failure>>()?;
+    for delay in delays.iter().filter(|delay| delay.dropped > 0) {
+        let (dropped, wait) = (delay.dropped, delay.wait);
+        warnings.push(format!("{dropped} events were dropped with {wait:?}: their delays are in no figure"));
+    }
     let machine = Machine {
+        cpu: cpu(),
+        pinned_to: pinned_to()?,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         topology: Topology::auto(),
         huge_pages: huge_pages(),
         huge_page_bytes,
         counter_ns,
     };
-    let idle_cpu_share = idle_cpu_share()?;
+    let idle_cpu_share = idle(&exact)?;
+    let idle_cpu_share_coarse = idle(&coarse)?;
     warnings.sort();
     warnings.dedup();
-    Ok(Results { machine, emit, ring, dedup, pipeline, delays, idle_cpu_share, warnings })
+    Ok(Results {
+        machine,
+        emit,
+        ring,
+        dedup,
+        pipeline,
+        delays,
+        idle_cpu_share,
+        idle_cpu_share_coarse,
+        warnings,
+    })
 }
 
 /// Runs `work` some times, once more than counts, and returns the median.
@@ -169,12 +202,13 @@ fn options(expected_ids: u64) -> PipelineOptions {
 }
 
 /// Emits single events or batches with nobody who takes them meanwhile; returns nanoseconds an event.
-fn emit(batch: u64) -> Result<f64, Failure> {
+fn emit(batch: u64, clock: &Clock) -> Result<f64, Failure> {
     const BLOCKS: u64 = 256;
     let mut builder = Builder::new(PipelineOptions {
         topology: Topology::Inline,
         ring_capacity: BLOCK as usize,
         full_policy: FullPolicy::DropNewest,
+        clock: clock.clone(),
         ..options(0)
     });
     builder.domain(&WORK);
@@ -357,8 +391,9 @@ fn emit_at_rate(emitter: &mut Emitter, clock: &Clock, rate: u64, count: u64) {
 }
 
 /// Returns what share of one core an idle pipeline uses; `None` where the system does not tell.
-fn idle_cpu_share() -> Result<Option<f64>, Failure> {
-    let mut builder = Builder::new(PipelineOptions { topology: Topology::Fused, ..options(0) });
+fn idle(clock: &Clock) -> Result<Option<f64>, Failure> {
+    let clock = clock.clone();
+    let mut builder = Builder::new(PipelineOptions { topology: Topology::Fused, clock, ..options(0) });
     builder.domain(&WORK);
     let pipeline = builder.start()?;
     let emitter = pipeline.emitter("bench")?;
@@ -382,113 +417,36 @@ fn cpu_ns() -> Option<u64> {
         .sum()
 }
 
+/// Returns the name of the processor, as far as the system tells.
+fn cpu() -> String {
+    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let name = name.map_or("unknown", |(_, name)| name.trim());
+    format!("{name} ({})", std::env::consts::ARCH)
+}
+
+/// Returns the cores that a pipeline's one thread was given by [`Pinning::Auto`]; `None` where it has all that there are,
+/// or the system does not tell.
+fn pinned_to() -> Result<Option<String>, Failure> {
+    let pipeline = Builder::new(PipelineOptions { topology: Topology::Fused, ..options(0) }).start()?;
+    // Names and cores are a thread's own work.
+    std::thread::sleep(Duration::from_millis(50));
+    let allowed = |path: std::path::PathBuf| {
+        let status = std::fs::read_to_string(path.join("status")).ok()?;
+        let value =
+            |key| status.lines().find_map(|line: &str| Some(line.strip_prefix(key)?.trim().to_owned()));
+        Some((value("Name:")?, value("Cpus_allowed_list:")?))
+    };
+    let own = allowed("/proc/thread-self".into());
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let of_pipeline = tasks.filter_map(|task| allowed(task.path())).find(|(name, _)| name == "pe-dedup-0");
+    drop(pipeline.shutdown());
+    let cores = of_pipeline.zip(own).filter(|((_, cores), (_, own))| cores != own);
+    Ok(cores.map(|((_, cores), _)| cores))
+}
+
 fn huge_pages() -> String {
     let setting = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
     let chosen = setting.split(['[', ']']).nth(1);
     chosen.unwrap_or("unknown").to_owned()
-}
-
-fn tell(args: &Args, results: &Results) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    let told = if args.json {
-        serde_json::to_writer_pretty(&mut out, &json(args, results))?;
-        writeln!(out)
-    } else {
-        print(&mut out, args, results)
-    };
-    match told.and_then(|()| out.flush()) {
-        // `panther-events bench | head` is no failure.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        told => told,
-    }
-}
-
-const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
-
-fn print(out: &mut impl Write, args: &Args, results: &Results) -> std::io::Result<()> {
-    let machine = &results.machine;
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    let mut row = |what: String, value: String| {
-        table.add_row([what, value]);
-    };
-    row("cores".into(), machine.cores.to_string());
-    row("topology chosen here".into(), machine.topology.to_string());
-    row("pinning".into(), "a core for the pipeline, if that leaves one".into());
-    row("huge pages".into(), format!("{} ({} MiB used)", machine.huge_pages, machine.huge_page_bytes >> 20));
-    row("reading the clock".into(), format!("{:.1} ns", machine.counter_ns));
-    row("emit, stamped".into(), format!("{:.1} ns an event", results.emit.single));
-    row("emit, batches of 64".into(), format!("{:.1} ns an event", results.emit.batch));
-    row("emit, ring, dedup of one id".into(), format!("{:.1} M/s", results.ring));
-    for DedupRates { ids, new, known } in &results.dedup {
-        row(format!("dedup, {ids} ids"), format!("{new:.1} M/s new, {known:.1} M/s known"));
-    }
-    row(
-        format!("whole pipeline, {PIPELINE_IDS} ids, a counter and two histograms"),
-        format!("{:.1} M/s", results.pipeline),
-    );
-    for delay in &results.delays {
-        let quantiles = QUANTILES.map(|(name, q)| {
-            let delay_ns = quantile(&delay.histogram, q).unwrap_or_default();
-            format!("{name} {:.1}", delay_ns as f64 / 1e3)
-        });
-        row(
-            format!("delay in us at {} a second, {:?}", args.rate, delay.wait),
-            format!("{}; {:.0} a second, {} dropped", quantiles.join(", "), delay.per_second, delay.dropped),
-        );
-    }
-    let idle =
-        results.idle_cpu_share.map_or("unknown".into(), |share| format!("{:.2} % of a core", share * 100.0));
-    row("idle pipeline".into(), idle);
-    if let Some(column) = table.column_mut(1) {
-        column.set_cell_alignment(CellAlignment::Left);
-    }
-    writeln!(out, "{table}")?;
-    for warning in &results.warnings {
-        writeln!(out, "warning: {}", plain(warning))?;
-    }
-    Ok(())
-}
-
-fn json(args: &Args, results: &Results) -> serde_json::Value {
-    let machine = &results.machine;
-    let dedup: Vec<_> = results
-        .dedup
-        .iter()
-        .map(|DedupRates { ids, new, known }| json!({ "ids": ids, "new_per_second": new * 1e6, "known_per_second": known * 1e6 }))
-        .collect();
-    let delays: Vec<_> = results
-        .delays
-        .iter()
-        .map(|delay| {
-            let [p50, p99, p999, max] = QUANTILES.map(|(_, q)| quantile(&delay.histogram, q));
-            json!({
-                "wait": format!("{:?}", delay.wait).to_lowercase(),
-                "per_second": delay.per_second,
-                "dropped": delay.dropped,
-                "p50_ns": p50,
-                "p99_ns": p99,
-                "p999_ns": p999,
-                "max_ns": max,
-            })
-        })
-        .collect();
-    json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "machine": {
-            "cores": machine.cores,
-            "topology": machine.topology.to_string(),
-            "pinning": "auto",
-            "huge_pages": machine.huge_pages,
-            "huge_page_bytes": machine.huge_page_bytes,
-            "clock_read_ns": machine.counter_ns,
-        },
-        "emit": { "single_ns": results.emit.single, "batch_of_64_ns": results.emit.batch },
-        "ring_per_second": results.ring * 1e6,
-        "dedup": dedup,
-        "pipeline": { "ids": PIPELINE_IDS, "per_second": results.pipeline * 1e6 },
-        "delay": { "rate_per_second": args.rate, "by_wait": delays },
-        "idle_cpu_share": results.idle_cpu_share,
-        "warnings": results.warnings,
-    })
 }
