@@ -29,7 +29,6 @@ use crate::ring::Inlet;
 use crate::sync::Arc;
 use crossbeam_utils::Backoff;
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Events of a batch that are published at once, at most.
@@ -91,7 +90,6 @@ pub struct Emitter {
     text: String,
     /// What its events belong to; in a box, because most have none.
     context: Option<Box<Context>>,
-    tally: Tally,
     /// What earlier sources of this emitter sent, before their numbers were used up.
     earlier: Sent,
     /// Where a flight recorder keeps this emitter's last events.
@@ -108,10 +106,8 @@ impl Emitter {
         symbols: Arc<Symbols>,
         recorder: Option<LaneWriter>,
     ) -> Emitter {
-        let tally = Tally { next_seq: source.first_seq(), sent: Sent::default(), too_late: 0 };
-        let (text, earlier) = (String::new(), Sent::default());
-        let context = None;
-        Emitter { inlets, entrance, clock, policy, source, symbols, text, context, tally, earlier, recorder }
+        let (text, context, earlier) = (String::new(), None, Sent::default());
+        Emitter { inlets, entrance, clock, policy, source, symbols, text, context, earlier, recorder }
     }
 
     /// Emits one event, stamped now.
@@ -226,8 +222,7 @@ impl Emitter {
     #[must_use]
     pub fn sent(&self) -> Sent {
         let mut sent = self.earlier;
-        sent.add(self.tally.sent);
-        sent.rejected += self.tally.too_late;
+        sent.add(self.source.sent());
         sent
     }
 
@@ -251,7 +246,9 @@ impl Emitter {
 
     /// Numbers an event and puts the record that `make` makes of it into its ring.
     ///
-    /// The record is made in its slot: one that is made before and copied there costs more than all the rest.
+    /// The record is made in its slot: one that is made before and copied there costs more than all the rest. What is left
+    /// costs as much as it stores, so what is rare is in functions of its own, and the way without them needs few
+    /// registers.
     #[inline]
     fn offer(
         &mut self,
@@ -260,26 +257,25 @@ impl Emitter {
         digest: Option<EventId>,
         make: impl Fn(u16, u32) -> Record + Copy,
     ) -> Result<(), EmitError> {
-        let seq = self.number()?;
+        if self.source.next_seq() > SEQ_LAST {
+            self.renew_source()?;
+        }
+        let (source, seq) = (self.source.number(), self.source.next_seq() as u32);
         let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
-            return self.tally.fail(&self.source, EmitError::Closed);
+            return self.source.too_late();
         };
         let lane = self.entrance.routes.lane(kind, entity, digest);
-        let Some(inlet) = self.inlets.get_mut(lane) else {
-            return self.tally.fail(&self.source, EmitError::Closed);
-        };
-        let source = self.source.number();
+        let Some(inlet) = self.inlets.get_mut(lane) else { return self.source.too_late() };
         if let Some(recorder) = &mut self.recorder {
             // Before the ring, and whatever becomes of it there: what a dead process could not deliver matters most.
             recorder.put(make(source, seq));
         }
-        if inlet.producer.push(make(source, seq)).is_err()
-            && let Err(error) = push_when_room(inlet, make(source, seq), self.policy)
-        {
-            return self.tally.fail(&self.source, error);
+        if inlet.producer.push(make(source, seq)).is_err() {
+            let record = move || make(source, seq);
+            return push_when_room(inlet, &self.source, self.policy, &record);
         }
         inlet.published();
-        self.tally.accept(&self.source, 1);
+        self.source.accept(1);
         Ok(())
     }
 
@@ -316,13 +312,14 @@ impl Emitter {
             cached => cached,
         };
         let step = room.min(PUBLISH_EVERY);
-        let numbers_suffice = self.tally.next_seq + step as u64 <= SEQ_LAST;
+        let next_seq = self.source.next_seq();
+        let numbers_suffice = next_seq + step as u64 <= SEQ_LAST;
         if step > 0
             && numbers_suffice
             && let Some(_inside) = self.source.gate.enter(&self.entrance.closed)
             && let Ok(chunk) = inlet.producer.write_chunk_uninit(step)
         {
-            let (number, mut seq) = (self.source.number(), self.tally.next_seq as u32);
+            let (number, mut seq) = (self.source.number(), next_seq as u32);
             let records = records.map(|record| {
                 let numbered = numbered::<NUMBERS>(record, number, seq);
                 seq += 1;
@@ -333,8 +330,7 @@ impl Emitter {
                 Some(recorder) => chunk.fill_from_iter(records.inspect(|record| recorder.put(*record))),
             };
             inlet.published();
-            self.tally.next_seq += filled as u64;
-            self.tally.accept(&self.source, filled as u64);
+            self.source.accept(filled as u64);
             return filled == step;
         }
         // The slow way, as for a single event: wait, drop, reject, or take a new source number.
@@ -359,50 +355,31 @@ impl Emitter {
 
     /// The number that the next event will have, unless it takes a new source.
     fn next_number(&self) -> u32 {
-        u32::try_from(self.tally.next_seq).unwrap_or(u32::MAX)
+        u32::try_from(self.source.next_seq()).unwrap_or(u32::MAX)
     }
 
-    /// Gives the next number; takes a new source when the old one's numbers are used up.
-    #[inline]
-    fn number(&mut self) -> Result<u32, EmitError> {
-        if self.tally.next_seq > SEQ_LAST {
-            self.renew_source()?;
-        }
-        let seq = self.tally.next_seq as u32;
-        self.tally.next_seq += 1;
-        Ok(seq)
-    }
-
+    /// Takes a new source, because the old one's numbers are used up.
     #[cold]
     fn renew_source(&mut self) -> Result<(), EmitError> {
         let Some(source) = self.entrance.sources.open(self.source.name()) else {
             let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
-                self.tally.too_late += 1;
-                return Err(EmitError::Closed);
+                return self.source.too_late();
             };
-            self.source.unnumbered.fetch_add(1, Ordering::Relaxed);
-            return self.tally.fail(&self.source, EmitError::SourcesExhausted);
+            return self.source.fail_unnumbered();
         };
         self.entrance.sources.close(&self.source);
+        self.earlier = self.sent();
         self.source = source;
-        self.earlier.add(self.tally.sent);
-        let too_late = self.tally.too_late;
-        self.tally = Tally { next_seq: self.source.first_seq(), sent: Sent::default(), too_late };
         self.carry_context_over();
         Ok(())
     }
 
     #[cold]
     fn refuse(&mut self, identity: Option<Identity>, kind: EventKind) -> Result<(), EmitError> {
-        self.number()?;
-        let error = match identity {
+        self.refuse_unmade(match identity {
             None => EmitError::UnknownKind(kind),
             Some(_) => EmitError::WrongIdentity(kind),
-        };
-        let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
-            return self.tally.fail(&self.source, EmitError::Closed);
-        };
-        self.tally.fail(&self.source, error)
+        })
     }
 }
 
@@ -438,42 +415,6 @@ fn numbered<const NUMBERS: bool>(record: Record, source: u16, seq: u32) -> Recor
     if NUMBERS == GIVE { record.numbered(source, seq) } else { record }
 }
 
-/// An emitter's own counts; written through to the [`Source`], where snapshots read them.
-struct Tally {
-    next_seq: u64,
-    sent: Sent,
-    /// Events that came when the pipeline was closed: the emitter tells of them, the pipeline's account does not.
-    too_late: u64,
-}
-
-impl Tally {
-    #[inline]
-    fn accept(&mut self, source: &Source, n: u64) {
-        self.sent.accepted += n;
-        source.counts.accepted.store(self.sent.accepted, Ordering::Relaxed);
-        source.counts.next_seq.store(self.next_seq, Ordering::Relaxed);
-    }
-
-    #[cold]
-    fn fail(&mut self, source: &Source, error: EmitError) -> Result<(), EmitError> {
-        match error {
-            EmitError::Full => self.sent.dropped_full += 1,
-            EmitError::Closed => {
-                // After the gates are closed nobody writes counts, so that the last account is the last word. The
-                // number is given back.
-                self.too_late += 1;
-                self.next_seq -= 1;
-                return Err(error);
-            }
-            _ => self.sent.rejected += 1,
-        }
-        source.counts.dropped_full.store(self.sent.dropped_full, Ordering::Relaxed);
-        source.counts.rejected.store(self.sent.rejected, Ordering::Relaxed);
-        source.counts.next_seq.store(self.next_seq, Ordering::Relaxed);
-        Err(error)
-    }
-}
-
 /// Looks for room so often before it gives the core away; some 20 microseconds.
 const SPINS: u32 = 16;
 /// How long to nap before looking for room again: first, and at most. What is in the ring meanwhile keeps its consumer
@@ -483,10 +424,22 @@ const NAP_MAX: Duration = Duration::from_millis(1);
 
 #[cold]
 #[inline(never)]
-fn push_when_room(inlet: &mut Inlet, record: Record, policy: FullPolicy) -> Result<(), EmitError> {
-    wait_for_room(inlet, policy)?;
+fn push_when_room(
+    inlet: &mut Inlet,
+    source: &Source,
+    policy: FullPolicy,
+    record: &dyn Fn() -> Record,
+) -> Result<(), EmitError> {
+    if let Err(error) = wait_for_room(inlet, policy) {
+        return source.fail(error);
+    }
     // Only this emitter fills the ring: the room that was seen is still there.
-    inlet.producer.push(record).map_err(|_| EmitError::Full)
+    if inlet.producer.push(record()).is_err() {
+        return source.fail(EmitError::Full);
+    }
+    inlet.published();
+    source.accept(1);
+    Ok(())
 }
 
 /// Waits for some room, by looking for it now and then. Nobody has to wake who waits here: a wake-up would cost the

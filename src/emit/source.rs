@@ -1,6 +1,6 @@
 //! Sources: who has which number, and what became of each source's events.
 
-use crate::emit::Sent;
+use crate::emit::{EmitError, Sent};
 use crate::event::kind::KIND_COUNT;
 use crate::event::{Contexts, EventId, EventKind, Identity, KindSet, Symbol};
 use crate::sync::{Arc, AtomicBool, Mutex, lock};
@@ -92,9 +92,12 @@ pub(crate) struct Source {
     pub(crate) counts: CachePadded<Counts>,
     /// Events rejected because no source number was left for them.
     pub(crate) unnumbered: AtomicU64,
+    /// Events that came when the pipeline was closed: the emitter tells of them, the pipeline's account does not.
+    too_late: AtomicU64,
 }
 
-/// Written by one emitter, read by snapshots.
+/// Written by one emitter, which reads them back rather than to keep copies: what bounds an emission is the number of its
+/// stores. Read by snapshots.
 #[derive(Default)]
 pub(crate) struct Counts {
     pub(crate) next_seq: AtomicU64,
@@ -113,8 +116,51 @@ impl Source {
         &self.name
     }
 
-    pub(crate) fn first_seq(&self) -> u64 {
-        self.first_seq
+    /// Returns the number that the next event gets; beyond [`SEQ_LAST`] there is none left.
+    #[inline]
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.counts.next_seq.load(Ordering::Relaxed)
+    }
+
+    /// Numbers `n` events that are in their ring; to be called by the one emitter, within the gate.
+    #[inline]
+    pub(crate) fn accept(&self, n: u64) {
+        raise(&self.counts.accepted, n);
+        raise(&self.counts.next_seq, n);
+    }
+
+    /// Numbers an event that was not accepted, and returns why; to be called by the one emitter, within the gate.
+    #[cold]
+    pub(crate) fn fail(&self, error: EmitError) -> Result<(), EmitError> {
+        match error {
+            EmitError::Closed => return self.too_late(),
+            EmitError::Full => raise(&self.counts.dropped_full, 1),
+            _ => raise(&self.counts.rejected, 1),
+        }
+        raise(&self.counts.next_seq, 1);
+        Err(error)
+    }
+
+    /// Refuses an event for which no number is left; to be called by the one emitter, within the gate.
+    pub(crate) fn fail_unnumbered(&self) -> Result<(), EmitError> {
+        raise(&self.counts.rejected, 1);
+        raise(&self.unnumbered, 1);
+        Err(EmitError::SourcesExhausted)
+    }
+
+    /// Counts an event that came after the gates were closed. It gets no number: nobody writes the other counts then, so
+    /// that the last account is the last word.
+    #[cold]
+    pub(crate) fn too_late(&self) -> Result<(), EmitError> {
+        raise(&self.too_late, 1);
+        Err(EmitError::Closed)
+    }
+
+    /// What became of the emitter's events, for the emitter itself.
+    pub(crate) fn sent(&self) -> Sent {
+        let mut sent = self.totals().sent;
+        sent.rejected += self.too_late.load(Ordering::Relaxed);
+        sent
     }
 
     fn totals(&self) -> Offered {
@@ -129,6 +175,12 @@ impl Source {
             },
         }
     }
+}
+
+/// Adds to a count that one thread writes.
+#[inline]
+fn raise(count: &AtomicU64, by: u64) {
+    count.store(count.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }
 
 /// Counts of events offered and of what became of them.
@@ -202,6 +254,7 @@ impl Sources {
             gate: CachePadded::new(Gate::new()),
             counts: CachePadded::new(Counts { next_seq: AtomicU64::new(first_seq), ..Counts::default() }),
             unnumbered: AtomicU64::new(0),
+            too_late: AtomicU64::new(0),
         });
         book.live.push(Arc::clone(&source));
         Some(source)
@@ -255,7 +308,7 @@ mod tests {
         let mut used = std::collections::HashSet::new();
         for round in 0..70_000_u64 {
             let source = sources.open("short-lived").unwrap();
-            for seq in source.first_seq()..source.first_seq() + 2 {
+            for seq in source.first_seq..source.first_seq + 2 {
                 assert!(used.insert((source.number(), seq)), "round {round}");
                 source.counts.next_seq.store(seq + 1, Ordering::Relaxed);
             }

@@ -1,5 +1,6 @@
 //! What typed emitters need of an [`Emitter`]: they lay out payloads and write documents themselves.
 
+use crate::emit::source::SEQ_LAST;
 use crate::emit::{EmitError, Emitter, GIVE};
 use crate::event::{EventKind, Identity, Record, Symbol};
 
@@ -50,10 +51,12 @@ impl Emitter {
 
     /// Counts an event that could not be made, and returns the error.
     pub(crate) fn refuse_unmade(&mut self, error: EmitError) -> Result<(), EmitError> {
-        self.number()?;
+        if self.source.next_seq() > SEQ_LAST {
+            self.renew_source()?;
+        }
         let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
-            return self.tally.fail(&self.source, EmitError::Closed);
+            return self.source.too_late();
         };
-        self.tally.fail(&self.source, error)
+        self.source.fail(error)
     }
 }

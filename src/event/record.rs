@@ -18,9 +18,8 @@ pub struct Record {
     id: u128,
     time_ns: u64,
     entity: Symbol,
-    kind: u16,
-    source: u16,
-    seq: u32,
+    /// Kind and identity, source << 16, number << 32: in one word, because it is stored in one.
+    names: u64,
     payload: [u64; 3],
 }
 
@@ -29,9 +28,7 @@ const _: () = {
     assert!(std::mem::offset_of!(Record, id) == 0);
     assert!(std::mem::offset_of!(Record, time_ns) == 16);
     assert!(std::mem::offset_of!(Record, entity) == 24);
-    assert!(std::mem::offset_of!(Record, kind) == 32);
-    assert!(std::mem::offset_of!(Record, source) == 34);
-    assert!(std::mem::offset_of!(Record, seq) == 36);
+    assert!(std::mem::offset_of!(Record, names) == 32);
     assert!(std::mem::offset_of!(Record, payload) == 40);
     assert!(KIND_COUNT <= 1 << IDENTITY_SHIFT);
 };
@@ -70,16 +67,15 @@ impl Record {
         kind: EventKind,
         payload: [u64; 3],
     ) -> Record {
-        let kind = kind.index() as u16 | (identity as u16) << IDENTITY_SHIFT;
-        Record { id, time_ns, entity, kind, source: 0, seq: 0, payload }
+        let names = kind.index() as u64 | (identity as u64) << IDENTITY_SHIFT;
+        Record { id, time_ns, entity, names, payload }
     }
 
     /// Returns the record as emitter `source` sends it under `seq`.
     #[inline]
     #[must_use]
     pub fn numbered(mut self, source: u16, seq: u32) -> Record {
-        self.source = source;
-        self.seq = seq;
+        self.names = self.names & u64::from(u16::MAX) | u64::from(source) << 16 | u64::from(seq) << 32;
         self
     }
 
@@ -88,9 +84,8 @@ impl Record {
     #[inline(always)]
     pub(crate) fn to_words(self) -> [u64; 8] {
         let [first, second, third] = self.payload;
-        let names = u64::from(self.kind) | u64::from(self.source) << 16 | u64::from(self.seq) << 32;
         let (low, high) = (self.id as u64, (self.id >> 64) as u64);
-        [low, high, self.time_ns, self.entity.bits(), names, first, second, third]
+        [low, high, self.time_ns, self.entity.bits(), self.names, first, second, third]
     }
 
     /// Makes a record of [`Record::to_words`].
@@ -100,15 +95,13 @@ impl Record {
             id: u128::from(low) | u128::from(high) << 64,
             time_ns,
             entity: Symbol::from_bits(entity),
-            kind: names as u16,
-            source: (names >> 16) as u16,
-            seq: (names >> 32) as u32,
+            names,
             payload: [first, second, third],
         }
     }
 
     /// Returns the id, computed now unless it is already in the record.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn id(&self) -> EventId {
         match EventId::from_bits(self.id) {
@@ -125,16 +118,15 @@ impl Record {
         id
     }
 
-    #[inline]
+    #[inline(always)]
     fn content_id(&self) -> EventId {
-        let names = u64::from(self.kind) | u64::from(self.source) << 16 | u64::from(self.seq) << 32;
-        let is_content = self.kind >> IDENTITY_SHIFT == Identity::Content as u16;
+        let is_content = self.names as u16 >> IDENTITY_SHIFT == Identity::Content as u16;
         let counted = if is_content { u64::from(u16::MAX) } else { u64::MAX };
         // Payload words are opaque bytes that the payload type wrote; the other fields are numbers.
         let [first, second, third] = self.payload;
         EventId::of_content([
             self.entity.bits(),
-            names & counted,
+            self.names & counted,
             u64::from_le(first),
             u64::from_le(second),
             u64::from_le(third),
@@ -159,28 +151,28 @@ impl Record {
     #[inline]
     #[must_use]
     pub fn kind(&self) -> EventKind {
-        EventKind::from_index(self.kind)
+        EventKind::from_index(self.names as u16)
     }
 
     /// Returns the identity; `None` when the bits are those of no identity (foreign bytes).
     #[inline]
     #[must_use]
     pub fn identity(&self) -> Option<Identity> {
-        Identity::from_bits((self.kind >> IDENTITY_SHIFT) as u8)
+        Identity::from_bits((self.names as u16 >> IDENTITY_SHIFT) as u8)
     }
 
     /// Returns which emitter sent the record.
     #[inline]
     #[must_use]
     pub fn source(&self) -> u16 {
-        self.source
+        (self.names >> 16) as u16
     }
 
     /// Returns the emitter's running number of the record.
     #[inline]
     #[must_use]
     pub fn seq(&self) -> u32 {
-        self.seq
+        (self.names >> 32) as u32
     }
 
     /// Returns the payload, or `None` when it is of another kind.
@@ -201,7 +193,7 @@ impl Record {
     /// there is of the right form.
     #[must_use]
     pub fn is_well_formed(&self) -> bool {
-        let spare = self.kind & ((1 << IDENTITY_SHIFT) - 1) & !(KIND_COUNT as u16 - 1);
+        let spare = self.names as u16 & ((1 << IDENTITY_SHIFT) - 1) & !(KIND_COUNT as u16 - 1);
         let id_fits = match self.identity() {
             None => false,
             Some(Identity::Digest) => EventId::from_bits(self.id).is_some(),
@@ -218,8 +210,8 @@ impl fmt::Debug for Record {
             .field("time_ns", &self.time_ns)
             .field("entity", &self.entity)
             .field("kind", &self.kind())
-            .field("source", &self.source)
-            .field("seq", &self.seq)
+            .field("source", &self.source())
+            .field("seq", &self.seq())
             .field("payload", &self.payload_bytes())
             .finish()
     }
@@ -292,9 +284,9 @@ mod tests {
     #[test]
     fn foreign_bytes_are_not_well_formed() {
         let mut bad = record(Identity::Content);
-        bad.kind |= 1 << 12;
+        bad.names |= 1 << 12;
         assert!(!bad.is_well_formed());
-        bad.kind = u16::MAX;
+        bad.names |= u64::from(u16::MAX);
         assert!(!bad.is_well_formed());
         let mut forged = record(Identity::Content);
         forged.id = EventId::from_hash(5).bits();
