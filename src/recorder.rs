@@ -26,7 +26,8 @@
 //! # What it promises
 //!
 //! - Whatever ends the *process*: of each emitter the last [`RecorderOptions::slots`] events are there, up to the last one
-//!   whose call had returned. One event more may be there, or its place is torn: that is told.
+//!   whose call had returned. One event more may be there, or its place is torn: that is told. Of a batch that was being
+//!   emitted, those before it are there.
 //! - How many were overwritten is exact.
 //! - Names and documents are kept from the first one on until [`RecorderOptions::definition_bytes`] are full (1 MiB by
 //!   default; each takes 24 bytes and its text, rounded up to 8). Later ones are left out, and
@@ -37,7 +38,7 @@
 //! - Events are written whatever becomes of them in the ring: the last events before a crash matter also when the
 //!   consumer was stuck. So an event that was dropped because its ring was full is in the recording.
 //!
-//! # In the file (format version 1)
+//! # In the file (format version 2)
 //!
 //! All numbers are 64-bit words in the byte order of the host that wrote them; the word at 16 tells which. A reader on a
 //! host of the other order refuses.
@@ -62,21 +63,25 @@
 //! definition  0  tag (1 name, 2 document) << 32 | bytes      16  check of key, tag, length and text
 //!             8  symbol or digest                            24  text, 0 to a multiple of 8
 //!
-//! lane      ┌───────────┬───────────┬ ─
-//!           │ slot 0 72 │ slot 1 72 │       event n of a lane is in slot n mod slots
-//!           └───────────┴───────────┴ ─
+//! lane      ┌─────────────┬─────────────┬ ─ ┬───────────┬───────────┬ ─
+//!           │ record 0 64 │ record 1 64 │   │ check 0 8 │ check 1 8 │     event n of a lane is in slot n mod slots
+//!           └─────────────┴─────────────┴ ─ ┴───────────┴───────────┴ ─
 //!
-//! slot        0  id, low word, high word    32  kind | source << 16 | number << 32
+//! record      0  id, low word, high word    32  kind | source << 16 | number << 32
 //!            16  time, ns since 1970        40  payload, 24 bytes
-//!            24  entity                     64  check: (salt + n) · 0x243f6a8885a308d3, then for each word turned
-//!                                               left by 11 and the word added by exclusive or
+//!            24  entity
+//!
+//! check          (salt + n) · 0x243f6a8885a308d3, then for each word turned left by 11 and the word added by exclusive or
 //! ```
+//!
+//! The head is told with every 32nd event, and when the emitter is gone: up to 31 events are behind it, which their checks
+//! tell. In version 1 each check is behind its record, and the head is told with each event. It is read, not written.
 //!
 //! # Design choices
 //!
-//! *Torn slots.* An event is written as eight words of the record, then the slot's check, then the lane's head. A
-//! process that dies has executed its stores up to some instruction and none behind it, so at most one slot a lane is
-//! torn, and the head tells which: a sequence lock whose writer died would tell as much. But a program under test
+//! *Torn slots.* An event is written as eight words of the record, then the slot's check, and now and then the lane's head.
+//! A process that dies has executed its stores up to some instruction and none behind it, so at most one slot a lane is
+//! torn, that behind the last whole event: a sequence lock whose writer died would tell as much. But a program under test
 //! shares the address space, and it dies because something wrote where it should not. So each slot has a check over its
 //! words *and its event's number*: a slot that holds something else than the event that belongs there is told damaged,
 //! and never returned. The check also lets a live reader ([`FlightRecorder::snapshot`]) take slots while they are written,
@@ -85,6 +90,10 @@
 //! The check is the least that does this: it changes with every bit, with words that change places, and with the event's
 //! number, and costs two instructions a word and a multiplication. Five of them, as a hash of this length has them, made an emission
 //! half as expensive again. It is no proof against intent.
+//!
+//! *Few stores.* An emission costs what it stores, some quarter of a nanosecond for each. So two words are stored at once where
+//! the machine can, records lie in cache lines of their own, which they would not with their checks behind them, and the
+//! head is told when it must be.
 //!
 //! *A mapping, where the journal writes.* A system call for each event would cost twenty times the emission. The price: a
 //! file that is cut short, or a disk that fails, while it is mapped is a signal (SIGBUS), not an error. So the file is

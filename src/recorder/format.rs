@@ -3,11 +3,18 @@
 /// Words of 64 bits in a page.
 pub(super) const PAGE_WORDS: usize = 512;
 
+/// Words of a record.
+pub(super) const RECORD_WORDS: usize = 8;
 /// A record's eight words, and their check.
-pub(super) const SLOT_WORDS: usize = 9;
+pub(super) const SLOT_WORDS: usize = RECORD_WORDS + 1;
+
+/// A writer tells the lane's head every so many events.
+pub(super) const HEAD_EVERY: u64 = 32;
 
 pub(super) const MAGIC: u64 = u64::from_ne_bytes(*b"PEVFLTR\n");
-pub(super) const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 2;
+/// Each check behind its record, and each head behind its event. It is read.
+pub(super) const VERSION_1: u64 = 1;
 /// Read on a host of the other byte order, it is another number.
 pub(super) const ORDER_MARK: u64 = 0x0102_0304_0506_0708;
 
@@ -60,6 +67,8 @@ pub(super) struct Layout {
     pub(super) lanes: usize,
     pub(super) slots: usize,
     pub(super) definition_pages: usize,
+    /// All checks of a lane are behind all its records.
+    pub(super) apart: bool,
 }
 
 impl Layout {
@@ -69,18 +78,19 @@ impl Layout {
             && (1..=SLOTS_MAX).contains(&slots)
             && slots.is_power_of_two()
             && definition_pages <= DEFINITION_PAGES_MAX;
-        let layout = Layout { lanes, slots, definition_pages };
+        let layout = Layout { lanes, slots, definition_pages, apart: true };
         (fits && layout.words() <= FILE_WORDS_MAX).then_some(layout)
     }
 
     /// Reads the sizes from their words.
-    pub(super) fn from_words(lanes: u64, sizes: u64) -> Option<Layout> {
+    pub(super) fn from_words(version: u64, lanes: u64, sizes: u64) -> Option<Layout> {
         let slots = sizes & 0xffff_ffff;
-        Layout::new(
+        let layout = Layout::new(
             usize::try_from(lanes).ok()?,
             usize::try_from(slots).ok()?,
             usize::try_from(sizes >> 32).ok()?,
-        )
+        )?;
+        Some(Layout { apart: version != VERSION_1, ..layout })
     }
 
     pub(super) fn sizes_word(self) -> u64 {
@@ -105,6 +115,16 @@ impl Layout {
 
     pub(super) fn slots_of(self, lane: usize) -> usize {
         self.definitions() + self.definition_words() + lane * self.lane_words()
+    }
+
+    /// The place of a slot's record, and that of its check.
+    pub(super) fn slot(self, lane: usize, slot: usize) -> (usize, usize) {
+        let begin = self.slots_of(lane);
+        if self.apart {
+            (begin + slot * RECORD_WORDS, begin + self.slots * RECORD_WORDS + slot)
+        } else {
+            (begin + slot * SLOT_WORDS, begin + slot * SLOT_WORDS + RECORD_WORDS)
+        }
     }
 
     /// Words of the whole file.
@@ -162,7 +182,19 @@ mod tests {
                 assert!(layout.slots_of(lane) + slots * SLOT_WORDS <= layout.slots_of(lane + 1));
             }
             assert_eq!(layout.slots_of(lanes) as u64, layout.words());
-            assert_eq!(Layout::from_words(lanes as u64, layout.sizes_word()), Some(layout));
+            assert_eq!(Layout::from_words(VERSION, lanes as u64, layout.sizes_word()), Some(layout));
+            let old = Layout::from_words(VERSION_1, lanes as u64, layout.sizes_word()).unwrap();
+            for layout in [layout, old] {
+                let mut places: Vec<usize> = (0..slots)
+                    .flat_map(|slot| {
+                        let (record, check) = layout.slot(0, slot);
+                        (record..record + RECORD_WORDS).chain([check])
+                    })
+                    .collect();
+                places.sort_unstable();
+                let begin = layout.slots_of(0);
+                assert!(places.into_iter().eq(begin..begin + slots * SLOT_WORDS));
+            }
         }
         for (lanes, slots, pages) in [(0, 1, 0), (1, 3, 0), (LANES_MAX, SLOTS_MAX, 0), (1, 1, 1 << 19)] {
             assert_eq!(Layout::new(lanes, slots, pages), None);

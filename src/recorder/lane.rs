@@ -1,8 +1,8 @@
 //! One emitter's lane: where its events are written.
 
 use crate::event::Record;
-use crate::recorder::format::{SLOT_WORDS, slot_check};
-use crate::recorder::map::Part;
+use crate::recorder::format::{HEAD_EVERY, RECORD_WORDS, slot_check};
+use crate::recorder::map::{Part, store};
 use crate::recorder::write::Inner;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,8 @@ pub(crate) struct LaneWriter {
     number: u64,
     salt: u64,
     mask: usize,
-    slots: Part,
+    records: Part,
+    checks: Part,
     /// One word.
     head: Part,
     lane: usize,
@@ -20,28 +21,41 @@ pub(crate) struct LaneWriter {
 }
 
 impl LaneWriter {
-    pub(super) fn new(recorder: Arc<Inner>, lane: usize, salt: u64, [slots, head]: [Part; 2]) -> LaneWriter {
-        let mask = slots.len() / SLOT_WORDS - 1;
-        LaneWriter { number: 0, salt, mask, slots, head, lane, recorder }
+    pub(super) fn new(
+        recorder: Arc<Inner>,
+        lane: usize,
+        salt: u64,
+        [records, checks, head]: [Part; 3],
+    ) -> LaneWriter {
+        let mask = checks.len() - 1;
+        LaneWriter { number: 0, salt, mask, records, checks, head, lane, recorder }
     }
 
     /// Writes an event over the oldest one.
     #[inline(always)]
     pub(crate) fn put(&mut self, record: Record) {
         let words = record.to_words();
-        let at = (self.number as usize & self.mask) * SLOT_WORDS;
-        // It is there: the mask is the lane's.
-        let slot = self.slots.get(at..).and_then(<[_]>::first_chunk::<SLOT_WORDS>);
-        if let Some([to @ .., check]) = slot {
-            for (to, word) in to.iter().zip(words) {
-                to.store(word, Ordering::Relaxed);
-            }
-            check.store(slot_check(&words, self.salt, self.number), Ordering::Relaxed);
+        let slot = self.number as usize & self.mask;
+        // They are there: the mask is the lane's.
+        let to = self.records.get(slot * RECORD_WORDS..).and_then(<[_]>::first_chunk);
+        if let (Some(to), Some(check)) = (to, self.checks.get(slot)) {
+            store(to, words);
+            // Release: the compiler may not put it before the record's words. Who reads needs no partner, since it
+            // believes a record by its check; who dies needs none, since its own stores are executed in order.
+            check.store(slot_check(&words, self.salt, self.number), Ordering::Release);
         }
         self.number += 1;
+        if self.number.is_multiple_of(HEAD_EVERY) {
+            self.tell_head();
+        }
+    }
+
+    /// Tells how many events there are. What is behind the head is found by its checks, so this need not be told each time;
+    /// but only as far behind as [`HEAD_EVERY`] and a batch.
+    #[inline]
+    fn tell_head(&self) {
         if let Some(head) = self.head.first() {
-            // Release: the compiler may not put it before the slot's words. Whoever reads needs no partner, since it
-            // believes a slot by its check; who dies needs none, since its own stores are executed in order.
+            // Release: not before the checks, as above.
             head.store(self.number, Ordering::Release);
         }
     }
@@ -49,6 +63,7 @@ impl LaneWriter {
 
 impl Drop for LaneWriter {
     fn drop(&mut self) {
+        self.tell_head();
         self.recorder.end(self.lane);
     }
 }

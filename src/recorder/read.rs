@@ -3,8 +3,8 @@
 use crate::event::{Record, Symbols};
 use crate::recorder::definitions::{Definition, parse};
 use crate::recorder::format::{
-    CLOSED, GONE, IN_USE, Layout, MAGIC, ORDER_MARK, PAGE_WORDS, SLOT_WORDS, VERSION, header, lane,
-    slot_check, words_check,
+    CLOSED, GONE, HEAD_EVERY, IN_USE, Layout, MAGIC, ORDER_MARK, PAGE_WORDS, RECORD_WORDS, SLOT_WORDS,
+    VERSION, VERSION_1, header, lane, slot_check, words_check,
 };
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -306,10 +306,12 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
         let place = layout.lane_header(number);
         let head: [u64; lane::WORDS] = self.array(place)?;
         let state = head[lane::STATE];
-        if state == 0 && head[lane::HEAD] == 0 {
-            return Ok(Lane::Free);
-        }
         let sound = words_check(&head[lane::SALT..lane::CHECK]) == head[lane::CHECK];
+        if state == 0 && head[lane::HEAD] == 0 {
+            // Where events are that nobody has begun to write, the state is damaged.
+            let is_free = !sound || self.slots(layout, number, head[lane::SALT], 1)?.events.is_empty();
+            return Ok(if is_free { Lane::Free } else { Lane::Damaged });
+        }
         let bytes: Vec<u8> =
             head[lane::NAME..lane::CHECK].iter().flat_map(|word| word.to_ne_bytes()).collect();
         let len = usize::try_from(head[lane::LEN]).unwrap_or(usize::MAX);
@@ -337,34 +339,29 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
         for slot in 0..layout.slots {
             let at = slot % PIECE_SLOTS;
             if at == 0 {
-                let len = PIECE_SLOTS.min(layout.slots - slot) * SLOT_WORDS;
-                piece = self.words(layout.slots_of(lane) + slot * SLOT_WORDS, len)?;
+                piece = self.piece(layout, lane, slot, PIECE_SLOTS.min(layout.slots - slot))?;
             }
-            let Some(mut words) = piece.as_chunks::<SLOT_WORDS>().0.get(at).copied() else { break };
+            let Some(mut words) = piece.get(at).copied() else { break };
             // Nothing was ever here, and nobody is there who might write.
-            if tries == 1 && words == [0; SLOT_WORDS] {
+            if tries == 1 && words == ([0; RECORD_WORDS], 0) {
                 continue;
             }
             let mut tries = tries;
             loop {
-                // In the head's slot there is the event that is being written, or still the one before it.
-                let newest = head.checked_sub(head.wrapping_sub(slot as u64) % slots);
-                let before = newest.filter(|newest| *newest == head).and_then(|head| head.checked_sub(slots));
-                let candidates = [newest, before];
-                let [record @ .., check] = words;
-                let fits = |number: &u64| slot_check(&record, salt, *number) == check;
-                match candidates.into_iter().flatten().find(fits) {
+                let fits = |number: &u64| slot_check(&words.0, salt, *number) == words.1;
+                match candidates(head, slot as u64, slots).find(fits) {
                     Some(number) => {
-                        found.events.push((number, Record::from_words(record)));
+                        found.events.push((number, Record::from_words(words.0)));
                         break;
                     }
                     None if tries > 1 => {
                         tries -= 1;
-                        words = self.array(layout.slots_of(lane) + slot * SLOT_WORDS)?;
+                        let (record, check) = layout.slot(lane, slot);
+                        words = (self.array(record)?, self.array::<1>(check)?[0]);
                         [head] = self.array(head_at)?;
                     }
                     None => {
-                        let is_empty = words == [0; SLOT_WORDS];
+                        let is_empty = words == ([0; RECORD_WORDS], 0);
                         found.misfits.extend((!is_empty).then_some(slot as u64));
                         break;
                     }
@@ -373,6 +370,34 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
         }
         Ok(found)
     }
+
+    /// Reads `len` slots, each a record's words and its check.
+    fn piece(
+        &mut self,
+        layout: &Layout,
+        lane: usize,
+        first: usize,
+        len: usize,
+    ) -> Result<Vec<([u64; RECORD_WORDS], u64)>, RecordingError> {
+        let (record, check) = layout.slot(lane, first);
+        if layout.apart {
+            let (records, checks) = (self.words(record, len * RECORD_WORDS)?, self.words(check, len)?);
+            return Ok(records.as_chunks().0.iter().copied().zip(checks).collect());
+        }
+        let words = self.words(record, len * SLOT_WORDS)?;
+        let split = |[record @ .., check]: &[u64; SLOT_WORDS]| (*record, *check);
+        Ok(words.as_chunks().0.iter().map(split).collect())
+    }
+}
+
+/// The numbers of the events that can be in a slot when `head` events were told: those that were not told yet, the last
+/// ones that were, and what the event at work has not yet been written over; the latest first.
+fn candidates(head: u64, slot: u64, slots: u64) -> impl Iterator<Item = u64> {
+    let last = head.saturating_add(HEAD_EVERY);
+    let newest = last.checked_sub(last.wrapping_sub(slot) % slots);
+    let earlier =
+        move |number: &u64| number.checked_sub(slots).filter(|number| number.saturating_add(slots) >= head);
+    std::iter::successors(newest, earlier)
 }
 
 /// What was found in the slots of a lane.
@@ -388,15 +413,15 @@ impl Slots {
     fn account(mut self, slots: u64, head: u64, live: bool) -> RecordedLane {
         self.events.sort_unstable_by_key(|(number, _)| *number);
         let newest = self.events.last().map_or(0, |(number, _)| number.saturating_add(1));
-        // The event behind the head is whole where the process died between its last two stores.
+        // Those behind the head are whole, up to the one at which the process died.
         let recorded = head.max(newest);
         let kept = self.events.len() as u64;
-        let torn = !live && recorded == head && self.misfits.contains(&(head % slots));
+        let torn = !live && self.misfits.contains(&(recorded % slots));
         let overwritten = if live {
             recorded - kept
         } else {
             // The event in a torn slot is gone as well.
-            recorded.saturating_sub(slots) + u64::from(torn && head >= slots)
+            recorded.saturating_sub(slots) + u64::from(torn && recorded >= slots)
         };
         let damaged = recorded.saturating_sub(kept).saturating_sub(overwritten);
         // Slots that hold something of which the head does not know: it is the head that is damaged.
@@ -423,13 +448,13 @@ fn layout(path: &Path, head: &[u64]) -> Result<Layout, RecordingError> {
     if *order == ORDER_MARK.swap_bytes() {
         return Err(RecordingError::ByteOrder { path: path() });
     }
-    if *version != VERSION {
+    if ![VERSION, VERSION_1].contains(version) {
         return Err(RecordingError::Version { path: path(), version: *version });
     }
     let (words, check) = head.split_at_checked(header::CHECK).unwrap_or_default();
     let sound = check.first() == Some(&words_check(words));
     let sizes = words.get(header::LANES).zip(words.get(header::SIZES));
-    let layout = sizes.and_then(|(lanes, sizes)| Layout::from_words(*lanes, *sizes));
+    let layout = sizes.and_then(|(lanes, sizes)| Layout::from_words(*version, *lanes, *sizes));
     layout.filter(|_| sound).ok_or_else(|| RecordingError::Header { path: path() })
 }
 

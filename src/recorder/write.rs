@@ -3,8 +3,8 @@
 use crate::event::{Symbols, Tap};
 use crate::recorder::definitions::{Listener, Log, Tag};
 use crate::recorder::format::{
-    CLOSED, DEFINITION_PAGES_MAX, GONE, IN_USE, LANES_MAX, Layout, MAGIC, ORDER_MARK, SLOT_WORDS, SLOTS_MAX,
-    VERSION, header, lane, words_check,
+    CLOSED, DEFINITION_PAGES_MAX, GONE, IN_USE, LANES_MAX, Layout, MAGIC, ORDER_MARK, RECORD_WORDS,
+    SLOT_WORDS, SLOTS_MAX, VERSION, header, lane, words_check,
 };
 use crate::recorder::lane::LaneWriter;
 use crate::recorder::map::{Map, Part};
@@ -224,13 +224,15 @@ impl Inner {
             }
         };
         set(lane::STATE, 0);
+        // From here on it is no lane, whatever is in its slots.
+        set(lane::CHECK, 0);
         let before = words.get(lane::HEAD)?.load(Ordering::Relaxed);
         self.count(header::FORGOTTEN, before);
         set(lane::HEAD, 0);
-        let slots = self.map.part(layout.slots_of(lane), layout.slots * SLOT_WORDS)?;
+        let whole = self.map.part(layout.slots_of(lane), layout.slots * SLOT_WORDS)?;
         if before > 0 {
             // What an earlier emitter left is not to look like an event that was begun.
-            slots.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+            whole.iter().for_each(|word| word.store(0, Ordering::Relaxed));
         }
         let room = lane::NAME_WORDS * 8;
         let len = (0..=name.len().min(room)).rfind(|len| name.is_char_boundary(*len)).unwrap_or(0);
@@ -248,7 +250,10 @@ impl Inner {
         set(lane::CHECK, words_check(&checked));
         set(lane::STATE, IN_USE);
         let head = self.map.part(layout.lane_header(lane) + lane::HEAD, 1)?;
-        Some(LaneWriter::new(Arc::clone(self), lane, salt, [slots, head]))
+        let (first_record, first_check) = layout.slot(lane, 0);
+        let records = self.map.part(first_record, layout.slots * RECORD_WORDS)?;
+        let checks = self.map.part(first_check, layout.slots)?;
+        Some(LaneWriter::new(Arc::clone(self), lane, salt, [records, checks, head]))
     }
 
     /// The lane's emitter is gone; its events stay until the lane is given away.
