@@ -57,29 +57,46 @@ fn checked(ids: u64, change: impl Fn(&mut PipelineOptions) + 'static, way: Way) 
     }
 }
 
+/// Where choices are swept: they may differ with the number of rings on the way.
+const WHERE: [Topology; 2] = [Topology::Fused, Topology::Staged { dedup: 1, workers: 1 }];
+
 fn rings(ids: u64, rounds: usize) {
     let sizes = [256, 1024, 4096, 16_384, 65_536];
-    for (name, way) in [("emit", Way::Single), ("emit_batch of 64", Way::Batch(64))] {
-        let of = |capacity| {
-            setting(
-                format!("ring of {capacity}"),
-                checked(ids, move |options| options.ring_capacity = capacity, way),
-            )
-        };
-        sweep(&format!("ring sizes, {name}"), events(ids), rounds, sizes.map(of).into());
+    for topology in WHERE {
+        for (name, way) in [("emit", Way::Single), ("emit_batch of 64", Way::Batch(64))] {
+            let of = |capacity| {
+                let change = move |options: &mut PipelineOptions| {
+                    (options.topology, options.ring_capacity) = (topology, capacity);
+                };
+                setting(format!("ring of {capacity}"), checked(ids, change, way))
+            };
+            sweep(&format!("ring sizes, {topology}, {name}"), events(ids), rounds, sizes.map(of).into());
+        }
     }
 }
 
 fn batches(ids: u64, rounds: usize) {
-    let of = |size| setting(format!("emit_batch of {size}"), checked(ids, |_| {}, Way::Batch(size)));
-    sweep("emit_batch", events(ids), rounds, [1, 4, 16, 64, 256, 1024].map(of).into());
+    for topology in WHERE {
+        let of = |size| {
+            let change = move |options: &mut PipelineOptions| options.topology = topology;
+            setting(format!("emit_batch of {size}"), checked(ids, change, Way::Batch(size)))
+        };
+        let title = format!("emit_batch, {topology}");
+        sweep(&title, events(ids), rounds, [1, 4, 16, 64, 256, 1024].map(of).into());
+    }
 }
 
 fn waits(ids: u64, rounds: usize) {
-    let of =
-        |wait| setting(format!("{wait:?}"), checked(ids, move |options| options.wait = wait, Way::Single));
-    let strategies = [WaitStrategy::Adaptive, WaitStrategy::Spin, WaitStrategy::Park];
-    sweep("wait strategies", events(ids), rounds, strategies.map(of).into());
+    for topology in WHERE {
+        let of = |wait| {
+            let change =
+                move |options: &mut PipelineOptions| (options.topology, options.wait) = (topology, wait);
+            setting(format!("{wait:?}"), checked(ids, change, Way::Single))
+        };
+        let strategies = [WaitStrategy::Adaptive, WaitStrategy::Spin, WaitStrategy::Park];
+        let title = format!("wait strategies, {topology}");
+        sweep(&title, events(ids), rounds, strategies.map(of).into());
+    }
 }
 
 fn topologies(ids: u64, rounds: usize) {
@@ -93,8 +110,8 @@ fn topologies(ids: u64, rounds: usize) {
 }
 
 /// The stream shared out over threads that block: nothing may be lost.
-fn run_emitters(ids: u64, emitters: u64) -> Duration {
-    let plan = Plan::new(options(ids));
+fn run_emitters(ids: u64, topology: Topology, emitters: u64) -> Duration {
+    let plan = Plan::new(PipelineOptions { topology, ..options(ids) });
     let (keys, progress): (Keys, _) = (plan.keys(), plan.progress.clone());
     let pipeline = plan.builder.start().unwrap();
     let handle = pipeline.handle();
@@ -134,8 +151,12 @@ fn run_emitters(ids: u64, emitters: u64) -> Duration {
 }
 
 fn emitters(ids: u64, rounds: usize) {
-    let of = |emitters| setting(format!("{emitters} emitters"), move || run_emitters(ids, emitters));
-    sweep("emitter threads under Block, none lost", events(ids), rounds, [1, 2, 4, 16, 64].map(of).into());
+    for topology in WHERE {
+        let of =
+            |emitters| setting(format!("{emitters} emitters"), move || run_emitters(ids, topology, emitters));
+        let title = format!("emitter threads under Block, {topology}, none lost");
+        sweep(&title, events(ids), rounds, [1, 2, 4, 16, 64].map(of).into());
+    }
 }
 
 /// A part of the sweep: events and rounds.
