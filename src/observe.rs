@@ -100,9 +100,9 @@ pub struct Undelivered {
 /// Up to 64 records with their verdicts, as one observer sees them.
 #[derive(Clone, Copy)]
 pub struct Batch<'a> {
-    records: &'a [Record],
-    verdicts: &'a [Verdict],
-    selected: u64,
+    pub(crate) records: &'a [Record],
+    pub(crate) verdicts: &'a [Verdict],
+    pub(crate) selected: u64,
 }
 
 impl<'a> Batch<'a> {

@@ -1,22 +1,25 @@
 //! The observer that hands a pipeline's events to a journal.
 
 use crate::clock::Clock;
-use crate::dedup::{BATCH, Verdict};
+use crate::dedup::Verdict;
 use crate::event::payload::Value;
-use crate::event::{EventKind, Field, FieldType, Record, Symbol, Symbols};
+use crate::event::{EventKind, Field, FieldType, KindSet, Record, Symbol, Symbols};
 use crate::hash::BuildContentHasher;
 use crate::journal::durability::{Account, Marks};
 use crate::journal::format::RunId;
 use crate::journal::options::{OpenError, Options, Select};
 use crate::journal::worker::{JournalNotes, JournalWorker, WorkerError};
 use crate::journal::writer::JournalWriter;
-use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
+use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered, mask};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Parcels of 4,096 records that may wait for the journal's thread: 64 MiB.
 const QUEUE_LEN: usize = 256;
+
+/// Symbols that are remembered as needing no look: 32 KiB.
+const SETTLED: usize = 4096;
 
 /// Batches between two looks at what the thread has lost.
 const LOOK_EVERY: u32 = 16;
@@ -35,11 +38,15 @@ pub struct JournalLog {
     worker: Option<JournalWorker>,
     symbols: Arc<Symbols>,
     select: Select,
-    /// By kind: the fields that refer to names or documents.
+    /// Kinds with fields that refer to names or documents.
+    referring: KindSet,
+    /// By kind: those fields.
     references: HashMap<EventKind, Vec<Field>>,
     names: HashSet<Symbol, BuildContentHasher>,
+    /// Symbols by their low bits that need no look: defined, or without a name while the table had so many.
+    settled: Box<[Symbol; SETTLED]>,
+    names_in_table: usize,
     details: HashSet<u64, BuildContentHasher>,
-    staged: Vec<Record>,
     until_look: u32,
     /// New events handed over.
     handed: u64,
@@ -106,14 +113,17 @@ impl JournalLog {
             let fields: Vec<Field> = fields(kind)?.iter().filter(refers).copied().collect();
             (!fields.is_empty()).then_some((kind, fields))
         };
+        let references: HashMap<_, _> = KindSet::ALL.iter().filter_map(of_kind).collect();
         JournalLog {
             worker: Some(worker),
             symbols: Arc::clone(symbols),
             select,
-            references: crate::event::KindSet::ALL.iter().filter_map(of_kind).collect(),
+            referring: references.keys().fold(KindSet::EMPTY, |kinds, kind| kinds.with(*kind)),
+            references,
             names: HashSet::default(),
+            settled: Box::new([Symbol::NONE; SETTLED]),
+            names_in_table: 0,
             details: HashSet::default(),
-            staged: Vec::with_capacity(BATCH),
             until_look: LOOK_EVERY,
             handed: 0,
             failed: 0,
@@ -129,10 +139,12 @@ impl JournalLog {
             worker: None,
             symbols: Arc::default(),
             select: Select::ALL,
+            referring: KindSet::EMPTY,
             references: HashMap::new(),
             names: HashSet::default(),
+            settled: Box::new([Symbol::NONE; SETTLED]),
+            names_in_table: 0,
             details: HashSet::default(),
-            staged: Vec::new(),
             until_look: LOOK_EVERY,
             handed: 0,
             failed: 0,
@@ -157,6 +169,9 @@ impl JournalLog {
     /// Defines what the record refers to and the journal does not have yet.
     fn define(&mut self, record: &Record) {
         self.define_name(record.entity());
+        if !self.referring.contains(record.kind()) {
+            return;
+        }
         let Some(fields) = self.references.get(&record.kind()) else { return };
         let mut names = [Symbol::NONE; 3];
         // A payload has room for three references.
@@ -180,11 +195,19 @@ impl JournalLog {
         }
     }
 
-    /// A symbol without a name in the table is asked for again: its name may come later.
+    #[inline]
     fn define_name(&mut self, symbol: Symbol) {
-        if symbol == Symbol::NONE || self.names.contains(&symbol) {
+        let settled = &mut self.settled[symbol.bits() as usize % SETTLED];
+        if symbol == Symbol::NONE || *settled == symbol {
             return;
         }
+        *settled = symbol;
+        if !self.names.contains(&symbol) {
+            self.define_new_name(symbol);
+        }
+    }
+
+    fn define_new_name(&mut self, symbol: Symbol) {
         let (names, worker) = (&mut self.names, &mut self.worker);
         self.symbols.with_name(symbol, |name| {
             if let (Some(name), Some(worker)) = (name, worker) {
@@ -192,6 +215,15 @@ impl JournalLog {
                 worker.define(symbol, name);
             }
         });
+    }
+
+    /// Lets symbols without a name be asked for again when names have come into the table.
+    fn look_for_names(&mut self) {
+        let known = self.symbols.len();
+        if known != self.names_in_table {
+            self.names_in_table = known;
+            self.settled.fill(Symbol::NONE);
+        }
     }
 
     /// Tells of new events that were lost since the last time.
@@ -230,19 +262,20 @@ impl Observer for JournalLog {
     }
 
     fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
-        self.staged.clear();
+        self.look_for_names();
         let mut duplicates = 0_u64;
-        for (at, (record, verdict)) in batch.iter().enumerate() {
-            self.define(record);
-            self.staged.push(*record);
-            duplicates |= u64::from(*verdict != Verdict::New) << at;
+        for (at, (record, verdict)) in batch.records.iter().zip(batch.verdicts).enumerate() {
+            if batch.selected >> at & 1 != 0 {
+                self.define(record);
+                duplicates |= u64::from(*verdict != Verdict::New) << at;
+            }
         }
-        let new = self.staged.len() as u64 - u64::from(duplicates.count_ones());
+        let new = u64::from((batch.selected & mask(batch.records.len()) & !duplicates).count_ones());
         let Some(worker) = &mut self.worker else {
             return Err(Undelivered { events: new, reason: "the journal is closed".to_owned() });
         };
         self.handed += new;
-        let refused = worker.append_marked(&self.staged, |at| duplicates >> at & 1 != 0);
+        let refused = worker.append_selected(batch.records, batch.selected, duplicates);
         self.until_look -= 1;
         if refused == 0 && self.until_look > 0 {
             return Ok(());

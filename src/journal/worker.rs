@@ -4,6 +4,7 @@ use crate::event::{Record, Symbol};
 use crate::journal::block::Definition;
 use crate::journal::durability::{Account, Durability, Marks};
 use crate::journal::writer::{CloseError, JournalWriter, nanos};
+use crate::observe::mask;
 use crate::sync::lock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
@@ -64,14 +65,14 @@ struct Parcel {
 }
 
 impl Parcel {
-    fn push(&mut self, records: &[Record], is_duplicate: impl Fn(usize) -> bool) {
-        let from = self.records.len();
+    /// Takes up to 64 records; a bit of `duplicates` for each says that it is a later sighting.
+    fn push(&mut self, records: &[Record], duplicates: u64) {
+        let (word, bit) = (self.records.len() / 64, self.records.len() % 64);
         self.records.extend_from_slice(records);
         self.duplicates.resize(self.records.len().div_ceil(64), 0);
-        for at in (0..records.len()).filter(|at| is_duplicate(*at)) {
-            if let Some(word) = self.duplicates.get_mut((from + at) / 64) {
-                *word |= 1 << ((from + at) % 64);
-            }
+        let duplicates = u128::from(duplicates) << bit;
+        for (word, part) in self.duplicates.iter_mut().skip(word).zip([duplicates, duplicates >> 64]) {
+            *word |= part as u64;
         }
     }
 
@@ -156,17 +157,32 @@ impl JournalWorker {
 
     /// Hands over records of which `is_duplicate` tells, by index, whether they are later sightings of a known
     /// event; returns how many were refused. Never blocks.
-    pub fn append_marked(&mut self, mut records: &[Record], is_duplicate: impl Fn(usize) -> bool) -> u64 {
+    pub fn append_marked(&mut self, records: &[Record], is_duplicate: impl Fn(usize) -> bool) -> u64 {
         let refused = self.refused;
-        let mut at = 0;
+        for (part, records) in records.chunks(64).enumerate() {
+            let mark = |at: usize| u64::from(is_duplicate(part * 64 + at)) << at;
+            let duplicates = (0..records.len()).fold(0, |marks, at| marks | mark(at));
+            self.append_selected(records, u64::MAX, duplicates);
+        }
+        self.refused - refused
+    }
+
+    /// Hands over those of at most 64 records whose bits are set in `selected`; those of later sightings are set in
+    /// `duplicates`. Returns how many were refused. Never blocks.
+    pub(super) fn append_selected(&mut self, records: &[Record], selected: u64, duplicates: u64) -> u64 {
+        let refused = self.refused;
         let filling = Arc::clone(&self.filling);
         let mut filling = lock(&filling);
-        while !records.is_empty() {
+        let mut left = selected & mask(records.len());
+        while left != 0 {
+            let from = left.trailing_zeros();
             let room = BATCH_LEN.saturating_sub(filling.records.len());
-            let (now, later) = records.split_at(records.len().min(room));
-            filling.push(now, |index| is_duplicate(at + index));
-            at += now.len();
-            records = later;
+            let len = ((left >> from).trailing_ones() as usize).min(room);
+            let run = mask(len) << from;
+            let from = from as usize;
+            let Some(records) = records.get(from..from + len) else { break };
+            filling.push(records, (duplicates & run) >> from);
+            left &= !run;
             if filling.records.len() >= BATCH_LEN {
                 self.hand_over(&mut filling);
             }
