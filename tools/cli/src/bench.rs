@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use panther_events::clock::Clock;
 use panther_events::dedup::{BATCH, Dedup, DedupOptions, Verdict};
 use panther_events::domain::{DomainDef, KindDef};
-use panther_events::emit::{Emitter, FullPolicy};
+use panther_events::emit::{EmitError, Emitter, FullPolicy};
 use panther_events::event::{Domain, EventKind, Identity, Payload, Record, Symbol};
 use panther_events::observe::metrics::Metrics;
 use panther_events::observe::{Batch, Interest, Observer, Report, Undelivered};
@@ -201,6 +201,21 @@ fn options(expected_ids: u64) -> PipelineOptions {
     PipelineOptions { dedup, pinning: Pinning::Auto, ..PipelineOptions::default() }
 }
 
+/// Runs `work` on a thread of its own on the first core, away from the pipeline's, which take the last ones. Where the
+/// thread stays on the core of a pipeline's, each waits for the other until the system moves it.
+fn on_first_core<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    let pinned = || {
+        if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.first().copied()) {
+            core_affinity::set_for_current(core);
+        }
+        work()
+    };
+    std::thread::scope(|scope| match scope.spawn(pinned).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
 /// Emits single events or batches with nobody who takes them meanwhile; returns nanoseconds an event.
 fn emit(batch: u64, clock: &Clock) -> Result<f64, Failure> {
     const BLOCKS: u64 = 256;
@@ -244,11 +259,14 @@ fn through(events: u64, ids: u64, observers: usize, warnings: &mut Vec<String>) 
     let metrics = (observers > 0).then(|| builder.observer("metrics", |setup| Metrics::new(setup.catalogue)));
     let pipeline = builder.start()?;
     let mut emitter = pipeline.emitter("bench")?;
-    let start = Instant::now();
-    for number in 0..events {
-        let number = if ids == 1 { 0 } else { number };
-        emitter.emit(entity(number), &sample(number))?;
-    }
+    let start = on_first_core(|| {
+        let start = Instant::now();
+        for number in 0..events {
+            let number = if ids == 1 { 0 } else { number };
+            emitter.emit(entity(number), &sample(number))?;
+        }
+        Ok::<_, EmitError>(start)
+    })?;
     drop(emitter);
     // Ends when the last event is through.
     let snapshot = checked(pipeline, events)?;
@@ -308,9 +326,12 @@ fn dedup_rates(ids: u64) -> Result<(DedupRates, usize), Failure> {
     Ok((DedupRates { ids, new, known }, dedup.stats().huge_page_bytes))
 }
 
-/// Records how old events are when they are observed.
+/// Records how old events are when they are observed. Their times are counted from `start`.
+///
+/// The system's monotonic clock is read, because it waits for the loads before it: a processor may read its cycle counter
+/// while the event is still on its way.
 struct Delays {
-    clock: Clock,
+    start: Instant,
     histogram: Histogram<u64>,
 }
 
@@ -324,10 +345,12 @@ impl Observer for Delays {
     }
 
     fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
-        let now = self.clock.now_ns();
+        let now = nanos(self.start.elapsed());
         for (record, _) in batch.iter() {
             if record.kind() == Sample::KIND {
-                self.histogram.saturating_record(now.saturating_sub(record.time_ns()));
+                // A time that lies ahead, or a delay that is not counted, shows in the number of delays.
+                let delay = now.checked_sub(record.time_ns());
+                let _ = delay.map(|delay_ns| self.histogram.record(delay_ns));
             }
         }
         Ok(())
@@ -348,26 +371,21 @@ impl Report for DelayReport {
 /// Emits at a set rate, whatever the pipeline does, and measures from the time at which each event was due.
 fn delay(args: &Args, wait: WaitStrategy) -> Result<Delay, Failure> {
     let count = (args.rate as f64 * args.duration.as_secs_f64()).max(1.0) as u64;
-    let clock = Clock::cycles();
     let options = PipelineOptions {
         topology: Topology::Fused,
         wait,
-        clock: clock.clone(),
         full_policy: FullPolicy::DropNewest,
         ring_capacity: 65_536,
         ..options(count)
     };
     let mut builder = Builder::new(options);
     builder.domain(&WORK);
-    let own = clock.clone();
     let histogram = Histogram::<u64>::new(3)?;
-    let key =
-        builder.observer("delays", move |_| Delays { clock: own.clone(), histogram: histogram.clone() });
+    let start = Instant::now();
+    let key = builder.observer("delays", move |_| Delays { start, histogram: histogram.clone() });
     let pipeline = builder.start()?;
     let mut emitter = pipeline.emitter("bench")?;
-    let start = Instant::now();
-    emit_at_rate(&mut emitter, &clock, args.rate, count);
-    let time = start.elapsed();
+    let time = on_first_core(|| emit_at_rate(&mut emitter, start, args.rate, count));
     drop(emitter);
     let snapshot = pipeline.shutdown();
     snapshot.account.check()?;
@@ -378,16 +396,22 @@ fn delay(args: &Args, wait: WaitStrategy) -> Result<Delay, Failure> {
     Ok(Delay { wait, histogram, dropped, per_second: count as f64 / time.as_secs_f64() })
 }
 
-fn emit_at_rate(emitter: &mut Emitter, clock: &Clock, rate: u64, count: u64) {
-    let start_ns = clock.now_ns();
+/// Emits at a rate; events have the times at which they are due, counted from `start`. Returns how long it took.
+fn emit_at_rate(emitter: &mut Emitter, start: Instant, rate: u64, count: u64) -> Duration {
+    let first_ns = nanos(start.elapsed());
     for number in 0..count {
-        let due_ns = start_ns + (u128::from(number) * 1_000_000_000 / u128::from(rate)) as u64;
-        while clock.now_ns() < due_ns {
+        let due_ns = first_ns + (u128::from(number) * 1_000_000_000 / u128::from(rate)) as u64;
+        while nanos(start.elapsed()) < due_ns {
             std::hint::spin_loop();
         }
         // What is dropped is counted.
         let _ = emitter.emit_at(due_ns, entity(number), &sample(number));
     }
+    start.elapsed() - Duration::from_nanos(first_ns)
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Returns what share of one core an idle pipeline uses; `None` where the system does not tell.
