@@ -90,6 +90,7 @@ pub struct DedupOptions {
     /// Bytes of memory that may be held; what is more goes to `spill_dir`. `None` is no bound.
     ///
     /// An id on disk takes some 2.6 bytes of it; with less than that for all ids that are remembered, lookups become slow.
+    /// Ids that are crafted to crowd together ([`DedupStats::crowded`]) stay in memory all the same.
     pub memory_budget_bytes: Option<usize>,
     /// When filters are used.
     pub filter: FilterUse,
@@ -275,10 +276,8 @@ impl Dedup {
             let verdicts = verdicts.get_mut(done..).unwrap_or_default();
             self.late += self.bounds.count_late(now);
             let before = self.bounds.before(now, &mut self.set);
-            if self.spill.is_some() {
-                self.recall(now);
-            }
-            new |= self.check_span(now, verdicts) << done;
+            let cold = if self.spill.is_some() { self.recall(now, verdicts) } else { 0 };
+            new |= self.check_span(now, verdicts, cold) << done;
             let forgotten = before + self.bounds.after(&mut self.set);
             self.forgotten += forgotten;
             if forgotten > 0
@@ -329,20 +328,48 @@ impl Dedup {
         Ok(Some(Spill::new(options, dir, budget_bytes)))
     }
 
-    /// Writes and reads what is cold, so that the set alone can give the verdicts on `records`.
-    fn recall(&mut self, records: &mut [Record]) {
-        let Some(spill) = &mut self.spill else { return };
+    /// Writes and reads what is cold: gives the verdicts on those of `records` that are, and returns their mask.
+    fn recall(&mut self, records: &mut [Record], verdicts: &mut [Verdict]) -> u64 {
+        let Some(spill) = &mut self.spill else { return 0 };
         spill.advance(records.len(), &mut self.set);
         self.set.limit_bytes(spill.hot_bytes());
         let mut keys = [Key::default(); BATCH];
         for (record, key) in records.iter_mut().zip(&mut keys) {
-            *key = Key::new(record.set_id().bits());
+            let id = record.set_id();
+            self.set.prefetch(id);
+            *key = Key::new(id.bits());
         }
-        spill.recall(keys.get(..records.len()).unwrap_or_default(), &mut self.set);
+        let mut firsts = [Sighting::default(); BATCH];
+        let cold = spill.recall(keys.get(..records.len()).unwrap_or_default(), &self.set, &mut firsts);
+        for (at, (verdict, first)) in verdicts.iter_mut().zip(firsts).enumerate() {
+            if cold >> at & 1 != 0 {
+                *verdict = Verdict::Duplicate { first: self.first_sightings.then_some(first) };
+            }
+        }
+        cold
+    }
+
+    /// Checks those of `records` that are not in `cold` against the set.
+    #[inline]
+    fn check_span(&mut self, records: &mut [Record], verdicts: &mut [Verdict], cold: u64) -> u64 {
+        if cold == 0 {
+            return self.check_run(records, verdicts);
+        }
+        let (mut new, mut from) = (0, 0);
+        while let Some(rest) = records.get_mut(from..).filter(|rest| !rest.is_empty()) {
+            let hot = ((cold >> from).trailing_zeros() as usize).min(rest.len());
+            let (run, _) = rest.split_at_mut(hot);
+            if let Some(verdicts) = verdicts.get_mut(from..).filter(|_| hot > 0) {
+                new |= self.check_run(run, verdicts) << from;
+            }
+            // The one behind the run is cold.
+            from += hot + 1;
+        }
+        new
     }
 
     #[inline]
-    fn check_span(&mut self, records: &mut [Record], verdicts: &mut [Verdict]) -> u64 {
+    fn check_run(&mut self, records: &mut [Record], verdicts: &mut [Verdict]) -> u64 {
         if self.first_sightings {
             self.set.insert_each(&mut RecordBatch::<true> { records, verdicts })
         } else {

@@ -1,7 +1,7 @@
 //! Ids that found no room near their home in the table.
 //!
 //! Among hashed ids there are none, all but certainly. Crafted digests can be made to crowd together; here they stay exact,
-//! at the cost of a hash map.
+//! at the cost of a hash map, which no budget bounds: it stays in memory.
 
 use crate::dedup::Sighting;
 use crate::dedup::table::Key;
@@ -48,6 +48,7 @@ impl Crowd {
             return;
         }
         self.ids.retain(|_, (tag, _)| live_tags >> *tag & 1 != 0);
+        self.ids.shrink_to(2 * self.ids.len());
         self.parts = self.ids.keys().fold(0, |parts, &(low, high)| parts | 1 << Key { low, high }.part());
     }
 }

@@ -17,10 +17,18 @@ const BLOCK: usize = 4096;
 const CHUNK: usize = 16 * BLOCK;
 
 /// One id as it lies in a run, with its epoch's tag.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Entry {
     pub(super) words: (u64, u64),
     pub(super) sighting: Sighting,
+}
+
+impl Entry {
+    /// Tells whether it is that of `key`. One that was never written is no key's.
+    pub(super) fn is(&self, key: Key) -> bool {
+        let (own, _) = Key::untag(self.words.0, self.words.1);
+        self.words.0 != 0 && (own.low, own.high) == (key.low, key.high)
+    }
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]

@@ -7,8 +7,7 @@
 
 use crate::dedup::crowd::Crowd;
 use crate::dedup::memory::Pages;
-use crate::dedup::probe::{Batch, EpochTags, Far, Tables, insert_far, probe};
-use crate::dedup::run::Entry;
+use crate::dedup::probe::{Batch, EpochTags, Tables, probe};
 use crate::dedup::table::{Crowded, Found, Key, PROBE_MAX, SLOTS, TAGS, Table};
 use crate::dedup::{BATCH, DedupError, Sighting, memory};
 use crate::event::identity::EventId;
@@ -180,6 +179,17 @@ impl ExactSet {
         probed.new
     }
 
+    /// Sends for the lines in which an id would be looked for.
+    #[inline]
+    pub(super) fn prefetch(&self, id: EventId) {
+        let key = Key::new(id.bits());
+        let table = match &self.sweep {
+            Some(sweep) if sweep.old.home(key) >= sweep.cursor => &sweep.old,
+            _ => &self.table,
+        };
+        table.prefetch(table.home(key));
+    }
+
     /// Returns how many ids are remembered.
     #[must_use]
     pub fn len(&self) -> u64 {
@@ -282,8 +292,11 @@ impl ExactSet {
     /// count as remembered.
     pub(super) fn take_table(&mut self, bytes: usize) -> Option<Table> {
         let slots = Table::slots_in(bytes, self.with_sightings).max(self.slots_min);
-        let table = Table::new(slots, self.with_sightings, Pages::Huge).ok()?;
         self.is_full = false;
+        let Ok(table) = Table::new(slots, self.with_sightings, Pages::Huge) else {
+            self.growth_failed();
+            return None;
+        };
         self.load_limit = limit_of(&table);
         self.epochs.clear_below = self.epochs.oldest;
         Some(std::mem::replace(&mut self.table, table))
@@ -312,21 +325,6 @@ impl ExactSet {
             }
         }
         self.crowd.get(key)
-    }
-
-    /// Puts an id back that had been taken out, with the epoch and the sighting it had.
-    pub(super) fn restore(&mut self, key: Key, entry: &Entry) {
-        let (_, tag) = Key::untag(entry.words.0, entry.words.1);
-        let epochs = EpochTags { hot: tag, live: self.epochs.live_tags };
-        let table = match &mut self.sweep {
-            Some(sweep) if sweep.old.home(key) >= sweep.cursor => &mut sweep.old,
-            _ => &mut self.table,
-        };
-        let home = table.home(key);
-        let far = insert_far(&mut table.borrow_mut(), home, key, epochs, entry.sighting, &mut self.crowd);
-        if let Far::Inserted { took_free_slot: true } = far {
-            table.used += 1;
-        }
     }
 
     /// Does a batch's share of moving ids and begins a move when one is due.
@@ -372,11 +370,14 @@ impl ExactSet {
                 self.sweep = Some(Sweep { old, cursor: 0, clears_below: self.epochs.oldest });
                 self.counts.sweeps += 1;
             }
-            Err(_) => {
-                self.counts.growth_failures += 1;
-                self.load_limit += self.table.slots() / 64 + BATCH;
-            }
+            Err(_) => self.growth_failed(),
         }
+    }
+
+    /// Goes on in the table that is there, and tries again some ids later.
+    fn growth_failed(&mut self) {
+        self.counts.growth_failures += 1;
+        self.load_limit += self.table.slots() / 64 + BATCH;
     }
 }
 

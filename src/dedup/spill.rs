@@ -6,9 +6,9 @@
 //! ```
 //!
 //! When the hot set has its share of the budget, its table is put aside and written to disk, in the order of the ids,
-//! while a new one fills. Before a batch is checked against the hot set, ids that are known to be cold are put back into
-//! it, with the epoch and the sighting they had; so the set gives the verdicts. The indexes ([`RunIndex`]) keep most ids from
-//! reading the disk at all, and let the others read one block.
+//! while a new one fills. Before a batch is checked against the hot set, those of its ids are found that are cold; the rest
+//! goes to the set. So an id that is remembered lies in one place. The indexes ([`RunIndex`]) keep most ids from reading the
+//! disk at all, and let the others read one block; what was read lately is kept in a small cache.
 //!
 //! Of the budget, up to three fifths go to an index when one is begun, and half of what is left to each of the hot
 //! table and the one that is being written. So runs become shorter while the indexes grow. There are few and large
@@ -21,7 +21,7 @@ use crate::dedup::memory::prefetch;
 use crate::dedup::run::{Entry, Run, RunWriter, order};
 use crate::dedup::set::ExactSet;
 use crate::dedup::table::{Found, Key, PROBE_MAX, SLOTS, Table};
-use crate::dedup::{BATCH, DedupOptions, FilterUse};
+use crate::dedup::{BATCH, DedupOptions, FilterUse, Sighting};
 use std::path::PathBuf;
 
 /// Buckets that are written for every record checked, and the least at every batch.
@@ -31,6 +31,8 @@ const DRAIN_MIN: usize = 32;
 const RETIRE: usize = (16 << 20) / 64;
 /// The hot table gets at least this part of the budget.
 const HOT_MIN: usize = 20;
+/// The part of the budget that ids take which were read lately.
+const LATELY: usize = 64;
 
 /// What the cold side has done.
 #[derive(Clone, Copy, Default)]
@@ -55,7 +57,16 @@ pub(super) struct Spill {
     /// Ids that the next table put aside will have, at most.
     run_ids: usize,
     asked: Vec<Asked>,
+    /// Ids that were read lately, by their low bits; a power of two.
+    lately: Vec<Recalled>,
     counts: SpillCounts,
+}
+
+/// An id that was found on disk, in a run put aside when `newest_epoch` was the hot one.
+#[derive(Clone, Copy, Default)]
+struct Recalled {
+    entry: Entry,
+    newest_epoch: u64,
 }
 
 struct Draining {
@@ -103,8 +114,14 @@ impl Spill {
             groups: Vec::new(),
             run_ids: 0,
             asked: Vec::new(),
+            lately: vec![Recalled::default(); Spill::lately_len(budget)],
             counts: SpillCounts::default(),
         }
+    }
+
+    /// A power of two: those places fit into their part of the budget.
+    fn lately_len(budget: usize) -> usize {
+        1 << (budget / LATELY / size_of::<Recalled>()).max(1).ilog2()
     }
 
     /// Returns the bytes that the hot set's table may take.
@@ -136,14 +153,15 @@ impl Spill {
         }
     }
 
-    /// Puts those of the `keys`, at most [`BATCH`], that are cold back into the set.
-    pub(super) fn recall(&mut self, keys: &[Key], set: &mut ExactSet) {
-        self.recall_draining(keys, set);
-        for group in &self.groups {
-            if let Some(index) = &group.index {
-                keys.iter().for_each(|key| index.prefetch(*key));
-            }
+    /// Returns the mask of those of the `keys`, at most [`BATCH`], that are cold and not in the set, and writes their first
+    /// sightings to `firsts`.
+    pub(super) fn recall(&mut self, keys: &[Key], set: &ExactSet, firsts: &mut [Sighting; BATCH]) -> u64 {
+        let mut cold = self.recall_draining(keys, set, firsts);
+        let indexes = || self.groups.iter().filter_map(|group| group.index.as_ref());
+        for index in indexes() {
+            keys.iter().for_each(|key| index.prefetch(*key));
         }
+        let is_filtered = indexes().next().is_some();
         let (mut asked, mut passed) = (std::mem::take(&mut self.asked), 0u64);
         for (number, group) in self.groups.iter().enumerate() {
             let live = group.runs.iter().fold(0, |mask, cold| mask | 1u64 << cold.number);
@@ -155,17 +173,22 @@ impl Spill {
                 }
             }
         }
-        if self.with_index {
+        if is_filtered {
             self.counts.filter_negatives += (keys.len() - passed.count_ones() as usize) as u64;
         }
         for Asked { at, group, runs } in asked.drain(..) {
-            if let Some(key) = keys.get(at)
+            if let (Some(key), Some(first)) = (keys.get(at), firsts.get_mut(at))
+                && cold >> at & 1 == 0
                 && set.get(*key).is_none()
+                && let Some(sighting) = self.find(*key, group, runs, set)
             {
-                self.read_runs(*key, group, runs, set);
+                *first = sighting;
+                cold |= 1 << at;
             }
         }
         self.asked = asked;
+        self.counts.cold_hits += u64::from(cold.count_ones());
+        cold
     }
 
     /// Drops the runs of which no epoch is live.
@@ -200,11 +223,12 @@ impl Spill {
     }
 
     fn cold_bytes(&self) -> usize {
+        let lately = self.lately.len() * size_of::<Recalled>();
         let groups = self.groups.iter().map(|group| {
             let firsts: usize = group.runs.iter().map(|cold| cold.run.bytes_in_memory()).sum();
             group.index.as_ref().map_or(0, RunIndex::bytes) + firsts
         });
-        groups.sum()
+        lately + groups.sum::<usize>()
     }
 
     /// Tells whether a run of `ids` ids would begin a group.
@@ -229,38 +253,45 @@ impl Spill {
         (self.with_index && bytes >= self.budget / HOT_MIN / 4).then_some(bytes)
     }
 
-    fn recall_draining(&mut self, keys: &[Key], set: &mut ExactSet) {
-        let Some(draining) = &self.draining else { return };
+    fn recall_draining(&self, keys: &[Key], set: &ExactSet, firsts: &mut [Sighting; BATCH]) -> u64 {
+        let Some(draining) = &self.draining else { return 0 };
         let epochs = set.live_epochs();
         let buckets = draining.table.buckets();
         keys.iter().for_each(|key| prefetch(buckets, draining.table.home(*key)));
-        for key in keys {
+        let mut cold = 0;
+        for (at, (key, first)) in keys.iter().zip(firsts).enumerate() {
             if let Some(entry) = find_in(&draining.table, *key)
-                && set.get(*key).is_none()
                 && epochs.holds(entry.words, draining.newest_epoch)
             {
-                set.restore(*key, &entry);
-                self.counts.cold_hits += 1;
+                *first = entry.sighting;
+                cold |= 1 << at;
             }
         }
+        cold
     }
 
-    /// Reads those of a group's runs in which `key` may be, the newest first, until one has it.
-    fn read_runs(&mut self, key: Key, group: usize, runs: u64, set: &mut ExactSet) {
-        let Some(group) = self.groups.get(group) else { return };
+    /// Looks for `key` among the ids that were read lately, and then in those of a group's runs in which it may be, the newest
+    /// first.
+    fn find(&mut self, key: Key, group: usize, runs: u64, set: &ExactSet) -> Option<Sighting> {
         let epochs = set.live_epochs();
+        let place = key.low as usize & (self.lately.len() - 1);
+        let lately = self.lately.get_mut(place)?;
+        if lately.entry.is(key) && epochs.holds(lately.entry.words, lately.newest_epoch) {
+            return Some(lately.entry.sighting);
+        }
+        let group = self.groups.get(group)?;
         for cold in group.runs.iter().rev().filter(|cold| runs >> cold.number & 1 != 0) {
             match cold.run.find(key) {
                 Ok(Some(entry)) if epochs.holds(entry.words, cold.newest_epoch) => {
-                    set.restore(key, &entry);
-                    self.counts.cold_hits += 1;
-                    return;
+                    *lately = Recalled { entry, newest_epoch: cold.newest_epoch };
+                    return Some(entry.sighting);
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => self.counts.filter_false_positives += u64::from(group.index.is_some()),
                 Err(_) => self.counts.read_failures += 1,
             }
         }
+        None
     }
 
     #[cold]
@@ -382,7 +413,7 @@ fn find_in(table: &Table, key: Key) -> Option<Entry> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::dedup::{Sighting, Window};
+    use crate::dedup::Window;
     use crate::event::EventId;
 
     /// Gives ids to a set within `budget` bytes until they are far more than its indexes have room for, one in eight of them
@@ -408,9 +439,13 @@ mod tests {
             let seen = numbers.map(|number| Sighting { time_ns: number.max(known), source: 3 });
             set.limit_bytes(spill.hot_bytes());
             spill.advance(BATCH, &mut set);
-            spill.recall(&batch.map(|id| Key::new(id.bits())), &mut set);
             let mut firsts = [Sighting::default(); BATCH];
-            let new = set.insert_batch(&batch, &seen, &mut firsts);
+            let cold = spill.recall(&batch.map(|id| Key::new(id.bits())), &set, &mut firsts);
+            let mut new = 0;
+            for i in (0..BATCH).filter(|i| cold >> i & 1 == 0) {
+                let one = set.insert_batch(&batch[i..=i], &seen[i..=i], &mut firsts[i..=i]);
+                new |= one << i;
+            }
             for (i, number) in numbers.into_iter().enumerate() {
                 assert_eq!(new >> i & 1 != 0, number >= known, "id {number} of {known}");
                 if number < known && first_sightings {
@@ -430,10 +465,10 @@ mod tests {
     fn verdicts_are_exact_when_ids_are_more_than_the_indexes_have_room_for() {
         for first_sightings in [false, true] {
             let dir = tempfile::tempdir().unwrap();
-            let (spill, set) = outgrow(dir.path(), 2 << 20, 760_000, first_sightings).unwrap();
+            let (spill, set) = outgrow(dir.path(), 1 << 20, 470_000, first_sightings).unwrap();
             let without = spill.groups.iter().filter(|group| group.index.is_none()).count();
             assert!(spill.groups.len() >= 3 && without > 0, "{} groups, {without}", spill.groups.len());
-            assert!(set.len() >= 760_000 && spill.counts().cold_hits > 10_000);
+            assert!(set.len() >= 470_000 && spill.counts().cold_hits > 10_000);
         }
     }
 }

@@ -186,6 +186,12 @@ impl Table {
         home(key, self.homes)
     }
 
+    #[inline]
+    pub(super) fn prefetch(&self, bucket: usize) {
+        prefetch(self.buckets.as_slice(), bucket);
+        prefetch(self.seen.as_slice(), bucket);
+    }
+
     pub(super) fn seen(&self, bucket: usize, slot: usize) -> Sighting {
         sighting(self.seen.as_slice(), bucket, slot)
     }

@@ -63,6 +63,8 @@ struct Results {
     ring: f64,
     dedup: Vec<DedupRates>,
     pipeline: f64,
+    /// How late a thread is at the same rate that only waits: what of the delays is the machine's.
+    lateness: Histogram<u64>,
     delays: Vec<Delay>,
     idle_cpu_share: Option<f64>,
     /// With a coarse clock that is turned.
@@ -134,6 +136,7 @@ fn measure(args: &Args) -> Result<Results, Failure> {
         huge_page_bytes = bytes;
     }
     let pipeline = 1e3 / median(|| through(PIPELINE_IDS, PIPELINE_IDS, 1, &mut warnings))?;
+    let lateness = lateness(args)?;
     let delays = [WaitStrategy::Spin, WaitStrategy::Adaptive];
     let delays = delays.into_iter().map(|wait| delay(args, wait)).collect::<Result<Vec<_>, Failure>>()?;
     for delay in delays.iter().filter(|delay| delay.dropped > 0) {
@@ -159,6 +162,7 @@ fn measure(args: &Args) -> Result<Results, Failure> {
         ring,
         dedup,
         pipeline,
+        lateness,
         delays,
         idle_cpu_share,
         idle_cpu_share_coarse,
@@ -370,7 +374,7 @@ impl Report for DelayReport {
 
 /// Emits at a set rate, whatever the pipeline does, and measures from the time at which each event was due.
 fn delay(args: &Args, wait: WaitStrategy) -> Result<Delay, Failure> {
-    let count = (args.rate as f64 * args.duration.as_secs_f64()).max(1.0) as u64;
+    let count = events(args);
     let options = PipelineOptions {
         topology: Topology::Fused,
         wait,
@@ -400,14 +404,47 @@ fn delay(args: &Args, wait: WaitStrategy) -> Result<Delay, Failure> {
 fn emit_at_rate(emitter: &mut Emitter, start: Instant, rate: u64, count: u64) -> Duration {
     let first_ns = nanos(start.elapsed());
     for number in 0..count {
-        let due_ns = first_ns + (u128::from(number) * 1_000_000_000 / u128::from(rate)) as u64;
-        while nanos(start.elapsed()) < due_ns {
-            std::hint::spin_loop();
-        }
+        let due_ns = due_ns(first_ns, number, rate);
+        wait_until(start, due_ns);
         // What is dropped is counted.
         let _ = emitter.emit_at(due_ns, entity(number), &sample(number));
     }
     start.elapsed() - Duration::from_nanos(first_ns)
+}
+
+/// Waits at the same rate with nothing else to do. What is late here is the machine: other programs, or a host that gave the
+/// core to others.
+fn lateness(args: &Args) -> Result<Histogram<u64>, Failure> {
+    let mut histogram = Histogram::<u64>::new(3)?;
+    on_first_core(|| {
+        let start = Instant::now();
+        for number in 0..events(args) {
+            let due_ns = due_ns(0, number, args.rate);
+            let late_ns = wait_until(start, due_ns) - due_ns;
+            // It grows as it needs to.
+            let _ = histogram.record(late_ns);
+        }
+    });
+    Ok(histogram)
+}
+
+fn events(args: &Args) -> u64 {
+    (args.rate as f64 * args.duration.as_secs_f64()).max(1.0) as u64
+}
+
+fn due_ns(first_ns: u64, number: u64, rate: u64) -> u64 {
+    first_ns + (u128::from(number) * 1_000_000_000 / u128::from(rate)) as u64
+}
+
+/// Looks at the clock until it is `due_ns` after `start`; returns what it shows then.
+fn wait_until(start: Instant, due_ns: u64) -> u64 {
+    loop {
+        let now_ns = nanos(start.elapsed());
+        if now_ns >= due_ns {
+            return now_ns;
+        }
+        std::hint::spin_loop();
+    }
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -1,8 +1,9 @@
 //! What `panther-events bench` prints: a table for people, JSON for machines.
 
-use super::{Args, DedupRates, PIPELINE_IDS, Results};
+use super::{Args, DedupRates, Delay, PIPELINE_IDS, Results};
 use crate::plain::plain;
 use comfy_table::{CellAlignment, Table, presets};
+use hdrhistogram::Histogram;
 use panther_events::observe::metrics::quantile;
 use serde_json::json;
 use std::io::Write;
@@ -52,14 +53,20 @@ fn print(out: &mut impl Write, args: &Args, results: &Results) -> std::io::Resul
         format!("whole pipeline, {PIPELINE_IDS} ids, a counter and two histograms"),
         format!("{:.1} M/s", results.pipeline),
     );
-    for delay in &results.delays {
+    let quantiles = |histogram: &Histogram<u64>| {
         let quantiles = QUANTILES.map(|(name, q)| {
-            let delay_ns = quantile(&delay.histogram, q).unwrap_or_default();
-            format!("{name} {:.1}", delay_ns as f64 / 1e3)
+            format!("{name} {:.1}", quantile(histogram, q).unwrap_or_default() as f64 / 1e3)
         });
+        quantiles.join(", ")
+    };
+    row(
+        format!("lateness in us of a thread that only waits, {} a second", args.rate),
+        quantiles(&results.lateness),
+    );
+    for Delay { wait, histogram, dropped, per_second } in &results.delays {
         row(
-            format!("delay in us at {} a second, {:?}", args.rate, delay.wait),
-            format!("{}; {:.0} a second, {} dropped", quantiles.join(", "), delay.per_second, delay.dropped),
+            format!("delay in us at {} a second, {wait:?}", args.rate),
+            format!("{}; {per_second:.0} a second, {dropped} dropped", quantiles(histogram)),
         );
     }
     let share = |share: Option<f64>| {
@@ -87,6 +94,7 @@ fn json(args: &Args, results: &Results) -> serde_json::Value {
         .iter()
         .map(|DedupRates { ids, new, known }| json!({ "ids": ids, "new_per_second": new * 1e6, "known_per_second": known * 1e6 }))
         .collect();
+    let [late_p50, late_p99, late_p999, late_max] = QUANTILES.map(|(_, q)| quantile(&results.lateness, q));
     let delays: Vec<_> = results
         .delays
         .iter()
@@ -124,7 +132,16 @@ fn json(args: &Args, results: &Results) -> serde_json::Value {
         "ring_per_second": results.ring * 1e6,
         "dedup": dedup,
         "pipeline": { "ids": PIPELINE_IDS, "per_second": results.pipeline * 1e6 },
-        "delay": { "rate_per_second": args.rate, "by_wait": delays },
+        "delay": {
+            "rate_per_second": args.rate,
+            "waiting_alone": {
+                "p50_ns": late_p50,
+                "p99_ns": late_p99,
+                "p999_ns": late_p999,
+                "max_ns": late_max,
+            },
+            "by_wait": delays,
+        },
         "idle_cpu_share": results.idle_cpu_share,
         "idle_cpu_share_coarse_clock": results.idle_cpu_share_coarse,
         "warnings": results.warnings,
@@ -135,7 +152,6 @@ fn json(args: &Args, results: &Results) -> serde_json::Value {
 mod tests {
     use super::*;
     use crate::bench::{Delay, Emit, Machine};
-    use hdrhistogram::Histogram;
     use panther_events::pipeline::{Topology, WaitStrategy};
     use std::time::Duration;
 
@@ -156,6 +172,7 @@ mod tests {
             ring: 50.0,
             dedup: vec![DedupRates { ids: 100_000, new: 40.0, known: 41.0 }],
             pipeline: 12.0,
+            lateness: histogram.clone(),
             delays: vec![Delay { wait: WaitStrategy::Spin, histogram, dropped: 7, per_second: 1e6 }],
             idle_cpu_share: Some(0.0001),
             idle_cpu_share_coarse: None,
@@ -186,6 +203,7 @@ mod tests {
             "pipeline": { "ids": PIPELINE_IDS, "per_second": 1.2e7 },
             "delay": {
                 "rate_per_second": 1_000_000,
+                "waiting_alone": { "p50_ns": 500, "p99_ns": 990, "p999_ns": 999, "max_ns": 1000 },
                 "by_wait": [{
                     "wait": "spin",
                     "per_second": 1e6,
