@@ -457,9 +457,9 @@ fn wait_for_room(inlet: &mut Inlet, policy: FullPolicy) -> Result<(), EmitError>
         if present >= wanted {
             break;
         }
-        if present > room {
+        if present >= room + wanted.div_ceil(8) {
             // The consumer has a core and is at work: what is wanted comes sooner than a nap would end, which can take
-            // ten times what was asked for.
+            // ten times what was asked for. Eight times at most: a slow one is not worth a core.
             (room, spins) = (present, 0);
         }
         if inlet.producer.is_abandoned() {

@@ -84,7 +84,7 @@
 //! torn, that behind the last whole event: a sequence lock whose writer died would tell as much. But a program under test
 //! shares the address space, and it dies because something wrote where it should not. So each slot has a check over its
 //! words *and its event's number*: a slot that holds something else than the event that belongs there is told damaged,
-//! and never returned. The check also lets a live reader ([`FlightRecorder::snapshot`]) take slots while they are written,
+//! and not returned, all but certainly: words that were changed to fit the check would pass. The check also lets a live reader ([`FlightRecorder::snapshot`]) take slots while they are written,
 //! without a word between the two threads: what does not fit its check is read again.
 //!
 //! The check is the least that does this: it changes with every bit, with words that change places, and with the event's

@@ -176,6 +176,36 @@ fn selected_events_are_stored_with_the_names_they_refer_to() {
     }
 }
 
+#[test]
+fn a_name_that_comes_after_its_first_event_is_defined_before_the_next() {
+    let (storage, symbols) = (storage(), Arc::new(Symbols::new()));
+    let mut builder = builder(Topology::Inline, &symbols);
+    let mut log = Some(log(&storage, Select::ALL, &symbols));
+    builder.observer("journal", move |_| log.take().unwrap_or_else(JournalLog::closed));
+    let pipeline = builder.start().unwrap();
+    let mut emitter = pipeline.emitter("test").unwrap();
+    let entities: Vec<_> = (0..5_000).map(|n| format!("entity-{n}")).collect();
+    for round in 0..3 {
+        for (n, name) in entities.iter().enumerate() {
+            // The names of the first half come in the second round, those of the others in the third.
+            if round == 1 + n / 2_500 {
+                symbols.intern(name).unwrap();
+            }
+            emitter.emit(Symbol::of(name), &Sample { value: round as u64, other: 0 }).unwrap();
+            if n % 64 == 0 {
+                pipeline.poll();
+            }
+        }
+        pipeline.poll();
+    }
+    drop(emitter);
+    let account = pipeline.shutdown().account;
+    assert_eq!(account.unique, 15_000);
+    let mut reader = JournalReader::over(storage.clone(), ReadOptions::default()).unwrap();
+    while reader.next_block().unwrap().is_some() {}
+    assert!(entities.iter().all(|name| reader.name(Symbol::of(name)) == Some(name)));
+}
+
 fn journal_delivery(snapshot: &Snapshot) -> (u64, u64, u64) {
     let (_, delivery) = snapshot.account.observers.iter().find(|(name, _)| &**name == "journal").unwrap();
     (delivery.handled, delivery.skipped, delivery.failed)

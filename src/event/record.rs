@@ -9,9 +9,10 @@ use std::fmt;
 
 /// One event: 64 bytes, one cache line, plain data.
 ///
-/// The layout is part of the file formats. The word at byte 32 holds the kind's index in its low 11 bits
-/// and the [`Identity`] in the top two, so that a record explains itself without a table; the three bits
-/// between are zero. Integers are in the byte order of the host in memory, little-endian in files.
+/// The layout is part of the file formats. The word at byte 32 holds, from its lowest bits, the kind with the identity
+/// (16 bits), the source (16) and the number (32). The kind's index is in the low 11 bits of its part and the [`Identity`]
+/// in the top two, so that a record explains itself without a table; the three bits between are zero. Integers are in
+/// the byte order of the host in memory, little-endian in files.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub struct Record {

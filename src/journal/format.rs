@@ -367,7 +367,7 @@ pub(crate) fn swap_records(records: &mut [Record]) {
 
 fn turn(record: &mut Record) {
     let bytes = bytemuck::bytes_of_mut(record);
-    for field in [0..16, 16..24, 24..32, 32..34, 34..36, 36..40] {
+    for field in [0..16, 16..24, 24..32, 32..40] {
         if let Some(field) = bytes.get_mut(field) {
             field.reverse();
         }
@@ -536,6 +536,25 @@ mod tests {
         assert_eq!(BlockHeader::decode(&bytes), Err(HeaderFault::UnknownVersion(9)));
     }
 
+    /// What kind, source and number are in a file, whatever the host: two, two and four little-endian bytes.
+    #[test]
+    fn the_word_of_kind_source_and_number_is_three_fields_in_a_file() {
+        let kind = crate::event::EventKind::from_index(0x123);
+        let symbol = crate::event::Symbol::from_bits(1);
+        let record = Record::raw(0, crate::event::Identity::Occurrence, 0, symbol, kind, [0; 3]);
+        let record = record.numbered(0x4567, 0x89ab_cdef);
+        let mut in_file = record;
+        swap_records(std::slice::from_mut(&mut in_file));
+        let expected = [0x23, 0x41, 0x67, 0x45, 0xef, 0xcd, 0xab, 0x89];
+        assert_eq!(bytemuck::bytes_of(&in_file)[32..40], expected);
+        // As a big-endian host has it in memory.
+        let word = u64::from_le_bytes(expected);
+        let mut foreign = Record::zeroed();
+        bytemuck::bytes_of_mut(&mut foreign)[32..40].copy_from_slice(&word.to_be_bytes());
+        turn(&mut foreign);
+        assert_eq!(bytemuck::bytes_of(&foreign)[32..40], expected);
+    }
+
     #[test]
     fn turning_a_record_twice_gives_it_back_and_leaves_the_payload() {
         let mut record = Record::zeroed();
@@ -544,8 +563,8 @@ mod tests {
         let original = record;
         turn(&mut record);
         let turned = bytemuck::bytes_of(&record);
-        assert_eq!((turned[0], turned[16], turned[24], turned[32], turned[34]), (15, 23, 31, 33, 35));
-        assert_eq!((&turned[36..40], &turned[40..]), (&[39, 38, 37, 36][..], &bytes[40..]));
+        assert_eq!((turned[0], turned[16], turned[24]), (15, 23, 31));
+        assert_eq!((&turned[32..40], &turned[40..]), (&[39, 38, 37, 36, 35, 34, 33, 32][..], &bytes[40..]));
         turn(&mut record);
         assert_eq!(record, original);
     }

@@ -21,6 +21,9 @@ const QUEUE_LEN: usize = 256;
 /// Symbols that are remembered as needing no look: 32 KiB.
 const SETTLED: usize = 4096;
 
+/// Batches after which all symbols are looked at again.
+const SETTLED_FOR: u32 = 4096;
+
 /// Batches between two looks at what the thread has lost.
 const LOOK_EVERY: u32 = 16;
 
@@ -48,6 +51,7 @@ pub struct JournalLog {
     names_in_table: usize,
     details: HashSet<u64, BuildContentHasher>,
     until_look: u32,
+    batches: u32,
     /// New events handed over.
     handed: u64,
     /// New events reported as undelivered.
@@ -125,6 +129,7 @@ impl JournalLog {
             names_in_table: 0,
             details: HashSet::default(),
             until_look: LOOK_EVERY,
+            batches: 0,
             handed: 0,
             failed: 0,
             last: JournalReport::default(),
@@ -146,6 +151,7 @@ impl JournalLog {
             names_in_table: 0,
             details: HashSet::default(),
             until_look: LOOK_EVERY,
+            batches: 0,
             handed: 0,
             failed: 0,
             last: JournalReport::default(),
@@ -217,10 +223,12 @@ impl JournalLog {
         });
     }
 
-    /// Lets symbols without a name be asked for again when names have come into the table.
+    /// Lets symbols without a name be asked for again: when names have come into the table, and now and then, since their
+    /// number may be seen before the names are.
     fn look_for_names(&mut self) {
         let known = self.symbols.len();
-        if known != self.names_in_table {
+        self.batches = self.batches.wrapping_add(1);
+        if known != self.names_in_table || self.batches.is_multiple_of(SETTLED_FOR) {
             self.names_in_table = known;
             self.settled.fill(Symbol::NONE);
         }

@@ -398,3 +398,25 @@ fn tell(writer: &JournalWriter, status: &Mutex<Written>) {
     written.watermark.clone_from(writer.watermark());
     written.trouble = writer.trouble().map(ToString::to_string);
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable;
+
+    #[test]
+    fn marks_stay_with_their_records_across_words() {
+        let records = [Record::zeroed(); 64];
+        for step in 1..=64 {
+            let (mut parcel, mut expected) = (Parcel::default(), Vec::new());
+            for round in 0..40_u64 {
+                let len = (step * (round as usize + 1)) % 64 + 1;
+                let marks = (round + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) & mask(len);
+                expected.extend((0..len).map(|at| marks >> at & 1 != 0));
+                parcel.push(&records[..len], marks);
+            }
+            let found: Vec<_> = (0..parcel.records.len()).map(|at| parcel.is_duplicate(at)).collect();
+            assert_eq!(found, expected, "step {step}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,6 +23,7 @@ impl Ticker {
     /// Starts the thread, if `clock` is to be turned. It has been turned once when this returns.
     pub(crate) fn start(clock: &Clock) -> io::Result<Option<Ticker>> {
         let Some(notes) = clock.notes().cloned() else { return Ok(None) };
+        let first = Arc::clone(&notes);
         let (running, ended) = sync_channel::<()>(0);
         let turn = move || {
             let (resolution, mut in_vain) = (notes.resolution(), 0);
@@ -39,10 +41,10 @@ impl Ticker {
             }
             notes.leave();
         };
-        let thread = std::thread::Builder::new().name(Ticker::NAME.to_owned()).spawn(turn)?;
-        if let Some(notes) = clock.notes() {
-            notes.turn();
-        }
+        // Before the thread is there: a turn by another, after the thread has begun to nap, would stand for as long.
+        first.turn();
+        let thread = std::thread::Builder::new().name(Ticker::NAME.to_owned()).spawn(turn);
+        let thread = thread.inspect_err(|_| first.leave())?;
         Ok(Some(Ticker { running: Some(running), thread: Some(thread) }))
     }
 

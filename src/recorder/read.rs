@@ -303,6 +303,18 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
     }
 
     fn lane(&mut self, layout: &Layout, number: usize, live: bool) -> Result<Lane, RecordingError> {
+        // A lane that begins while it is read has words of both times.
+        let mut tries = if live { TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            match self.lane_as_it_is(layout, number, live)? {
+                Lane::Damaged if tries > 0 => {}
+                lane => return Ok(lane),
+            }
+        }
+    }
+
+    fn lane_as_it_is(&mut self, layout: &Layout, number: usize, live: bool) -> Result<Lane, RecordingError> {
         let place = layout.lane_header(number);
         let head: [u64; lane::WORDS] = self.array(place)?;
         let state = head[lane::STATE];
