@@ -7,8 +7,10 @@ use crate::journal::durability::{Account, Durability, Marks};
 use crate::journal::format::{RunId, Totals};
 use crate::journal::options::{OpenError, Options};
 use crate::journal::reader::{JournalReader, ReadError, ReadOptions};
+use crate::journal::segment::parse_name;
 use crate::journal::storage::Storage;
 use crate::journal::writer::{CloseError, JournalWriter};
+use std::io;
 
 /// What [`verify`] found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +38,17 @@ impl Report {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         (self.closed || self.writer.is_some()) && !self.findings.iter().any(Finding::loses_records)
+    }
+}
+
+/// Tells whether `storage` has a segment of a journal, in whatever state.
+///
+/// # Errors
+/// When the directory cannot be listed; one that is missing holds nothing.
+pub fn holds_journal(storage: &(impl Storage + ?Sized)) -> io::Result<bool> {
+    match storage.list() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        names => Ok(names?.iter().any(|name| parse_name(name).is_some())),
     }
 }
 
@@ -103,7 +116,7 @@ pub fn repair(
     let report = verify(&old as &dyn Storage, options)?;
     let run = report.run.ok_or_else(|| RepairError::Nothing { path: old.path().to_owned() })?;
     let mut reader = JournalReader::over(&old as &dyn Storage, options)?;
-    if new.list().is_ok_and(|names| names.iter().any(|name| super::segment::parse_name(name).is_some())) {
+    if holds_journal(&*new).is_ok_and(|holds| holds) {
         return Err(RepairError::NotEmpty { path: new.path().to_owned() });
     }
     let mut writer = JournalWriter::over(new, run, Options::new(Durability::Buffered), now_ns)?;

@@ -218,3 +218,46 @@ fn a_journal_or_recorder_in_place_of_a_result_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_compressed_journal_replays_alike_and_is_resumed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, plain) = ingested(dir.path());
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
+    let (client, server) = (data.join("client.pcap"), data.join("server.pcap"));
+    let (out, journal) = (dir.path().join("second"), dir.path().join("packed"));
+    let args = ["--events", "all", "--compress", "--quiet"];
+    let run = run!(
+        "ingest",
+        &client,
+        &server,
+        "--out",
+        &out,
+        "--journal",
+        &journal,
+        args[0],
+        args[1],
+        args[2],
+        args[3]
+    );
+    assert_eq!(status(&run), 0, "{}", text(&run.stderr));
+    let len = |path: &Path| fs::metadata(path).unwrap().len();
+    let (packed, whole) = (journal.join("00000000.journal.zst"), plain.join("00000000.journal"));
+    assert!(len(&packed) * 3 < len(&whole) * 2, "{} of {}", len(&packed), len(&whole));
+    assert!(!journal.join("00000000.journal").exists());
+    let run = run!("verify", &journal);
+    assert_eq!(status(&run), 0, "{}", text(&run.stdout));
+    let again = dir.path().join("again");
+    let run = run!("replay", &journal, "--out", &again, "--events", "all", "--quiet");
+    assert_eq!((status(&run), text(&run.stderr)), (0, String::new()));
+    assert_eq!(summary(&first), summary(&again));
+    assert_eq!(text(&run!("cat", &journal).stdout), text(&run!("cat", &plain).stdout));
+    // It is seen as a journal, and known to the run that goes on with it.
+    let third = dir.path().join("third");
+    let run = run!("ingest", &client, &server, "--out", &third, "--journal", &journal, "--quiet");
+    assert_eq!(status(&run), 2, "{}", text(&run.stderr));
+    assert!(text(&run.stderr).contains("--resume"), "{}", text(&run.stderr));
+    let run = run!("ingest", &client, &server, "--out", &third, "--journal", &journal, "--quiet", "--resume");
+    assert_eq!(status(&run), 0, "{}", text(&run.stderr));
+    assert_eq!(summary(&third)["accounting"]["unique"], 0);
+}

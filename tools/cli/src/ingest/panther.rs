@@ -47,7 +47,7 @@ pub(super) fn run(
             digest_bytes: None,
             mask_checksums: false,
         };
-        let log = journal_log::open(journal, args.durability, args.resume, &description, &symbols)?;
+        let log = journal_log::open(journal, args.journal_options(), args.resume, &description, &symbols)?;
         notes = Some(log.attach(&mut builder));
     }
     if let Some(flight) = &flight {
