@@ -3,7 +3,7 @@
 use crate::event::Record;
 use crate::journal::damage::Finding;
 use crate::journal::defined::Defined;
-use crate::journal::durability::{Account, Durability, Marks};
+use crate::journal::durability::{Account, Marks};
 use crate::journal::format::{RunId, Totals};
 use crate::journal::options::{OpenError, Options};
 use crate::journal::reader::{JournalReader, ReadError, ReadOptions};
@@ -119,7 +119,7 @@ pub fn repair(
     if holds_journal(&*new).is_ok_and(|holds| holds) {
         return Err(RepairError::NotEmpty { path: new.path().to_owned() });
     }
-    let mut writer = JournalWriter::over(new, run, Options::new(Durability::Buffered), now_ns)?;
+    let mut writer = JournalWriter::over(new, run, Options::at_once(report.records), now_ns)?;
     let lost = report.findings.iter().filter_map(|finding| finding.records).sum::<u64>();
     writer.note_upstream_loss(lost + report.totals.lost + report.totals.lost_upstream);
     let mut batch: Vec<Record> = Vec::new();

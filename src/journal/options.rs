@@ -84,6 +84,17 @@ impl Options {
         }
     }
 
+    /// Returns the options for a journal that is written at once, of as many records: it reserves what they take, and
+    /// not a long run's segment.
+    pub(crate) fn at_once(records: u64) -> Options {
+        let usual = Options::new(Durability::Buffered);
+        // An eighth and some blocks are more than headers and padding take.
+        let record_len = size_of::<Record>() as u64;
+        let needed = records.saturating_mul(record_len + record_len / 8);
+        let segment_len = needed.saturating_add(4 * usual.block_len as u64).min(usual.segment_len);
+        Options { segment_len, ..usual }
+    }
+
     /// The smallest block: a full header and 64 records.
     pub const BLOCK_LEN_MIN: usize = HEADER_LEN_MAX + 64 * size_of::<Record>();
 
