@@ -5,7 +5,7 @@ mod panther;
 
 use crate::Outcome;
 use crate::flight::Flight;
-use crate::journal_args::{Description, nanos, parse_durability, parse_window, window_text};
+use crate::journal_args::{Description, nanos};
 use crate::journal_log;
 use crate::report;
 use crate::results::{Events, Failure, FileFormat, Finished, InputNote, Told, View, commit, is_whole, tell};
@@ -24,6 +24,7 @@ use panther_events::ingest::panther::PythonVersion;
 use panther_events::ingest::{Coverage, PacketDigest, common_coverage, scan};
 use panther_events::journal::{Durability, Options};
 use panther_events::pipeline::Topology;
+use panther_events_cli::filters::{parse_durability, parse_horizon, parse_window, window_text};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -352,13 +353,5 @@ fn parse_vantage(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
         _ => Err("write NAME=FILE".to_owned()),
-    }
-}
-
-fn parse_horizon(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("within no time no packet arrives; give more, such as 1s".to_owned()),
-        Ok(horizon) => Ok(horizon),
-        Err(error) => Err(error.to_string()),
     }
 }
