@@ -9,9 +9,10 @@ use crate::journal::delivery::Kept;
 use crate::journal::format::{BlockHeader, BlockKind, HEADER_LEN_MAX, Position, RunId};
 use crate::journal::scan::{Expect, Probe, Scan};
 use crate::journal::seekable::{FRAMES_MAX, Frame, RATIO_MAX, tail};
-use crate::journal::segment::{compressed_name, partial_name, segment_name};
+use crate::journal::segment::{compressed_name, is_partial, partial_name, segment_name};
 use crate::journal::storage::{Storage, StorageFile, uninterrupted, write_all_at};
 use crate::journal::writer::JournalWriter;
+use std::collections::VecDeque;
 use std::io;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
@@ -147,15 +148,18 @@ impl JournalWriter {
 }
 
 /// Removes what is left of compressions that did not come to their end, and originals whose compressed form is whole.
-/// `named` when the directory is synced.
-pub(super) fn tidy(storage: &dyn Storage, names: &[String], kept: &mut Kept, named: bool) {
-    let partial = partial_name(kept.number);
-    if names.contains(&partial) {
-        // What stays is passed by.
-        let _ = storage.remove(&partial);
+pub(super) fn tidy(storage: &dyn Storage, kept: &mut VecDeque<Kept>) {
+    // What cannot be removed stays, and is passed by.
+    for name in storage.list().unwrap_or_default() {
+        if is_partial(&name) {
+            let _ = storage.remove(&name);
+        }
     }
-    if named && kept.plain && kept.compressed && storage.remove(&segment_name(kept.number)).is_ok() {
-        kept.plain = false;
+    let twice = |kept: &&mut Kept| kept.plain && kept.compressed;
+    if kept.iter_mut().any(|kept| twice(&kept)) && storage.sync_dir().is_ok() {
+        for kept in kept.iter_mut().filter(twice) {
+            kept.plain = storage.remove(&segment_name(kept.number)).is_err();
+        }
     }
 }
 

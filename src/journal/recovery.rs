@@ -139,6 +139,14 @@ pub(super) struct Resume {
 /// Finds the end of the journal in `storage`, and syncs what is there: what comes before a new segment must not
 /// be less certain than what is in it.
 pub(super) fn resume(storage: &dyn Storage, run: RunId, now_ns: u64) -> Result<Resume, OpenError> {
+    #[cfg_attr(not(feature = "zstd"), allow(unused_mut, reason = "nothing to tidy"))]
+    let mut resume = find_end(storage, run, now_ns)?;
+    #[cfg(feature = "zstd")]
+    crate::journal::compress::tidy(storage, &mut resume.kept);
+    Ok(resume)
+}
+
+fn find_end(storage: &dyn Storage, run: RunId, now_ns: u64) -> Result<Resume, OpenError> {
     let io = |action: &'static str, name: &str| {
         let path = storage.path().join(name);
         move |source: io::Error| OpenError::Io { action, path, source }
@@ -204,13 +212,8 @@ pub(super) fn resume(storage: &dyn Storage, run: RunId, now_ns: u64) -> Result<R
         all_synced &= kept.synced;
         resume.kept.push_back(kept);
     }
-    let named = storage.sync_dir().is_ok();
-    if let Some(tail) = resume.tail.filter(|_| all_synced && named) {
+    if let Some(tail) = resume.tail.filter(|_| all_synced && storage.sync_dir().is_ok()) {
         resume.synced = tail.end;
-    }
-    #[cfg(feature = "zstd")]
-    for kept in &mut resume.kept {
-        crate::journal::compress::tidy(storage, &names, kept, named);
     }
     Ok(resume)
 }

@@ -127,6 +127,8 @@ impl Segment {
 
 const SUFFIX: &str = ".journal";
 const COMPRESSED_SUFFIX: &str = ".zst";
+#[cfg(feature = "zstd")]
+const PARTIAL_SUFFIX: &str = ".partial";
 
 /// In which form a file holds a segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,7 +152,14 @@ pub(super) fn compressed_name(number: u32) -> String {
 /// Returns the name that the compressed file of segment `number` has until it is whole.
 #[cfg(feature = "zstd")]
 pub(super) fn partial_name(number: u32) -> String {
-    compressed_name(number) + ".partial"
+    compressed_name(number) + PARTIAL_SUFFIX
+}
+
+/// Tells whether a file of this name is the beginning of a compressed one.
+#[cfg(feature = "zstd")]
+pub(super) fn is_partial(name: &str) -> bool {
+    let whole = name.strip_suffix(PARTIAL_SUFFIX).and_then(parse_name);
+    whole.is_some_and(|(_, form)| form == Form::Compressed)
 }
 
 /// Returns the number of the segment that a file of this name holds, and in which form.
