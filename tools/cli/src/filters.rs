@@ -144,7 +144,11 @@ pub fn window_text(window: Window) -> String {
     match window {
         Window::Unbounded => "unbounded".to_owned(),
         Window::Last(n) => format!("last:{n}"),
-        Window::Sliding(span) => format!("sliding:{}ns", span.as_nanos()),
+        Window::Sliding(span) => match u64::try_from(span.as_nanos()) {
+            Ok(ns) => format!("sliding:{ns}ns"),
+            // More than a reader takes for one number: some 584 years.
+            Err(_) => format!("sliding:{}s {}ns", span.as_secs(), span.subsec_nanos()),
+        },
     }
 }
 
@@ -175,9 +179,12 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        for window in
-            [Window::Unbounded, Window::Last(7), Window::Sliding(Duration::from_nanos(1_500_000_001))]
-        {
+        for window in [
+            Window::Unbounded,
+            Window::Last(7),
+            Window::Sliding(Duration::from_nanos(1_500_000_001)),
+            Window::Sliding(Duration::new(u64::MAX, 7)),
+        ] {
             assert_eq!(parse_window(&window_text(window)), Ok(window));
         }
         let every = Duration::from_millis(100);
