@@ -30,6 +30,8 @@ pub mod feed;
 #[cfg(feature = "pcap")]
 pub mod flow;
 pub mod format;
+#[cfg(any(feature = "panther", feature = "pcap"))]
+mod input;
 #[cfg(feature = "pcap")]
 pub mod link;
 #[cfg(feature = "pcap")]

@@ -84,6 +84,9 @@
 //!   writer leaves a segment that failed, and how a resumed run cuts a torn tail without touching it.
 //! - A sync is preceded by padding to a page, so that no synced byte shares a page with a later write.
 //!
+//! A segment that has ended may be compressed: `00000007.journal.zst` is read in place of `00000007.journal`. Its form is
+//! in [`compressed`]; offsets are those of the segment that it was.
+//!
 //! What a reader does with anything else is the table in [`recovery`].
 //!
 //! # Design choices
@@ -96,6 +99,9 @@
 
 pub mod block;
 pub mod check;
+#[cfg(feature = "zstd")]
+mod compress;
+pub mod compressed;
 pub mod damage;
 mod defined;
 mod delivery;
@@ -111,13 +117,15 @@ pub mod reader;
 pub mod recovered;
 pub mod recovery;
 mod scan;
+#[cfg(feature = "zstd")]
+mod seekable;
 mod segment;
 pub mod storage;
 pub mod worker;
 pub mod writer;
 
 pub use block::Definition;
-pub use check::{RepairError, Report, repair, verify};
+pub use check::{RepairError, Report, holds_journal, repair, verify};
 pub use damage::{Damage, Finding, SourceGap};
 pub use defined::Defined;
 pub use durability::{Account, Durability, Mark, Marks};

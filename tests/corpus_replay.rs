@@ -27,6 +27,12 @@ fn the_journal_reader_takes_its_corpus() {
     replay("journal", corpus_support::journal);
 }
 
+#[cfg(feature = "zstd")]
+#[test]
+fn the_reader_of_compressed_segments_takes_its_corpus() {
+    replay("compressed", corpus_support::compressed);
+}
+
 #[test]
 fn the_reader_of_flight_recorders_takes_its_corpus() {
     replay("recorder", corpus_support::recorder);

@@ -22,8 +22,13 @@ fn options(durability: Durability, rng: &mut Rng) -> Options {
         // Sometimes one segment, sometimes many.
         segment_len: (4 + rng.below(12)) * Options::BLOCK_LEN_MIN as u64,
         held_bytes_max: (4 + rng.below(30) as usize) * Options::BLOCK_LEN_MIN * 3,
+        compress: compress(rng),
         ..Options::new(durability)
     }
+}
+
+fn compress(rng: &mut Rng) -> Option<i32> {
+    (cfg!(feature = "zstd") && rng.chance(50)).then_some(1)
 }
 
 /// One run of a writer: what was sent, and what it promised after which operation.
@@ -37,8 +42,8 @@ struct Run {
 /// Writes at random; copies of the disk are taken before random operations.
 fn run(durability: Durability, rng: &mut Rng) -> Run {
     let model = Model::default();
-    // A run has 20 to 200 operations; numbers beyond its end are never reached.
-    model.disk().capture = (0..200).filter(|_| rng.chance(12)).collect();
+    // A run has 20 to 300 operations; numbers beyond its end are never reached.
+    model.disk().capture = (0..300).filter(|_| rng.chance(12)).collect();
     let options = options(durability, rng);
     let mut writer = JournalWriter::over(Box::new(model.clone()), RUN, options, 0).unwrap();
     let mut sent = vec![Vec::new(); SOURCES as usize];
@@ -61,6 +66,9 @@ fn run(durability: Durability, rng: &mut Rng) -> Run {
                 }
                 assert_eq!(writer.append(&batch).lost, 0);
             }
+        }
+        for _ in 0..rng.below(3) {
+            writer.compress_some();
         }
         now += rng.below(4_000_000);
         let ops = model.disk().ops;
@@ -114,9 +122,10 @@ fn check(run: &Run, image: Disk, promised: &Marks, what: &str) -> Vec<Vec<Record
 }
 
 /// Resumes the run on an image: what was there stays, what is new follows, and the journal ends in order.
-fn resume(image: Disk, before: &[Vec<Record>], durability: Durability, what: &str) {
+fn resume(image: Disk, before: &[Vec<Record>], durability: Durability, what: &str, rng: &mut Rng) {
     let model = Model::of(image);
-    let options = Options { block_len: 8 << 10, segment_len: 1 << 16, ..Options::new(durability) };
+    let compress = compress(rng);
+    let options = Options { block_len: 8 << 10, segment_len: 1 << 16, compress, ..Options::new(durability) };
     let mut writer = JournalWriter::over(Box::new(model.clone()), RUN, options, 9).unwrap();
     for source in 0..SOURCES {
         writer.define(Symbol::of(&entity_name(source)), &entity_name(source)).unwrap();
@@ -124,6 +133,8 @@ fn resume(image: Disk, before: &[Vec<Record>], durability: Durability, what: &st
     let new: Vec<Record> = (0..300).map(|n| record((n % SOURCES as u32) as u16, 1_000_000 + n, 5)).collect();
     assert_eq!(writer.append(&new).lost, 0);
     writer.close().unwrap();
+    let names = model.disk().names();
+    assert!(!names.iter().any(|name| name.ends_with(".partial")), "{what}: {names:?}");
     let report = verify(model.clone(), ReadOptions::default()).unwrap();
     assert!(report.closed, "{what}: {report:?}");
     let mut reader = JournalReader::over(model, ReadOptions::default()).unwrap();
@@ -145,10 +156,11 @@ fn resume(image: Disk, before: &[Vec<Record>], durability: Durability, what: &st
 fn campaign(durability: Durability, images: u64) {
     let seed = seed();
     let mut rng = Rng(seed);
-    let (mut done, mut runs, mut whole, mut resumed) = (0, 0u64, 0u64, 0u64);
+    let (mut done, mut runs, mut whole, mut resumed, mut compressed) = (0, 0u64, 0u64, 0u64, 0);
     while done < images {
         let run = run(durability, &mut rng);
         runs += 1;
+        compressed += run.model.disk().names().iter().filter(|name| name.ends_with(".zst")).count();
         let mut captured = std::mem::take(&mut run.model.disk().captured);
         let last = run.model.disk().ops;
         captured.push((last, run.model.disk().clone()));
@@ -171,7 +183,7 @@ fn campaign(durability: Durability, images: u64) {
                     whole += 1;
                 }
                 if rng.chance(8) {
-                    resume(disk, &read, durability, &what);
+                    resume(disk, &read, durability, &what, &mut rng);
                     resumed += 1;
                 }
                 done += 1;
@@ -179,7 +191,7 @@ fn campaign(durability: Durability, images: u64) {
         }
     }
     println!("{durability:?}: {done} images of {runs} runs, {whole} of closed journals, {resumed} resumed");
-    assert!(whole > 0 && resumed > 0);
+    assert!(whole > 0 && resumed > 0 && (compressed > 0 || !cfg!(feature = "zstd")));
 }
 
 fn images() -> u64 {

@@ -44,7 +44,7 @@ struct Outcome {
     lost_seen: u64,
 }
 
-fn run(durability: Durability, fault: Option<Fault>, lifted: bool) -> Outcome {
+fn run(durability: Durability, compress: bool, fault: Option<Fault>, lifted: bool) -> Outcome {
     let model = Model::default();
     model.disk().fault = fault;
     let options = Options {
@@ -52,6 +52,7 @@ fn run(durability: Durability, fault: Option<Fault>, lifted: bool) -> Outcome {
         segment_len: 6 * Options::BLOCK_LEN_MIN as u64,
         // Less than what comes while the fault lasts, so that records are lost.
         held_bytes_max: 4 * Options::BLOCK_LEN_MIN,
+        compress: compress.then_some(1),
         ..Options::new(durability)
     };
     let mut writer = JournalWriter::over(Box::new(model.clone()), RUN, options, 0).unwrap();
@@ -69,6 +70,7 @@ fn run(durability: Durability, fault: Option<Fault>, lifted: bool) -> Outcome {
         lost_seen += writer.append(&batch).lost;
         sent.extend(batch);
         writer.tick(u64::from(round) * 20_000_000);
+        writer.compress_some();
         let account = writer.account();
         assert_eq!(account.offered, account.stored + account.pending + account.skipped + account.lost);
         assert!(writer.trouble().is_some() || account.pending <= 200, "{account:?}");
@@ -116,16 +118,21 @@ fn assert_promise_kept(outcome: &Outcome, disk: &Disk, what: &str) {
     }
 }
 
+fn every_way() -> impl Iterator<Item = (Durability, bool)> {
+    let compress: &[bool] = if cfg!(feature = "zstd") { &[false, true] } else { &[false] };
+    compress.iter().flat_map(|compress| DURABILITIES.map(|durability| (durability, *compress)))
+}
+
 /// Runs the workload with the fault at every operation until none is left to fail.
 fn campaign(for_good: bool, lifted: bool, each: impl Fn(Durability, FaultKind, &Outcome, &str)) {
     let mut rng = Rng(11);
-    for durability in DURABILITIES {
+    for (durability, compress) in every_way() {
         for kind in KINDS {
             let mut at = 0;
             loop {
                 let fault = Fault { at, for_good, kind };
-                let outcome = run(durability, Some(fault), lifted);
-                let what = format!("{durability:?} {fault:?} lifted {lifted}");
+                let outcome = run(durability, compress, Some(fault), lifted);
+                let what = format!("{durability:?} {fault:?} compress {compress} lifted {lifted}");
                 if outcome.disk.struck == 0 {
                     assert!(at > 20, "{what}: the run has operations");
                     break;
@@ -150,9 +157,10 @@ fn campaign(for_good: bool, lifted: bool, each: impl Fn(Durability, FaultKind, &
 
 #[test]
 fn a_run_without_faults_is_clean() {
-    for durability in DURABILITIES {
-        let outcome = run(durability, None, false);
+    for (durability, compress) in every_way() {
+        let outcome = run(durability, compress, None, false);
         assert!(outcome.closed);
+        assert_eq!(compress, outcome.disk.names().iter().all(|name| name.ends_with(".zst")));
         let (records, lost, by_source, losing) = read(&outcome.disk);
         assert!(records == outcome.sent);
         assert_eq!((outcome.account.errors, outcome.account.lost, lost, by_source, losing), (0, 0, 0, 0, 0));

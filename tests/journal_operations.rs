@@ -142,6 +142,22 @@ fn repair_writes_a_sound_journal_and_leaves_the_old_one() {
 }
 
 #[test]
+fn a_repair_reserves_no_more_than_it_needs() {
+    let (old, new) = (Model::default(), Model::default());
+    let mut writer = JournalWriter::over(Box::new(old.clone()), RUN, small(Durability::Buffered), 0).unwrap();
+    define(&mut writer);
+    assert_eq!(writer.append(&batch(0, 50_000)).lost, 0);
+    writer.close().unwrap();
+    // Once its first segment is there.
+    new.disk().capture = vec![2];
+    let (_, account) = repair(old, Box::new(new.clone()), ReadOptions::default(), 0).unwrap();
+    assert_eq!((account.stored, account.segments), (50_000, 1));
+    let (_, early) = new.disk().captured.remove(0);
+    let reserved = early.bytes("00000000.journal").len();
+    assert!((3_200_000..6_000_000).contains(&reserved), "{reserved}");
+}
+
+#[test]
 fn reading_and_verifying_change_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = JournalWriter::open(dir.path(), RUN, small(Durability::ProcessCrash), 0).unwrap();

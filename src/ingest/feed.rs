@@ -13,24 +13,30 @@ use crate::domain::packet::{PacketSeen, flags};
 use crate::emit::{Emitter, Sent};
 use crate::event::{Record, Symbol, Symbols};
 use crate::hash::BuildContentHasher;
-use crate::ingest::capture::{CaptureCounts, CaptureError, CaptureFault, CaptureReader, Format};
+use crate::ingest::capture::{
+    CaptureCounts, CaptureError, CaptureFault, CaptureOptions, CaptureReader, Format,
+};
 use crate::ingest::digest::{Coverage, PacketDigest};
 use crate::ingest::flow::FlowKey;
+use crate::ingest::input::Input;
 use crate::ingest::link::LinkType;
 use crate::ingest::packet::{Decoded, IpPacket, Malformed, PacketFlags};
 use std::any::Any;
 use std::collections::HashMap;
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
 
 /// Records that a reader hands over at once.
 pub const BLOCK_LEN: usize = 1024;
 
 /// Blocks that a reader may be ahead of the merge.
 const BLOCKS_AHEAD: usize = 8;
+
+/// How long the merge waits for packets before it pumps without any.
+const PUMP_EVERY: Duration = Duration::from_millis(50);
 
 /// Refused packets of which the reason is kept, per file.
 pub const REFUSALS_KEPT: usize = 20;
@@ -142,7 +148,7 @@ pub enum FeedError {
 
 /// Feeds all captures through `emitter`, and names flows and vantage points in `symbols`.
 ///
-/// `progress` is raised by the bytes read. `pump` is called after every [`BLOCK_LEN`] packets: under
+/// `progress` is raised by the bytes read. `pump` is called after every [`BLOCK_LEN`] packets, and now and then while none come: under
 /// [`Topology::Inline`](crate::pipeline::Topology::Inline) it polls the pipeline, elsewhere it has nothing to do. A file that cannot be read further is reported in
 /// [`CaptureReport::error`]; what was read before is used.
 ///
@@ -160,7 +166,8 @@ pub fn feed(
 }
 
 /// Feeds all captures as [`feed`] does, until `interrupt` becomes true: then each file ends where its reader is, with an
-/// error that says so, and what was read before is used.
+/// error that says so, and what was read before is used. On Linux that takes a moment, also while a pipe has nothing to be
+/// read.
 ///
 /// # Errors
 /// As for [`feed`].
@@ -178,7 +185,7 @@ pub fn feed_until(
 }
 
 /// How a reader goes through its file.
-type ReadFile = fn(&Reader<'_>, &mut CaptureReader<File>, &mut Reading<'_>);
+type ReadFile = fn(&Reader<'_>, &mut CaptureReader<Input<'_>>, &mut Reading<'_>);
 
 #[allow(clippy::too_many_arguments, reason = "those of `feed_until`, and a reader for tests")]
 fn feed_with(
@@ -214,6 +221,17 @@ fn feed_with(
     })
 }
 
+/// Waits for the next block; `None` when the reader has ended. Pumps while it waits: a pipe may have nothing for long.
+fn next_block(receiver: &Receiver<Vec<Record>>, pump: &mut dyn FnMut()) -> Option<Vec<Record>> {
+    loop {
+        match receiver.recv_timeout(PUMP_EVERY) {
+            Ok(block) => return Some(block),
+            Err(RecvTimeoutError::Timeout) => pump(),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
+}
+
 /// The next two records of one file.
 struct Head {
     receiver: Receiver<Vec<Record>>,
@@ -223,17 +241,13 @@ struct Head {
 }
 
 impl Head {
-    fn advance(&mut self) {
+    fn advance(&mut self, pump: &mut dyn FnMut()) {
         self.next = self.after.take();
         self.after = self.block.next();
         while self.after.is_none() {
-            match self.receiver.recv() {
-                Ok(block) => {
-                    self.block = block.into_iter();
-                    self.after = self.block.next();
-                }
-                Err(_) => return,
-            }
+            let Some(block) = next_block(&self.receiver, pump) else { return };
+            self.block = block.into_iter();
+            self.after = self.block.next();
         }
     }
 
@@ -248,22 +262,22 @@ impl Head {
 fn merge(mut heads: Vec<Head>, emitter: &mut Emitter, pump: &mut dyn FnMut()) -> Sent {
     let mut sent = Sent::default();
     if let [head] = &mut *heads {
-        for block in head.receiver.iter() {
+        while let Some(block) = next_block(&head.receiver, pump) {
             sent.add(emitter.emit_records(block));
             pump();
         }
         return sent;
     }
     for head in &mut heads {
-        head.advance();
-        head.advance();
+        head.advance(pump);
+        head.advance(pump);
     }
     let mut merged = Vec::with_capacity(BLOCK_LEN);
     loop {
         let first = heads.iter_mut().filter_map(|head| Some((head.due_ns()?, head)));
         let Some((_, head)) = first.min_by_key(|(due_ns, _)| *due_ns) else { break };
         merged.extend(head.next);
-        head.advance();
+        head.advance(pump);
         if merged.len() == BLOCK_LEN {
             sent.add(emitter.emit_records(merged.drain(..)));
             pump();
@@ -299,10 +313,10 @@ impl Reader<'_> {
             flows: Flows { names: HashMap::default(), symbols: self.symbols, unnamed: 0 },
             block: Vec::with_capacity(BLOCK_LEN),
         };
-        let mut capture = match CaptureReader::open(&self.input.path) {
+        let mut capture = match self.open() {
             Ok(capture) => capture,
             Err(error) => {
-                reading.report.error = Some(error);
+                reading.report.error = Some(self.interrupted_at(0).unwrap_or(error));
                 return reading.report;
             }
         };
@@ -322,22 +336,39 @@ impl Reader<'_> {
         report
     }
 
-    fn read(&self, capture: &mut CaptureReader<File>, reading: &mut Reading<'_>) {
+    fn open(&self) -> Result<CaptureReader<Input<'_>>, CaptureError> {
+        let label = self.input.path.display().to_string();
+        let at_start = |fault| CaptureError::new(label.as_str().into(), 0, fault);
+        let file = Input::open(&self.input.path, self.interrupt, &|| {});
+        let file = file.map_err(|error| at_start(error.into()))?;
+        if file.is_dir().map_err(|error| at_start(error.into()))? {
+            return Err(at_start(CaptureFault::Directory));
+        }
+        CaptureReader::new(file, &label, CaptureOptions::default())
+    }
+
+    /// Says that reading was interrupted at `offset`, where it was.
+    fn interrupted_at(&self, offset: u64) -> Option<CaptureError> {
+        self.interrupt.load(Ordering::Relaxed).then(|| {
+            let label = self.input.path.display().to_string().into();
+            CaptureError::new(label, offset, CaptureFault::Interrupted)
+        })
+    }
+
+    fn read(&self, capture: &mut CaptureReader<Input<'_>>, reading: &mut Reading<'_>) {
         let Reading { report, flows, block } = reading;
         let vantage = self.symbols.intern(&self.input.vantage).unwrap_or(Symbol::of(&self.input.vantage));
         let mut bytes_told = 0;
         loop {
-            if self.interrupt.load(Ordering::Relaxed) {
-                let label = self.input.path.display().to_string().into();
-                report.error =
-                    Some(CaptureError::new(label, capture.bytes_read(), CaptureFault::Interrupted));
+            if let Some(interrupted) = self.interrupted_at(capture.bytes_read()) {
+                report.error = Some(interrupted);
                 break;
             }
             let frame = match capture.next() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(error) => {
-                    report.error = Some(error);
+                    report.error = Some(self.interrupted_at(capture.bytes_read()).unwrap_or(error));
                     break;
                 }
             };
@@ -440,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_panics_is_reported_and_what_it_read_is_used() {
-        fn panicking(reader: &Reader<'_>, capture: &mut CaptureReader<File>, reading: &mut Reading<'_>) {
+        fn panicking(reader: &Reader<'_>, capture: &mut CaptureReader<Input<'_>>, reading: &mut Reading<'_>) {
             if reader.input.vantage == "b" {
                 let frame = capture.next().unwrap().unwrap();
                 let seen: PacketSeen = bytemuck::Zeroable::zeroed();

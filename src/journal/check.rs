@@ -3,12 +3,14 @@
 use crate::event::Record;
 use crate::journal::damage::Finding;
 use crate::journal::defined::Defined;
-use crate::journal::durability::{Account, Durability, Marks};
+use crate::journal::durability::{Account, Marks};
 use crate::journal::format::{RunId, Totals};
 use crate::journal::options::{OpenError, Options};
 use crate::journal::reader::{JournalReader, ReadError, ReadOptions};
+use crate::journal::segment::parse_name;
 use crate::journal::storage::Storage;
 use crate::journal::writer::{CloseError, JournalWriter};
+use std::io;
 
 /// What [`verify`] found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +38,17 @@ impl Report {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         (self.closed || self.writer.is_some()) && !self.findings.iter().any(Finding::loses_records)
+    }
+}
+
+/// Tells whether `storage` has a segment of a journal, in whatever state.
+///
+/// # Errors
+/// When the directory cannot be listed; one that is missing holds nothing.
+pub fn holds_journal(storage: &(impl Storage + ?Sized)) -> io::Result<bool> {
+    match storage.list() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        names => Ok(names?.iter().any(|name| parse_name(name).is_some())),
     }
 }
 
@@ -103,10 +116,10 @@ pub fn repair(
     let report = verify(&old as &dyn Storage, options)?;
     let run = report.run.ok_or_else(|| RepairError::Nothing { path: old.path().to_owned() })?;
     let mut reader = JournalReader::over(&old as &dyn Storage, options)?;
-    if new.list().is_ok_and(|names| names.iter().any(|name| super::segment::parse_name(name).is_some())) {
+    if holds_journal(&*new).is_ok_and(|holds| holds) {
         return Err(RepairError::NotEmpty { path: new.path().to_owned() });
     }
-    let mut writer = JournalWriter::over(new, run, Options::new(Durability::Buffered), now_ns)?;
+    let mut writer = JournalWriter::over(new, run, Options::at_once(report.records), now_ns)?;
     let lost = report.findings.iter().filter_map(|finding| finding.records).sum::<u64>();
     writer.note_upstream_loss(lost + report.totals.lost + report.totals.lost_upstream);
     let mut batch: Vec<Record> = Vec::new();

@@ -11,7 +11,7 @@ use crate::journal::format::{
     BLOCK_LEN_MAX, BlockKind, EndReason, HEADER_LEN_MAX, Link, SPANS_MAX, SourceSpan, Totals,
 };
 use crate::journal::lock;
-use crate::journal::segment::{END_ROOM, JournalStamp, PAGE_LEN, Segment, segment_name};
+use crate::journal::segment::{END_ROOM, JournalStamp, PAGE_LEN, Segment, compressed_name, segment_name};
 use crate::journal::storage::uninterrupted;
 use crate::journal::writer::{JournalWriter, nanos};
 use std::io;
@@ -20,10 +20,38 @@ use std::io;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Kept {
     pub(super) number: u32,
-    pub(super) name: String,
+    /// The file as it was written is there.
+    pub(super) plain: bool,
+    /// The compressed file is there, and whole.
+    pub(super) compressed: bool,
+    /// Bytes that it takes.
     pub(super) len: u64,
     pub(super) ended_ns: u64,
     pub(super) synced: bool,
+    /// It is to be compressed.
+    pub(super) to_compress: bool,
+}
+
+impl Kept {
+    /// A segment that an earlier writer left.
+    pub(super) fn found(number: u32, now_ns: u64) -> Kept {
+        Kept {
+            number,
+            plain: false,
+            compressed: false,
+            len: 0,
+            ended_ns: now_ns,
+            synced: false,
+            to_compress: false,
+        }
+    }
+
+    /// The names of its files.
+    pub(super) fn names(&self) -> impl Iterator<Item = String> + use<> {
+        let plain = self.plain.then(|| segment_name(self.number));
+        let compressed = self.compressed.then(|| compressed_name(self.number));
+        plain.into_iter().chain(compressed)
+    }
 }
 
 /// Which step of a delivery failed.
@@ -107,7 +135,7 @@ impl JournalWriter {
 
     fn sync_all(&mut self) -> Result<(), Failure> {
         for kept in self.kept.iter_mut().filter(|kept| !kept.synced) {
-            match self.storage.open(&kept.name).and_then(|file| file.sync()) {
+            match self.storage.open(&segment_name(kept.number)).and_then(|file| file.sync()) {
                 // Removed by someone: readers will miss it, but there is nothing to sync.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => self.account.errors += 1,
                 other => other.map_err(Failure::Sync)?,
@@ -348,11 +376,11 @@ impl JournalWriter {
         }
         self.tail = Some(tail);
         self.kept.push_back(Kept {
-            number: segment.number,
-            name: segment.name,
+            plain: true,
             len: segment.offset,
-            ended_ns: self.now_ns,
             synced: segment.synced == tail,
+            to_compress: self.options.compress.is_some(),
+            ..Kept::found(segment.number, self.now_ns)
         });
     }
 
@@ -377,11 +405,10 @@ impl JournalWriter {
         if tail.end.offset > 0 {
             self.tail = Some(tail);
             self.kept.push_back(Kept {
-                number: segment.number,
-                name: segment.name.clone(),
+                plain: true,
                 len: segment.offset,
-                ended_ns: self.now_ns,
                 synced: segment.synced == tail,
+                ..Kept::found(segment.number, self.now_ns)
             });
         }
         // Gives back the space that was reserved; zeros beyond the last block are only unsightly.
@@ -503,9 +530,11 @@ impl JournalWriter {
         while self.retired > 0 {
             self.retired -= 1;
             let Some(kept) = self.kept.pop_front() else { return };
-            match self.storage.remove(&kept.name) {
-                Ok(()) => self.account.segments_retired += 1,
-                Err(_) => self.account.errors += 1,
+            #[cfg(feature = "zstd")]
+            self.stop_compressing(kept.number);
+            match kept.names().filter(|name| self.storage.remove(name).is_err()).count() {
+                0 => self.account.segments_retired += 1,
+                errors => self.account.errors += errors as u64,
             }
         }
     }

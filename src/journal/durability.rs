@@ -131,7 +131,9 @@ pub struct Account {
     pub segments_suspect: u64,
     /// Segments removed by retention.
     pub segments_retired: u64,
-    /// Syncs that succeeded.
+    /// Segments compressed.
+    pub segments_compressed: u64,
+    /// Syncs of what was written that succeeded.
     pub syncs: u64,
     /// Operations on the disk that failed; interrupted calls that went through on repetition are not counted.
     pub errors: u64,

@@ -3,8 +3,8 @@
 
 use crate::journal::damage::{Damage, Finding};
 use crate::journal::format::{BlockHeader, BlockKind, EndReason, Position};
-use crate::journal::plan::{self, Plan, Step};
-use crate::journal::reader::{JournalReader, ReadError, Status};
+use crate::journal::plan::{self, Step};
+use crate::journal::reader::{JournalReader, ReadError, Status, plan_of};
 use crate::journal::recovery::{Action, Behind, Found, Place, decide};
 use std::io;
 
@@ -138,11 +138,7 @@ impl JournalReader<'_> {
 
     /// Reads the directory again: a live writer may have begun segments, or ended.
     pub(super) fn look_again(&mut self) -> Result<(), ReadError> {
-        let plan = Plan::of(&*self.storage).map_err(|source| ReadError::Io {
-            path: self.storage.path().to_owned(),
-            offset: 0,
-            source,
-        })?;
+        let plan = plan_of(&*self.storage)?;
         let number = self.plan.steps.get(self.step).map(|step| step.number);
         let after = self.plan.steps.last().map(|step| step.number);
         self.step = match (number, after) {
@@ -186,8 +182,10 @@ impl JournalReader<'_> {
         }
         if rest.blocks == 0 || !self.synced_surveyed {
             for step in self.plan.steps.iter().skip(self.step + 1) {
-                let Some(name) = &step.name else { continue };
-                let Some(mut scan) = plan::open(&*self.storage, name)? else { continue };
+                if step.name.is_none() {
+                    continue;
+                }
+                let Some(mut scan) = plan::open(&*self.storage, step.number)? else { continue };
                 let mut from = 0;
                 let end = step.end.map_or(u64::MAX, |(end, _)| end);
                 while let Some(header) =

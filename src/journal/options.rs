@@ -1,6 +1,7 @@
 //! What a journal's user chooses, and why a writer refuses to start.
 
 use crate::event::{KindSet, Record};
+use crate::journal::compressed;
 use crate::journal::durability::Durability;
 use crate::journal::format::{BLOCK_LEN_MAX, HEADER_LEN_MAX, RunId};
 use std::io;
@@ -43,11 +44,20 @@ pub struct Options {
     pub segment_len: u64,
     /// The longest time that records are put into one segment; `None` for no limit.
     pub rotate_after: Option<Duration>,
-    /// Bytes that all segments may take together; the oldest are removed when a new one is begun. `None`
+    /// Bytes that all segments may take together, compressed ones by what they take so; the oldest are removed when a new one is begun. `None`
     /// keeps all. The segment being written is never removed.
     pub retain_bytes: Option<u64>,
     /// How long a segment is kept after its last record was written; looked at when a new one is begun.
     pub retain_for: Option<Duration>,
+    /// The level (1 to 19) at which segments that have ended are compressed with Zstandard, with the feature `zstd`;
+    /// `None` leaves them as they are.
+    ///
+    /// It is done beside the writing, when there is nothing else to do: see [`JournalWriter::compress_some`]. What is
+    /// left is done when the journal is closed. Level 3 is usual: higher ones take longer, and of ids, which are
+    /// random, nothing can be gained.
+    ///
+    /// [`JournalWriter::compress_some`]: crate::journal::JournalWriter::compress_some
+    pub compress: Option<i32>,
     /// Bytes of records held in memory while the disk does not take them, and until they are synced.
     pub held_bytes_max: usize,
     /// The longest time that records wait in memory for their block to fill up, under
@@ -68,13 +78,28 @@ impl Options {
             rotate_after: None,
             retain_bytes: None,
             retain_for: None,
+            compress: None,
             held_bytes_max: 64 << 20,
             flush_after: Duration::from_secs(1),
         }
     }
 
+    /// Returns the options for a journal that is written at once, of as many records: it reserves what they take, and
+    /// not a long run's segment.
+    pub(crate) fn at_once(records: u64) -> Options {
+        let usual = Options::new(Durability::Buffered);
+        // An eighth and some blocks are more than headers and padding take.
+        let record_len = size_of::<Record>() as u64;
+        let needed = records.saturating_mul(record_len + record_len / 8);
+        let segment_len = needed.saturating_add(4 * usual.block_len as u64).min(usual.segment_len);
+        Options { segment_len, ..usual }
+    }
+
     /// The smallest block: a full header and 64 records.
     pub const BLOCK_LEN_MIN: usize = HEADER_LEN_MAX + 64 * size_of::<Record>();
+
+    /// The valid levels of [`Options::compress`].
+    pub const COMPRESS_LEVELS: std::ops::RangeInclusive<i32> = 1..=19;
 
     pub(crate) fn check(&self) -> Result<(), OpenError> {
         let refuse = |option, value: u64, valid: String| Err(OpenError::Option { option, value, valid });
@@ -97,6 +122,15 @@ impl Options {
                 self.held_bytes_max as u64,
                 format!("{held_min} (4 blocks) or more"),
             );
+        }
+        if let Some(level) = self.compress
+            && !(compressed::READABLE && Options::COMPRESS_LEVELS.contains(&level))
+        {
+            let valid = match compressed::READABLE {
+                true => "1 to 19",
+                false => "none in a build without the feature zstd",
+            };
+            return refuse("compress", u64::from(level.unsigned_abs()), valid.to_owned());
         }
         match self.durability {
             Durability::PowerLoss { every } if every.is_zero() => {

@@ -1,8 +1,9 @@
 //! Which segments make up a journal, in which order, and where each ends: told by their first blocks.
 
+use crate::journal::compressed;
 use crate::journal::format::{BlockHeader, BlockKind, HEADER_LEN_MAX, Link, Position, RunId};
 use crate::journal::scan::Scan;
-use crate::journal::segment::{parse_name, segment_name};
+use crate::journal::segment::{Form, compressed_name, parse_name, segment_name};
 use crate::journal::storage::Storage;
 use std::collections::BTreeMap;
 use std::io;
@@ -19,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) all_empty: bool,
     /// Some segment begins with a header of an unknown version.
     pub(crate) unknown_version: bool,
+    /// A segment that there is in a form only that this build cannot read.
+    pub(crate) unreadable: Option<String>,
 }
 
 /// One segment to be read.
@@ -41,9 +44,13 @@ impl Plan {
     pub(crate) fn of(storage: &dyn Storage) -> io::Result<Plan> {
         let mut firsts: BTreeMap<u32, First> = BTreeMap::new();
         let (mut all_empty, mut unknown_version) = (true, false);
-        for name in storage.list()? {
-            let Some(number) = parse_name(&name) else { continue };
-            let Some(mut scan) = open(storage, &name)? else { continue };
+        let mut unreadable = None;
+        for (number, name) in names(storage)? {
+            if !compressed::READABLE && name != segment_name(number) {
+                unreadable.get_or_insert(name);
+                continue;
+            }
+            let Some(mut scan) = open(storage, number)? else { continue };
             let open = first_block(&mut scan, number)?;
             unknown_version |= open.is_none() && scan.is_unknown_version(0)?;
             all_empty &= open.is_none() && scan.zeros_from(0)?;
@@ -63,6 +70,7 @@ impl Plan {
             oldest_segment: oldest_segment.unwrap_or(0),
             all_empty,
             unknown_version,
+            unreadable,
             ..Plan::default()
         };
         plan.chain(&firsts);
@@ -107,13 +115,41 @@ impl Plan {
     }
 }
 
-/// Opens a segment; `None` when it is not there any more.
-pub(crate) fn open(storage: &dyn Storage, name: &str) -> io::Result<Option<Scan>> {
-    let file = match storage.open(name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
+/// The segments that there are, by number, each with the name of the file that is read.
+fn names(storage: &dyn Storage) -> io::Result<BTreeMap<u32, String>> {
+    let mut names = BTreeMap::new();
+    for name in storage.list()? {
+        match parse_name(&name) {
+            Some((number, Form::Compressed)) if compressed::READABLE => drop(names.insert(number, name)),
+            Some((number, Form::Plain)) if !compressed::READABLE => drop(names.insert(number, name)),
+            Some((number, _)) => drop(names.entry(number).or_insert(name)),
+            None => {}
+        }
+    }
+    Ok(names)
+}
+
+/// Opens a segment, in whichever form it is there; `None` when it is not there any more.
+///
+/// A compressed file that bears its name is whole, whatever became of the original.
+pub(crate) fn open(storage: &dyn Storage, number: u32) -> io::Result<Option<Scan>> {
+    // Between the first two looks, a writer may have put the compressed file in the original's place.
+    let forms: &[Form] = if compressed::READABLE {
+        &[Form::Compressed, Form::Plain, Form::Compressed]
+    } else {
+        &[Form::Plain]
     };
-    Ok(Some(Scan::new(file)))
+    for form in forms {
+        let opened = match form {
+            Form::Plain => storage.open(&segment_name(number)),
+            Form::Compressed => storage.open(&compressed_name(number)).and_then(compressed::open),
+        };
+        match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other.map(Scan::new).map(Some),
+        }
+    }
+    Ok(None)
 }
 
 fn first_block(scan: &mut Scan, number: u32) -> io::Result<Option<(BlockHeader, Link)>> {
@@ -142,9 +178,8 @@ fn common_run(firsts: &BTreeMap<u32, First>) -> Option<RunId> {
 
 /// The run of any block, when no segment's first block is intact.
 fn any_run(storage: &dyn Storage, firsts: &BTreeMap<u32, First>) -> io::Result<Option<RunId>> {
-    for first in firsts.values() {
-        if let Some(header) =
-            open(storage, &first.name)?.map(|mut scan| scan.any_header()).transpose()?.flatten()
+    for number in firsts.keys() {
+        if let Some(header) = open(storage, *number)?.map(|mut scan| scan.any_header()).transpose()?.flatten()
         {
             return Ok(Some(header.run));
         }

@@ -41,6 +41,14 @@ pub enum ReadError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// A segment is compressed, and this build cannot unpack it.
+    #[error(
+        "cannot read {path} from offset 0 on: it is compressed, and this build lacks the feature zstd; build with it, or unpack the file with `zstd -d`"
+    )]
+    Compressed {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// Where a reader is.
@@ -147,11 +155,7 @@ impl<'s> JournalReader<'s> {
     /// As [`JournalReader::open`].
     pub fn over(storage: impl Storage + 's, options: ReadOptions) -> Result<JournalReader<'s>, ReadError> {
         let storage: Box<dyn Storage + 's> = Box::new(storage);
-        let plan = Plan::of(&*storage).map_err(|source| ReadError::Io {
-            path: storage.path().to_owned(),
-            offset: 0,
-            source,
-        })?;
+        let plan = plan_of(&*storage)?;
         let mut reader = JournalReader {
             storage,
             options,
@@ -377,10 +381,7 @@ impl<'s> JournalReader<'s> {
         let cursor = match &mut self.cursor {
             Some(cursor) => cursor,
             empty => {
-                let scan = match &step.name {
-                    Some(name) => plan::open(&*self.storage, name)?,
-                    None => None,
-                };
+                let scan = if step.name.is_some() { plan::open(&*self.storage, step.number)? } else { None };
                 let Some(scan) = scan else { return Ok((Found::MissingSegment, None)) };
                 empty.insert(Cursor { scan, offset: 0, block: 0, previous: None, ended: None })
             }
@@ -572,5 +573,15 @@ impl<'s> JournalReader<'s> {
     fn error(&self, step: &Step, source: io::Error) -> ReadError {
         let offset = self.cursor.as_ref().map_or(0, |cursor| cursor.offset);
         ReadError::Io { path: self.storage.path().join(plan::name_of(step)), offset, source }
+    }
+}
+
+/// Looks which segments there are.
+pub(super) fn plan_of(storage: &dyn Storage) -> Result<Plan, ReadError> {
+    let path = || storage.path().to_owned();
+    let plan = Plan::of(storage).map_err(|source| ReadError::Io { path: path(), offset: 0, source })?;
+    match plan.unreadable {
+        Some(name) => Err(ReadError::Compressed { path: path().join(name) }),
+        None => Ok(plan),
     }
 }

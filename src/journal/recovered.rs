@@ -1,7 +1,7 @@
 //! What a dead process left, made a journal that appears whole or not at all.
 
 use crate::journal::check::{RepairError, Report, repair};
-use crate::journal::durability::{Account, Durability};
+use crate::journal::durability::Account;
 use crate::journal::format::RunId;
 use crate::journal::options::{OpenError, Options};
 use crate::journal::reader::{JournalReader, ReadOptions};
@@ -67,7 +67,8 @@ pub enum RecoverError {
 /// When there is something at `path`, another recovery writes there, or the journal cannot be written.
 pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, RecoverError> {
     arrive(path, |partial| {
-        let options = Options::new(Durability::Buffered);
+        let records = recording.records();
+        let options = Options::at_once(records.len() as u64);
         let mut writer = JournalWriter::open(partial, RunId(recording.run), options, now_ns)?;
         for definition in &recording.definitions {
             // The account has what is refused.
@@ -84,7 +85,7 @@ pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, 
         let before = sum(|lane| lane.overwritten).saturating_add(recording.forgotten);
         let _ = writer.define_detail(OVERWRITTEN_KEY, before.to_string().as_bytes());
         // What is lost makes `close` fail.
-        let _ = writer.append(&recording.records());
+        let _ = writer.append(&records);
         Ok(writer.close()?)
     })
 }

@@ -10,9 +10,9 @@ use crate::journal::delivery::Kept;
 use crate::journal::format::{Position, RunId, Totals};
 use crate::journal::options::OpenError;
 use crate::journal::reader::{JournalReader, ReadError, ReadOptions};
-use crate::journal::segment::{Tail, parse_name, segment_name};
+use crate::journal::segment::{Form, Tail, parse_name};
 use crate::journal::storage::Storage;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 /// What is where the next block should be.
@@ -139,6 +139,14 @@ pub(super) struct Resume {
 /// Finds the end of the journal in `storage`, and syncs what is there: what comes before a new segment must not
 /// be less certain than what is in it.
 pub(super) fn resume(storage: &dyn Storage, run: RunId, now_ns: u64) -> Result<Resume, OpenError> {
+    #[cfg_attr(not(feature = "zstd"), allow(unused_mut, reason = "nothing to tidy"))]
+    let mut resume = find_end(storage, run, now_ns)?;
+    #[cfg(feature = "zstd")]
+    crate::journal::compress::tidy(storage, &mut resume.kept);
+    Ok(resume)
+}
+
+fn find_end(storage: &dyn Storage, run: RunId, now_ns: u64) -> Result<Resume, OpenError> {
     let io = |action: &'static str, name: &str| {
         let path = storage.path().join(name);
         move |source: io::Error| OpenError::Io { action, path, source }
@@ -147,11 +155,17 @@ pub(super) fn resume(storage: &dyn Storage, run: RunId, now_ns: u64) -> Result<R
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         other => other.map_err(io("list", ""))?,
     };
-    let mut segments: Vec<u32> = names.iter().filter_map(|name| parse_name(name)).collect();
-    segments.sort_unstable();
+    let mut segments: BTreeMap<u32, Kept> = BTreeMap::new();
+    for (number, form) in names.iter().filter_map(|name| parse_name(name)) {
+        let kept = segments.entry(number).or_insert_with(|| Kept::found(number, now_ns));
+        match form {
+            Form::Plain => kept.plain = true,
+            Form::Compressed => kept.compressed = true,
+        }
+    }
     let mut resume = Resume {
         tail: None,
-        next_segment: segments.last().map_or(0, |number| number.saturating_add(1)),
+        next_segment: segments.last_key_value().map_or(0, |(number, _)| number.saturating_add(1)),
         totals: Totals::default(),
         synced: Position::default(),
         kept: VecDeque::new(),
@@ -188,13 +202,15 @@ pub(super) fn resume(storage: &dyn Storage, run: RunId, now_ns: u64) -> Result<R
     resume.totals = reader.totals();
     resume.oldest_segment = reader.oldest_segment();
     let mut all_synced = true;
-    for number in segments {
-        let name = segment_name(number);
-        let file = storage.open(&name).map_err(io("open", &name))?;
-        let synced = file.sync().is_ok();
-        all_synced &= synced;
-        let len = file.size().map_err(io("measure", &name))?;
-        resume.kept.push_back(Kept { number, name, len, ended_ns: now_ns, synced });
+    for mut kept in segments.into_values() {
+        kept.synced = true;
+        for name in kept.names() {
+            let file = storage.open(&name).map_err(io("open", &name))?;
+            kept.synced &= file.sync().is_ok();
+            kept.len += file.size().map_err(io("measure", &name))?;
+        }
+        all_synced &= kept.synced;
+        resume.kept.push_back(kept);
     }
     if let Some(tail) = resume.tail.filter(|_| all_synced && storage.sync_dir().is_ok()) {
         resume.synced = tail.end;

@@ -112,11 +112,16 @@ impl Scan {
 
     /// Returns the block's bytes without verifying them again: for a block that was probed with its body.
     pub(crate) fn verified(&self, header: &BlockHeader) -> BlockBytes<'_> {
-        let from = header.at.offset.saturating_sub(self.start) as usize;
-        let bytes: &[u8] = bytemuck::cast_slice(&self.window);
-        let bytes = bytes.get(from..from + header.len as usize).unwrap_or_default();
+        let bytes = self.verified_bytes(header);
         let (head, body) = bytes.split_at_checked(header.header_len as usize).unwrap_or_default();
         BlockBytes { head, body, intact: true }
+    }
+
+    /// As [`Scan::verified`], in one piece.
+    pub(crate) fn verified_bytes(&self, header: &BlockHeader) -> &[u8] {
+        let from = header.at.offset.saturating_sub(self.start) as usize;
+        let bytes: &[u8] = bytemuck::cast_slice(&self.window);
+        bytes.get(from..from + header.len as usize).unwrap_or_default()
     }
 
     /// Turns the records of a verified block to the host's byte order, in place.

@@ -336,9 +336,12 @@ fn work(
     };
     let mut told_ns = 0;
     loop {
-        let command = match inbox.recv_timeout(tick) {
+        // With nothing else to do, ended segments are compressed, a piece at a time.
+        let wait = if writer.has_to_compress() { Duration::ZERO } else { tick };
+        let command = match inbox.recv_timeout(wait) {
             Ok(command) => command,
             Err(RecvTimeoutError::Timeout) => {
+                writer.compress_some();
                 let mut filling = lock(filling);
                 // Parcels are sent under this lock: with none there, what is filling comes next.
                 inbox.try_recv().unwrap_or_else(|_| Command::Parcel(std::mem::take(&mut filling)))

@@ -67,6 +67,8 @@ pub struct JournalWriter {
     pub(super) oldest_segment: u32,
     /// How many of `kept` are to be removed.
     pub(super) retired: usize,
+    #[cfg(feature = "zstd")]
+    pub(super) compression: Option<super::compress::Compression>,
     pub(super) trouble: Option<Trouble>,
     pub(super) checked_ns: u64,
 }
@@ -143,8 +145,11 @@ impl JournalWriter {
         now_ns: u64,
     ) -> Result<JournalWriter, OpenError> {
         options.check()?;
-        let Resume { tail, next_segment, totals, synced, kept, oldest_segment } =
+        let Resume { tail, next_segment, totals, synced, mut kept, oldest_segment } =
             resume(&*storage, run, now_ns)?;
+        for kept in &mut kept {
+            kept.to_compress = options.compress.is_some() && !kept.compressed;
+        }
         Ok(JournalWriter {
             filling: Block::of_records(options.block_len),
             filling_since_ns: now_ns,
@@ -173,6 +178,8 @@ impl JournalWriter {
             kept,
             oldest_segment,
             retired: 0,
+            #[cfg(feature = "zstd")]
+            compression: None,
             trouble: None,
             checked_ns: now_ns,
             storage,
@@ -294,6 +301,23 @@ impl JournalWriter {
         self.rotate_if_old();
     }
 
+    /// Compresses a piece of the oldest ended segment that is not compressed yet, when [`Options::compress`] asks for
+    /// it; returns whether more is left to do.
+    ///
+    /// A piece is about as much as a block, and a segment's last one is a sync: call it when there is nothing else to
+    /// do. [`JournalWriter::close`] does all that is left. On an error, which the account counts, the segment stays as
+    /// it is, and so does one that is damaged.
+    pub fn compress_some(&mut self) -> bool {
+        #[cfg(feature = "zstd")]
+        self.compress_piece();
+        self.has_to_compress()
+    }
+
+    #[cfg(not(feature = "zstd"))]
+    pub(super) fn has_to_compress(&self) -> bool {
+        false
+    }
+
     /// Writes everything that is held, and syncs it under [`Durability::PowerLoss`].
     ///
     /// # Errors
@@ -308,7 +332,8 @@ impl JournalWriter {
         }
     }
 
-    /// Writes everything, syncs it whatever the durability, and ends the journal in order.
+    /// Writes everything, syncs it whatever the durability, and ends the journal in order. Then compresses what is to
+    /// be compressed and is not yet, which may take as long as the journal is large.
     ///
     /// # Errors
     /// When the disk does not take it. Records that could not be written are then counted lost.
@@ -321,7 +346,11 @@ impl JournalWriter {
         self.make_room();
         self.seal();
         match self.finish() {
-            Ok(()) => Ok(self.account()),
+            Ok(()) => {
+                // The journal is whole, whatever becomes of this.
+                while self.compress_some() {}
+                Ok(self.account())
+            }
             Err(source) => {
                 self.give_up();
                 Err(CloseError { source, account: Box::new(self.account()) })

@@ -13,9 +13,19 @@ use std::path::Path;
 
 /// Reads `bytes` as a journal of one segment.
 pub fn journal(bytes: &[u8]) {
+    segment("00000000.journal", bytes, 1);
+}
+
+/// Reads `bytes` as a journal of one compressed segment.
+pub fn compressed(bytes: &[u8]) {
+    // A frame unpacks to at most 1,024 times what it takes.
+    segment("00000000.journal.zst", bytes, 1024);
+}
+
+fn segment(name: &'static str, bytes: &[u8], times: u64) {
     for salvage in [false, true] {
         let options = ReadOptions { salvage, ..ReadOptions::default() };
-        let mut reader = JournalReader::over(OneFile(bytes.to_vec()), options).unwrap();
+        let mut reader = JournalReader::over(OneFile(name, bytes.to_vec()), options).unwrap();
         let (mut records, mut earliest) = (0_u64, u64::MAX);
         while let Some(block) = reader.next_block().unwrap() {
             records += block.records().len() as u64;
@@ -23,8 +33,8 @@ pub fn journal(bytes: &[u8]) {
                 earliest = earliest.min(record.time_ns());
             }
         }
-        assert!(records * 64 <= bytes.len() as u64, "more records than bytes");
-        let report = verify(OneFile(bytes.to_vec()), options).unwrap();
+        assert!(records * 64 <= bytes.len() as u64 * times, "more records than bytes");
+        let report = verify(OneFile(name, bytes.to_vec()), options).unwrap();
         assert_eq!(report.records, records);
         assert!(report.closed || records == 0 || !report.findings.is_empty(), "an open end is reported");
         let from_start = records;
@@ -114,11 +124,11 @@ pub fn panther(bytes: &[u8]) {
 }
 
 /// A directory with one segment, which nobody can change.
-struct OneFile(Vec<u8>);
+struct OneFile(&'static str, Vec<u8>);
 
 impl Storage for OneFile {
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(vec!["00000000.journal".to_owned()])
+        Ok(vec![self.0.to_owned()])
     }
 
     fn create(&self, _name: &str) -> io::Result<Box<dyn StorageFile>> {
@@ -126,9 +136,9 @@ impl Storage for OneFile {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        match name {
-            "00000000.journal" => Ok(Box::new(OneFile(self.0.clone()))),
-            _ => Err(io::ErrorKind::NotFound.into()),
+        match name == self.0 {
+            true => Ok(Box::new(OneFile(self.0, self.1.clone()))),
+            false => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
@@ -155,8 +165,8 @@ impl Storage for OneFile {
 
 impl StorageFile for OneFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
-        let rest = self.0.get(from..).unwrap_or_default();
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(self.1.len());
+        let rest = self.1.get(from..).unwrap_or_default();
         let len = rest.len().min(bytes.len());
         bytes[..len].copy_from_slice(&rest[..len]);
         Ok(len)
@@ -175,7 +185,7 @@ impl StorageFile for OneFile {
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.len() as u64)
+        Ok(self.1.len() as u64)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -6,15 +6,15 @@
 use crate::emit::{Emitter, Sent};
 use crate::event::{EventId, Record};
 use crate::hash::BuildContentHasher;
+use crate::ingest::input::Input;
 use crate::ingest::panther::escape::escape_for_terminal;
 use crate::ingest::panther::{
     Counts, PantherEvent, PantherIds, PantherReader, PantherRecords, PythonVersion, Reason, RecordError,
     Refused, panther_uuid,
 };
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -114,7 +114,7 @@ impl FeedReport {
 /// Feeds all files through `emitter`; their names and documents go into its symbol table.
 ///
 /// `python` is the version whose text PANTHER hashed. Ids that are not those of their events are kept in `ids`.
-/// `progress` is raised by the bytes read. `pump` is called after every thousand events or so: under
+/// `progress` is raised by the bytes read. `pump` is called after every thousand events or so, and now and then while none come: under
 /// [`Topology::Inline`](crate::pipeline::Topology::Inline) it polls the pipeline, elsewhere it has nothing to do.
 pub fn feed(
     paths: &[PathBuf],
@@ -135,12 +135,19 @@ pub fn feed_until(
     emitter: &mut Emitter,
     ids: &PantherIds,
     progress: &AtomicU64,
-    mut pump: impl FnMut(),
+    pump: impl FnMut(),
     interrupt: &AtomicBool,
 ) -> FeedReport {
+    // Called here, and by readers that wait for their files: never by one within the other.
+    let pump = RefCell::new(pump);
+    let pump = || {
+        if let Ok(mut pump) = pump.try_borrow_mut() {
+            (*pump)();
+        }
+    };
     let mut records = PantherRecords::new(Arc::clone(emitter.symbols()), python);
     let mut distinct: HashSet<EventId, BuildContentHasher> = HashSet::default();
-    let mut heads: Vec<_> = paths.iter().map(|path| Head::open(path)).collect();
+    let mut heads: Vec<_> = paths.iter().map(|path| Head::open(path, interrupt, &pump)).collect();
     for head in &mut heads {
         head.advance(&mut records, ids);
         head.advance(&mut records, ids);
@@ -179,10 +186,11 @@ pub fn feed_until(
 }
 
 /// One file, and the next two events in it.
-struct Head {
+struct Head<'a> {
     path: Arc<Path>,
     /// `None` where the file could not be opened.
-    reader: Option<PantherReader<BufReader<Counted>>>,
+    reader: Option<PantherReader<BufReader<Counted<'a>>>>,
+    interrupt: &'a AtomicBool,
     bytes: Rc<Cell<u64>>,
     next: Option<Record>,
     after: Option<Record>,
@@ -191,12 +199,13 @@ struct Head {
     report: FileReport,
 }
 
-impl Head {
-    fn open(path: &Path) -> Head {
+impl<'a> Head<'a> {
+    fn open(path: &Path, interrupt: &'a AtomicBool, while_waiting: &'a dyn Fn()) -> Head<'a> {
         let bytes = Rc::new(Cell::new(0));
         let mut head = Head {
             path: path.into(),
             reader: None,
+            interrupt,
             bytes: Rc::clone(&bytes),
             next: None,
             after: None,
@@ -214,7 +223,7 @@ impl Head {
                 error: None,
             },
         };
-        match File::open(path) {
+        match Input::open(path, interrupt, while_waiting) {
             Ok(file) => {
                 let input = BufReader::with_capacity(1 << 16, Counted { file, bytes });
                 head.reader = Some(PantherReader::new(input, path));
@@ -255,6 +264,10 @@ impl Head {
                 },
                 Err(refused) => {
                     if let Reason::Unreadable(_) = refused.reason {
+                        if self.interrupt.load(Ordering::Relaxed) {
+                            self.report.error = Some(stopped(&self.path, line));
+                            return;
+                        }
                         self.report.error = Some(refused.to_string());
                     }
                     self.report.refuse(|| Refusal::Line(refused));
@@ -268,7 +281,7 @@ impl Head {
         if self.next.take().is_some() {
             let line = self.lines.0;
             self.report.used -= 1 + u64::from(self.after.take().is_some());
-            self.report.error = Some(format!("{}:{line}: the run was stopped here", Shown(&self.path)));
+            self.report.error = Some(stopped(&self.path, line));
         }
     }
 
@@ -312,6 +325,10 @@ impl fmt::Display for IdMismatch {
     }
 }
 
+fn stopped(path: &Path, line: u64) -> String {
+    format!("{}:{line}: the run was stopped here", Shown(path))
+}
+
 /// A path, safe to print on a terminal.
 struct Shown<'a>(&'a Path);
 
@@ -322,12 +339,12 @@ impl fmt::Display for Shown<'_> {
 }
 
 /// A file that counts what is read of it.
-struct Counted {
-    file: File,
+struct Counted<'a> {
+    file: Input<'a>,
     bytes: Rc<Cell<u64>>,
 }
 
-impl Read for Counted {
+impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
         self.bytes.set(self.bytes.get() + read as u64);

@@ -5,7 +5,7 @@ mod panther;
 
 use crate::Outcome;
 use crate::flight::Flight;
-use crate::journal_args::{Description, nanos, parse_durability, parse_window, window_text};
+use crate::journal_args::{Description, nanos};
 use crate::journal_log;
 use crate::report;
 use crate::results::{Events, Failure, FileFormat, Finished, InputNote, Told, View, commit, is_whole, tell};
@@ -22,8 +22,9 @@ use panther_events::ingest::feed::{
 };
 use panther_events::ingest::panther::PythonVersion;
 use panther_events::ingest::{Coverage, PacketDigest, common_coverage, scan};
-use panther_events::journal::Durability;
+use panther_events::journal::{Durability, Options};
 use panther_events::pipeline::Topology;
+use panther_events_cli::filters::{parse_durability, parse_horizon, parse_window, window_text};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,6 +76,18 @@ pub(crate) struct Args {
     /// least that often.
     #[arg(long, requires = "journal", default_value = "process-crash", value_parser = parse_durability)]
     durability: Durability,
+    /// Compress each segment of the journal once it has ended, at this level of Zstandard (1 to 19; 3 where none is
+    /// given). A run with much in its journal takes longer to end by it.
+    #[arg(
+        long,
+        requires = "journal",
+        value_name = "LEVEL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "3",
+        value_parser = clap::value_parser!(i32).range(1..=19)
+    )]
+    compress: Option<i32>,
     /// Go on with the journal that is there: what it holds is known, and a duplicate when it comes again.
     #[arg(long, requires = "journal")]
     resume: bool,
@@ -91,6 +104,12 @@ pub(crate) struct Args {
     /// Print nothing but errors; warnings are in `summary.json`.
     #[arg(long, conflicts_with = "json")]
     quiet: bool,
+}
+
+impl Args {
+    fn journal_options(&self) -> Options {
+        Options { compress: self.compress, ..Options::new(self.durability) }
+    }
 }
 
 /// What files can be.
@@ -212,7 +231,7 @@ fn attempt(
             digest_bytes: digest_bytes(coverage),
             mask_checksums: args.mask_checksums,
         };
-        let log = journal_log::open(journal, args.durability, args.resume, &description, &symbols)?;
+        let log = journal_log::open(journal, args.journal_options(), args.resume, &description, &symbols)?;
         notes = Some(log.attach(&mut builder));
     }
     if let Some(flight) = &flight {
@@ -334,13 +353,5 @@ fn parse_vantage(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
         _ => Err("write NAME=FILE".to_owned()),
-    }
-}
-
-fn parse_horizon(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("within no time no packet arrives; give more, such as 1s".to_owned()),
-        Ok(horizon) => Ok(horizon),
-        Err(error) => Err(error.to_string()),
     }
 }

@@ -2,10 +2,9 @@
 
 use crate::plain::plain;
 use crate::results::{Failure, InputNote};
-use panther_events::dedup::Window;
 use panther_events::emit::ContextEntered;
-use panther_events::event::{Context, Contexts, EventId, Level, Record, Symbol, Symbols};
-use panther_events::journal::{Defined, Durability, JournalReader, ReadOptions, overwritten};
+use panther_events::event::{Contexts, EventId, Record, Symbol, Symbols};
+use panther_events::journal::{Defined, JournalReader, ReadOptions, overwritten};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
@@ -170,74 +169,12 @@ impl Inputs {
     pub(crate) const SCHEMA: &str = "panther-events/inputs/1";
 }
 
-/// `--durability`.
-pub(crate) fn parse_durability(text: &str) -> Result<Durability, String> {
-    let valid = "write buffered, process-crash, or power-loss:DURATION (such as 100ms)";
-    match text.split_once(':') {
-        None if text == "buffered" => Ok(Durability::Buffered),
-        None if text == "process-crash" => Ok(Durability::ProcessCrash),
-        Some(("power-loss", every)) => match humantime::parse_duration(every) {
-            Ok(every) if !every.is_zero() => Ok(Durability::PowerLoss { every }),
-            _ => Err(valid.to_owned()),
-        },
-        _ => Err(valid.to_owned()),
-    }
-}
-
-/// A time: RFC 3339 (`2024-05-01T12:00:00Z`), or nanoseconds since the Unix epoch.
-pub(crate) fn parse_time_ns(text: &str) -> Result<u64, String> {
-    if let Ok(time_ns) = text.parse() {
-        return Ok(time_ns);
-    }
-    let valid = "write a time such as 2024-05-01T12:00:00.25Z, or nanoseconds since 1970";
-    let time = humantime::parse_rfc3339_weak(text).map_err(|_| valid.to_owned())?;
-    let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| valid.to_owned())?;
-    u64::try_from(since.as_nanos()).map_err(|_| valid.to_owned())
-}
-
-/// The context of all the parts, from the outermost inwards.
-pub(crate) fn context(parts: &[(Level, String)]) -> Context {
-    let mut parts: Vec<_> = parts.iter().collect();
-    parts.sort_by_key(|(level, _)| *level);
-    parts.iter().fold(Context::NONE, |context, (level, name)| context.entered(*level, Symbol::of(name)))
-}
-
-pub(crate) fn parse_part(text: &str) -> Result<(Level, String), String> {
-    let part = text.split_once('=').filter(|(_, name)| !name.is_empty());
-    let known = |level: &str| Level::ALL.into_iter().find(|known| known.name() == level);
-    part.and_then(|(level, name)| Some((known(level)?, name.to_owned()))).ok_or_else(|| {
-        "write LEVEL=NAME, with experiment, test, step, assertion, service or environment".to_owned()
-    })
-}
-
 /// Takes over the definition of a context, where the record is one.
 pub(crate) fn restore_context(contexts: &Contexts, record: &Record, symbols: &Symbols) {
     let Some(entered) = record.payload::<ContextEntered>() else { return };
     let document = symbols.details().text(entered.context);
     // Of more than there is room for, events go without their context.
     let _ = contexts.restore(record.source(), record.seq(), document.as_deref());
-}
-
-/// `--window`.
-pub(crate) fn parse_window(text: &str) -> Result<Window, String> {
-    let valid = "write unbounded, last:N (a number of ids) or sliding:DURATION (such as 500ms or 10s)";
-    match text.split_once(':') {
-        None if text == "unbounded" => Ok(Window::Unbounded),
-        Some(("last", n)) => n.parse().map(Window::Last).map_err(|_| valid.to_owned()),
-        Some(("sliding", span)) => {
-            humantime::parse_duration(span).map(Window::Sliding).map_err(|_| valid.to_owned())
-        }
-        _ => Err(valid.to_owned()),
-    }
-}
-
-/// Writes a window as [`parse_window`] reads it.
-pub(crate) fn window_text(window: Window) -> String {
-    match window {
-        Window::Unbounded => "unbounded".to_owned(),
-        Window::Last(n) => format!("last:{n}"),
-        Window::Sliding(span) => format!("sliding:{}ns", span.as_nanos()),
-    }
 }
 
 /// The time, in nanoseconds since the Unix epoch.
@@ -247,24 +184,4 @@ pub(crate) fn now_ns() -> u64 {
 
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_written_is_read_again() {
-        for window in
-            [Window::Unbounded, Window::Last(7), Window::Sliding(Duration::from_nanos(1_500_000_001))]
-        {
-            assert_eq!(parse_window(&window_text(window)), Ok(window));
-        }
-        let every = Duration::from_millis(100);
-        assert_eq!(parse_durability("power-loss:100ms"), Ok(Durability::PowerLoss { every }));
-        assert!(parse_durability("power-loss:0s").is_err() && parse_durability("fast").is_err());
-        assert_eq!(parse_time_ns("1970-01-01T00:00:01.5Z"), Ok(1_500_000_000));
-        assert_eq!(parse_time_ns("12"), Ok(12));
-        assert!(parse_time_ns("1969-01-01T00:00:00Z").is_err());
-    }
 }

@@ -6,8 +6,9 @@ use panther_events::clock::Clock;
 use panther_events::domain::Catalogue;
 use panther_events::event::{EventId, Record, Symbols};
 use panther_events::ingest::Coverage;
+use panther_events::journal::storage::DirStorage;
 use panther_events::journal::{
-    Damage, Durability, Finding, JournalLog, JournalNotes, Options, ReadOptions, RunId,
+    Damage, Finding, JournalLog, JournalNotes, Options, ReadOptions, RunId, holds_journal,
 };
 use panther_events::pipeline::Builder;
 use std::cell::RefCell;
@@ -42,7 +43,7 @@ pub(crate) fn earlier_coverage(path: &Path, resume: bool) -> Result<Option<Cover
 /// Opens the journal at `path`: a new one, or with `resume` the one that is there.
 pub(crate) fn open(
     path: &Path,
-    durability: Durability,
+    options: Options,
     resume: bool,
     description: &Description,
     symbols: &Arc<Symbols>,
@@ -57,8 +58,7 @@ pub(crate) fn open(
     let run = earlier.as_ref().and_then(|earlier| earlier.reader.run()).unwrap_or_else(RunId::random);
     let catalogue = Catalogue::new();
     let fields = |kind| catalogue.fields(kind);
-    let (options, clock) = (Options::new(durability), Clock::cycles());
-    let mut log = JournalLog::open(path, run, options, clock, symbols, fields)?;
+    let mut log = JournalLog::open(path, run, options, Clock::cycles(), symbols, fields)?;
     if earlier.is_none() {
         log.define_document(Description::key(), &serde_json::to_vec(description)?);
     }
@@ -66,8 +66,7 @@ pub(crate) fn open(
 }
 
 fn earlier(path: &Path, resume: bool) -> Result<Option<JournalSource>, Failure> {
-    let is_segment = |entry: std::fs::DirEntry| entry.path().extension().is_some_and(|end| end == "journal");
-    match path.is_dir() && std::fs::read_dir(path)?.flatten().any(is_segment) {
+    match path.is_dir() && holds_journal(&DirStorage::new(path))? {
         false => Ok(None),
         true if resume => Ok(Some(JournalSource::open(path, AS_IT_IS)?)),
         true => {

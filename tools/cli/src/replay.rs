@@ -1,7 +1,7 @@
 //! `panther-events replay` and `export`: a journal through a pipeline, into the files that a run gives.
 
 use crate::Outcome;
-use crate::journal_args::{Description, JournalSource, context, parse_part, parse_window, restore_context};
+use crate::journal_args::{Description, JournalSource, restore_context};
 use crate::results::{Events, Failure, FileFormat, Finished, Told, View, commit, is_whole, said, tell};
 use panther_events::dedup::Window;
 use panther_events::emit::Emitter;
@@ -10,6 +10,7 @@ use panther_events::export::summary::InputSummary;
 use panther_events::export::{Overwrite, ResultDir};
 use panther_events::journal::{Damage, ReadOptions};
 use panther_events::pipeline::{Pipeline, Topology};
+use panther_events_cli::filters::{Speed, context, parse_part, parse_speed, parse_window};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,13 +69,6 @@ pub(crate) struct ExportArgs {
     /// Replace earlier results in the directory.
     #[arg(long)]
     force: bool,
-}
-
-/// How fast a journal is fed.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum Speed {
-    Max,
-    Times(f64),
 }
 
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
@@ -253,13 +247,5 @@ impl Pace {
         let elapsed = start.elapsed();
         let due = records.iter().take(most).take_while(|record| due_after(record.time_ns()) <= elapsed);
         due.count().max(1)
-    }
-}
-
-fn parse_speed(text: &str) -> Result<Speed, String> {
-    match text.parse::<f64>() {
-        _ if text == "max" => Ok(Speed::Max),
-        Ok(times) if times.is_finite() && times > 0.0 => Ok(Speed::Times(times)),
-        _ => Err("write max, or a number above 0".to_owned()),
     }
 }

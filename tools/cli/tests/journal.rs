@@ -218,3 +218,116 @@ fn a_journal_or_recorder_in_place_of_a_result_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_compressed_journal_replays_alike_and_is_resumed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, plain) = ingested(dir.path());
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
+    let (client, server) = (data.join("client.pcap"), data.join("server.pcap"));
+    let (out, journal) = (dir.path().join("second"), dir.path().join("packed"));
+    let args = ["--events", "all", "--compress", "--quiet"];
+    let run = run!(
+        "ingest",
+        &client,
+        &server,
+        "--out",
+        &out,
+        "--journal",
+        &journal,
+        args[0],
+        args[1],
+        args[2],
+        args[3]
+    );
+    assert_eq!(status(&run), 0, "{}", text(&run.stderr));
+    let len = |path: &Path| fs::metadata(path).unwrap().len();
+    let (packed, whole) = (journal.join("00000000.journal.zst"), plain.join("00000000.journal"));
+    assert!(len(&packed) * 3 < len(&whole) * 2, "{} of {}", len(&packed), len(&whole));
+    assert!(!journal.join("00000000.journal").exists());
+    let run = run!("verify", &journal);
+    assert_eq!(status(&run), 0, "{}", text(&run.stdout));
+    let again = dir.path().join("again");
+    let run = run!("replay", &journal, "--out", &again, "--events", "all", "--quiet");
+    assert_eq!((status(&run), text(&run.stderr)), (0, String::new()));
+    assert_eq!(summary(&first), summary(&again));
+    assert_eq!(text(&run!("cat", &journal).stdout), text(&run!("cat", &plain).stdout));
+    // It is seen as a journal, and known to the run that goes on with it.
+    let third = dir.path().join("third");
+    let run = run!("ingest", &client, &server, "--out", &third, "--journal", &journal, "--quiet");
+    assert_eq!(status(&run), 2, "{}", text(&run.stderr));
+    assert!(text(&run.stderr).contains("--resume"), "{}", text(&run.stderr));
+    let run = run!("ingest", &client, &server, "--out", &third, "--journal", &journal, "--quiet", "--resume");
+    assert_eq!(status(&run), 0, "{}", text(&run.stderr));
+    assert_eq!(summary(&third)["accounting"]["unique"], 0);
+}
+
+#[test]
+fn a_replay_keeps_the_pace_it_is_told() {
+    use panther_events::domain::packet::PacketSeen;
+    use panther_events::event::{EventId, Record, Symbol};
+    use panther_events::journal::{Durability, JournalWriter, Options, RunId};
+    let dir = tempfile::tempdir().unwrap();
+    let journal = dir.path().join("journal");
+    let mut writer =
+        JournalWriter::open(&journal, RunId([1; 16]), Options::new(Durability::Buffered), 0).unwrap();
+    writer.define(Symbol::of("flow"), "flow").unwrap();
+    // Nine events over 0.8 s.
+    let seen: PacketSeen = bytemuck::Zeroable::zeroed();
+    for n in 0..9_u32 {
+        let (id, time_ns) = (EventId::digest(&n.to_le_bytes()), u64::from(n) * 100_000_000);
+        let record = Record::with_digest(id, time_ns, Symbol::of("flow"), &seen).numbered(1, n);
+        assert_eq!(writer.append(&[record]).lost, 0);
+    }
+    writer.close().unwrap();
+    let timed = |name: &str, speed: &str| {
+        let (out, start) = (dir.path().join(name), std::time::Instant::now());
+        let run = run!("replay", &journal, "--out", &out, "--speed", speed, "--quiet");
+        assert_eq!((status(&run), text(&run.stderr)), (0, String::new()), "{speed}");
+        start.elapsed().as_secs_f64()
+    };
+    // How much longer than that it takes is the machine's matter.
+    assert!(timed("as-it-was", "1") >= 0.8);
+    let half = timed("faster", "2");
+    assert!(half >= 0.4);
+    assert!(timed("at-once", "max") < half);
+    for speed in ["0", "-1", "nan", "slow"] {
+        let run = run!("replay", &journal, "--out", &dir.path().join("none"), "--speed", speed);
+        assert_eq!(status(&run), 2, "{speed}");
+    }
+}
+
+#[test]
+fn every_format_is_exported_as_a_replay_writes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, journal) = ingested(dir.path());
+    // An export without events has no observer that writes them.
+    let whole = dir.path().join("whole");
+    let run = run!("replay", &journal, "--out", &whole, "--events", "none", "--quiet");
+    assert_eq!(status(&run), 0, "{}", text(&run.stderr));
+    for (format, files) in [
+        ("summary", &["summary.json"][..]),
+        ("openmetrics", &["metrics.om"]),
+        ("hlog", &["delay.hlog"]),
+        ("csv", &["paths.csv"]),
+        ("jsonl", &["events.jsonl"]),
+    ] {
+        let out = dir.path().join(format);
+        let run = run!("export", &journal, "--format", format, "--events", "all", "--out", &out);
+        assert_eq!(status(&run), 0, "{format}: {}", text(&run.stderr));
+        let mut names: Vec<_> = fs::read_dir(&out)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.retain(|name| name != "MANIFEST");
+        assert_eq!(names, files, "{format}");
+        match format {
+            "summary" => assert_eq!(summary(&whole), summary(&out)),
+            "openmetrics" => assert_eq!(metrics(&whole), metrics(&out)),
+            _ => assert!(
+                fs::read(first.join(files[0])).unwrap() == fs::read(out.join(files[0])).unwrap(),
+                "{format}"
+            ),
+        }
+    }
+}

@@ -68,6 +68,19 @@ impl Run {
         });
     }
 
+    /// Ends by itself, whatever the pipe does.
+    fn end_soon(mut self) -> (Output, tempfile::TempDir) {
+        let start = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            if start.elapsed() > Duration::from_secs(5) {
+                self.child.kill().unwrap();
+                panic!("it goes on waiting");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.end()
+    }
+
     fn end(self) -> (Output, tempfile::TempDir) {
         (self.child.wait_with_output().unwrap(), self.dir)
     }
@@ -156,4 +169,59 @@ fn a_signal_copies_the_flight_recorder() {
     let run = command().arg("recover").arg(dir.path().join("run.flight")).output().unwrap();
     assert!(text(&run.stderr).contains("closed in order"), "{}", text(&run.stderr));
     assert_eq!(text(&run.stdout).lines().count(), 4096);
+}
+
+/// What a pipe gives before it falls silent.
+fn beginnings() -> [(&'static str, &'static str, Vec<u8>); 2] {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
+    // Both end in the middle of something.
+    let part = |name: &str, len: usize| fs::read(data.join(name)).unwrap()[..len].to_vec();
+    [
+        ("--format=capture", "packet.seen", part("client.pcap", 50_000)),
+        ("--format=panther", "", part("panther-lifecycle.jsonl", 5_000)),
+    ]
+}
+
+#[test]
+fn a_run_that_waits_for_bytes_stops_when_it_is_told() {
+    for (format, kind, beginning) in beginnings() {
+        let run = Run::new(&["--journal", "journal", "--recorder", "run.flight", format]);
+        let mut pipe = OpenOptions::new().write(true).open(run.path("pipe")).unwrap();
+        pipe.write_all(&beginning).unwrap();
+        // It has read that, and waits for more.
+        std::thread::sleep(Duration::from_millis(200));
+        run.signal("USR1");
+        wait_until("the snapshot", || run.path("run.flight.1.journal").exists());
+        run.signal("TERM");
+        let (output, dir) = run.end_soon();
+        assert_eq!(output.status.code(), Some(1), "{format}: {}", text(&output.stderr));
+        let told = text(&output.stderr);
+        assert!(
+            told.contains("interrupted") || told.contains("the run was stopped here"),
+            "{format}: {told}"
+        );
+        let journal = dir.path().join("journal");
+        assert_sound(&journal);
+        let cat = command().arg("cat").arg(&journal).output().unwrap();
+        let lines = text(&cat.stdout).lines().filter(|line| line.contains(kind)).count();
+        assert!(lines > 5, "{format}: {}", text(&cat.stdout));
+        assert!(dir.path().join("out/MANIFEST").exists(), "{format}: no results");
+        drop(pipe);
+    }
+}
+
+#[test]
+fn a_run_that_waits_for_somebody_to_write_stops_when_it_is_told() {
+    for (format, ..) in beginnings() {
+        let run = Run::new(&["--journal", "journal", format]);
+        wait_until("the journal", || {
+            run.path("journal/00000000.journal").exists() || run.path("journal/LOCK").exists()
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        run.signal("INT");
+        let (output, dir) = run.end_soon();
+        assert_eq!(output.status.code(), Some(2), "{format}: {}", text(&output.stderr));
+        let verified = command().arg("verify").arg(dir.path().join("journal")).output().unwrap();
+        assert_eq!(verified.status.code(), Some(0), "{format}: {}", text(&verified.stdout));
+    }
 }

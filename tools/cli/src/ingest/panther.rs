@@ -3,7 +3,7 @@
 use super::{Args, painted, progress_bar};
 use crate::Outcome;
 use crate::flight::Flight;
-use crate::journal_args::{Description, nanos, window_text};
+use crate::journal_args::{Description, nanos};
 use crate::journal_log;
 use crate::report;
 use crate::results::{Failure, FileFormat, Finished, InputNote, Told, View, commit, is_whole, tell};
@@ -12,6 +12,7 @@ use panther_events::event::{Context, Symbols};
 use panther_events::export::ResultDir;
 use panther_events::export::summary::{InputSummary, PantherSummary, Summary};
 use panther_events::ingest::panther::{FeedReport, FileReport, PantherIds, feed_until};
+use panther_events_cli::filters::window_text;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -47,7 +48,7 @@ pub(super) fn run(
             digest_bytes: None,
             mask_checksums: false,
         };
-        let log = journal_log::open(journal, args.durability, args.resume, &description, &symbols)?;
+        let log = journal_log::open(journal, args.journal_options(), args.resume, &description, &symbols)?;
         notes = Some(log.attach(&mut builder));
     }
     if let Some(flight) = &flight {

@@ -1,0 +1,3 @@
+//! What of the command `panther-events` can be tried without running it: what its options say.
+
+pub mod filters;
