@@ -4,7 +4,7 @@ mod tell;
 
 use crate::Outcome;
 use crate::plain::plain;
-use hdrhistogram::Histogram;
+use hdrhistogram::{CreationError, Histogram};
 use panther_events::clock::Clock;
 use panther_events::dedup::{BATCH, Dedup, DedupOptions, Verdict};
 use panther_events::domain::{DomainDef, KindDef};
@@ -208,16 +208,20 @@ fn options(expected_ids: u64) -> PipelineOptions {
 /// Runs `work` on a thread of its own on the first core, away from the pipeline's, which take the last ones. Where the
 /// thread stays on the core of a pipeline's, each waits for the other until the system moves it.
 fn on_first_core<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    let pinned = || {
-        if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.first().copied()) {
-            core_affinity::set_for_current(core);
-        }
-        work()
-    };
-    std::thread::scope(|scope| match scope.spawn(pinned).join() {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic),
-    })
+    let core = core_affinity::get_core_ids().and_then(|cores| cores.first().copied());
+    std::thread::scope(|scope| finish(scope.spawn(move || on_core(core, work))))
+}
+
+/// Runs `work` on this thread, on `core` if the system allows it.
+fn on_core<R>(core: Option<core_affinity::CoreId>, work: impl FnOnce() -> R) -> R {
+    if let Some(core) = core {
+        core_affinity::set_for_current(core);
+    }
+    work()
+}
+
+fn finish<R>(thread: std::thread::ScopedJoinHandle<'_, R>) -> R {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Emits single events or batches with nobody who takes them meanwhile; returns nanoseconds an event.
@@ -412,20 +416,29 @@ fn emit_at_rate(emitter: &mut Emitter, start: Instant, rate: u64, count: u64) ->
     start.elapsed() - Duration::from_nanos(first_ns)
 }
 
-/// Waits at the same rate with nothing else to do. What is late here is the machine: other programs, or a host that gave the
-/// core to others.
+/// Waits at the same rate with nothing else to do, on the two cores that a pipeline and its emitter would have. What is late
+/// here is the machine: other programs, the kernel's own threads, or a host that gave a core to others.
 fn lateness(args: &Args) -> Result<Histogram<u64>, Failure> {
-    let mut histogram = Histogram::<u64>::new(3)?;
-    on_first_core(|| {
+    let wait = || {
+        let mut histogram = Histogram::<u64>::new(3)?;
         let start = Instant::now();
         for number in 0..events(args) {
             let due_ns = due_ns(0, number, args.rate);
-            let late_ns = wait_until(start, due_ns) - due_ns;
             // It grows as it needs to.
-            let _ = histogram.record(late_ns);
+            let _ = histogram.record(wait_until(start, due_ns) - due_ns);
         }
-    });
-    Ok(histogram)
+        Ok::<_, CreationError>(histogram)
+    };
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let (first, last) = (cores.first().copied(), cores.last().copied());
+    let mut both = Histogram::new(3)?;
+    std::thread::scope(|scope| {
+        let threads = [first, last].map(|core| scope.spawn(move || on_core(core, wait)));
+        threads.map(finish)
+    })
+    .into_iter()
+    .try_for_each(|late| Ok::<_, Failure>(both.add(&late?)?))?;
+    Ok(both)
 }
 
 fn events(args: &Args) -> u64 {

@@ -60,7 +60,7 @@ fn print(out: &mut impl Write, args: &Args, results: &Results) -> std::io::Resul
         quantiles.join(", ")
     };
     row(
-        format!("lateness in us of a thread that only waits, {} a second", args.rate),
+        format!("lateness in us of threads that only wait, {} a second", args.rate),
         quantiles(&results.lateness),
     );
     for Delay { wait, histogram, dropped, per_second } in &results.delays {
