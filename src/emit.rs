@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::emit::source::{Entrance, SEQ_LAST, Source};
 use crate::event::{Context, EventId, EventKind, Identity, Payload, Record, Symbol, Symbols};
 use crate::recorder::LaneWriter;
-use crate::ring::Inlet;
+use crate::ring::{Inlet, fill};
 use crate::sync::Arc;
 use crossbeam_utils::Backoff;
 use std::fmt;
@@ -325,10 +325,12 @@ impl Emitter {
                 seq += 1;
                 numbered
             });
-            let filled = match &mut self.recorder {
-                None => chunk.fill_from_iter(records),
-                Some(recorder) => chunk.fill_from_iter(records.inspect(|record| recorder.put(*record))),
-            };
+            let filled = fill(chunk, records, |records| {
+                if let Some(recorder) = &mut self.recorder {
+                    // Before the ring, as with a single event.
+                    recorder.put_all(records);
+                }
+            });
             inlet.published();
             self.source.accept(filled as u64);
             return filled == step;

@@ -1,5 +1,9 @@
 //! Rings between emitters and dedup lanes: one `rtrb` ring per emitter and lane, and the lane that polls them.
 
+mod fill;
+
+pub(crate) use fill::fill;
+
 use crate::event::Record;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
 use crate::wait::Sleeper;

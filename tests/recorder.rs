@@ -29,13 +29,14 @@ const SMALL: RecorderOptions = RecorderOptions { slots: 8, lanes: 2, definition_
 
 struct Bed {
     dir: tempfile::TempDir,
+    slots: usize,
     recorder: FlightRecorder,
     pipeline: Pipeline,
 }
 
 impl Bed {
     fn new(options: RecorderOptions, ring_capacity: usize) -> Bed {
-        let dir = tempfile::tempdir().unwrap();
+        let (dir, slots) = (tempfile::tempdir().unwrap(), options.slots);
         let recorder = FlightRecorder::create(&dir.path().join("run.flight"), &options, 42).unwrap();
         let options = PipelineOptions {
             topology: Topology::Inline,
@@ -45,7 +46,7 @@ impl Bed {
         };
         let mut builder = panther_events::pipeline::Builder::new(options);
         builder.domain(&LAB).recorder(&recorder);
-        Bed { dir, pipeline: builder.start().unwrap(), recorder }
+        Bed { dir, slots, pipeline: builder.start().unwrap(), recorder }
     }
 
     fn path(&self) -> PathBuf {
@@ -66,6 +67,10 @@ fn sample(value: u64) -> Sample {
 
 fn emit(emitter: &mut Emitter, value: u64) -> Result<(), EmitError> {
     emitter.emit_at(value, Symbol::of("entity"), &sample(value))
+}
+
+fn records(values: std::ops::Range<u64>) -> impl Iterator<Item = Record> {
+    values.map(|value| Record::new(Identity::Occurrence, value, Symbol::of("entity"), &sample(value)))
 }
 
 fn values(records: &[Record]) -> Vec<u64> {
@@ -264,8 +269,8 @@ fn no_cut_file_is_taken_for_a_whole_one() {
         bytes[at..at + 8].copy_from_slice(&to);
         read_bytes(&bytes)
     };
-    let later = changed(8, 3_u64.to_ne_bytes()).unwrap_err();
-    assert!(matches!(later, RecordingError::Version { version: 3, .. }), "{later}");
+    let later = changed(8, 4_u64.to_ne_bytes()).unwrap_err();
+    assert!(matches!(later, RecordingError::Version { version: 4, .. }), "{later}");
     let mut swapped = bytes[16..24].to_vec();
     swapped.reverse();
     let other = changed(16, swapped.try_into().unwrap()).unwrap_err();
@@ -283,32 +288,84 @@ fn wherever_a_process_dies_all_but_the_event_at_work_is_there() {
         let mut emitter = bed.pipeline.emitter("first").unwrap();
         // What finds its ring full is recorded all the same.
         (0..emitted).for_each(|value| drop(emit(&mut emitter, value)));
-        let before = fs::read(bed.path()).unwrap();
-        drop(emit(&mut emitter, emitted));
-        let after = fs::read(bed.path()).unwrap();
-        // The stores, in the program's order: the record's words, the check, and now and then the head. Two words may be
-        // one store, which is less that can be torn.
-        let slot = (emitted % 8) as usize;
-        let lane = 4096 + 4096 + 4096;
-        let mut places: Vec<usize> = (0..8).map(|word| lane + slot * 64 + word * 8).collect();
-        places.extend([lane + 8 * 64 + slot * 8, 4096 + 128]);
-        let mut bytes = before.clone();
-        for done in 0..=places.len() {
-            let recording = read_bytes(&bytes).unwrap();
-            let Some(lane) = recording.lanes.first() else { panic!("{emitted} {done}: no lane") };
-            let written = emitted + u64::from(done >= 9);
-            let torn = (1..9).contains(&done) && bytes != before;
-            // Words that are equal in both events leave the old one whole.
-            let first = written.saturating_sub(8) + u64::from(lane.torn && written >= 8);
-            assert_eq!(values(&lane.records), (first..written).collect::<Vec<_>>(), "{emitted} {done}");
-            assert_eq!((lane.recorded, lane.damaged), (written, 0), "{emitted} {done}");
-            assert_eq!(lane.torn, torn, "{emitted} {done}");
-            assert_eq!(lane.overwritten, first, "{emitted} {done}");
-            if let Some(at) = places.get(done) {
-                bytes[*at..at + 8].copy_from_slice(&after[*at..at + 8]);
-            }
+        dies_at_each_store(&bed, emitted, 1, || drop(emit(&mut emitter, emitted)));
+    }
+}
+
+/// As above, for batches: they are written several words at once, which is less that can be torn.
+#[test]
+fn wherever_a_process_dies_in_a_batch_all_but_the_event_at_work_is_there() {
+    let options = RecorderOptions { slots: 64, ..SMALL };
+    for emitted in [0, 3, 31, 62, 64, 90] {
+        for step in [1, 3, 4, 5, 8, 31, 64] {
+            let bed = Bed::new(options, 256);
+            let mut emitter = bed.pipeline.emitter("first").unwrap();
+            (0..emitted).for_each(|value| emit(&mut emitter, value).unwrap());
+            dies_at_each_store(&bed, emitted, step, || {
+                assert_eq!(emitter.emit_records(records(emitted..emitted + step)).accepted, step);
+            });
         }
-        assert!(bytes == after, "the stores are those that there were");
+    }
+}
+
+/// Lets `emit` write `more` events behind the first `emitted`, at most one for each slot, and reads the file as each of the
+/// stores leaves it, in the program's order: of each event its words and its check, and last the head.
+fn dies_at_each_store(bed: &Bed, emitted: u64, more: u64, emit: impl FnOnce()) {
+    let (mut bytes, slots) = (fs::read(bed.path()).unwrap(), bed.slots as u64);
+    let check = |bytes: &[u8], written: u64, is_torn: bool, note: &str| {
+        let recording = read_bytes(bytes).unwrap();
+        let Some(lane) = recording.lanes.first() else { panic!("{note}: no lane") };
+        // Words that are equal in both events leave the old one whole.
+        let first = written.saturating_sub(slots) + u64::from(lane.torn && written >= slots);
+        assert_eq!(values(&lane.records), (first..written).collect::<Vec<_>>(), "{note}");
+        assert_eq!((lane.recorded, lane.damaged), (written, 0), "{note}");
+        assert_eq!(lane.torn, is_torn, "{note}");
+        assert_eq!(lane.overwritten, first, "{note}");
+    };
+    check(&bytes, emitted, false, "before");
+    emit();
+    let after = fs::read(bed.path()).unwrap();
+    let lane = 3 * 4096;
+    for event in emitted..emitted + more {
+        let (before, slot) = (bytes.clone(), (event % slots) as usize);
+        let words = (0..8).map(|word| lane + slot * 64 + word * 8);
+        for (done, at) in (1..).zip(words.chain([lane + bed.slots * 64 + slot * 8])) {
+            bytes[at..at + 8].copy_from_slice(&after[at..at + 8]);
+            let is_torn = done < 9 && bytes != before;
+            check(
+                &bytes,
+                event + u64::from(done == 9),
+                is_torn,
+                &format!("{emitted} {more}: {event} {done}"),
+            );
+        }
+    }
+    let head = 4096 + 128;
+    bytes[head..head + 8].copy_from_slice(&after[head..head + 8]);
+    check(&bytes, emitted + more, false, "after");
+    assert!(bytes == after, "the stores are those that there were");
+}
+
+/// Single events and batches of all lengths, in lanes that are shorter than a batch and longer.
+#[test]
+fn batches_leave_what_single_events_leave() {
+    for slots in [1, 2, 8, 64, 256] {
+        let bed = Bed::new(RecorderOptions { slots, lanes: 1, definition_bytes: 0 }, 1 << 14);
+        let mut emitter = bed.pipeline.emitter("first").unwrap();
+        let mut emitted = 0;
+        for step in (0..70).chain([1, 64, 65, 127, 128, 300]) {
+            emit(&mut emitter, emitted).unwrap();
+            assert_eq!(emitter.emit_records(records(emitted + 1..emitted + 1 + step)).accepted, step);
+            emitted += 1 + step;
+            let lane = &bed.read().lanes[0];
+            let first = emitted.saturating_sub(slots as u64);
+            assert_eq!(values(&lane.records), (first..emitted).collect::<Vec<_>>(), "{slots} {step}");
+            assert_eq!(
+                (lane.recorded, lane.overwritten, lane.torn),
+                (emitted, first, false),
+                "{slots} {step}"
+            );
+        }
     }
 }
 
@@ -323,7 +380,9 @@ fn a_snapshot_under_way_holds_no_wrong_event() {
             while !stop.load(Ordering::Relaxed) {
                 // The ring is full soon, and that is nothing to the recorder.
                 let _ = emit(&mut emitter, value);
-                value += 1;
+                emitter.emit_records(records(value + 1..value + 40));
+                value += 40;
+                bed.pipeline.poll();
             }
             value
         });
@@ -374,13 +433,13 @@ fn options_out_of_range_and_files_that_are_there_are_refused() {
 fn files_of_earlier_versions_are_read_for_ever() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/recorder");
     if std::env::var_os("RECORDER_GOLDEN").is_some() {
-        fs::write(dir.join("v2.flight"), image().0).unwrap();
+        fs::write(dir.join("v3.flight"), image().0).unwrap();
     }
     if cfg!(target_endian = "big") {
         println!("skipped: the files are of a little-endian host");
         return;
     }
-    for version in ["v1", "v2"] {
+    for version in ["v1", "v2", "v3"] {
         let recording = Recording::read(&dir.join(version).with_extension("flight")).unwrap();
         let expected = image().1;
         assert_eq!(recording.definitions, [Definition::Name(Symbol::of("entity"), "entity".into())]);

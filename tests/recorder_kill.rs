@@ -12,7 +12,7 @@ mod journal_model;
 
 use journal_model::{Rng, Sample, env_count, seed};
 use panther_events::domain::{DomainDef, KindDef};
-use panther_events::event::{Domain, Identity, Symbol};
+use panther_events::event::{Domain, Identity, Record, Symbol};
 use panther_events::journal::storage::DirStorage;
 use panther_events::journal::{
     JournalReader, ReadOptions, RecoverError, keep, overwritten, recover, snapshot, verify,
@@ -76,8 +76,14 @@ fn emit(dir: &Path, job: &str) {
     let mut emitter = pipeline.emitter("child").unwrap();
     let entity = pipeline.symbols().intern("entity").unwrap();
     tell(0);
+    // Of 128 events, half are emitted one by one and half as a batch.
+    let record = |value| Record::new(Identity::Occurrence, value, entity, &Sample { value, other: !value });
     for value in 0_u64.. {
-        emitter.emit_at(value, entity, &Sample { value, other: !value }).unwrap();
+        match value % 128 {
+            0..64 => emitter.emit_at(value, entity, &Sample { value, other: !value }).unwrap(),
+            64 => assert_eq!(emitter.emit_records((value..value + 64).map(record)).accepted, 64),
+            _ => continue,
+        }
         if value == 9_999 {
             match job {
                 "abort" => std::process::abort(),

@@ -8,13 +8,18 @@ pub(super) const RECORD_WORDS: usize = 8;
 /// A record's eight words, and their check.
 pub(super) const SLOT_WORDS: usize = RECORD_WORDS + 1;
 
-/// A writer tells the lane's head every so many events.
+/// A writer tells the lane's head every so many events, or behind the batch in which that falls.
 pub(super) const HEAD_EVERY: u64 = 32;
+/// Events that may be behind the head: those, and a batch.
+pub(super) const HEAD_BEHIND: u64 = HEAD_EVERY + BATCH_MAX as u64;
+/// Events that are written at once, at most.
+pub(super) const BATCH_MAX: usize = 64;
 
 pub(super) const MAGIC: u64 = u64::from_ne_bytes(*b"PEVFLTR\n");
-pub(super) const VERSION: u64 = 2;
-/// Each check behind its record, and each head behind its event. It is read.
-pub(super) const VERSION_1: u64 = 1;
+pub(super) const VERSION: u64 = 3;
+/// Versions that are read. In the first, each check is behind its record; in the second, checks are turned by another
+/// number of bits.
+pub(super) const VERSIONS: std::ops::RangeInclusive<u64> = 1..=VERSION;
 /// Read on a host of the other byte order, it is another number.
 pub(super) const ORDER_MARK: u64 = 0x0102_0304_0506_0708;
 
@@ -67,8 +72,7 @@ pub(super) struct Layout {
     pub(super) lanes: usize,
     pub(super) slots: usize,
     pub(super) definition_pages: usize,
-    /// All checks of a lane are behind all its records.
-    pub(super) apart: bool,
+    pub(super) version: u64,
 }
 
 impl Layout {
@@ -78,7 +82,7 @@ impl Layout {
             && (1..=SLOTS_MAX).contains(&slots)
             && slots.is_power_of_two()
             && definition_pages <= DEFINITION_PAGES_MAX;
-        let layout = Layout { lanes, slots, definition_pages, apart: true };
+        let layout = Layout { lanes, slots, definition_pages, version: VERSION };
         (fits && layout.words() <= FILE_WORDS_MAX).then_some(layout)
     }
 
@@ -90,7 +94,21 @@ impl Layout {
             usize::try_from(slots).ok()?,
             usize::try_from(sizes >> 32).ok()?,
         )?;
-        Some(Layout { apart: version != VERSION_1, ..layout })
+        Some(Layout { version, ..layout })
+    }
+
+    /// Tells whether all checks of a lane are behind all its records.
+    pub(super) fn checks_are_apart(self) -> bool {
+        self.version > 1
+    }
+
+    /// Returns the check of event `number` of a lane that has `salt`.
+    pub(super) fn slot_check(self, words: &[u64; RECORD_WORDS], salt: u64, number: u64) -> u64 {
+        if self.version > 2 {
+            slot_check(words, salt, number)
+        } else {
+            turned_check::<11>(words, salt, number)
+        }
     }
 
     pub(super) fn sizes_word(self) -> u64 {
@@ -120,7 +138,7 @@ impl Layout {
     /// The place of a slot's record, and that of its check.
     pub(super) fn slot(self, lane: usize, slot: usize) -> (usize, usize) {
         let begin = self.slots_of(lane);
-        if self.apart {
+        if self.checks_are_apart() {
             (begin + slot * RECORD_WORDS, begin + self.slots * RECORD_WORDS + slot)
         } else {
             (begin + slot * SLOT_WORDS, begin + slot * SLOT_WORDS + RECORD_WORDS)
@@ -141,16 +159,30 @@ const KEYS: [u64; 3] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_382
 /// Returns the check of event `number` of a lane that has `salt`.
 ///
 /// Any change to one word changes it, and so does the number. It is on the way of every emission, so it is no more than
-/// that.
+/// that. Words are turned by whole bytes, which vector instructions do at once.
 #[inline(always)]
-pub(super) fn slot_check(words: &[u64; 8], salt: u64, number: u64) -> u64 {
-    // Numbers that are near each other must differ in many bits here, or few changed bits of a word could make one
-    // event's words pass for another's.
-    let mut check = salt.wrapping_add(number).wrapping_mul(KEYS[0] | 1);
+pub(super) fn slot_check(words: &[u64; RECORD_WORDS], salt: u64, number: u64) -> u64 {
+    turned_check::<8>(words, salt, number)
+}
+
+#[inline(always)]
+fn turned_check<const BITS: u32>(words: &[u64; RECORD_WORDS], salt: u64, number: u64) -> u64 {
+    let mut check = number_share(salt, number);
     for word in words {
-        check = check.rotate_left(11) ^ *word;
+        check = check.rotate_left(BITS) ^ *word;
     }
     check
+}
+
+/// Numbers that are near each other must differ in many bits in a check, or few changed bits of a word could make one
+/// event's words pass for another's.
+pub(super) const NUMBER_KEY: u64 = KEYS[0] | 1;
+
+/// Returns what a check begins with. Eight turns by eight bits leave it as it is, so in a [`slot_check`] it is added to the
+/// sum of the turned words.
+#[inline(always)]
+pub(super) fn number_share(salt: u64, number: u64) -> u64 {
+    salt.wrapping_add(number).wrapping_mul(NUMBER_KEY)
 }
 
 /// Returns the check of words that are written once.
@@ -183,7 +215,7 @@ mod tests {
             }
             assert_eq!(layout.slots_of(lanes) as u64, layout.words());
             assert_eq!(Layout::from_words(VERSION, lanes as u64, layout.sizes_word()), Some(layout));
-            let old = Layout::from_words(VERSION_1, lanes as u64, layout.sizes_word()).unwrap();
+            let old = Layout::from_words(1, lanes as u64, layout.sizes_word()).unwrap();
             for layout in [layout, old] {
                 let mut places: Vec<usize> = (0..slots)
                     .flat_map(|slot| {

@@ -1,8 +1,9 @@
 //! One emitter's lane: where its events are written.
 
 use crate::event::Record;
-use crate::recorder::format::{HEAD_EVERY, RECORD_WORDS, slot_check};
-use crate::recorder::map::{Part, store};
+use crate::recorder::format::{BATCH_MAX, HEAD_EVERY, RECORD_WORDS, slot_check};
+use crate::recorder::map::Part;
+use crate::recorder::wide::{store, store_all};
 use crate::recorder::write::Inner;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,8 +51,29 @@ impl LaneWriter {
         }
     }
 
+    /// Writes events over the oldest ones, one after the other and several words at once: what [`LaneWriter::put`] does, at
+    /// a third of the cost.
+    pub(crate) fn put_all(&mut self, records: &[Record]) {
+        for records in records.chunks(BATCH_MAX) {
+            let before = self.number;
+            let slots = self.mask + 1;
+            let (front, rest) = records.split_at(records.len().min(slots - (before as usize & self.mask)));
+            for records in std::iter::once(front).chain(rest.chunks(slots)) {
+                let slot = self.number as usize & self.mask;
+                // They are there: the mask is the lane's.
+                let slots = self.records.as_chunks().0.get(slot..).unwrap_or_default();
+                let checks = self.checks.get(slot..).unwrap_or_default();
+                store_all(slots, checks, records, self.salt, self.number);
+                self.number += records.len() as u64;
+            }
+            if before / HEAD_EVERY != self.number / HEAD_EVERY {
+                self.tell_head();
+            }
+        }
+    }
+
     /// Tells how many events there are. What is behind the head is found by its checks, so this need not be told each time;
-    /// but only as far behind as [`HEAD_EVERY`] and a batch.
+    /// but only as far behind as [`HEAD_BEHIND`](super::format::HEAD_BEHIND).
     #[inline]
     fn tell_head(&self) {
         if let Some(head) = self.head.first() {

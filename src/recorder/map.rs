@@ -64,38 +64,10 @@ impl Deref for Part {
     }
 }
 
-/// Stores words one after the other, as many at once as the machine can.
-///
-/// What an emission costs is its stores: four of two words each take half as long as eight.
-#[inline(always)]
-pub(super) fn store(to: &[AtomicU64; 8], words: [u64; 8]) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    for (to, words) in to.as_chunks::<2>().0.iter().zip(words.as_chunks::<2>().0) {
-        use std::arch::x86_64::_mm_set_epi64x;
-        let [low, high] = *words;
-        // SAFETY: every x86-64 has the instructions that this takes, SSE2.
-        let pair = unsafe { _mm_set_epi64x(high as i64, low as i64) };
-        // SAFETY: `to` is two words that may be written through a shared reference, since they are atomics. The
-        // instruction writes these 16 bytes and nothing else, at any alignment. To the rest of the program it is two
-        // relaxed stores of a word each; that they happen at once is more than anybody relies on.
-        unsafe {
-            std::arch::asm!(
-                "movups xmmword ptr [{to}], {pair}",
-                to = in(reg) to.as_ptr(),
-                pair = in(xmm_reg) pair,
-                options(nostack, preserves_flags),
-            );
-        }
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    for (to, word) in to.iter().zip(words) {
-        to.store(word, std::sync::atomic::Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recorder::wide::store;
     use std::sync::atomic::Ordering;
 
     #[test]

@@ -3,8 +3,8 @@
 use crate::event::{Record, Symbols};
 use crate::recorder::definitions::{Definition, parse};
 use crate::recorder::format::{
-    CLOSED, GONE, HEAD_EVERY, IN_USE, Layout, MAGIC, ORDER_MARK, PAGE_WORDS, RECORD_WORDS, SLOT_WORDS,
-    VERSION, VERSION_1, header, lane, slot_check, words_check,
+    CLOSED, GONE, HEAD_BEHIND, IN_USE, Layout, MAGIC, ORDER_MARK, PAGE_WORDS, RECORD_WORDS, SLOT_WORDS,
+    VERSION, VERSIONS, header, lane, words_check,
 };
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -360,7 +360,7 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
             }
             let mut tries = tries;
             loop {
-                let fits = |number: &u64| slot_check(&words.0, salt, *number) == words.1;
+                let fits = |number: &u64| layout.slot_check(&words.0, salt, *number) == words.1;
                 match candidates(head, slot as u64, slots).find(fits) {
                     Some(number) => {
                         found.events.push((number, Record::from_words(words.0)));
@@ -392,7 +392,7 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
         len: usize,
     ) -> Result<Vec<([u64; RECORD_WORDS], u64)>, RecordingError> {
         let (record, check) = layout.slot(lane, first);
-        if layout.apart {
+        if layout.checks_are_apart() {
             let (records, checks) = (self.words(record, len * RECORD_WORDS)?, self.words(check, len)?);
             return Ok(records.as_chunks().0.iter().copied().zip(checks).collect());
         }
@@ -405,7 +405,7 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
 /// The numbers of the events that can be in a slot when `head` events were told: those that were not told yet, the last
 /// ones that were, and what the event at work has not yet been written over; the latest first.
 fn candidates(head: u64, slot: u64, slots: u64) -> impl Iterator<Item = u64> {
-    let last = head.saturating_add(HEAD_EVERY);
+    let last = head.saturating_add(HEAD_BEHIND);
     let newest = last.checked_sub(last.wrapping_sub(slot) % slots);
     let earlier =
         move |number: &u64| number.checked_sub(slots).filter(|number| number.saturating_add(slots) >= head);
@@ -460,7 +460,7 @@ fn layout(path: &Path, head: &[u64]) -> Result<Layout, RecordingError> {
     if *order == ORDER_MARK.swap_bytes() {
         return Err(RecordingError::ByteOrder { path: path() });
     }
-    if ![VERSION, VERSION_1].contains(version) {
+    if !VERSIONS.contains(version) {
         return Err(RecordingError::Version { path: path(), version: *version });
     }
     let (words, check) = head.split_at_checked(header::CHECK).unwrap_or_default();

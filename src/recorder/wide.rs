@@ -1,0 +1,189 @@
+//! Stores of whole records into words that others may look at meanwhile, as many words at once as the machine can.
+//!
+//! One of the files with `unsafe`: on x86-64 the stores are vector instructions. To the rest of the program each is some
+//! relaxed stores of a word; that they happen at once is more than anybody relies on.
+#![allow(unsafe_code, reason = "stores of several atomic words at once")]
+
+use crate::event::Record;
+use crate::recorder::format::{RECORD_WORDS, slot_check};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Stores words one after the other, as many at once as the machine can.
+///
+/// What an emission costs is its stores: four of two words each take half as long as eight.
+#[inline(always)]
+pub(super) fn store(to: &[AtomicU64; 8], words: [u64; 8]) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    for (to, words) in to.as_chunks::<2>().0.iter().zip(words.as_chunks::<2>().0) {
+        use std::arch::x86_64::_mm_set_epi64x;
+        let [low, high] = *words;
+        // SAFETY: every x86-64 has the instructions that this takes, SSE2.
+        let pair = unsafe { _mm_set_epi64x(high as i64, low as i64) };
+        // SAFETY: `to` is two words that may be written through a shared reference, since they are atomics. The
+        // instruction writes these 16 bytes and nothing else, at any alignment. To the rest of the program it is two
+        // relaxed stores of a word each; that they happen at once is more than anybody relies on.
+        unsafe {
+            std::arch::asm!(
+                "movups xmmword ptr [{to}], {pair}",
+                to = in(reg) to.as_ptr(),
+                pair = in(xmm_reg) pair,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    for (to, word) in to.iter().zip(words) {
+        to.store(word, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Stores `records`, the first of which is event `number` of a lane with `salt`, and their checks: each check behind its
+/// record, and before the next one.
+#[inline]
+pub(super) fn store_all(
+    to: &[[AtomicU64; RECORD_WORDS]],
+    checks: &[AtomicU64],
+    records: &[Record],
+    salt: u64,
+    number: u64,
+) {
+    let mut done = 0;
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2.
+        done = unsafe { store_fours(to, checks, records, salt, number) };
+    }
+    let rest = to.iter().zip(checks).zip(records).enumerate().skip(done);
+    for (at, ((to, check), record)) in rest {
+        let words = record.to_words();
+        store(to, words);
+        // Release: the compiler may not put it before the record's words.
+        check.store(slot_check(&words, salt, number.wrapping_add(at as u64)), Ordering::Release);
+    }
+}
+
+/// Does what [`store_all`] does for a multiple of four records; returns for how many.
+///
+/// The check of a slot is a sum without carry of its words, each turned by as much as the words behind it, and of its
+/// number's share: so the words of four records are turned at once and added crosswise.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[target_feature(enable = "avx2")]
+fn store_fours(
+    to: &[[AtomicU64; RECORD_WORDS]],
+    checks: &[AtomicU64],
+    records: &[Record],
+    salt: u64,
+    number: u64,
+) -> usize {
+    use crate::recorder::format::{NUMBER_KEY, number_share};
+    use std::arch::asm;
+    use std::arch::x86_64::{
+        __m256i, _mm256_add_epi64, _mm256_castsi256_si128, _mm256_extracti128_si256,
+        _mm256_permute2x128_si256, _mm256_set_epi64x, _mm256_set1_epi64x, _mm256_shuffle_epi8,
+        _mm256_unpackhi_epi64, _mm256_unpacklo_epi64, _mm256_xor_si256,
+    };
+    /// Where the bytes of a word come from when it is turned for the words behind it.
+    const fn turned(word: usize) -> i64 {
+        let mut from = [0; 8];
+        let mut to = 0;
+        while to < 8 {
+            // In the upper word of a half register, bytes count from 8 on.
+            from[(to + 7 - word) % 8] = to as u8 + word as u8 % 2 * 8;
+            to += 1;
+        }
+        i64::from_le_bytes(from)
+    }
+    let turns = [
+        _mm256_set_epi64x(turned(3), turned(2), turned(1), turned(0)),
+        _mm256_set_epi64x(turned(7), turned(6), turned(5), turned(4)),
+    ];
+    let step = |fours: u64, at: u64| (fours * 4 + at).wrapping_mul(NUMBER_KEY) as i64;
+    let mut shares = _mm256_add_epi64(
+        _mm256_set1_epi64x(number_share(salt, number) as i64),
+        _mm256_set_epi64x(step(0, 3), step(0, 2), step(0, 1), step(0, 0)),
+    );
+    let step = _mm256_set1_epi64x(step(1, 0));
+    let mut done = 0;
+    let fours = to.as_chunks::<4>().0.iter().zip(checks.as_chunks::<4>().0).zip(records.as_chunks::<4>().0);
+    for ((to, checks), records) in fours {
+        let halves: [[__m256i; 2]; 4] = bytemuck::must_cast(*records);
+        let sums = halves.map(|[front, back]| {
+            _mm256_xor_si256(_mm256_shuffle_epi8(front, turns[0]), _mm256_shuffle_epi8(back, turns[1]))
+        });
+        let pair = |a, b| _mm256_xor_si256(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+        let (front, back) = (pair(sums[0], sums[1]), pair(sums[2], sums[3]));
+        let sums = _mm256_xor_si256(
+            _mm256_permute2x128_si256::<0x20>(front, back),
+            _mm256_permute2x128_si256::<0x31>(front, back),
+        );
+        let sums = _mm256_xor_si256(sums, shares);
+        shares = _mm256_add_epi64(shares, step);
+        let (low, high) = (_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+        // SAFETY: `to` and `checks` are 32 and four words that may be written through a shared reference, since they are
+        // atomics. The instructions write these and nothing else, at any alignment, and AVX2 is there.
+        unsafe {
+            asm!(
+                "vmovdqu ymmword ptr [{to}], {a}",
+                "vmovdqu ymmword ptr [{to} + 32], {b}",
+                "vmovq qword ptr [{checks}], {low}",
+                "vmovdqu ymmword ptr [{to} + 64], {c}",
+                "vmovdqu ymmword ptr [{to} + 96], {d}",
+                "vmovhps qword ptr [{checks} + 8], {low}",
+                "vmovdqu ymmword ptr [{to} + 128], {e}",
+                "vmovdqu ymmword ptr [{to} + 160], {f}",
+                "vmovq qword ptr [{checks} + 16], {high}",
+                "vmovdqu ymmword ptr [{to} + 192], {g}",
+                "vmovdqu ymmword ptr [{to} + 224], {h}",
+                "vmovhps qword ptr [{checks} + 24], {high}",
+                to = in(reg) to.as_ptr(),
+                checks = in(reg) checks.as_ptr(),
+                a = in(ymm_reg) halves[0][0],
+                b = in(ymm_reg) halves[0][1],
+                c = in(ymm_reg) halves[1][0],
+                d = in(ymm_reg) halves[1][1],
+                e = in(ymm_reg) halves[2][0],
+                f = in(ymm_reg) halves[2][1],
+                g = in(ymm_reg) halves[3][0],
+                h = in(ymm_reg) halves[3][1],
+                low = in(xmm_reg) low,
+                high = in(xmm_reg) high,
+                options(nostack, preserves_flags),
+            );
+        }
+        done += 4;
+    }
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_at_once_are_stored_as_one_by_one() {
+        let mut word = 7_u64;
+        let mut next = || {
+            word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            word ^ word >> 29
+        };
+        for len in 0..=21 {
+            let records: Vec<Record> =
+                (0..len).map(|_| Record::from_words(std::array::from_fn(|_| next()))).collect();
+            let (salt, number) = (next(), if len % 2 == 0 { next() } else { u64::MAX - 2 });
+            // Words around those that are written: nothing reaches them.
+            let words: Vec<[AtomicU64; 8]> =
+                (0..len + 2).map(|_| [(); 8].map(|()| AtomicU64::new(5))).collect();
+            let checks: Vec<AtomicU64> = (0..len + 2).map(|_| AtomicU64::new(5)).collect();
+            store_all(&words[1..=len], &checks[1..=len], &records, salt, number);
+            for at in [0, len + 1] {
+                assert!(words[at].iter().chain([&checks[at]]).all(|word| word.load(Ordering::Relaxed) == 5));
+            }
+            for (at, record) in records.iter().enumerate() {
+                let stored = words[at + 1].each_ref().map(|word| word.load(Ordering::Relaxed));
+                assert_eq!(stored, record.to_words(), "record {at} of {len}");
+                let check = slot_check(&stored, salt, number.wrapping_add(at as u64));
+                assert_eq!(checks[at + 1].load(Ordering::Relaxed), check, "check {at} of {len}");
+            }
+        }
+    }
+}
