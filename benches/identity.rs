@@ -7,7 +7,7 @@
     reason = "a bench checks its result and prints it"
 )]
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use panther_events::event::{
     Domain, EventId, EventKind, Field, FieldType, Identity, Payload, Record, Symbol,
 };
@@ -55,6 +55,14 @@ fn identity(criterion: &mut Criterion) {
                 "wrong before it is timed"
             );
         }
+        let mut filled = records.clone();
+        Record::fill_ids(&mut filled);
+        assert!(filled.iter().zip(records).all(|(filled, record)| filled.id() == record.id()));
+        group.bench_with_input(BenchmarkId::new("64 ids at once", name), records, |bencher, records| {
+            let again = || records.clone();
+            let fill = |records: &mut Vec<Record>| records.chunks_mut(64).for_each(Record::fill_ids);
+            bencher.iter_batched_ref(again, fill, BatchSize::SmallInput);
+        });
         group.bench_with_input(BenchmarkId::new("id", name), records, |bencher, records| {
             bencher.iter(|| records.iter().fold(0, |sum: u128, record| sum ^ black_box(record).id().bits()));
         });

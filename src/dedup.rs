@@ -33,11 +33,11 @@ mod window;
 
 pub use set::{ExactSet, SetCounts};
 
-use crate::event::identity::EventId;
-use crate::event::record::Record;
+use crate::event::Record;
 use probe::Batch;
 use run::RunWriter;
 use spill::Spill;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 use table::Key;
@@ -334,10 +334,10 @@ impl Dedup {
         spill.advance(records.len(), &mut self.set);
         self.set.limit_bytes(spill.hot_bytes());
         let mut keys = [Key::default(); BATCH];
-        for (record, key) in records.iter_mut().zip(&mut keys) {
-            let id = record.set_id();
-            self.set.prefetch(id);
-            *key = Key::new(id.bits());
+        Record::fill_ids(records);
+        for (record, key) in records.iter().zip(&mut keys) {
+            *key = Key::new(record.id_bits());
+            self.set.prefetch(*key);
         }
         let mut firsts = [Sighting::default(); BATCH];
         let cold = spill.recall(keys.get(..records.len()).unwrap_or_default(), &self.set, &mut firsts);
@@ -391,9 +391,16 @@ impl<const SEEN: bool> Batch for RecordBatch<'_, SEEN> {
     }
 
     #[inline(always)]
-    fn id(&mut self, i: usize) -> EventId {
+    fn compute(&mut self, ids: Range<usize>) {
+        if let Some(records) = self.records.get_mut(ids) {
+            Record::fill_ids(records);
+        }
+    }
+
+    #[inline(always)]
+    fn id(&mut self, i: usize) -> u128 {
         self.verdicts[i] = Verdict::New;
-        self.records[i].set_id()
+        self.records[i].id_bits()
     }
 
     #[inline(always)]

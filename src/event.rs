@@ -21,6 +21,7 @@ pub mod symbol;
 
 pub(crate) mod members;
 mod table;
+mod wide;
 
 pub use context::{Context, Contexts, ContextsFull, Level};
 pub use detail::{Detail, DetailError, Details};

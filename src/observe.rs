@@ -17,7 +17,7 @@ pub(crate) mod wall;
 pub(crate) mod worker;
 
 use crate::dedup::Verdict;
-use crate::event::{KindSet, Record};
+use crate::event::{EventKind, KindSet, Record};
 
 /// Does something with events.
 ///
@@ -103,6 +103,10 @@ pub struct Batch<'a> {
     pub(crate) records: &'a [Record],
     pub(crate) verdicts: &'a [Verdict],
     pub(crate) selected: u64,
+    /// The records of which the verdict is new.
+    pub(crate) new: u64,
+    /// The kind of all records, where they have one.
+    pub(crate) kind: Option<EventKind>,
 }
 
 impl<'a> Batch<'a> {
@@ -112,7 +116,9 @@ impl<'a> Batch<'a> {
     pub fn new(records: &'a [Record], verdicts: &'a [Verdict], selected: u64) -> Batch<'a> {
         let len = records.len().min(verdicts.len()).min(crate::dedup::BATCH);
         let (records, verdicts) = (records.get(..len).unwrap_or(&[]), verdicts.get(..len).unwrap_or(&[]));
-        Batch { records, verdicts, selected: selected & mask(len) }
+        let bit = |(at, verdict): (usize, &Verdict)| u64::from(*verdict == Verdict::New) << at;
+        let new = verdicts.iter().enumerate().map(bit).fold(0, |set, bit| set | bit);
+        Batch { records, verdicts, selected: selected & mask(len), new, kind: None }
     }
 
     /// Returns how many events of interest the batch has.
@@ -127,6 +133,24 @@ impl<'a> Batch<'a> {
         self.selected == 0
     }
 
+    /// Divides the events of interest by kind, each kind with the mask of its events.
+    #[inline]
+    pub(crate) fn by_kind(&self) -> impl Iterator<Item = (EventKind, u64)> + use<'a> {
+        let (records, only) = (self.records, self.kind);
+        let mut left = self.selected;
+        std::iter::from_fn(move || {
+            let kind = records.get(left.trailing_zeros() as usize)?.kind();
+            let share = if only.is_some() {
+                left
+            } else {
+                let bit = |(at, record): (usize, &Record)| u64::from(record.kind() == kind) << at;
+                left & records.iter().take(64).enumerate().map(bit).fold(0, |set, bit| set | bit)
+            };
+            left &= !share;
+            Some((kind, share))
+        })
+    }
+
     /// Iterates over the events of interest.
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = (&'a Record, &'a Verdict)> + use<'a> {
@@ -138,6 +162,16 @@ impl<'a> Batch<'a> {
             Some((records.get(at)?, verdicts.get(at)?))
         })
     }
+}
+
+/// Returns those records that are in `set`.
+#[inline]
+pub(crate) fn members(records: &[Record], mut set: u64) -> impl Iterator<Item = &Record> {
+    std::iter::from_fn(move || {
+        let record = records.get(set.trailing_zeros() as usize);
+        set &= set.wrapping_sub(1);
+        record
+    })
 }
 
 /// The lowest `len` bits.

@@ -44,6 +44,7 @@ const UNSAFE_FILES: &[&str] = &[
     "benches/dedup_scale/main.rs",
     "src/dedup/lanes.rs",
     "src/dedup/memory.rs",
+    "src/event/wide.rs",
     "src/fence.rs",
     "src/recorder/map.rs",
     "src/recorder/wide.rs",

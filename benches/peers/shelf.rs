@@ -8,7 +8,7 @@
     reason = "a bench checks its result and prints it"
 )]
 
-use crate::support::{Hop, NEXT, NO, Sum, quantiles};
+use crate::support::{Hop, Sum, quantiles, step};
 use fastbloom::BloomFilter;
 use hashbrown::{HashMap, HashSet};
 use hdrhistogram::Histogram;
@@ -56,14 +56,9 @@ impl Shelf {
         self.sizes.record(u64::from(hop.size_bytes)).unwrap();
         self.sum.delay_sum += u128::from(hop.delay_ns);
         self.sum.size_sum += u128::from(hop.size_bytes);
-        let state = self.states.entry(record.entity()).or_default();
-        match NEXT[*state as usize & 3][hop.phase as usize & 3] {
-            NO => self.sum.refused += 1,
-            next => {
-                *state = next;
-                self.sum.applied += 1;
-            }
-        }
+        let moved = step(self.states.entry(record.entity()).or_default(), hop.phase);
+        self.sum.applied += u64::from(moved);
+        self.sum.refused += u64::from(!moved);
         self.sum.unique
     }
 

@@ -100,6 +100,16 @@ pub(crate) const NEXT: [[u8; 4]; 4] = [[0, 1, NO, 3], [1, 1, 2, NO], [NO, 2, 2, 
 /// No transition.
 pub(crate) const NO: u8 = u8::MAX;
 
+/// Takes `state` to where `phase` leads from it; false where that is not allowed. Which it is cannot be foretold, so there
+/// is no branch.
+#[inline]
+pub(crate) fn step(state: &mut u8, phase: u32) -> bool {
+    let next = NEXT[*state as usize & 3][phase as usize & 3];
+    let moved = next != NO;
+    *state = if moved { next } else { *state };
+    moved
+}
+
 /// What a run found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Sum {
@@ -154,7 +164,8 @@ pub(crate) fn quantiles(delays: &Histogram<u64>, sizes: &Histogram<u64>) -> [Opt
 
 /// Follows each entity through [`NEXT`], and tells how far it is.
 pub(crate) struct Machines {
-    slots: Box<[(Symbol, u8); Machines::SLOTS]>,
+    entities: Box<[Symbol; Machines::SLOTS]>,
+    states: Box<[u8; Machines::SLOTS]>,
     report: MachinesReport,
     progress: Arc<AtomicU64>,
 }
@@ -170,8 +181,8 @@ impl Machines {
     const SLOTS: usize = 4096;
 
     pub(crate) fn new(progress: Arc<AtomicU64>) -> Machines {
-        let slots = Box::new([(Symbol::NONE, 0); Machines::SLOTS]);
-        Machines { slots, report: MachinesReport::default(), progress }
+        let (entities, states) = (Box::new([Symbol::NONE; Machines::SLOTS]), Box::new([0; Machines::SLOTS]));
+        Machines { entities, states, report: MachinesReport::default(), progress }
     }
 
     /// Adds what was found.
@@ -184,15 +195,14 @@ impl Machines {
     fn state(&mut self, entity: Symbol) -> &mut u8 {
         let mut at = entity.bits() as usize % Machines::SLOTS;
         // 1,000 entities in 4,096 slots: there is a free one.
-        loop {
-            let known = self.slots[at].0;
-            if known == entity || known == Symbol::NONE {
-                let slot = &mut self.slots[at];
-                slot.0 = entity;
-                return &mut slot.1;
+        while self.entities[at] != entity {
+            if self.entities[at] == Symbol::NONE {
+                self.entities[at] = entity;
+                break;
             }
             at = (at + 1) % Machines::SLOTS;
         }
+        &mut self.states[at]
     }
 }
 
@@ -208,14 +218,9 @@ impl Observer for Machines {
         for (record, verdict) in batch.iter() {
             assert_eq!(*verdict, Verdict::New);
             let Some(hop) = record.payload::<Hop>() else { continue };
-            let state = self.state(record.entity());
-            match NEXT[*state as usize & 3][hop.phase as usize & 3] {
-                NO => refused += 1,
-                next => {
-                    *state = next;
-                    applied += 1;
-                }
-            }
+            let moved = step(self.state(record.entity()), hop.phase);
+            applied += u64::from(moved);
+            refused += u64::from(!moved);
         }
         self.report.applied += applied;
         self.report.refused += refused;
@@ -225,7 +230,9 @@ impl Observer for Machines {
 
     fn report(&self) -> MachinesReport {
         let mut report = self.report.clone();
-        for (_, state) in self.slots.iter().filter(|(entity, _)| *entity != Symbol::NONE) {
+        for (_, state) in
+            self.entities.iter().zip(&*self.states).filter(|(entity, _)| **entity != Symbol::NONE)
+        {
             report.states[*state as usize] += 1;
         }
         report

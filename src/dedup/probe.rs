@@ -13,7 +13,7 @@ use crate::dedup::crowd::Crowd;
 use crate::dedup::memory::prefetch;
 use crate::dedup::table::{Found, Key, PROBE_MAX, SLOTS, TableMut};
 use crate::dedup::{BATCH, Sighting};
-use crate::event::identity::EventId;
+use std::ops::Range;
 
 /// Lines that are sent for together; up to twice as many are on their way, and processors wait for 10 to 48. With first
 /// sightings, an id has two.
@@ -23,7 +23,10 @@ const GROUP_LINES: usize = 16;
 pub(super) trait Batch {
     /// Returns the number of ids, at most [`BATCH`].
     fn len(&self) -> usize;
-    fn id(&mut self, i: usize) -> EventId;
+    /// Computes these ids, before they are asked for.
+    fn compute(&mut self, ids: Range<usize>);
+    /// Returns the bits of an id; asked once for each.
+    fn id(&mut self, i: usize) -> u128;
     fn sighting(&self, i: usize) -> Sighting;
     fn known(&mut self, i: usize, first: Sighting);
 }
@@ -78,6 +81,7 @@ pub(super) fn probe<const MOVING: bool, const SEEN: bool>(
     let (mut before, mut from) = (0, 0);
     while before < count {
         let to = (from + group).min(count);
+        pass.batch.compute(from..to);
         (from..to).for_each(|i| pass.place(i));
         (from..to).for_each(|i| pass.fetch(i));
         (before..from).for_each(|i| pass.look(i));
@@ -104,10 +108,10 @@ struct Pass<'a, B, const MOVING: bool, const SEEN: bool> {
 }
 
 impl<B: Batch, const MOVING: bool, const SEEN: bool> Pass<'_, B, MOVING, SEEN> {
-    /// Computes the id and finds its place.
+    /// Finds the id's place.
     #[inline(always)]
     fn place(&mut self, i: usize) {
-        let key = Key::new(self.batch.id(i).bits());
+        let key = Key::new(self.batch.id(i));
         let Tables { current, old, cursor } = &self.tables;
         let old_home = if MOVING { old.home(key) } else { 0 };
         self.keys[i % BATCH] = key;

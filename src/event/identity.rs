@@ -40,8 +40,8 @@ impl Identity {
 #[repr(transparent)]
 pub struct EventId(u128);
 
-const UUID_FIXED: u128 = 0xf000_c000_0000_0000_0000;
-const UUID_V8: u128 = 0x8000_8000_0000_0000_0000;
+pub(super) const UUID_FIXED: u128 = 0xf000_c000_0000_0000_0000;
+pub(super) const UUID_V8: u128 = 0x8000_8000_0000_0000_0000;
 
 impl EventId {
     /// Makes an id from a 128-bit hash: six of its bits give way to the UUID's version and variant.
@@ -103,25 +103,29 @@ impl fmt::Debug for EventId {
     }
 }
 
+pub(super) const PRIME_1: u64 = 0x9e37_79b1_85eb_ca87;
+pub(super) const PRIME_2: u64 = 0xc2b2_ae3d_27d4_eb4f;
+pub(super) const PRIME_4: u64 = 0x85eb_ca77_c2b2_ae63;
+pub(super) const PRIME_MX: u64 = 0x1656_6791_9e37_79f9;
+/// Bytes that are hashed.
+pub(super) const LENGTH: u64 = 40;
+/// The first 64 bytes of the algorithm's default secret, as little-endian words.
+pub(super) const SECRET: [u64; 8] = [
+    0xbe4b_a423_396c_feb8,
+    0x1cad_21f7_2c81_017c,
+    0xdb97_9083_e96d_d4de,
+    0x1f67_b3b7_a4a4_4072,
+    0x78e5_c0cc_4ee6_79cb,
+    0x2172_ffcc_7dd0_5a82,
+    0x8e24_43f7_7446_08b8,
+    0x4c26_3a81_e690_35e0,
+];
+
 /// Computes xxh3-128, seed 0, of exactly 40 bytes. The general function decides by length at run time; with the
 /// length known, the four multiplications are independent of each other and a batch of ids overlaps.
 #[inline]
 const fn xxh3_128_of_40([a, b, c, d, e]: [u64; 5]) -> u128 {
-    const PRIME_1: u64 = 0x9e37_79b1_85eb_ca87;
-    const PRIME_2: u64 = 0xc2b2_ae3d_27d4_eb4f;
-    const PRIME_4: u64 = 0x85eb_ca77_c2b2_ae63;
-    // The first 64 bytes of the algorithm's default secret, as little-endian words.
-    const SECRET: [u64; 8] = [
-        0xbe4b_a423_396c_feb8,
-        0x1cad_21f7_2c81_017c,
-        0xdb97_9083_e96d_d4de,
-        0x1f67_b3b7_a4a4_4072,
-        0x78e5_c0cc_4ee6_79cb,
-        0x2172_ffcc_7dd0_5a82,
-        0x8e24_43f7_7446_08b8,
-        0x4c26_3a81_e690_35e0,
-    ];
-    let low = (40u64.wrapping_mul(PRIME_1)).wrapping_add(fold(c ^ SECRET[4], d ^ SECRET[5]));
+    let low = LENGTH.wrapping_mul(PRIME_1).wrapping_add(fold(c ^ SECRET[4], d ^ SECRET[5]));
     let low = (low ^ b.wrapping_add(c)).wrapping_add(fold(a ^ SECRET[0], b ^ SECRET[1]));
     let low = low ^ d.wrapping_add(e);
     let high = fold(b ^ SECRET[6], c ^ SECRET[7]) ^ c.wrapping_add(d);
@@ -129,7 +133,7 @@ const fn xxh3_128_of_40([a, b, c, d, e]: [u64; 5]) -> u128 {
     let mixed = low
         .wrapping_mul(PRIME_1)
         .wrapping_add(high.wrapping_mul(PRIME_4))
-        .wrapping_add(40u64.wrapping_mul(PRIME_2));
+        .wrapping_add(LENGTH.wrapping_mul(PRIME_2));
     (avalanche(low.wrapping_add(high)) as u128) | ((avalanche(mixed).wrapping_neg() as u128) << 64)
 }
 
@@ -141,7 +145,7 @@ const fn fold(left: u64, right: u64) -> u64 {
 
 #[inline]
 const fn avalanche(value: u64) -> u64 {
-    let value = (value ^ (value >> 37)).wrapping_mul(0x1656_6791_9e37_79f9);
+    let value = (value ^ (value >> 37)).wrapping_mul(PRIME_MX);
     value ^ (value >> 32)
 }
 

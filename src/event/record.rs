@@ -35,6 +35,8 @@ const _: () = {
 };
 
 const IDENTITY_SHIFT: u32 = 14;
+/// Where the identity is among the names.
+pub(super) const IDENTITY_BITS: u64 = 0b11 << IDENTITY_SHIFT;
 
 impl Record {
     /// Bytes of content, from byte 24 to the end: what the id is computed from.
@@ -119,6 +121,19 @@ impl Record {
         id
     }
 
+    /// Returns the bits where the id is, or will be: of a record that has its id, the id's.
+    #[inline(always)]
+    pub(crate) fn id_bits(&self) -> u128 {
+        self.id
+    }
+
+    /// Writes the 16 bytes of an id that was computed elsewhere.
+    #[inline]
+    pub(super) fn put_id(&mut self, id: impl bytemuck::Pod) {
+        let [place, ..]: &mut [_; 4] = bytemuck::must_cast_mut(self);
+        *place = id;
+    }
+
     #[inline(always)]
     fn content_id(&self) -> EventId {
         let is_content = self.names as u16 >> IDENTITY_SHIFT == Identity::Content as u16;
@@ -181,6 +196,11 @@ impl Record {
     #[must_use]
     pub fn payload<P: Payload>(&self) -> Option<P> {
         (self.kind() == P::KIND).then(|| P::from_words(self.payload))
+    }
+
+    #[inline]
+    pub(crate) fn payload_words(&self) -> &[u64; 3] {
+        &self.payload
     }
 
     /// Returns the payload's 24 bytes.

@@ -6,13 +6,12 @@
 
 mod buckets;
 
-use crate::dedup::Verdict;
 use crate::domain::Catalogue;
 use crate::event::kind::KIND_COUNT;
 use crate::event::payload::Value;
 use crate::event::{EventKind, Field, FieldType, KindSet, Record};
 use crate::observe::metrics::buckets::Buckets;
-use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
+use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered, members};
 use hdrhistogram::Histogram;
 
 /// Significant decimal digits that histograms keep.
@@ -138,23 +137,15 @@ impl Observer for Metrics {
     }
 
     fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
-        let (mut new, mut duplicates) = (0, 0);
-        for (at, verdict) in batch.verdicts.iter().enumerate() {
-            let bit = 1 << at & batch.selected;
-            if *verdict == Verdict::New { new |= bit } else { duplicates |= bit }
-        }
-        for (kind, share) in by_kind(batch.records, duplicates) {
+        for (kind, share) in batch.by_kind() {
+            let new = share & batch.new;
             if let Some(count) = self.kinds.get_mut(kind.index()) {
-                count.duplicates += u64::from(share.count_ones());
-            }
-        }
-        for (kind, share) in by_kind(batch.records, new) {
-            if let Some(count) = self.kinds.get_mut(kind.index()) {
-                count.new += u64::from(share.count_ones());
+                count.new += u64::from(new.count_ones());
+                count.duplicates += u64::from((share & !batch.new).count_ones());
             }
             let (start, end) = self.ranges.get(kind.index()).copied().unwrap_or_default();
             for recorder in self.recorders.get_mut(start as usize..end as usize).unwrap_or_default() {
-                recorder.record(batch.records, share);
+                recorder.record(batch.records, new);
             }
         }
         Ok(())
@@ -167,18 +158,6 @@ impl Observer for Metrics {
             measures: self.recorders.iter().filter_map(Recorder::measure).collect(),
         }
     }
-}
-
-/// Divides the records of a batch that are in `left` by their kinds: one field of all of them is then recorded before
-/// the next field is.
-fn by_kind(records: &[Record], mut left: u64) -> impl Iterator<Item = (EventKind, u64)> {
-    std::iter::from_fn(move || {
-        let kind = records.get(left.trailing_zeros() as usize)?.kind();
-        let bit = |(at, record): (usize, &Record)| u64::from(record.kind() == kind) << at;
-        let share = left & records.iter().take(64).enumerate().map(bit).fold(0, |set, bit| set | bit);
-        left &= !share;
-        Some((kind, share))
-    })
 }
 
 impl Recorder {
@@ -196,29 +175,25 @@ impl Recorder {
 
     /// Records the field of all records that are in `share`.
     fn record(&mut self, records: &[Record], share: u64) {
-        let mut sum = 0;
-        let mut left = share;
-        while let Some(record) = records.get(left.trailing_zeros() as usize) {
-            left &= left - 1;
-            let value = match self.place {
-                Some(place) => place.read(record.payload_bytes()),
-                None => match self.field.read(record.payload_bytes()) {
-                    Some(Value::Unsigned(value)) => Some(value),
-                    Some(Value::Signed(value)) => u64::try_from(value).ok(),
-                    // The event does not say.
-                    None => continue,
-                    Some(_) => None,
-                },
-            };
-            match value {
-                Some(value) => {
-                    self.buckets.count(value);
-                    sum += u128::from(value);
-                }
-                None => self.refused += 1,
-            }
+        let Recorder { field, place, buckets, refused, .. } = self;
+        if let Some(place) = *place {
+            buckets.count(members(records, share).filter_map(|record| {
+                let value = place.read(record.payload_words());
+                *refused += u64::from(value.is_none());
+                value
+            }));
+            return;
         }
-        self.buckets.add_to_sum(sum);
+        let payloads = members(records, share).map(Record::payload_bytes);
+        buckets.count(payloads.filter_map(|payload| match field.read(payload)? {
+            Value::Unsigned(value) => Some(value),
+            Value::Signed(value) if value >= 0 => Some(value as u64),
+            // Where the field says nothing, it is no value at all; this one is no duration and no size.
+            _ => {
+                *refused += 1;
+                None
+            }
+        }));
     }
 
     /// Returns what was recorded; `None` when there was nothing.
@@ -249,10 +224,9 @@ impl Place {
     }
 
     /// Reads the value; `None` when it is negative.
-    #[inline]
-    fn read(self, payload: &[u8; 24]) -> Option<u64> {
-        let (words, _) = payload.as_chunks();
-        let value = u64::from_ne_bytes(*words.get(self.word)?) >> self.shift & self.mask;
+    #[inline(always)]
+    fn read(self, payload: &[u64; 3]) -> Option<u64> {
+        let value = payload.get(self.word)? >> self.shift & self.mask;
         (!self.signed || value <= i64::MAX as u64).then_some(value)
     }
 }
@@ -295,6 +269,7 @@ impl Report for MetricsReport {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::dedup::Verdict;
     use crate::domain::packet::PacketSeen;
     use crate::event::{EventId, Payload, Symbol};
     use bytemuck::Zeroable;
@@ -315,18 +290,18 @@ mod tests {
 
     #[test]
     fn integers_are_read_where_they_lie() {
-        let bytes: [u8; 24] = std::array::from_fn(|n| 0x80 + 5 * n as u8);
+        let words: [u64; 3] = bytemuck::must_cast::<[u8; 24], _>(std::array::from_fn(|n| 0x80 + 5 * n as u8));
         let types = [FieldType::U8, FieldType::U16, FieldType::U32, FieldType::U64, FieldType::I64];
         for ty in types {
             for offset in (0..24).step_by(ty.size()) {
                 let field = Field { name: "x_ns", ty, offset };
-                let expected = match field.read(&bytes) {
+                let expected = match field.read(bytemuck::must_cast_ref(&words)) {
                     Some(Value::Unsigned(value)) => Some(value),
                     Some(Value::Signed(value)) => u64::try_from(value).ok(),
                     _ => panic!("not an integer"),
                 };
                 let place = Place::of(&field).unwrap();
-                assert_eq!(place.read(&bytes), expected, "{field:?}");
+                assert_eq!(place.read(&words), expected, "{field:?}");
             }
         }
         let outside = [(FieldType::U64, 20), (FieldType::U32, 24), (FieldType::U16, 7), (FieldType::F64, 0)];

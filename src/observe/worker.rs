@@ -1,6 +1,6 @@
 //! A worker: a set of observers, fed batch by batch, each behind a wall that holds its panics.
 
-use crate::dedup::Verdict;
+use crate::dedup::{BATCH, Verdict};
 use crate::event::{EventKind, KindSet, Record};
 use crate::observe::wall::walled;
 use crate::observe::{Batch, Interest, Observer, Report, Undelivered, mask};
@@ -195,6 +195,7 @@ impl Worker {
 
     /// Hands a batch of at most 64 records to all observers. Bit `i` of `new` says that record `i` is new.
     pub(crate) fn dispatch(&mut self, records: &[Record], verdicts: &[Verdict], new: u64) {
+        let records = records.get(..BATCH).unwrap_or(records);
         let new = new & mask(records.len());
         self.unique += u64::from(new.count_ones());
         let kinds = Kinds::of(records);
@@ -257,22 +258,32 @@ impl Worker {
 struct Kinds {
     set: KindSet,
     domains: u32,
+    /// The kind, where there is one.
+    only: Option<EventKind>,
 }
 
 impl Kinds {
     fn of(records: &[Record]) -> Kinds {
-        let mut kinds = Kinds { set: KindSet::EMPTY, domains: 0 };
-        let mut last = None;
+        let mut last = records.first().map(Record::kind);
+        let mut kinds = Kinds { set: KindSet::EMPTY, domains: 0, only: last };
+        if let Some(kind) = last {
+            kinds.take(kind);
+        }
         for record in records {
             let kind = record.kind();
             // Like comes after like.
             if last != Some(kind) {
-                kinds.set = kinds.set.with(kind);
-                kinds.domains |= 1 << kind.domain().number();
+                kinds.take(kind);
+                kinds.only = None;
                 last = Some(kind);
             }
         }
         kinds
+    }
+
+    fn take(&mut self, kind: EventKind) {
+        self.set = self.set.with(kind);
+        self.domains |= 1 << kind.domain().number();
     }
 
     /// Returns the bits of the records whose kind is in the interest.
@@ -364,7 +375,7 @@ impl Slot {
             self.delivery.failed += handled;
             return true;
         }
-        let batch = Batch::new(records, verdicts, selected);
+        let batch = Batch { records, verdicts, selected, new, kind: kinds.only };
         let held = self.guarded(|observer| observer.observe(&batch), handled);
         if held {
             self.delivery.duplicates += u64::from((selected & !new).count_ones());

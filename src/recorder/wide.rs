@@ -93,25 +93,36 @@ fn store_fours(
         }
         i64::from_le_bytes(from)
     }
+    // Closures are not compiled for AVX2.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn sum([front, back]: [__m256i; 2], turns: [__m256i; 2]) -> __m256i {
+        _mm256_xor_si256(_mm256_shuffle_epi8(front, turns[0]), _mm256_shuffle_epi8(back, turns[1]))
+    }
+    /// Adds two words of each sum, crosswise.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn pair(one: __m256i, other: __m256i) -> __m256i {
+        _mm256_xor_si256(_mm256_unpacklo_epi64(one, other), _mm256_unpackhi_epi64(one, other))
+    }
     let turns = [
         _mm256_set_epi64x(turned(3), turned(2), turned(1), turned(0)),
         _mm256_set_epi64x(turned(7), turned(6), turned(5), turned(4)),
     ];
-    let step = |fours: u64, at: u64| (fours * 4 + at).wrapping_mul(NUMBER_KEY) as i64;
+    const fn step(numbers: u64) -> i64 {
+        numbers.wrapping_mul(NUMBER_KEY) as i64
+    }
     let mut shares = _mm256_add_epi64(
         _mm256_set1_epi64x(number_share(salt, number) as i64),
-        _mm256_set_epi64x(step(0, 3), step(0, 2), step(0, 1), step(0, 0)),
+        _mm256_set_epi64x(step(3), step(2), step(1), step(0)),
     );
-    let step = _mm256_set1_epi64x(step(1, 0));
+    let step = _mm256_set1_epi64x(step(4));
     let mut done = 0;
     let fours = to.as_chunks::<4>().0.iter().zip(checks.as_chunks::<4>().0).zip(records.as_chunks::<4>().0);
     for ((to, checks), records) in fours {
         let halves: [[__m256i; 2]; 4] = bytemuck::must_cast(*records);
-        let sums = halves.map(|[front, back]| {
-            _mm256_xor_si256(_mm256_shuffle_epi8(front, turns[0]), _mm256_shuffle_epi8(back, turns[1]))
-        });
-        let pair = |a, b| _mm256_xor_si256(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
-        let (front, back) = (pair(sums[0], sums[1]), pair(sums[2], sums[3]));
+        let front = pair(sum(halves[0], turns), sum(halves[1], turns));
+        let back = pair(sum(halves[2], turns), sum(halves[3], turns));
         let sums = _mm256_xor_si256(
             _mm256_permute2x128_si256::<0x20>(front, back),
             _mm256_permute2x128_si256::<0x31>(front, back),

@@ -11,25 +11,35 @@ const KEPT: u32 = 11;
 const HALF: usize = 1 << (KEPT - 1);
 
 /// How often each value was recorded, to three digits, and their exact sum.
+///
+/// Counts of 32 bits: what a value costs is the wait for the cache line of its count, and lines with twice as many counts are
+/// more often there. A count that is full begins anew, and that is counted, too.
 #[derive(Default)]
 pub(super) struct Buckets {
-    counts: Vec<u64>,
+    counts: Vec<u32>,
+    /// How often each count has begun anew; empty until one has.
+    carries: Vec<u32>,
     sum: u128,
 }
 
 impl Buckets {
-    /// Counts a value; the caller adds it to the sum.
+    /// Counts values, of which there are at most 64.
     #[inline]
-    pub(super) fn count(&mut self, value: u64) {
-        let index = index_of(value);
-        match self.counts.get_mut(index) {
-            Some(count) => *count += 1,
-            None => self.grow(index),
+    pub(super) fn count(&mut self, values: impl Iterator<Item = u64>) {
+        let mut sum = 0;
+        for value in values {
+            let index = index_of(value);
+            match self.counts.get_mut(index) {
+                Some(count) => {
+                    *count = count.wrapping_add(1);
+                    if *count == 0 {
+                        self.carry(index);
+                    }
+                }
+                None => self.grow(index),
+            }
+            sum += u128::from(value);
         }
-    }
-
-    /// Adds to the sum what was counted.
-    pub(super) fn add_to_sum(&mut self, sum: u128) {
         self.sum += sum;
     }
 
@@ -40,12 +50,19 @@ impl Buckets {
 
     /// Returns the histogram that would have come of recording the same values; `None` when there is no value.
     pub(super) fn histogram(&self) -> Option<Histogram<u64>> {
-        let highest = self.counts.iter().rposition(|count| *count > 0)?;
+        let carries = |index| u64::from(self.carries.get(index).copied().unwrap_or_default());
+        let counts = || {
+            self.counts
+                .iter()
+                .enumerate()
+                .map(|(index, count)| (index, carries(index) << 32 | u64::from(*count)))
+        };
+        let (highest, _) = counts().rfind(|(_, count)| *count > 0)?;
         let mut histogram = Histogram::new(SIGNIFICANT_DIGITS).ok()?;
         // The highest value first: it makes the histogram large enough for all others.
-        for (index, count) in self.counts.iter().enumerate().take(highest + 1).rev() {
-            if *count > 0 {
-                histogram.record_n(value_of(index), *count).ok()?;
+        for (index, count) in counts().take(highest + 1).rev() {
+            if count > 0 {
+                histogram.record_n(value_of(index), count).ok()?;
             }
         }
         Some(histogram)
@@ -57,6 +74,14 @@ impl Buckets {
         self.counts.resize((index / HALF + 1) * HALF, 0);
         if let Some(count) = self.counts.get_mut(index) {
             *count = 1;
+        }
+    }
+
+    #[cold]
+    fn carry(&mut self, index: usize) {
+        self.carries.resize(self.counts.len(), 0);
+        if let Some(carries) = self.carries.get_mut(index) {
+            *carries += 1;
         }
     }
 }
@@ -97,8 +122,7 @@ mod tests {
             });
             let mut sum = 0;
             for value in edges.into_iter().chain(random.take(5_000)) {
-                buckets.count(value);
-                buckets.add_to_sum(u128::from(value));
+                buckets.count(std::iter::once(value));
                 histogram.record(value).unwrap();
                 sum += u128::from(value);
             }
@@ -123,8 +147,22 @@ mod tests {
     #[test]
     fn the_greatest_value_has_a_bucket() {
         let mut buckets = Buckets::default();
-        buckets.count(u64::MAX);
-        buckets.count(u64::MAX);
+        buckets.count([u64::MAX, u64::MAX].into_iter());
         assert_eq!(buckets.histogram().unwrap().len(), 2);
+        assert_eq!(buckets.sum(), 2 * u128::from(u64::MAX));
+    }
+
+    #[test]
+    fn a_full_count_goes_on() {
+        let mut buckets = Buckets::default();
+        buckets.count([7, 9].into_iter());
+        for _ in 0..3 {
+            buckets.counts[7] = u32::MAX;
+            buckets.count([7, 7].into_iter());
+        }
+        // As if it had been counted up to there: three times full, and one more.
+        let histogram = buckets.histogram().unwrap();
+        assert_eq!((histogram.count_at(7), histogram.count_at(9)), ((3 << 32) + 1, 1));
+        assert_eq!(histogram.len(), (3 << 32) + 2);
     }
 }
