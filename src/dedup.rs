@@ -290,6 +290,14 @@ impl Dedup {
         new
     }
 
+    /// Changes when filters are used. Under [`FilterUse::Off`] those that are there are kept, but not asked, and there are none
+    /// for ids that go to disk from now on, as far as a filter is not shared with ids there before. Verdicts stay exact.
+    pub fn set_filter(&mut self, filter: FilterUse) {
+        if let Some(spill) = &mut self.spill {
+            spill.use_index(filter != FilterUse::Off);
+        }
+    }
+
     /// Returns what it holds and has done. Takes a while: the kernel is asked about huge pages.
     #[must_use]
     pub fn stats(&self) -> DedupStats {

@@ -57,6 +57,31 @@ fn verdicts_and_first_sightings_are_the_same_within_a_budget() {
 }
 
 #[test]
+fn filters_may_come_and_go() {
+    let mut rng = Rng::printed("filters");
+    let dir = tempfile::tempdir().unwrap();
+    let with_budget = DedupOptions { first_sightings: false, ..options(dir.path()) };
+    let without = DedupOptions { memory_budget_bytes: None, spill_dir: None, ..with_budget.clone() };
+    let mut frugal = Dedup::new(&with_budget).unwrap();
+    let mut free = Dedup::new(&without).unwrap();
+    let mut negatives = Vec::new();
+    for (part, filter) in [FilterUse::On, FilterUse::Off, FilterUse::Auto, FilterUse::Off].iter().enumerate()
+    {
+        frugal.set_filter(*filter);
+        let next = |i| {
+            let last = part as u64 * 80_000 + i;
+            record_of(if rng.below(10) == 0 { rng.below(last + 1) } else { last }, i, 1)
+        };
+        agree(&mut frugal, &mut free, next, 80_000);
+        negatives.push(frugal.stats().filter_negatives);
+    }
+    assert!(negatives[0] < negatives[2] && negatives[0] == negatives[1] && negatives[2] == negatives[3]);
+    let stats = frugal.stats();
+    assert!(stats.spilled_ids > 100_000 && stats.cold_hits > 1_000, "{stats:?}");
+    assert_eq!(stats.remembered, free.stats().remembered);
+}
+
+#[test]
 fn ids_that_come_again_and_again_lie_in_one_place() {
     let dir = tempfile::tempdir().unwrap();
     let mut dedup = Dedup::new(&options(dir.path())).unwrap();

@@ -119,6 +119,11 @@ impl Spill {
         }
     }
 
+    /// Asks indexes from now on, and makes new ones, or not.
+    pub(super) fn use_index(&mut self, with_index: bool) {
+        self.with_index = with_index;
+    }
+
     /// A power of two: those places fit into their part of the budget.
     fn lately_len(budget: usize) -> usize {
         1 << (budget / LATELY / size_of::<Recalled>()).max(1).ilog2()
@@ -157,7 +162,8 @@ impl Spill {
     /// sightings to `firsts`.
     pub(super) fn recall(&mut self, keys: &[Key], set: &ExactSet, firsts: &mut [Sighting; BATCH]) -> u64 {
         let mut cold = self.recall_draining(keys, set, firsts);
-        let indexes = || self.groups.iter().filter_map(|group| group.index.as_ref());
+        let asks = self.with_index;
+        let indexes = || self.groups.iter().filter_map(|group| group.index.as_ref().filter(|_| asks));
         for index in indexes() {
             keys.iter().for_each(|key| index.prefetch(*key));
         }
@@ -166,7 +172,8 @@ impl Spill {
         for (number, group) in self.groups.iter().enumerate() {
             let live = group.runs.iter().fold(0, |mask, cold| mask | 1u64 << cold.number);
             for (at, key) in keys.iter().enumerate().take(BATCH) {
-                let runs = group.index.as_ref().map_or(live, |index| index.runs(*key) & live);
+                let index = group.index.as_ref().filter(|_| asks);
+                let runs = index.map_or(live, |index| index.runs(*key) & live);
                 if runs != 0 {
                     asked.push(Asked { at, group: number, runs });
                     passed |= 1 << at;
@@ -287,7 +294,10 @@ impl Spill {
                     return Some(entry.sighting);
                 }
                 Ok(Some(_)) => {}
-                Ok(None) => self.counts.filter_false_positives += u64::from(group.index.is_some()),
+                Ok(None) => {
+                    let was_asked = self.with_index && group.index.is_some();
+                    self.counts.filter_false_positives += u64::from(was_asked);
+                }
                 Err(_) => self.counts.read_failures += 1,
             }
         }
