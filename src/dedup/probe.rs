@@ -137,12 +137,17 @@ impl<B: Batch, const MOVING: bool, const SEEN: bool> Pass<'_, B, MOVING, SEEN> {
         let Tables { current, old, .. } = &mut self.tables;
         let table = if in_old { old } else { current };
         let Some(bucket) = table.buckets.get_mut(place) else { return };
-        match bucket.find(key) {
-            Found::Here(slot) if self.epochs.live >> bucket.tag(slot) & 1 != 0 => {
+        let words = key.tagged(self.epochs.hot);
+        let found = match bucket.find_words(key, words) {
+            Err(Found::Here(slot)) if self.epochs.live >> bucket.tag(slot) & 1 != 0 => Ok(slot),
+            found => found,
+        };
+        match found {
+            Ok(slot) => {
                 self.batch.known(i, if SEEN { table.seen(place, slot) } else { Sighting::default() });
             }
-            Found::Free(slot) if self.crowded_parts >> key.part() & 1 == 0 => {
-                bucket.set(slot, key.tagged(self.epochs.hot));
+            Err(Found::Free(slot)) if self.crowded_parts >> key.part() & 1 == 0 => {
+                bucket.set(slot, words);
                 if SEEN {
                     table.set_seen(place, slot, self.batch.sighting(i));
                 }

@@ -81,7 +81,23 @@ pub(super) enum Found {
 impl Bucket {
     #[inline(always)]
     pub(super) fn find(&self, key: Key) -> Found {
-        let (mut alike, used) = scan(&self.low, key.low as u32);
+        self.find_among(key, scan(&self.low, key.low as u32))
+    }
+
+    /// Looks for a key as [`Key::tagged`] gives its `words`, `Ok` where they are, and else for the key in any epoch.
+    #[inline(always)]
+    pub(super) fn find_words(&self, key: Key, words: (u64, u64)) -> Result<usize, Found> {
+        let (alike, used) = scan(&self.low, key.low as u32);
+        let slot = alike.trailing_zeros() as usize % SLOTS;
+        // No free slot holds such words.
+        if alike != 0 && (self.low[slot], self.high[slot]) == words {
+            return Ok(slot);
+        }
+        Err(self.find_among(key, (alike, used)))
+    }
+
+    #[inline(always)]
+    fn find_among(&self, key: Key, (mut alike, used): (u32, usize)) -> Found {
         while alike != 0 {
             let slot = alike.trailing_zeros() as usize % SLOTS;
             let differ = (self.low[slot] ^ key.low) << 2 | (self.high[slot] ^ key.high) & !HIGH_FIXED;
