@@ -10,7 +10,6 @@
 //! Ids whose line is full and that are not in it, or that need more thought, come last, their next line already on its way.
 
 use crate::dedup::crowd::Crowd;
-use crate::dedup::memory::prefetch;
 use crate::dedup::table::{Found, Key, PROBE_MAX, SLOTS, TableMut};
 use crate::dedup::{BATCH, Sighting};
 use std::ops::Range;
@@ -136,7 +135,7 @@ impl<B: Batch, const MOVING: bool, const SEEN: bool> Pass<'_, B, MOVING, SEEN> {
         let in_old = MOVING && self.in_old >> i & 1 != 0;
         let Tables { current, old, .. } = &mut self.tables;
         let table = if in_old { old } else { current };
-        let Some(bucket) = table.buckets.get_mut(place) else { return };
+        let Some(bucket) = table.bucket_at::<SEEN>(place) else { return };
         let words = key.tagged(self.epochs.hot);
         let found = match bucket.find_words(key, words) {
             Err(Found::Here(slot)) if self.epochs.live >> bucket.tag(slot) & 1 != 0 => Ok(slot),
@@ -158,7 +157,7 @@ impl<B: Batch, const MOVING: bool, const SEEN: bool> Pass<'_, B, MOVING, SEEN> {
             }
             _ => {
                 self.pending |= 1 << i;
-                prefetch(table.buckets, place + 1);
+                table.prefetch::<SEEN>(place + 1);
             }
         }
     }
@@ -206,7 +205,7 @@ pub(super) fn insert_far(
     let mut taken_over = None;
     let mut free = None;
     for at in home..home + PROBE_MAX {
-        let Some(bucket) = table.buckets.get(at) else { break };
+        let Some(bucket) = table.bucket(at) else { break };
         match bucket.find(key) {
             Found::Here(slot) => {
                 if epochs.live >> bucket.tag(slot) & 1 != 0 {
@@ -233,7 +232,7 @@ pub(super) fn insert_far(
         crowd.insert(key, epochs.hot, sighting);
         return Far::Inserted { took_free_slot: false };
     };
-    if let Some(bucket) = table.buckets.get_mut(at) {
+    if let Some(bucket) = table.bucket_mut(at) {
         bucket.set(slot, key.tagged(epochs.hot));
     }
     table.set_seen(at, slot, sighting);

@@ -8,7 +8,7 @@
 use crate::dedup::crowd::Crowd;
 use crate::dedup::memory::Pages;
 use crate::dedup::probe::{Batch, EpochTags, Tables, probe};
-use crate::dedup::table::{Crowded, Found, Key, PROBE_MAX, SLOTS, TAGS, Table};
+use crate::dedup::table::{Crowded, Found, Key, SLOTS, TAGS, Table};
 use crate::dedup::{BATCH, DedupError, Sighting, memory};
 use crate::event::identity::EventId;
 use std::ops::Range;
@@ -245,7 +245,7 @@ impl ExactSet {
             None => current,
             // Only the front of the new table has been touched.
             Some(sweep) => {
-                let done = sweep.cursor as f64 / sweep.old.buckets().len().max(1) as f64;
+                let done = sweep.cursor as f64 / sweep.old.len().max(1) as f64;
                 sweep.old.bytes() + ((current as f64 * done) as usize + memory::HUGE_PAGE).min(current)
             }
         };
@@ -256,8 +256,8 @@ impl ExactSet {
     /// a while.
     #[must_use]
     pub fn huge_page_bytes(&self) -> usize {
-        let old = self.sweep.iter().flat_map(|sweep| sweep.old.mapped_ranges());
-        let ranges: Vec<_> = self.table.mapped_ranges().chain(old).collect();
+        let old = self.sweep.as_ref().map(|sweep| &sweep.old);
+        let ranges: Vec<_> = std::iter::once(&self.table).chain(old).filter_map(Table::mapped_range).collect();
         memory::huge_page_bytes(&ranges)
     }
 
@@ -316,12 +316,10 @@ impl ExactSet {
             Some(sweep) if sweep.old.home(key) >= sweep.cursor => &sweep.old,
             _ => &self.table,
         };
-        let home = table.home(key);
-        let buckets = table.buckets().get(home..home + PROBE_MAX).unwrap_or_default();
-        for (step, bucket) in buckets.iter().enumerate() {
+        for (at, bucket) in table.reach(table.home(key)) {
             match bucket.find(key) {
                 Found::Here(slot) if self.epochs.live_tags >> bucket.tag(slot) & 1 != 0 => {
-                    return Some(table.seen(home + step, slot));
+                    return Some(table.seen(at, slot));
                 }
                 Found::Full => {}
                 Found::Here(_) | Found::Free(_) => break,
@@ -425,7 +423,8 @@ impl Sweep {
             let source = self.old.borrow_mut();
             let end = self.cursor.saturating_add(count);
             let mut was_full = false;
-            for (at, bucket) in source.buckets.iter().enumerate().skip(self.cursor) {
+            for at in self.cursor..source.len() {
+                let Some(bucket) = source.bucket(at) else { break };
                 // Behind a bucket that is not full lies no id whose home is before it.
                 if at >= end && !was_full {
                     break;
@@ -453,7 +452,7 @@ impl Sweep {
             }
         }
         to.used += moved;
-        if self.cursor >= self.old.buckets().len() {
+        if self.cursor >= self.old.len() {
             return true;
         }
         self.old.release_front(self.cursor);

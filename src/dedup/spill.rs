@@ -17,10 +17,9 @@
 //! every id that is not in the hot set: slow, and still exact.
 
 use crate::dedup::index::{RUNS_MAX, RunIndex};
-use crate::dedup::memory::prefetch;
 use crate::dedup::run::{Entry, Run, RunWriter, order};
 use crate::dedup::set::ExactSet;
-use crate::dedup::table::{Found, Key, PROBE_MAX, SLOTS, Table};
+use crate::dedup::table::{Found, Key, SLOTS, Table};
 use crate::dedup::{BATCH, DedupOptions, FilterUse, Sighting};
 use std::path::PathBuf;
 
@@ -144,7 +143,7 @@ impl Spill {
         if let Some((table, released)) = &mut self.retiring {
             *released += RETIRE;
             table.release_front(*released);
-            if *released >= table.buckets().len() {
+            if *released >= table.len() {
                 self.retiring = None;
             }
         }
@@ -263,8 +262,7 @@ impl Spill {
     fn recall_draining(&self, keys: &[Key], set: &ExactSet, firsts: &mut [Sighting; BATCH]) -> u64 {
         let Some(draining) = &self.draining else { return 0 };
         let epochs = set.live_epochs();
-        let buckets = draining.table.buckets();
-        keys.iter().for_each(|key| prefetch(buckets, draining.table.home(*key)));
+        keys.iter().for_each(|key| draining.table.prefetch(draining.table.home(*key)));
         let mut cold = 0;
         for (at, (key, first)) in keys.iter().zip(firsts).enumerate() {
             if let Some(entry) = find_in(&draining.table, *key)
@@ -373,10 +371,9 @@ impl Draining {
     /// Writes at least `count` buckets; returns the run when all are written.
     fn advance(&mut self, count: usize, group: &mut Group, set: &ExactSet) -> std::io::Result<Option<Run>> {
         let epochs = set.live_epochs();
-        let buckets = self.table.buckets();
         let end = self.cursor.saturating_add(count);
         let number = group.begun.saturating_sub(1);
-        while let Some(bucket) = buckets.get(self.cursor) {
+        while let Some(bucket) = self.table.bucket(self.cursor) {
             for slot in 0..SLOTS {
                 let words = (bucket.low[slot], bucket.high[slot]);
                 if words.0 == 0 {
@@ -388,7 +385,7 @@ impl Draining {
             }
             self.cursor += 1;
             // Behind a bucket that is not full, all ids are greater.
-            if bucket.low[SLOTS - 1] == 0 || self.cursor == buckets.len() {
+            if bucket.low[SLOTS - 1] == 0 || self.cursor == self.table.len() {
                 self.cluster.sort_unstable_by_key(|entry| order(Key::untag(entry.words.0, entry.words.1).0));
                 for entry in self.cluster.drain(..) {
                     self.writer.push(&entry)?;
@@ -401,17 +398,16 @@ impl Draining {
                 }
             }
         }
-        if self.cursor < buckets.len() { Ok(None) } else { self.writer.finish().map(Some) }
+        if self.cursor < self.table.len() { Ok(None) } else { self.writer.finish().map(Some) }
     }
 }
 
 fn find_in(table: &Table, key: Key) -> Option<Entry> {
-    let home = table.home(key);
-    for (step, bucket) in table.buckets().get(home..home + PROBE_MAX)?.iter().enumerate() {
+    for (at, bucket) in table.reach(table.home(key)) {
         match bucket.find(key) {
             Found::Here(slot) => {
                 let words = (bucket.low[slot % SLOTS], bucket.high[slot % SLOTS]);
-                return Some(Entry { words, sighting: table.seen(home + step, slot) });
+                return Some(Entry { words, sighting: table.seen(at, slot) });
             }
             Found::Free(_) => return None,
             Found::Full => {}

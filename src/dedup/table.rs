@@ -127,7 +127,7 @@ impl Bucket {
     }
 }
 
-/// The first sightings of the ids in the bucket of the same number.
+/// The first sightings of the ids in the bucket before it.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub(super) struct SeenLine {
@@ -143,16 +143,19 @@ struct Seen {
 
 /// The memory of a table, borrowed for one batch.
 pub(super) struct TableMut<'a> {
-    pub(super) buckets: &'a mut [Bucket],
-    seen: &'a mut [SeenLine],
+    lines: &'a mut [Bucket],
+    /// 1 where each bucket has its first sightings in the line behind it, else 0.
+    shift: u32,
     /// Buckets that are homes.
     pub(super) homes: u64,
 }
 
 /// A table and how many of its slots are used.
+///
+/// First sightings lie in the line behind their bucket: one page, so one translation of an address for both.
 pub(super) struct Table {
-    buckets: Lines<Bucket>,
-    seen: Lines<SeenLine>,
+    lines: Lines<Bucket>,
+    shift: u32,
     homes: u64,
     pub(super) used: usize,
 }
@@ -164,29 +167,27 @@ impl Table {
     /// Makes a table with at least `slots` slots that are homes.
     pub(super) fn new(slots: usize, with_sightings: bool, pages: Pages) -> io::Result<Table> {
         let homes = slots.div_ceil(SLOTS).max(1);
-        let buckets = Lines::zeroed(homes + PROBE_MAX, pages)?;
-        let seen = if with_sightings { Lines::zeroed(homes + PROBE_MAX, pages)? } else { Lines::empty() };
-        Ok(Table { buckets, seen, homes: homes as u64, used: 0 })
+        let shift = u32::from(with_sightings);
+        let lines = (homes + PROBE_MAX).checked_mul(1 << shift).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Table { lines: Lines::zeroed(lines, pages)?, shift, homes: homes as u64, used: 0 })
     }
 
     /// Returns how many slots a table of at most `bytes` bytes may have.
     pub(super) fn slots_in(bytes: usize, with_sightings: bool) -> usize {
-        let bucket = size_of::<Bucket>() + if with_sightings { size_of::<SeenLine>() } else { 0 };
+        let bucket = size_of::<Bucket>() << u32::from(with_sightings);
         (bytes / bucket).saturating_sub(PROBE_MAX) * SLOTS
     }
 
     pub(super) fn empty() -> Table {
-        Table { buckets: Lines::empty(), seen: Lines::empty(), homes: 0, used: 0 }
+        Table { lines: Lines::empty(), shift: 0, homes: 0, used: 0 }
     }
 
     pub(super) fn touch(&mut self) {
-        self.buckets.touch();
-        self.seen.touch();
+        self.lines.touch();
     }
 
     pub(super) fn merge_pages(&self) {
-        self.buckets.merge_pages();
-        self.seen.merge_pages();
+        self.lines.merge_pages();
     }
 
     /// Returns how many slots the load is reckoned by.
@@ -194,8 +195,19 @@ impl Table {
         self.homes as usize * SLOTS
     }
 
-    pub(super) fn buckets(&self) -> &[Bucket] {
-        self.buckets.as_slice()
+    /// Returns how many buckets there are.
+    pub(super) fn len(&self) -> usize {
+        self.lines.as_slice().len() >> self.shift
+    }
+
+    #[inline]
+    pub(super) fn bucket(&self, at: usize) -> Option<&Bucket> {
+        self.lines.as_slice().get(at << self.shift)
+    }
+
+    /// Returns the buckets in which a key may lie whose home is `home`, in order.
+    pub(super) fn reach(&self, home: usize) -> impl Iterator<Item = (usize, &Bucket)> {
+        (home..home + PROBE_MAX).map_while(|at| Some((at, self.bucket(at)?)))
     }
 
     pub(super) fn home(&self, key: Key) -> usize {
@@ -204,29 +216,31 @@ impl Table {
 
     #[inline]
     pub(super) fn prefetch(&self, bucket: usize) {
-        prefetch(self.buckets.as_slice(), bucket);
-        prefetch(self.seen.as_slice(), bucket);
+        let lines = self.lines.as_slice();
+        prefetch(lines, bucket << self.shift);
+        if self.shift > 0 {
+            prefetch(lines, (bucket << self.shift) + 1);
+        }
     }
 
     pub(super) fn seen(&self, bucket: usize, slot: usize) -> Sighting {
-        sighting(self.seen.as_slice(), bucket, slot)
+        sighting(self.lines.as_slice(), self.shift, bucket, slot)
     }
 
     pub(super) fn borrow_mut(&mut self) -> TableMut<'_> {
-        TableMut { buckets: self.buckets.as_mut_slice(), seen: self.seen.as_mut_slice(), homes: self.homes }
+        TableMut { lines: self.lines.as_mut_slice(), shift: self.shift, homes: self.homes }
     }
 
     pub(super) fn release_front(&mut self, buckets: usize) {
-        self.buckets.release_front(buckets);
-        self.seen.release_front(buckets);
+        self.lines.release_front(buckets << self.shift);
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.buckets.bytes() + self.seen.bytes()
+        self.lines.bytes()
     }
 
-    pub(super) fn mapped_ranges(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
-        self.buckets.mapped_range().into_iter().chain(self.seen.mapped_range())
+    pub(super) fn mapped_range(&self) -> Option<std::ops::Range<usize>> {
+        self.lines.mapped_range()
     }
 }
 
@@ -237,22 +251,48 @@ impl TableMut<'_> {
         home(key, self.homes)
     }
 
+    /// Returns how many buckets there are.
+    pub(super) fn len(&self) -> usize {
+        self.lines.len() >> self.shift
+    }
+
+    #[inline(always)]
+    pub(super) fn bucket(&self, at: usize) -> Option<&Bucket> {
+        self.lines.get(at << self.shift)
+    }
+
+    #[inline(always)]
+    pub(super) fn bucket_mut(&mut self, at: usize) -> Option<&mut Bucket> {
+        self.lines.get_mut(at << self.shift)
+    }
+
+    /// As [`TableMut::bucket_mut`], where it is known whether there are sightings.
+    #[inline(always)]
+    pub(super) fn bucket_at<const SEEN: bool>(&mut self, at: usize) -> Option<&mut Bucket> {
+        self.lines.get_mut(at << u32::from(SEEN))
+    }
+
     #[inline(always)]
     pub(super) fn prefetch<const SEEN: bool>(&self, bucket: usize) {
-        prefetch(self.buckets, bucket);
+        prefetch(self.lines, bucket << u32::from(SEEN));
         if SEEN {
-            prefetch(self.seen, bucket);
+            prefetch(self.lines, (bucket << 1) + 1);
         }
     }
 
     #[inline(always)]
     pub(super) fn seen(&self, bucket: usize, slot: usize) -> Sighting {
-        sighting(self.seen, bucket, slot)
+        sighting(self.lines, self.shift, bucket, slot)
     }
 
+    /// Keeps a first sighting, where they are kept.
     #[inline(always)]
     pub(super) fn set_seen(&mut self, bucket: usize, slot: usize, sighting: Sighting) {
-        if let Some(line) = self.seen.get_mut(bucket) {
+        if self.shift == 0 {
+            return;
+        }
+        if let Some(line) = self.lines.get_mut((bucket << 1) + 1) {
+            let line: &mut SeenLine = bytemuck::must_cast_mut(line);
             line.slots[slot % SLOTS] = Seen { time_ns: sighting.time_ns, source: u64::from(sighting.source) };
         }
     }
@@ -269,13 +309,12 @@ impl TableMut<'_> {
         words: (u64, u64),
         sighting: Sighting,
     ) -> Result<(), Crowded> {
-        let reach = home..home + PROBE_MAX;
-        let Some(buckets) = self.buckets.get_mut(reach) else { return Err(Crowded) };
-        for (step, bucket) in buckets.iter_mut().enumerate() {
+        for at in home..home + PROBE_MAX {
+            let Some(bucket) = self.bucket_mut(at) else { break };
             let used = bucket.used();
             if used < SLOTS {
                 bucket.set(used, words);
-                self.set_seen(home + step, used, sighting);
+                self.set_seen(at, used, sighting);
                 return Ok(());
             }
         }
@@ -289,7 +328,11 @@ fn home(key: Key, homes: u64) -> usize {
 }
 
 #[inline(always)]
-fn sighting(lines: &[SeenLine], bucket: usize, slot: usize) -> Sighting {
-    let seen = lines.get(bucket).map(|line| line.slots[slot % SLOTS]);
-    seen.map_or(Sighting::default(), |seen| Sighting { time_ns: seen.time_ns, source: seen.source as u16 })
+fn sighting(lines: &[Bucket], shift: u32, bucket: usize, slot: usize) -> Sighting {
+    let line = lines.get((bucket << 1) + 1).filter(|_| shift > 0);
+    line.map_or(Sighting::default(), |line| {
+        let line: &SeenLine = bytemuck::must_cast_ref(line);
+        let seen = line.slots[slot % SLOTS];
+        Sighting { time_ns: seen.time_ns, source: seen.source as u16 }
+    })
 }
