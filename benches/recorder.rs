@@ -1,8 +1,9 @@
 //! What a flight recorder costs an emission: the same events by an emitter without one and by one with, in alternating
-//! rounds on one thread. `RECORDER_DIR` says where the file is; it is a temporary one without.
+//! rounds. `RECORDER_DIR` says where the file is; it is a temporary one without.
 //!
-//! Nothing is consumed while the clock runs; every block of events is counted after it, and the recording is checked at
-//! the end. Figures are medians over the rounds, in nanoseconds an event; the ratio is the median of the rounds' ratios.
+//! First on one thread: nothing is consumed while the clock runs, and the ring's lines are in the emitter's own cache. Then
+//! as pipelines are, with a consumer on another core, which takes the lines there while more are written. Every block of
+//! events is counted before the next, and the recording is checked at the end. Figures are medians over the rounds, in nanoseconds an event; the ratio is the median of the rounds' ratios.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,27 +16,31 @@ mod support;
 
 use panther_events::emit::{Emitter, FullPolicy};
 use panther_events::event::Symbol;
-use panther_events::pipeline::{Pipeline, PipelineOptions, Topology};
+use panther_events::pipeline::{Pinning, Pipeline, PipelineOptions, Topology};
 use panther_events::recorder::{FlightRecorder, RecorderOptions};
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use support::{Hop, Plan, Stream};
+use support::{Hop, Plan, Stream, on_first_core};
 
 /// Events emitted between two polls; what the rings hold.
 const BLOCK: usize = 2048;
 const BLOCKS: usize = 200;
+/// Events emitted before the clock runs.
+const WAKE: usize = 64;
 const ROUNDS: usize = 41;
 
 struct Bench {
     pipeline: Pipeline,
     emitter: Emitter,
+    topology: Topology,
 }
 
 impl Bench {
-    fn new(recorder: Option<&FlightRecorder>) -> Bench {
+    fn new(topology: Topology, recorder: Option<&FlightRecorder>) -> Bench {
         let options = PipelineOptions {
-            topology: Topology::Inline,
+            topology,
+            pinning: Pinning::Auto,
             ring_capacity: BLOCK,
             full_policy: FullPolicy::DropNewest,
             ..PipelineOptions::default()
@@ -46,25 +51,32 @@ impl Bench {
         }
         let pipeline = plan.builder.start().unwrap();
         let emitter = pipeline.emitter("bench").unwrap();
-        Bench { pipeline, emitter }
+        Bench { pipeline, emitter, topology }
     }
 
     /// Returns nanoseconds an event.
-    fn round(&mut self, emit: &impl Fn(&mut Emitter)) -> f64 {
+    fn round(&mut self, emit: &impl Fn(&mut Emitter, usize)) -> f64 {
         let (mut time, before) = (Duration::ZERO, self.emitter.sent());
         for _ in 0..BLOCKS {
+            // A consumer that has just had something to do is awake.
+            emit(&mut self.emitter, WAKE);
+            self.drain();
             let start = Instant::now();
-            emit(&mut self.emitter);
+            emit(&mut self.emitter, BLOCK);
             time += start.elapsed();
-            let mut polled = 0;
-            while polled < BLOCK {
-                polled += self.pipeline.poll();
-            }
+            self.drain();
         }
         let sent = self.emitter.sent();
-        assert_eq!(sent.accepted - before.accepted, (BLOCKS * BLOCK) as u64);
+        assert_eq!(sent.accepted - before.accepted, (BLOCKS * (BLOCK + WAKE)) as u64);
         assert_eq!((sent.dropped_full, sent.rejected), (0, 0));
         time.as_nanos() as f64 / (BLOCKS * BLOCK) as f64
+    }
+}
+
+impl Bench {
+    fn drain(&self) {
+        while self.topology == Topology::Inline && self.pipeline.poll() > 0 {}
+        self.pipeline.drain(Duration::from_secs(10)).unwrap();
     }
 }
 
@@ -72,38 +84,47 @@ fn main() {
     let base = std::env::var_os("RECORDER_DIR").map_or_else(std::env::temp_dir, Into::into);
     let dir = tempfile::tempdir_in(base).unwrap();
     println!("{ROUNDS} rounds of {} events, in {}", BLOCKS * BLOCK, dir.path().display());
-    println!("slots      emission              plain  recorded  ratio");
-    for slots in [256, 4096, 65_536] {
-        measure(dir.path(), slots);
+    for (topology, consumer) in [(Topology::Inline, "the same thread"), (Topology::Fused, "another core")] {
+        println!("\nconsumer on {consumer}\nslots      emission              plain  recorded  ratio");
+        for slots in [256, 4096, 65_536] {
+            on_first_core(|| measure(dir.path(), topology, slots));
+        }
     }
 }
 
-fn measure(dir: &Path, slots: usize) {
-    let path = dir.join(slots.to_string());
+fn measure(dir: &Path, topology: Topology, slots: usize) {
+    let path = dir.join(format!("{topology:?}-{slots}"));
     let options = RecorderOptions { slots, lanes: 1, ..RecorderOptions::default() };
     let recorder = FlightRecorder::create(&path, &options, 0).unwrap();
-    let (mut plain, mut recorded) = (Bench::new(None), Bench::new(Some(&recorder)));
+    let mut plain = Bench::new(topology, None);
+    let mut recorded = Bench::new(topology, Some(&recorder));
     let (entity, hop) = Stream::new().numbered(1);
     let batch = vec![(entity, hop); 64];
-    row(slots, "emit", &mut plain, &mut recorded, &|emitter| {
-        for _ in 0..BLOCK {
+    row(slots, "emit", &mut plain, &mut recorded, &|emitter, events| {
+        for _ in 0..events {
             emitter.emit(black_box(entity), black_box(&hop)).unwrap();
         }
     });
-    row(slots, "emit_at", &mut plain, &mut recorded, &|emitter| {
-        for _ in 0..BLOCK {
+    row(slots, "emit_at", &mut plain, &mut recorded, &|emitter, events| {
+        for _ in 0..events {
             emitter.emit_at(7, black_box(entity), black_box(&hop)).unwrap();
         }
     });
-    row(slots, "emit_batch of 64", &mut plain, &mut recorded, &|emitter| {
-        for _ in 0..BLOCK / 64 {
+    row(slots, "emit_batch of 64", &mut plain, &mut recorded, &|emitter, events| {
+        for _ in 0..events / 64 {
             emitter.emit_batch(black_box(&batch).iter().copied());
         }
     });
     check(&recorder, &recorded.emitter, entity, &hop);
 }
 
-fn row(slots: usize, name: &str, plain: &mut Bench, recorded: &mut Bench, emit: &impl Fn(&mut Emitter)) {
+fn row(
+    slots: usize,
+    name: &str,
+    plain: &mut Bench,
+    recorded: &mut Bench,
+    emit: &impl Fn(&mut Emitter, usize),
+) {
     let rounds: Vec<(f64, f64)> = (0..ROUNDS).map(|_| (plain.round(emit), recorded.round(emit))).collect();
     let median = |of: fn(&(f64, f64)) -> f64| {
         let mut figures: Vec<f64> = rounds.iter().map(of).collect();

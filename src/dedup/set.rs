@@ -257,7 +257,8 @@ impl ExactSet {
     #[must_use]
     pub fn huge_page_bytes(&self) -> usize {
         let old = self.sweep.as_ref().map(|sweep| &sweep.old);
-        let ranges: Vec<_> = std::iter::once(&self.table).chain(old).filter_map(Table::mapped_range).collect();
+        let ranges: Vec<_> =
+            std::iter::once(&self.table).chain(old).filter_map(Table::mapped_range).collect();
         memory::huge_page_bytes(&ranges)
     }
 
