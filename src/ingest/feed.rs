@@ -7,7 +7,9 @@
 //!
 //! Reading, decoding and hashing run beside the merge and the pipeline. The merge takes the earliest packet of
 //! all files, and keeps each file's order; so what enters the pipeline is in order of time as far as the captures
-//! are, and the same on every run. Memory holds a few blocks of [`BLOCK_LEN`] records per file.
+//! are, and the same on every run. Memory holds a few blocks of [`BLOCK_LEN`] records per file. Of a pipe that has nothing
+//! to be read, what came before goes on its way within 100 ms, except that of several files each holds its last two records
+//! back until it says more.
 
 use crate::domain::packet::{PacketSeen, flags};
 use crate::emit::{Emitter, Sent};
@@ -22,11 +24,12 @@ use crate::ingest::input::Input;
 use crate::ingest::link::LinkType;
 use crate::ingest::packet::{Decoded, IpPacket, Malformed, PacketFlags};
 use std::any::Any;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, sync_channel};
 use std::time::Duration;
 
 /// Records that a reader hands over at once.
@@ -221,13 +224,29 @@ fn feed_with(
     })
 }
 
-/// Waits for the next block; `None` when the reader has ended. Pumps while it waits: a pipe may have nothing for long.
-fn next_block(receiver: &Receiver<Vec<Record>>, pump: &mut dyn FnMut()) -> Option<Vec<Record>> {
-    loop {
-        match receiver.recv_timeout(PUMP_EVERY) {
-            Ok(block) => return Some(block),
-            Err(RecvTimeoutError::Timeout) => pump(),
-            Err(RecvTimeoutError::Disconnected) => return None,
+/// Where the merge puts its records.
+struct Outlet<'a> {
+    emitter: &'a mut Emitter,
+    sent: Sent,
+    /// Records that are merged and not emitted.
+    merged: Vec<Record>,
+    pump: &'a mut dyn FnMut(),
+}
+
+impl Outlet<'_> {
+    fn emit(&mut self) {
+        self.sent.add(self.emitter.emit_records(self.merged.drain(..)));
+        (self.pump)();
+    }
+
+    /// Waits for the next block; `None` when the reader has ended. Emits while it waits: a pipe may have nothing for long.
+    fn next_block(&mut self, receiver: &Receiver<Vec<Record>>) -> Option<Vec<Record>> {
+        loop {
+            match receiver.recv_timeout(PUMP_EVERY) {
+                Ok(block) => return Some(block),
+                Err(RecvTimeoutError::Timeout) => self.emit(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
         }
     }
 }
@@ -241,11 +260,11 @@ struct Head {
 }
 
 impl Head {
-    fn advance(&mut self, pump: &mut dyn FnMut()) {
+    fn advance(&mut self, outlet: &mut Outlet<'_>) {
         self.next = self.after.take();
         self.after = self.block.next();
         while self.after.is_none() {
-            let Some(block) = next_block(&self.receiver, pump) else { return };
+            let Some(block) = outlet.next_block(&self.receiver) else { return };
             self.block = block.into_iter();
             self.after = self.block.next();
         }
@@ -260,32 +279,29 @@ impl Head {
 }
 
 fn merge(mut heads: Vec<Head>, emitter: &mut Emitter, pump: &mut dyn FnMut()) -> Sent {
-    let mut sent = Sent::default();
+    let mut outlet = Outlet { emitter, sent: Sent::default(), merged: Vec::new(), pump };
     if let [head] = &mut *heads {
-        while let Some(block) = next_block(&head.receiver, pump) {
-            sent.add(emitter.emit_records(block));
-            pump();
+        while let Some(block) = outlet.next_block(&head.receiver) {
+            outlet.merged = block;
+            outlet.emit();
         }
-        return sent;
+        return outlet.sent;
     }
     for head in &mut heads {
-        head.advance(pump);
-        head.advance(pump);
+        head.advance(&mut outlet);
+        head.advance(&mut outlet);
     }
-    let mut merged = Vec::with_capacity(BLOCK_LEN);
     loop {
         let first = heads.iter_mut().filter_map(|head| Some((head.due_ns()?, head)));
         let Some((_, head)) = first.min_by_key(|(due_ns, _)| *due_ns) else { break };
-        merged.extend(head.next);
-        head.advance(pump);
-        if merged.len() == BLOCK_LEN {
-            sent.add(emitter.emit_records(merged.drain(..)));
-            pump();
+        outlet.merged.extend(head.next);
+        head.advance(&mut outlet);
+        if outlet.merged.len() == BLOCK_LEN {
+            outlet.emit();
         }
     }
-    sent.add(emitter.emit_records(merged));
-    pump();
-    sent
+    outlet.emit();
+    outlet.sent
 }
 
 /// Reads one file.
@@ -303,17 +319,20 @@ struct Reader<'a> {
 struct Reading<'a> {
     report: CaptureReport,
     flows: Flows<'a>,
-    block: Vec<Record>,
+    /// Records that are to be handed over, in a cell because that happens also while the file is waited for.
+    block: &'a RefCell<Vec<Record>>,
 }
 
 impl Reader<'_> {
     fn run(self, read: ReadFile) -> CaptureReport {
+        let block = RefCell::new(Vec::with_capacity(BLOCK_LEN));
         let mut reading = Reading {
             report: CaptureReport::new(self.input),
             flows: Flows { names: HashMap::default(), symbols: self.symbols, unnamed: 0 },
-            block: Vec::with_capacity(BLOCK_LEN),
+            block: &block,
         };
-        let mut capture = match self.open() {
+        let hand_over = || drop(self.hand_over(&block));
+        let mut capture = match self.open(&hand_over) {
             Ok(capture) => capture,
             Err(error) => {
                 reading.report.error = Some(self.interrupted_at(0).unwrap_or(error));
@@ -323,12 +342,11 @@ impl Reader<'_> {
         // What was read before a panic is used, as with any other fault. Only counts and whole records are looked
         // at after it.
         let went = catch_unwind(AssertUnwindSafe(|| read(&self, &mut capture, &mut reading)));
-        let Reading { mut report, flows, block } = reading;
+        let Reading { mut report, flows, .. } = reading;
         if let Err(panic) = went {
             report.error = Some(panicked(self.input, capture.bytes_read(), &*panic));
         }
-        // The merge may be gone only when another reader has stopped it.
-        let _ = self.blocks.send(block);
+        hand_over();
         report.format = Some(capture.format());
         report.counts = capture.counts();
         report.bytes = capture.bytes_read();
@@ -336,10 +354,19 @@ impl Reader<'_> {
         report
     }
 
-    fn open(&self) -> Result<CaptureReader<Input<'_>>, CaptureError> {
+    /// Hands the merge what there is. It may be gone only when another reader has stopped it.
+    fn hand_over(&self, block: &RefCell<Vec<Record>>) -> Result<(), SendError<Vec<Record>>> {
+        let mut block = block.borrow_mut();
+        if block.is_empty() {
+            return Ok(());
+        }
+        self.blocks.send(std::mem::replace(&mut *block, Vec::with_capacity(BLOCK_LEN)))
+    }
+
+    fn open<'a>(&'a self, while_waiting: &'a dyn Fn()) -> Result<CaptureReader<Input<'a>>, CaptureError> {
         let label = self.input.path.display().to_string();
         let at_start = |fault| CaptureError::new(label.as_str().into(), 0, fault);
-        let file = Input::open(&self.input.path, self.interrupt, &|| {});
+        let file = Input::open(&self.input.path, self.interrupt, while_waiting);
         let file = file.map_err(|error| at_start(error.into()))?;
         if file.is_dir().map_err(|error| at_start(error.into()))? {
             return Err(at_start(CaptureFault::Directory));
@@ -379,7 +406,7 @@ impl Reader<'_> {
                         report.time_ns = Some((first.min(frame.time_ns), last.max(frame.time_ns)));
                         let flow = flows.symbol(self.options.digest.flow(&packet));
                         let seen = seen(vantage, frame.wire_len, frame.data.len() as u32, &packet);
-                        block.push(Record::with_digest(digest, frame.time_ns, flow, &seen));
+                        block.borrow_mut().push(Record::with_digest(digest, frame.time_ns, flow, &seen));
                         None
                     }
                     Err(_) if frame.is_cut() && self.options.digest.coverage() == Coverage::Whole => {
@@ -403,11 +430,10 @@ impl Reader<'_> {
                     report.refusals.push(Refusal { offset: frame.offset, reason });
                 }
             }
-            if block.len() == BLOCK_LEN {
+            if block.borrow().len() == BLOCK_LEN {
                 self.progress.fetch_add(capture.bytes_read() - bytes_told, Ordering::Relaxed);
                 bytes_told = capture.bytes_read();
-                let full = std::mem::replace(block, Vec::with_capacity(BLOCK_LEN));
-                if self.stop.load(Ordering::Relaxed) || self.blocks.send(full).is_err() {
+                if self.stop.load(Ordering::Relaxed) || self.hand_over(block).is_err() {
                     break;
                 }
             }
@@ -476,7 +502,12 @@ mod tests {
                 let frame = capture.next().unwrap().unwrap();
                 let seen: PacketSeen = bytemuck::Zeroable::zeroed();
                 let id = crate::event::EventId::digest(b"one");
-                reading.block.push(Record::with_digest(id, frame.time_ns, Symbol::of("flow"), &seen));
+                reading.block.borrow_mut().push(Record::with_digest(
+                    id,
+                    frame.time_ns,
+                    Symbol::of("flow"),
+                    &seen,
+                ));
                 panic!("planted in {}", reader.input.vantage);
             }
             reader.read(capture, reading);

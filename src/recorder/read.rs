@@ -354,8 +354,8 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
                 piece = self.piece(layout, lane, slot, PIECE_SLOTS.min(layout.slots - slot))?;
             }
             let Some(mut words) = piece.get(at).copied() else { break };
-            // Nothing was ever here, and nobody is there who might write.
-            if tries == 1 && words == ([0; RECORD_WORDS], 0) {
+            // Nothing was ever here, and nobody is there who might write, or he has told of nothing here yet.
+            if words == ([0; RECORD_WORDS], 0) && (tries == 1 || slot as u64 >= head) {
                 continue;
             }
             let mut tries = tries;

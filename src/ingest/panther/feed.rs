@@ -138,21 +138,26 @@ pub fn feed_until(
     pump: impl FnMut(),
     interrupt: &AtomicBool,
 ) -> FeedReport {
-    // Called here, and by readers that wait for their files: never by one within the other.
-    let pump = RefCell::new(pump);
-    let pump = || {
-        if let Ok(mut pump) = pump.try_borrow_mut() {
-            (*pump)();
+    let mut records = PantherRecords::new(Arc::clone(emitter.symbols()), python);
+    // Emitted from here, and by readers that wait for their files: never by one within the other.
+    let outlet = RefCell::new(Outlet { emitter, sent: Sent::default(), block: Vec::new(), pump });
+    let emit = || {
+        if let Ok(mut outlet) = outlet.try_borrow_mut() {
+            outlet.emit();
         }
     };
-    let mut records = PantherRecords::new(Arc::clone(emitter.symbols()), python);
     let mut distinct: HashSet<EventId, BuildContentHasher> = HashSet::default();
-    let mut heads: Vec<_> = paths.iter().map(|path| Head::open(path, interrupt, &pump)).collect();
-    for head in &mut heads {
+    let mut heads: Vec<_> = paths.iter().map(|path| Head::open(path, interrupt, &emit)).collect();
+    if let [head] = &mut *heads {
+        // What there is nothing to be merged with need not wait for the event behind it.
+        head.looks_ahead = false;
         head.advance(&mut records, ids);
-        head.advance(&mut records, ids);
+    } else {
+        for head in &mut heads {
+            head.advance(&mut records, ids);
+            head.advance(&mut records, ids);
+        }
     }
-    let (mut sent, mut block) = (Sent::default(), Vec::with_capacity(BLOCK_LEN));
     let (mut told, mut left) = (0, true);
     while left {
         let waiting = heads.iter_mut().filter_map(|head| Some((head.due_ns()?, head)));
@@ -161,16 +166,15 @@ pub fn feed_until(
         if let Some((_, head)) = first {
             if let Some(record) = head.next {
                 distinct.insert(record.id());
-                block.push(record);
+                outlet.borrow_mut().block.push(record);
             }
             head.advance(&mut records, ids);
         }
-        if block.len() == BLOCK_LEN || !left {
-            sent.add(emitter.emit_records(block.drain(..)));
+        if outlet.borrow().block.len() >= BLOCK_LEN || !left {
+            emit();
             let bytes = heads.iter().map(|head| head.bytes.get()).sum::<u64>();
             progress.fetch_add(bytes - told, Ordering::Relaxed);
             told = bytes;
-            pump();
             if left && interrupt.load(Ordering::Relaxed) {
                 heads.iter_mut().for_each(Head::interrupt);
                 break;
@@ -179,14 +183,31 @@ pub fn feed_until(
     }
     FeedReport {
         files: heads.into_iter().map(Head::into_report).collect(),
-        sent,
+        sent: outlet.borrow().sent,
         distinct_ids: distinct.len() as u64,
         unplaced: records.unplaced(),
     }
 }
 
-/// One file, and the next two events in it.
+/// Where events go.
+struct Outlet<'a, P> {
+    emitter: &'a mut Emitter,
+    sent: Sent,
+    /// Events that are merged and not emitted.
+    block: Vec<Record>,
+    pump: P,
+}
+
+impl<P: FnMut()> Outlet<'_, P> {
+    fn emit(&mut self) {
+        self.sent.add(self.emitter.emit_records(self.block.drain(..)));
+        (self.pump)();
+    }
+}
+
+/// One file, and the next two events in it, or the next one.
 struct Head<'a> {
+    looks_ahead: bool,
     path: Arc<Path>,
     /// `None` where the file could not be opened.
     reader: Option<PantherReader<BufReader<Counted<'a>>>>,
@@ -203,6 +224,7 @@ impl<'a> Head<'a> {
     fn open(path: &Path, interrupt: &'a AtomicBool, while_waiting: &'a dyn Fn()) -> Head<'a> {
         let bytes = Rc::new(Cell::new(0));
         let mut head = Head {
+            looks_ahead: true,
             path: path.into(),
             reader: None,
             interrupt,
@@ -255,6 +277,9 @@ impl<'a> Head<'a> {
                         report.time_ns = Some((first.min(event.time_ns), last.max(event.time_ns)));
                         report.compare_ids(&event, &record, path, line, ids);
                         (self.after, self.lines.1) = (Some(record), line);
+                        if !self.looks_ahead {
+                            (self.next, self.lines.0) = (self.after.take(), line);
+                        }
                         return;
                     }
                     Err(error) => {
