@@ -110,6 +110,42 @@ pub fn parse_durability(text: &str) -> Result<Durability, String> {
     }
 }
 
+/// `--rotate-after` and `--keep-for`.
+///
+/// # Errors
+/// When the text is none, with what would be one.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("give more than no time, such as 1h".to_owned()),
+        Ok(span) => Ok(span),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// `--keep-size`: bytes, or a number with a unit.
+///
+/// # Errors
+/// When the text is none, with what would be one.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    parse_size::parse_size(text)
+        .map_err(|error| format!("{error}; give bytes, or a size such as 64MiB or 2GB"))
+}
+
+/// `--segment-size`.
+///
+/// # Errors
+/// When the text is none, or out of range, with what would be one.
+pub fn parse_segment(text: &str) -> Result<u64, String> {
+    match parse_bytes(text)? {
+        bytes @ SEGMENT_MIN..=SEGMENT_MAX => Ok(bytes),
+        bytes => Err(format!("{bytes} bytes are too few or too many for a segment; give 1MiB to 1TiB")),
+    }
+}
+
+/// Bytes that a segment may have; the least are four blocks.
+const SEGMENT_MIN: u64 = 1 << 20;
+const SEGMENT_MAX: u64 = 1 << 40;
+
 /// `--horizon`.
 ///
 /// # Errors

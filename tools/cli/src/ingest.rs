@@ -24,7 +24,9 @@ use panther_events::ingest::panther::PythonVersion;
 use panther_events::ingest::{Coverage, PacketDigest, common_coverage, scan};
 use panther_events::journal::{Durability, Options};
 use panther_events::pipeline::Topology;
-use panther_events_cli::filters::{parse_durability, parse_horizon, parse_window, window_text};
+use panther_events_cli::filters::{
+    parse_bytes, parse_durability, parse_horizon, parse_segment, parse_span, parse_window, window_text,
+};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,6 +90,18 @@ pub(crate) struct Args {
         value_parser = clap::value_parser!(i32).range(1..=19)
     )]
     compress: Option<i32>,
+    /// Begin another segment of the journal after this many bytes.
+    #[arg(long, requires = "journal", value_name = "SIZE", default_value = "256MiB", value_parser = parse_segment)]
+    segment_size: u64,
+    /// Begin another segment of the journal after this time at the latest.
+    #[arg(long, requires = "journal", value_name = "DURATION", value_parser = parse_span)]
+    rotate_after: Option<Duration>,
+    /// Remove the journal's oldest segments when all together take more than this.
+    #[arg(long, requires = "journal", value_name = "SIZE", value_parser = parse_bytes)]
+    keep_size: Option<u64>,
+    /// Remove segments of the journal that were written to last longer ago than this. Looked at when a segment is begun.
+    #[arg(long, requires = "journal", value_name = "DURATION", value_parser = parse_span)]
+    keep_for: Option<Duration>,
     /// Go on with the journal that is there: what it holds is known, and a duplicate when it comes again.
     #[arg(long, requires = "journal")]
     resume: bool,
@@ -108,7 +122,14 @@ pub(crate) struct Args {
 
 impl Args {
     fn journal_options(&self) -> Options {
-        Options { compress: self.compress, ..Options::new(self.durability) }
+        Options {
+            compress: self.compress,
+            segment_len: self.segment_size,
+            rotate_after: self.rotate_after,
+            retain_bytes: self.keep_size,
+            retain_for: self.keep_for,
+            ..Options::new(self.durability)
+        }
     }
 }
 

@@ -331,3 +331,53 @@ fn every_format_is_exported_as_a_replay_writes_it() {
         }
     }
 }
+
+/// A capture with the same packets again and again: some 40,000.
+fn long_capture(dir: &Path) -> PathBuf {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
+    let capture = fs::read(data.join("client.pcap")).unwrap();
+    let (header, packets) = capture.split_at(24);
+    let path = dir.join("long.pcap");
+    fs::write(&path, [header, &packets.repeat(20)].concat()).unwrap();
+    path
+}
+
+#[test]
+fn segments_end_and_go_as_they_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let capture = long_capture(dir.path());
+    let run = |name: &str, options: &[&str]| -> (usize, u64, usize) {
+        let (out, journal) = (dir.path().join(name), dir.path().join(format!("{name}.journal")));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_panther-events"));
+        command.arg("ingest").arg(&capture).arg("--quiet").arg("--out").arg(&out);
+        let run = command.arg("--journal").arg(&journal).args(options).output().unwrap();
+        assert_eq!(status(&run), 0, "{}", text(&run.stderr));
+        let segments = fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap());
+        let segments = segments.filter(|entry| entry.path().extension().is_some_and(|ext| ext == "journal"));
+        let sizes: Vec<u64> = segments.map(|entry| entry.metadata().unwrap().len()).collect();
+        let cat = run!("cat", &journal);
+        (sizes.len(), sizes.iter().sum(), text(&cat.stdout).lines().count())
+    };
+    let (one, _, all) = run("one", &[]);
+    assert!(one == 1 && all > 35_000, "{one} {all}");
+    let (many, bytes, same) = run("many", &["--segment-size", "1MiB"]);
+    assert!(many > 2 && same == all, "{many} segments, {same} of {all} records");
+    let (kept, left, last) = run("kept", &["--segment-size", "1MiB", "--keep-size", "1.5 MB"]);
+    assert!(
+        kept < many && left < bytes && (1..all).contains(&last),
+        "{kept} of {many} segments, {last} records"
+    );
+    for (option, value) in [
+        ("--segment-size", "3"),
+        ("--segment-size", "9999999999GB"),
+        ("--keep-size", "much"),
+        ("--keep-for", "0s"),
+        ("--rotate-after", "soon"),
+    ] {
+        let (out, journal) = (dir.path().join("refused"), dir.path().join("refused.journal"));
+        let refused = run!("ingest", &capture, "--out", &out, "--journal", &journal, option, value);
+        assert_eq!(status(&refused), 2, "{option} {value}");
+        assert!(text(&refused.stderr).contains(option), "{}", text(&refused.stderr));
+        assert!(!out.exists() && !journal.exists());
+    }
+}

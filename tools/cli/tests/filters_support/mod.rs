@@ -6,8 +6,8 @@ use panther_events::domain::Catalogue;
 use panther_events::event::{EventKind, Identity, Level, Record, Symbol};
 use panther_events::journal::Durability;
 use panther_events_cli::filters::{
-    Filters, Speed, context, parse_durability, parse_horizon, parse_part, parse_speed, parse_time_ns,
-    parse_window, window_text,
+    Filters, Speed, context, parse_bytes, parse_durability, parse_horizon, parse_part, parse_segment,
+    parse_span, parse_speed, parse_time_ns, parse_window, window_text,
 };
 use std::sync::LazyLock;
 use std::time::{Duration, UNIX_EPOCH};
@@ -90,6 +90,16 @@ fn value(text: &str) {
     }
     if let Ok(horizon) = parse_horizon(text) {
         assert!(!horizon.is_zero());
+    }
+    if let Ok(span) = parse_span(text) {
+        assert!(!span.is_zero());
+    }
+    if let Ok(bytes) = parse_bytes(text) {
+        assert_eq!(parse_bytes(&bytes.to_string()), Ok(bytes), "{text:?}");
+    }
+    if let Ok(bytes) = parse_segment(text) {
+        assert_eq!(parse_bytes(text), Ok(bytes));
+        assert!((1 << 20..=1 << 40).contains(&bytes), "{text:?} is {bytes}");
     }
     if let Ok(Speed::Times(times)) = parse_speed(text) {
         assert!(times.is_finite() && times > 0.0);
