@@ -475,6 +475,8 @@ fn wait_for_room(inlet: &mut Inlet, policy: FullPolicy) -> Result<(), EmitError>
                 for _ in 0..64 {
                     std::hint::spin_loop();
                 }
+                // Where there are more threads than cores, somebody else can use this one: a journal's thread, say.
+                std::thread::yield_now();
             }
             Some(left) if backoff.is_completed() => {
                 std::thread::sleep(nap.min(left));
