@@ -109,7 +109,9 @@ fn pipelines(dir: &Path) {
             with.push(events(ids) as f64 / time.as_secs_f64() / 1e6);
             std::fs::remove_dir_all(&path).unwrap();
         }
-        if std::env::var_os("ROUNDS_SHOWN").is_some() { println!("{without:.1?}\n{with:.1?}"); }
+        if std::env::var_os("ROUNDS_SHOWN").is_some() {
+            println!("{without:.1?}\n{with:.1?}");
+        }
         let ratio = sorted(with.iter().zip(&without).map(|(with, without)| with / without).collect());
         let (without, with) = (sorted(without), sorted(with));
         let middle = ROUNDS / 2;

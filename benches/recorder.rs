@@ -3,7 +3,9 @@
 //!
 //! First on one thread: nothing is consumed while the clock runs, and the ring's lines are in the emitter's own cache. Then
 //! as pipelines are, with a consumer on another core, which takes the lines there while more are written. Every block of
-//! events is counted before the next, and the recording is checked at the end. Figures are medians over the rounds, in nanoseconds an event; the ratio is the median of the rounds' ratios.
+//! events is counted before the next, and the recording is checked at the end.
+//!
+//! Figures are medians over the rounds, in nanoseconds an event; the ratio is the median of the rounds' ratios.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -72,7 +72,7 @@ pub enum FilterUse {
     Auto,
     /// As `Auto`, and said so.
     On,
-    /// Never: each run on disk is read for every id that is not in memory.
+    /// Never: each run on disk is read for every id that is not in memory. See [`Dedup::set_filter`].
     Off,
 }
 
@@ -290,8 +290,11 @@ impl Dedup {
         new
     }
 
-    /// Changes when filters are used. Under [`FilterUse::Off`] those that are there are kept, but not asked, and there are none
-    /// for ids that go to disk from now on, as far as a filter is not shared with ids there before. Verdicts stay exact.
+    /// Changes when filters are used; without a memory budget there are none, and this does nothing. Verdicts stay exact.
+    ///
+    /// Under [`FilterUse::Off`] the filters that are there are kept, but not asked. Ids that go to disk meanwhile have none, now
+    /// or later, unless those before them left room in theirs: after a change back they are still looked for in each of their
+    /// runs. For measurements, and where a filter is in doubt.
     pub fn set_filter(&mut self, filter: FilterUse) {
         if let Some(spill) = &mut self.spill {
             spill.use_index(filter != FilterUse::Off);

@@ -12,6 +12,7 @@
 pub mod context;
 pub mod detail;
 pub mod identity;
+mod ids;
 pub mod json;
 pub mod kind;
 pub mod payload;
@@ -21,7 +22,6 @@ pub mod symbol;
 
 pub(crate) mod members;
 mod table;
-mod wide;
 
 pub use context::{Context, Contexts, ContextsFull, Level};
 pub use detail::{Detail, DetailError, Details};

@@ -168,7 +168,7 @@ impl<'a> Batch<'a> {
 #[inline]
 pub(crate) fn members(records: &[Record], mut set: u64) -> impl Iterator<Item = &Record> {
     std::iter::from_fn(move || {
-        let record = records.get(set.trailing_zeros() as usize);
+        let record = records.get(set.trailing_zeros() as usize).filter(|_| set != 0);
         set &= set.wrapping_sub(1);
         record
     })

@@ -26,9 +26,12 @@
 //! # What it promises
 //!
 //! - Whatever ends the *process*: of each emitter the last [`RecorderOptions::slots`] events are there, up to the last one
-//!   whose call had returned. One event more may be there, or its place is torn: that is told. Of a batch that was being
-//!   emitted, those are there that were published, in steps of 64.
-//! - How many were overwritten is exact.
+//!   whose call had returned. One event more may be there, or its place is torn: that is told.
+//! - Of a batch whose call had not returned, whole steps are there, of at most 64 events, and perhaps the first events of one
+//!   more. What the caller's iterator has given for the step at work is not recorded yet: who wants each event in the file
+//!   before the next one is made emits them one by one. (With several dedup lanes, a step is one event.)
+//! - How many were overwritten is exact. (One thing can hide: where a wild write has zeroed the very last events, up to 95 that
+//!   the head does not tell of yet, together with their checks, they look as if they had never been.)
 //! - Names and documents are kept from the first one on until [`RecorderOptions::definition_bytes`] are full (1 MiB by
 //!   default; each takes 24 bytes and its text, rounded up to 8). Later ones are left out, and
 //!   [`Recording::definitions_left_out`] counts them: the last events are there, but where they are about an entity that
@@ -71,12 +74,12 @@
 //!            16  time, ns since 1970        40  payload, 24 bytes
 //!            24  entity
 //!
-//! check          (salt + n) · 0x243f6a8885a308d3, then for each word turned left by 8 and the word added by exclusive or
+//! check          (salt + n) · 0x243f6a8885a308d3, and each word turned left by 8 bits for every word behind it, all added up
 //! ```
 //!
 //! The head is told with every 32nd event, or behind the batch in which that is, and when the emitter is gone: up to 95 events
-//! are behind it, which their checks tell. In versions 1 and 2 checks are turned by 11; in version 1 each check is behind its
-//! record, and the head is told with each event. They are read, not written.
+//! are behind it, which their checks tell. In versions 1 and 2 a check is turned by 11 bits for each word and the word
+//! added without carry; in version 1 each check is behind its record, and the head is told with each event. They are read, not written.
 //!
 //! # Design choices
 //!
@@ -95,7 +98,7 @@
 //! *Few stores.* An emission costs what it stores, some quarter of a nanosecond for each. So two words are stored at once where
 //! the machine can, records lie in cache lines of their own, which they would not with their checks behind them, and the
 //! head is told when it must be. A batch is copied from the ring once it lies there, half a line at once, and the checks of four
-//! records are computed together (AVX2): half of what the same cost one by one. What is left is little more than the copy.
+//! records are computed together (AVX2): half of what the same costs one by one. What is left is little more than the copy.
 //!
 //! *A mapping, where the journal writes.* A system call for each event would cost twenty times the emission. The price: a
 //! file that is cut short, or a disk that fails, while it is mapped is a signal (SIGBUS), not an error. So the file is
@@ -110,7 +113,7 @@ mod format;
 mod lane;
 mod map;
 mod read;
-mod wide;
+mod stores;
 mod write;
 
 pub use definitions::Definition;

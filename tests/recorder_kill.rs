@@ -52,6 +52,7 @@ fn child() {
             tell(0);
             let _ = keep(&Recording::read(&dir.join("x.flight")).unwrap(), &dir.join("kept"), 0).unwrap();
         }
+        "steps" => emit_in_steps(dir),
         "recover" => {
             tell(0);
             drop(recover(&dir.join("journal"), &dir.join("kept"), ReadOptions::default(), 0).unwrap());
@@ -100,6 +101,120 @@ fn emit(dir: &Path, job: &str) {
             tell(value + 1);
         }
     }
+}
+
+/// What is there before a step is taken, and how many events the batch then has: with fours and a rest, over the lane's end.
+const STEPS: (u64, u64) = (21, 11);
+
+/// Emits a batch between two stops.
+fn emit_in_steps(dir: &Path) {
+    let options = RecorderOptions { slots: 16, ..OPTIONS };
+    let recorder = FlightRecorder::create(&dir.join("x.flight"), &options, 0).unwrap();
+    let mut builder =
+        Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
+    builder.domain(&LAB).recorder(&recorder);
+    let pipeline = builder.start().unwrap();
+    let mut emitter = pipeline.emitter("child").unwrap();
+    let entity = pipeline.symbols().intern("entity").unwrap();
+    let record = |value| Record::new(Identity::Occurrence, value, entity, &Sample { value, other: !value });
+    let (before, more) = STEPS;
+    assert_eq!(emitter.emit_records((0..before).map(record)).accepted, before);
+    // SAFETY: stops this process, until the one that traces it lets it go on.
+    unsafe { libc::raise(libc::SIGSTOP) };
+    assert_eq!(emitter.emit_records((before..before + more).map(record)).accepted, more);
+    // SAFETY: as above.
+    unsafe { libc::raise(libc::SIGSTOP) };
+    std::process::abort();
+}
+
+/// The stores of a batch, in the order in which the program really makes them: after each single instruction, the file is what
+/// a process that dies there leaves.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn after_each_instruction_of_a_batch_at_most_one_event_is_torn() {
+    let dir = tempfile::tempdir().unwrap();
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .env(JOB, "steps")
+        .env(DIR, dir.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The test's own thread runs the job, not the process's first one.
+    let process = child.id() as libc::pid_t;
+    let Some(thread) = stopped_thread(process) else { panic!("the child did not stop") };
+    let trace = |request, data: usize| {
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: requests that touch the traced thread only, and none of this process's memory.
+        unsafe { libc::ptrace(request, thread, none, std::ptr::without_provenance_mut::<libc::c_void>(data)) }
+    };
+    let wait = || {
+        let mut status = 0;
+        // SAFETY: `status` is a valid place for the answer.
+        let waited = unsafe { libc::waitpid(thread, &raw mut status, libc::__WALL) };
+        assert!(waited == thread && libc::WIFSTOPPED(status), "{waited} {status:x}");
+        libc::WSTOPSIG(status)
+    };
+    let kill = |mut child: std::process::Child| {
+        let _ = child.kill();
+        // Who traces a thread has to be told of its end before the process can go.
+        // SAFETY: no place is given for the answer.
+        unsafe { libc::waitpid(thread, std::ptr::null_mut(), libc::__WALL) };
+        let _ = child.wait();
+    };
+    if trace(libc::PTRACE_SEIZE, libc::PTRACE_O_EXITKILL as usize) != 0 {
+        println!("skipped: no process may be traced here");
+        return kill(child);
+    }
+    // It is stopped, and tells so to who traces it once it is interrupted.
+    assert_eq!(trace(libc::PTRACE_INTERRUPT, 0), 0);
+    wait();
+    // SAFETY: a signal to the child.
+    assert_eq!(unsafe { libc::kill(process, libc::SIGCONT) }, 0);
+    let (before, more) = STEPS;
+    let (mut torn, mut recorded, mut steps) = (0, before, 0_u64);
+    while recorded < before + more {
+        assert_eq!(trace(libc::PTRACE_SINGLESTEP, 0), 0, "after {steps} steps");
+        wait();
+        steps += 1;
+        let recording = Recording::read(&dir.path().join("x.flight")).unwrap();
+        let lane = &recording.lanes[0];
+        // Its file is locked: read as one of a live process, whose torn slots are those that hold no event.
+        assert!(recording.live && lane.damaged == 0 && lane.recorded >= recorded, "{steps}: {lane:?}");
+        recorded = lane.recorded;
+        let first = recorded.saturating_sub(16);
+        let values: Vec<u64> =
+            lane.records.iter().map(|record| record.payload::<Sample>().unwrap().value).collect();
+        let is_torn = values.len() < 16;
+        torn += u64::from(is_torn);
+        let whole: Vec<u64> = (first + u64::from(is_torn)..recorded).collect();
+        assert_eq!(values, whole, "after {steps} steps, of {recorded} events");
+        assert!(steps < 1_000_000, "the batch has no end");
+    }
+    println!("{steps} steps, an event torn after {torn} of them");
+    // Each event is torn between its first store and its check.
+    assert!(torn >= more, "{torn}");
+    kill(child);
+}
+
+/// Returns the thread of a process that has stopped itself in its job.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn stopped_thread(process: libc::pid_t) -> Option<libc::pid_t> {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(5));
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).ok()?;
+        for task in tasks.filter_map(Result::ok) {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            let (name, rest) =
+                stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).unwrap_or_default();
+            if name == "child" && rest.trim_start().starts_with('T') {
+                return task.file_name().to_str()?.parse().ok();
+            }
+        }
+    }
+    None
 }
 
 /// Runs the job, kills it after `after` from its first word, and returns what it told last and how it ended.

@@ -7,7 +7,7 @@
 //! first touched in small pages ([`Pages`]): clearing a huge page takes the kernel a tenth of a millisecond, but in a
 //! virtual machine whose host has to find the memory first it was measured to take 6 to 16 ms.
 //!
-//! This is the only file of the set with `unsafe`: giving pages back, and the prefetch instruction.
+//! One of the two files of the set with `unsafe`: giving pages back, and the prefetch instruction.
 #![allow(unsafe_code, reason = "madvise(MADV_DONTNEED) and the prefetch instruction have no safe form")]
 
 use bytemuck::Pod;

@@ -36,6 +36,7 @@ const _: () = {
 
 const IDENTITY_SHIFT: u32 = 14;
 /// Where the identity is among the names.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 pub(super) const IDENTITY_BITS: u64 = 0b11 << IDENTITY_SHIFT;
 
 impl Record {
@@ -128,9 +129,10 @@ impl Record {
     }
 
     /// Writes the 16 bytes of an id that was computed elsewhere.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     #[inline]
-    pub(super) fn put_id(&mut self, id: impl bytemuck::Pod) {
-        let [place, ..]: &mut [_; 4] = bytemuck::must_cast_mut(self);
+    pub(super) fn put_id(&mut self, id: std::arch::x86_64::__m128i) {
+        let [place, ..]: &mut [std::arch::x86_64::__m128i; 4] = bytemuck::must_cast_mut(self);
         *place = id;
     }
 

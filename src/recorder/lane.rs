@@ -3,7 +3,7 @@
 use crate::event::Record;
 use crate::recorder::format::{BATCH_MAX, HEAD_EVERY, RECORD_WORDS, slot_check};
 use crate::recorder::map::Part;
-use crate::recorder::wide::{store, store_all};
+use crate::recorder::stores::{store, store_all};
 use crate::recorder::write::Inner;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -52,7 +52,7 @@ impl LaneWriter {
     }
 
     /// Writes events over the oldest ones, one after the other and several words at once: what [`LaneWriter::put`] does, at
-    /// a third of the cost.
+    /// half of the cost.
     pub(crate) fn put_all(&mut self, records: &[Record]) {
         for records in records.chunks(BATCH_MAX) {
             let before = self.number;

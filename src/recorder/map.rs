@@ -1,6 +1,6 @@
 //! A file mapped as words that several threads, and other processes, may look at.
 //!
-//! This is the only file of the recorder with `unsafe`: words in a mapping that lives as long as they do.
+//! One of the two files of the recorder with `unsafe`: words in a mapping that lives as long as they do.
 #![allow(unsafe_code, reason = "a mapping is a pointer and a length")]
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -67,7 +67,7 @@ impl Deref for Part {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recorder::wide::store;
+    use crate::recorder::stores::store;
     use std::sync::atomic::Ordering;
 
     #[test]

@@ -93,7 +93,7 @@ pub enum RecordingError {
         path: PathBuf,
     },
     /// A later program wrote it.
-    #[error("{path}: has version {version}, and this program reads {VERSION}; use a later one")]
+    #[error("{path}: has version {version}, and this program reads 1 to {VERSION}; use a later one")]
     Version {
         /// The file.
         path: PathBuf,

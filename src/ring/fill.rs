@@ -7,26 +7,23 @@ use crate::event::Record;
 use rtrb::chunks::WriteChunkUninit;
 use std::mem::MaybeUninit;
 
-/// Writes `records` into `chunk` until they end or it is full, shows `look` what was written, in order and in at most two
-/// pieces, and publishes it; returns how many that were.
+/// Writes `records` into `chunk` until they end or it is full, shows `look` what was written, in order and in two pieces of
+/// which the second may be empty, and publishes it; returns how many that were.
 ///
-/// When `records` or `look` panics, nothing is published.
+/// When `records` panics, `look` has seen nothing, and nothing is published.
 #[inline]
 pub(crate) fn fill(
     mut chunk: WriteChunkUninit<'_, Record>,
     mut records: impl Iterator<Item = Record>,
     mut look: impl FnMut(&[Record]),
 ) -> usize {
-    let mut filled = 0;
     let (front, back) = chunk.as_mut_slices();
-    for slots in [front, back] {
-        let written = write(slots, &mut records);
-        look(written);
-        filled += written.len();
-        if written.len() < slots.len() {
-            break;
-        }
-    }
+    let room = front.len();
+    let front = write(front, &mut records);
+    let back = if front.len() == room { write(back, &mut records) } else { &[] };
+    look(front);
+    look(back);
+    let filled = front.len() + back.len();
     // SAFETY: the first `filled` slots were written: all of the front before any of the back.
     unsafe { chunk.commit(filled) };
     filled
@@ -46,4 +43,65 @@ fn write<'a>(
     }
     // SAFETY: the loop has written the first `len` slots, one after the other.
     unsafe { std::slice::from_raw_parts(slots.as_ptr().cast(), len) }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::event::Symbol;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    fn record(number: u64) -> Record {
+        Record::from_words([0, 0, number, Symbol::NONE.bits(), 0, number, !number, 0])
+    }
+
+    fn numbers(records: &[Record]) -> Vec<u64> {
+        records.iter().map(Record::time_ns).collect()
+    }
+
+    #[test]
+    fn what_is_written_is_seen_and_published_whole() {
+        // From every place of the ring on, so that chunks end before, at and behind its end.
+        for before in 0..8 {
+            for (len, given) in (0..=8).flat_map(|len| (0..=9).map(move |given| (len, given))) {
+                let (mut producer, mut consumer) = rtrb::RingBuffer::new(8);
+                for n in 0..before {
+                    producer.push(record(n)).unwrap();
+                    consumer.pop().unwrap();
+                }
+                let mut seen = Vec::new();
+                let chunk = producer.write_chunk_uninit(len).unwrap();
+                let filled =
+                    fill(chunk, (100..100 + given).map(record), |records| seen.extend(numbers(records)));
+                let expected: Vec<u64> = (100..100 + given.min(len as u64)).collect();
+                assert_eq!((filled, &seen), (expected.len(), &expected), "{before} {len} {given}");
+                let mut published = Vec::new();
+                while let Ok(record) = consumer.pop() {
+                    published.push(record);
+                }
+                assert_eq!(numbers(&published), expected, "{before} {len} {given}");
+                assert!(published.iter().all(|found| *found == record(found.time_ns())));
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_panic_nothing_is_seen_or_published() {
+        for (before, fails_at) in (0..8).flat_map(|before| (0..6).map(move |at| (before, at))) {
+            let (mut producer, mut consumer) = rtrb::RingBuffer::new(8);
+            for n in 0..before {
+                producer.push(record(n)).unwrap();
+                consumer.pop().unwrap();
+            }
+            let mut looks = 0;
+            let chunk = producer.write_chunk_uninit(6).unwrap();
+            let records = (0..6).map(|n| if n == fails_at { panic!("as it is told") } else { record(n) });
+            let went = catch_unwind(AssertUnwindSafe(|| fill(chunk, records, |_| looks += 1)));
+            assert!(went.is_err() && looks == 0, "{before} {fails_at}");
+            assert!(consumer.pop().is_err(), "{before} {fails_at}");
+            // The ring goes on.
+            producer.push(record(7)).unwrap();
+            assert_eq!(consumer.pop().unwrap().time_ns(), 7);
+        }
+    }
 }

@@ -127,8 +127,10 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// When the text is none, with what would be one.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
-    parse_size::parse_size(text)
-        .map_err(|error| format!("{error}; give bytes, or a size such as 64MiB or 2GB"))
+    // Sizes with a unit go through a float: exact as far as any are that people write.
+    let size = || text.parse::<bytesize::ByteSize>().map(|size| size.as_u64());
+    let valid = |error| format!("{error}; give bytes, or a size such as 64MiB or 2GB");
+    text.parse().or_else(|_| size()).map_err(valid)
 }
 
 /// `--segment-size`.

@@ -6,14 +6,14 @@
 
 use crate::event::Record;
 use crate::recorder::format::{RECORD_WORDS, slot_check};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 /// Stores words one after the other, as many at once as the machine can.
 ///
 /// What an emission costs is its stores: four of two words each take half as long as eight.
 #[inline(always)]
 pub(super) fn store(to: &[AtomicU64; 8], words: [u64; 8]) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
     for (to, words) in to.as_chunks::<2>().0.iter().zip(words.as_chunks::<2>().0) {
         use std::arch::x86_64::_mm_set_epi64x;
         let [low, high] = *words;
@@ -31,9 +31,9 @@ pub(super) fn store(to: &[AtomicU64; 8], words: [u64; 8]) {
             );
         }
     }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    #[cfg(not(all(target_arch = "x86_64", target_pointer_width = "64", not(miri))))]
     for (to, word) in to.iter().zip(words) {
-        to.store(word, std::sync::atomic::Ordering::Relaxed);
+        to.store(word, Ordering::Relaxed);
     }
 }
 
@@ -47,26 +47,45 @@ pub(super) fn store_all(
     salt: u64,
     number: u64,
 ) {
-    let mut done = 0;
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2.
-        done = unsafe { store_fours(to, checks, records, salt, number) };
-    }
+    let done = store_many(to, checks, records, salt, number);
     let rest = to.iter().zip(checks).zip(records).enumerate().skip(done);
     for (at, ((to, check), record)) in rest {
         let words = record.to_words();
         store(to, words);
-        // Release: the compiler may not put it before the record's words.
+        // Release: the compiler may not put it before the record's words; nor the next record's words before it, for which
+        // there is the fence.
         check.store(slot_check(&words, salt, number.wrapping_add(at as u64)), Ordering::Release);
+        compiler_fence(Ordering::SeqCst);
     }
+}
+
+/// Stores the first of the records, as many as the processor can at once; returns how many.
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
+#[inline]
+fn store_many(
+    to: &[[AtomicU64; RECORD_WORDS]],
+    checks: &[AtomicU64],
+    records: &[Record],
+    salt: u64,
+    number: u64,
+) -> usize {
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2.
+        unsafe { store_fours(to, checks, records, salt, number) }
+    } else {
+        0
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_pointer_width = "64", not(miri))))]
+fn store_many(_: &[[AtomicU64; RECORD_WORDS]], _: &[AtomicU64], _: &[Record], _: u64, _: u64) -> usize {
+    0
 }
 
 /// Does what [`store_all`] does for a multiple of four records; returns for how many.
 ///
-/// The check of a slot is a sum without carry of its words, each turned by as much as the words behind it, and of its
-/// number's share: so the words of four records are turned at once and added crosswise.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+/// A check is a sum of turned words: those of four records are turned at once and added crosswise.
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
 #[target_feature(enable = "avx2")]
 fn store_fours(
     to: &[[AtomicU64; RECORD_WORDS]],
@@ -75,21 +94,21 @@ fn store_fours(
     salt: u64,
     number: u64,
 ) -> usize {
-    use crate::recorder::format::{NUMBER_KEY, number_share};
+    use crate::recorder::format::{NUMBER_KEY, number_share, turn};
     use std::arch::asm;
     use std::arch::x86_64::{
         __m256i, _mm256_add_epi64, _mm256_castsi256_si128, _mm256_extracti128_si256,
         _mm256_permute2x128_si256, _mm256_set_epi64x, _mm256_set1_epi64x, _mm256_shuffle_epi8,
-        _mm256_unpackhi_epi64, _mm256_unpacklo_epi64, _mm256_xor_si256,
+        _mm256_unpackhi_epi64, _mm256_unpacklo_epi64,
     };
-    /// Where the bytes of a word come from when it is turned for the words behind it.
-    const fn turned(word: usize) -> i64 {
+    /// Where the bytes of the word at `at` come from when it is turned.
+    const fn turned(at: usize) -> i64 {
         let mut from = [0; 8];
-        let mut to = 0;
-        while to < 8 {
-            // In the upper word of a half register, bytes count from 8 on.
-            from[(to + 7 - word) % 8] = to as u8 + word as u8 % 2 * 8;
-            to += 1;
+        let mut byte = 0;
+        while byte < 8 {
+            // In the upper word of half a register, bytes count from 8 on.
+            from[(byte + turn(at) as usize / 8) % 8] = byte as u8 + at as u8 % 2 * 8;
+            byte += 1;
         }
         i64::from_le_bytes(from)
     }
@@ -97,13 +116,13 @@ fn store_fours(
     #[target_feature(enable = "avx2")]
     #[inline]
     fn sum([front, back]: [__m256i; 2], turns: [__m256i; 2]) -> __m256i {
-        _mm256_xor_si256(_mm256_shuffle_epi8(front, turns[0]), _mm256_shuffle_epi8(back, turns[1]))
+        _mm256_add_epi64(_mm256_shuffle_epi8(front, turns[0]), _mm256_shuffle_epi8(back, turns[1]))
     }
     /// Adds two words of each sum, crosswise.
     #[target_feature(enable = "avx2")]
     #[inline]
     fn pair(one: __m256i, other: __m256i) -> __m256i {
-        _mm256_xor_si256(_mm256_unpacklo_epi64(one, other), _mm256_unpackhi_epi64(one, other))
+        _mm256_add_epi64(_mm256_unpacklo_epi64(one, other), _mm256_unpackhi_epi64(one, other))
     }
     let turns = [
         _mm256_set_epi64x(turned(3), turned(2), turned(1), turned(0)),
@@ -123,13 +142,14 @@ fn store_fours(
         let halves: [[__m256i; 2]; 4] = bytemuck::must_cast(*records);
         let front = pair(sum(halves[0], turns), sum(halves[1], turns));
         let back = pair(sum(halves[2], turns), sum(halves[3], turns));
-        let sums = _mm256_xor_si256(
+        let sums = _mm256_add_epi64(
             _mm256_permute2x128_si256::<0x20>(front, back),
             _mm256_permute2x128_si256::<0x31>(front, back),
         );
-        let sums = _mm256_xor_si256(sums, shares);
+        let sums = _mm256_add_epi64(sums, shares);
         shares = _mm256_add_epi64(shares, step);
         let (low, high) = (_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+        // In this order, which a process that dies has kept: `tests/recorder_kill.rs` steps through it.
         // SAFETY: `to` and `checks` are 32 and four words that may be written through a shared reference, since they are
         // atomics. The instructions write these and nothing else, at any alignment, and AVX2 is there.
         unsafe {
