@@ -160,12 +160,17 @@ const KEYS: [u64; 3] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_382
 /// instructions turn several words by whole bytes at once.
 #[inline(always)]
 pub(super) fn slot_check(words: &[u64; RECORD_WORDS], salt: u64, number: u64) -> u64 {
-    let turned = |at: usize| words[at].rotate_left(turn(at));
-    // In pairs: a chain of additions would be longer than what is around it.
-    let pairs = [0, 2, 4, 6].map(|at| turned(at).wrapping_add(turned(at + 1)));
-    let [first, second, third, fourth] = pairs;
-    let sum = first.wrapping_add(second).wrapping_add(third.wrapping_add(fourth));
-    number_share(salt, number).wrapping_add(sum)
+    // Word by word, in registers: gathered in memory first, as a loop over them is compiled, they would wait for their stores.
+    let [a, b, c, d, e, f, g, h] = *words;
+    number_share(salt, number)
+        .wrapping_add(a.rotate_left(turn(0)))
+        .wrapping_add(b.rotate_left(turn(1)))
+        .wrapping_add(c.rotate_left(turn(2)))
+        .wrapping_add(d.rotate_left(turn(3)))
+        .wrapping_add(e.rotate_left(turn(4)))
+        .wrapping_add(f.rotate_left(turn(5)))
+        .wrapping_add(g.rotate_left(turn(6)))
+        .wrapping_add(h.rotate_left(turn(7)))
 }
 
 /// Bits by which the word at `at` is turned left in a check.
