@@ -52,6 +52,7 @@ fn child() {
             tell(0);
             let _ = keep(&Recording::read(&dir.join("x.flight")).unwrap(), &dir.join("kept"), 0).unwrap();
         }
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
         "steps" => emit_in_steps(dir),
         "recover" => {
             tell(0);
@@ -104,9 +105,11 @@ fn emit(dir: &Path, job: &str) {
 }
 
 /// What is there before a step is taken, and how many events the batch then has: with fours and a rest, over the lane's end.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 const STEPS: (u64, u64) = (21, 11);
 
 /// Emits a batch between two stops.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn emit_in_steps(dir: &Path) {
     let options = RecorderOptions { slots: 16, ..OPTIONS };
     let recorder = FlightRecorder::create(&dir.join("x.flight"), &options, 0).unwrap();
@@ -119,6 +122,9 @@ fn emit_in_steps(dir: &Path) {
     let record = |value| Record::new(Identity::Occurrence, value, entity, &Sample { value, other: !value });
     let (before, more) = STEPS;
     assert_eq!(emitter.emit_records((0..before).map(record)).accepted, before);
+    // SAFETY: a system call without arguments.
+    let thread = unsafe { libc::syscall(libc::SYS_gettid) };
+    std::fs::write(dir.join("thread"), format!("{thread}\n")).unwrap();
     // SAFETY: stops this process, until the one that traces it lets it go on.
     unsafe { libc::raise(libc::SIGSTOP) };
     assert_eq!(emitter.emit_records((before..before + more).map(record)).accepted, more);
@@ -141,9 +147,9 @@ fn after_each_instruction_of_a_batch_at_most_one_event_is_torn() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // The test's own thread runs the job, not the process's first one.
+    // The job may run on a thread of its own.
     let process = child.id() as libc::pid_t;
-    let Some(thread) = stopped_thread(process) else { panic!("the child did not stop") };
+    let Some(thread) = stopped_thread(process, dir.path()) else { panic!("the child did not stop") };
     let trace = |request, data: usize| {
         let none = std::ptr::null_mut::<libc::c_void>();
         // SAFETY: requests that touch the traced thread only, and none of this process's memory.
@@ -198,20 +204,17 @@ fn after_each_instruction_of_a_batch_at_most_one_event_is_torn() {
     kill(child);
 }
 
-/// Returns the thread of a process that has stopped itself in its job.
+/// Returns the thread that runs the job of a process, once it has stopped.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-fn stopped_thread(process: libc::pid_t) -> Option<libc::pid_t> {
+fn stopped_thread(process: libc::pid_t, dir: &Path) -> Option<libc::pid_t> {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(30) {
         std::thread::sleep(Duration::from_millis(5));
-        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).ok()?;
-        for task in tasks.filter_map(Result::ok) {
-            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-            let (name, rest) =
-                stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).unwrap_or_default();
-            if name == "child" && rest.trim_start().starts_with('T') {
-                return task.file_name().to_str()?.parse().ok();
-            }
+        let told = std::fs::read_to_string(dir.join("thread")).unwrap_or_default();
+        let Some(thread) = told.strip_suffix('\n') else { continue };
+        let stat = std::fs::read_to_string(format!("/proc/{process}/task/{thread}/stat")).unwrap_or_default();
+        if stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T')) {
+            return thread.parse().ok();
         }
     }
     None
