@@ -17,7 +17,7 @@ use panther_events::journal::storage::DirStorage;
 use panther_events::journal::{
     JournalReader, ReadOptions, RecoverError, keep, overwritten, recover, snapshot, verify,
 };
-use panther_events::pipeline::{Builder, PipelineOptions, Topology};
+use panther_events::pipeline::{Builder, Pipeline, PipelineOptions, Topology};
 use panther_events::recorder::{Definition, FlightRecorder, RecorderOptions, Recording};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -68,13 +68,17 @@ fn tell(count: u64) {
     out.flush().unwrap();
 }
 
+/// Starts a pipeline whose emitters are recorded in `x.flight`.
+fn recorded_pipeline(dir: &Path, topology: Topology, options: &RecorderOptions) -> Pipeline {
+    let recorder = FlightRecorder::create(&dir.join("x.flight"), options, 0).unwrap();
+    let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
+    builder.domain(&LAB).recorder(&recorder);
+    builder.start().unwrap()
+}
+
 /// Emits for ever, or until it dies of itself. A worker takes the events: without one, the ring would be full soon.
 fn emit(dir: &Path, job: &str) {
-    let recorder = FlightRecorder::create(&dir.join("x.flight"), &OPTIONS, 0).unwrap();
-    let mut builder =
-        Builder::new(PipelineOptions { topology: Topology::Fused, ..PipelineOptions::default() });
-    builder.domain(&LAB).recorder(&recorder);
-    let pipeline = builder.start().unwrap();
+    let pipeline = recorded_pipeline(dir, Topology::Fused, &OPTIONS);
     let mut emitter = pipeline.emitter("child").unwrap();
     let entity = pipeline.symbols().intern("entity").unwrap();
     tell(0);
@@ -112,11 +116,7 @@ const STEPS: (u64, u64) = (21, 11);
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn emit_in_steps(dir: &Path) {
     let options = RecorderOptions { slots: 16, ..OPTIONS };
-    let recorder = FlightRecorder::create(&dir.join("x.flight"), &options, 0).unwrap();
-    let mut builder =
-        Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
-    builder.domain(&LAB).recorder(&recorder);
-    let pipeline = builder.start().unwrap();
+    let pipeline = recorded_pipeline(dir, Topology::Inline, &options);
     let mut emitter = pipeline.emitter("child").unwrap();
     let entity = pipeline.symbols().intern("entity").unwrap();
     let record = |value| Record::new(Identity::Occurrence, value, entity, &Sample { value, other: !value });

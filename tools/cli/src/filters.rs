@@ -115,9 +115,14 @@ pub fn parse_durability(text: &str) -> Result<Durability, String> {
 /// # Errors
 /// When the text is none, with what would be one.
 pub fn parse_span(text: &str) -> Result<Duration, String> {
+    some_time(text, "give more than no time, such as 1h")
+}
+
+/// Reads a duration; `remedy` is told of none.
+fn some_time(text: &str, remedy: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("give more than no time, such as 1h".to_owned()),
-        Ok(span) => Ok(span),
+        Ok(Duration::ZERO) => Err(remedy.to_owned()),
+        Ok(time) => Ok(time),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -153,11 +158,7 @@ const SEGMENT_MAX: u64 = 1 << 40;
 /// # Errors
 /// When the text is none, with what would be one.
 pub fn parse_horizon(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("within no time no packet arrives; give more, such as 1s".to_owned()),
-        Ok(horizon) => Ok(horizon),
-        Err(error) => Err(error.to_string()),
-    }
+    some_time(text, "within no time no packet arrives; give more, such as 1s")
 }
 
 /// `--window`.
