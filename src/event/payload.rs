@@ -20,9 +20,16 @@ pub trait Payload: Pod + Send + Sync {
     #[must_use]
     fn to_words(&self) -> [u64; 3] {
         const { assert!(size_of::<Self>() <= 24, "a payload has at most 24 bytes") };
-        let mut words = [0u64; 3];
-        bytemuck::bytes_of_mut(&mut words)[..size_of::<Self>()].copy_from_slice(bytemuck::bytes_of(self));
-        words
+        let mut bytes = bytemuck::bytes_of(self);
+        // Word by word: as one piece, the payload goes to the record by way of the stack.
+        let mut word = || {
+            let (now, later) = bytes.split_at(bytes.len().min(8));
+            bytes = later;
+            let mut word = [0; 8];
+            word[..now.len()].copy_from_slice(now);
+            u64::from_ne_bytes(word)
+        };
+        [word(), word(), word()]
     }
 
     /// Reads the payload back from the record's three words.
@@ -307,6 +314,38 @@ mod tests {
         let expected = [Signed(-5), Unsigned(70_000), Unsigned(300), Unsigned(1), Unsigned(2), Float(0.5)];
         assert_eq!(read, expected);
         assert_eq!(Field { name: "x", ty: FieldType::U64, offset: 20 }.read(&bytes), None);
+    }
+
+    crate::payload! {
+        struct Three [EventKind::new(Domain::FIRST_USER, 10)] { a: u8, b: u8, c: u8 }
+    }
+
+    crate::payload! {
+        struct Twelve [EventKind::new(Domain::FIRST_USER, 11)] { a: u32, b: u32, c: u32 }
+    }
+
+    crate::payload! {
+        struct Eighteen [EventKind::new(Domain::FIRST_USER, 12)] {
+            a: u16, b: u16, c: u16, d: u16, e: u16, f: u16, g: u16, h: u16, i: u16
+        }
+    }
+
+    #[test]
+    fn a_payload_lies_in_its_words_as_in_memory_with_zeros_behind() {
+        fn lies_right<P: Payload + PartialEq + std::fmt::Debug>(first: u8) {
+            let mut bytes = [0; 24];
+            let own: Vec<u8> = (first..).take(size_of::<P>()).collect();
+            bytes[..own.len()].copy_from_slice(&own);
+            let payload: P = bytemuck::pod_read_unaligned(&own);
+            assert_eq!(bytemuck::cast::<_, [u8; 24]>(payload.to_words()), bytes);
+            assert_eq!(P::from_words(payload.to_words()), payload);
+        }
+        for first in [1, 100, 231] {
+            lies_right::<Three>(first);
+            lies_right::<Twelve>(first);
+            lies_right::<Eighteen>(first);
+            lies_right::<Mixed>(first);
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! One emitter's lane: where its events are written.
 
 use crate::event::Record;
-use crate::recorder::format::{BATCH_MAX, HEAD_EVERY, RECORD_WORDS, slot_check};
-use crate::recorder::map::Part;
+use crate::recorder::format::{BATCH_MAX, HEAD_EVERY, slot_check};
+use crate::recorder::map::{Part, SlotRing};
 use crate::recorder::stores::{store, store_all};
 use crate::recorder::write::Inner;
 use std::sync::Arc;
@@ -12,9 +12,7 @@ use std::sync::atomic::Ordering;
 pub(crate) struct LaneWriter {
     number: u64,
     salt: u64,
-    mask: usize,
-    records: Part,
-    checks: Part,
+    slots: SlotRing,
     /// One word.
     head: Part,
     lane: usize,
@@ -26,25 +24,21 @@ impl LaneWriter {
         recorder: Arc<Inner>,
         lane: usize,
         salt: u64,
-        [records, checks, head]: [Part; 3],
+        slots: SlotRing,
+        head: Part,
     ) -> LaneWriter {
-        let mask = checks.len() - 1;
-        LaneWriter { number: 0, salt, mask, records, checks, head, lane, recorder }
+        LaneWriter { number: 0, salt, slots, head, lane, recorder }
     }
 
     /// Writes an event over the oldest one.
     #[inline(always)]
     pub(crate) fn put(&mut self, record: Record) {
         let words = record.to_words();
-        let slot = self.number as usize & self.mask;
-        // They are there: the mask is the lane's.
-        let to = self.records.get(slot * RECORD_WORDS..).and_then(<[_]>::first_chunk);
-        if let (Some(to), Some(check)) = (to, self.checks.get(slot)) {
-            store(to, words);
-            // Release: the compiler may not put it before the record's words. Who reads needs no partner, since it
-            // believes a record by its check; who dies needs none, since its own stores are executed in order.
-            check.store(slot_check(&words, self.salt, self.number), Ordering::Release);
-        }
+        let (to, check) = self.slots.of(self.number);
+        store(to, words);
+        // Release: the compiler may not put it before the record's words. Who reads needs no partner, since it believes a
+        // record by its check; who dies needs none, since its own stores are executed in order.
+        check.store(slot_check(&words, self.salt, self.number), Ordering::Release);
         self.number += 1;
         if self.number.is_multiple_of(HEAD_EVERY) {
             self.tell_head();
@@ -54,17 +48,14 @@ impl LaneWriter {
     /// Writes events over the oldest ones, one after the other and several words at once: what [`LaneWriter::put`] does, at
     /// half of the cost.
     pub(crate) fn put_all(&mut self, records: &[Record]) {
-        for records in records.chunks(BATCH_MAX) {
+        for mut records in records.chunks(BATCH_MAX) {
             let before = self.number;
-            let slots = self.mask + 1;
-            let (front, rest) = records.split_at(records.len().min(slots - (before as usize & self.mask)));
-            for records in std::iter::once(front).chain(rest.chunks(slots)) {
-                let slot = self.number as usize & self.mask;
-                // They are there: the mask is the lane's.
-                let slots = self.records.as_chunks().0.get(slot..).unwrap_or_default();
-                let checks = self.checks.get(slot..).unwrap_or_default();
-                store_all(slots, checks, records, self.salt, self.number);
-                self.number += records.len() as u64;
+            while !records.is_empty() {
+                let (to, checks) = self.slots.rest(self.number);
+                let (now, later) = records.split_at(records.len().min(to.len()));
+                store_all(to, checks, now, self.salt, self.number);
+                self.number += now.len() as u64;
+                records = later;
             }
             if before / HEAD_EVERY != self.number / HEAD_EVERY {
                 self.tell_head();

@@ -9,24 +9,27 @@ use crate::recorder::format::{RECORD_WORDS, slot_check};
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 /// Stores words one after the other, as many at once as the machine can.
-///
-/// What an emission costs is its stores: four of two words each take half as long as eight.
 #[inline(always)]
-pub(super) fn store(to: &[AtomicU64; 8], words: [u64; 8]) {
+pub(super) fn store(to: &[AtomicU64; RECORD_WORDS], words: [u64; RECORD_WORDS]) {
     #[cfg(all(target_arch = "x86_64", target_pointer_width = "64", not(miri)))]
-    for (to, words) in to.as_chunks::<2>().0.iter().zip(words.as_chunks::<2>().0) {
+    {
         use std::arch::x86_64::_mm_set_epi64x;
-        let [low, high] = *words;
+        let [a, b, c, d, e, f, g, h] = words;
         // SAFETY: every x86-64 has the instructions that this takes, SSE2.
-        let pair = unsafe { _mm_set_epi64x(high as i64, low as i64) };
-        // SAFETY: `to` is two words that may be written through a shared reference, since they are atomics. The
-        // instruction writes these 16 bytes and nothing else, at any alignment. To the rest of the program it is two
-        // relaxed stores of a word each; that they happen at once is more than anybody relies on.
+        let pair = |low: u64, high: u64| unsafe { _mm_set_epi64x(high as i64, low as i64) };
+        // SAFETY: `to` is eight words that may be written through a shared reference, since they are atomics. The
+        // instructions write these and nothing else, at any alignment.
         unsafe {
             std::arch::asm!(
-                "movups xmmword ptr [{to}], {pair}",
+                "movups xmmword ptr [{to}], {ab}",
+                "movups xmmword ptr [{to} + 16], {cd}",
+                "movups xmmword ptr [{to} + 32], {ef}",
+                "movups xmmword ptr [{to} + 48], {gh}",
                 to = in(reg) to.as_ptr(),
-                pair = in(xmm_reg) pair,
+                ab = in(xmm_reg) pair(a, b),
+                cd = in(xmm_reg) pair(c, d),
+                ef = in(xmm_reg) pair(e, f),
+                gh = in(xmm_reg) pair(g, h),
                 options(nostack, preserves_flags),
             );
         }

@@ -7,7 +7,7 @@ use crate::recorder::format::{
     SLOT_WORDS, SLOTS_MAX, VERSION, header, lane, words_check,
 };
 use crate::recorder::lane::LaneWriter;
-use crate::recorder::map::{Map, Part};
+use crate::recorder::map::{Map, Part, SlotRing};
 use crate::recorder::read::Recording;
 use crate::sync::{Mutex, lock};
 use std::collections::VecDeque;
@@ -252,8 +252,8 @@ impl Inner {
         let head = self.map.part(layout.lane_header(lane) + lane::HEAD, 1)?;
         let (first_record, first_check) = layout.slot(lane, 0);
         let records = self.map.part(first_record, layout.slots * RECORD_WORDS)?;
-        let checks = self.map.part(first_check, layout.slots)?;
-        Some(LaneWriter::new(Arc::clone(self), lane, salt, [records, checks, head]))
+        let slots = SlotRing::new(records, self.map.part(first_check, layout.slots)?)?;
+        Some(LaneWriter::new(Arc::clone(self), lane, salt, slots, head))
     }
 
     /// The lane's emitter is gone; its events stay until the lane is given away.
