@@ -89,6 +89,7 @@ impl JournalWriter {
 
     /// Writes all, syncs all, and ends the journal. After an error it tries once more.
     pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.find_missing();
         for _ in 0..2 {
             self.deliver(self.holds_until_synced());
             if self.trouble.is_some() {
@@ -160,11 +161,15 @@ impl JournalWriter {
         }
     }
 
-    /// Notices when the segment being written was removed by someone else: what went into it is lost.
+    /// Looks now and then whether the segment being written is still there.
     pub(super) fn check_presence(&mut self) {
-        if self.now_ns.saturating_sub(self.checked_ns) < PRESENCE_NS {
-            return;
+        if self.now_ns.saturating_sub(self.checked_ns) >= PRESENCE_NS {
+            self.find_missing();
         }
+    }
+
+    /// Notices when the segment being written was removed by someone else: what went into it is lost.
+    fn find_missing(&mut self) {
         self.checked_ns = self.now_ns;
         let gone = |segment: &Segment| matches!(self.storage.open(&segment.name), Err(error) if error.kind() == io::ErrorKind::NotFound);
         if !self.segment.as_ref().is_some_and(gone) {
@@ -349,6 +354,8 @@ impl JournalWriter {
     }
 
     fn rotate(&mut self) -> Result<(), Failure> {
+        // Once it has ended, nobody looks any more.
+        self.find_missing();
         self.end_segment(EndReason::Rotated)?;
         if self.holds_until_synced() {
             // The end is durable before the next segment exists, so a reader never has to guess.
