@@ -98,7 +98,7 @@
 //! *Few stores.* An emission costs what it stores, some quarter of a nanosecond for each. So two words are stored at once where
 //! the machine can, records lie in cache lines of their own, which they would not with their checks behind them, and the
 //! head is told when it must be. A batch is copied from the ring once it lies there, half a line at once, and the checks of four
-//! records are computed together (AVX2): half of what the same costs one by one. What is left is little more than the copy.
+//! records are computed together (AVX2): a third of what the same costs one by one. What is left is little more than the copy.
 //!
 //! *A mapping, where the journal writes.* A system call for each event would cost twenty times the emission. The price: a
 //! file that is cut short, or a disk that fails, while it is mapped is a signal (SIGBUS), not an error. So the file is

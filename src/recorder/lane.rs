@@ -46,7 +46,7 @@ impl LaneWriter {
     }
 
     /// Writes events over the oldest ones, one after the other and several words at once: what [`LaneWriter::put`] does, at
-    /// half of the cost.
+    /// a third of the cost.
     pub(crate) fn put_all(&mut self, records: &[Record]) {
         for mut records in records.chunks(BATCH_MAX) {
             let before = self.number;
