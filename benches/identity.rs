@@ -1,4 +1,5 @@
-//! How long the id of a record takes, one after another and beside the general hash function.
+//! How long the id of a record takes, one after another and beside the general hash function; and how long a name takes, by
+//! how many there are.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,7 +10,7 @@
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use panther_events::event::{
-    Domain, EventId, EventKind, Field, FieldType, Identity, Payload, Record, Symbol,
+    Domain, EventId, EventKind, Field, FieldType, Identity, Payload, Record, Symbol, Symbols,
 };
 use std::hint::black_box;
 
@@ -77,5 +78,33 @@ fn identity(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, identity);
+fn symbols(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("symbols");
+    for count in [1_000, 100_000] {
+        let names: Vec<String> = (0..count).map(|n| format!("entity-{n}")).collect();
+        let put_in = || {
+            let symbols = Symbols::new();
+            for name in &names {
+                symbols.intern(name).unwrap();
+            }
+            symbols
+        };
+        let full = put_in();
+        let keys: Vec<Symbol> = names.iter().map(|name| Symbol::of(name)).collect();
+        assert!(keys.iter().zip(&names).all(|(key, name)| full.name(*key).as_deref() == Some(name)));
+        group.throughput(Throughput::Elements(count));
+        group.bench_function(BenchmarkId::new("new", count), |bencher| {
+            bencher.iter_with_large_drop(put_in);
+        });
+        group.bench_function(BenchmarkId::new("known", count), |bencher| {
+            bencher.iter(|| names.iter().filter(|name| full.intern(name).is_ok()).count());
+        });
+        group.bench_function(BenchmarkId::new("looked up", count), |bencher| {
+            bencher.iter(|| keys.iter().filter(|key| full.name(**key).is_some()).count());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, identity, symbols);
 criterion_main!(benches);

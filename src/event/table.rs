@@ -72,10 +72,15 @@ impl Table {
             None => {
                 let taps = self.taps.read().unwrap_or_else(PoisonError::into_inner);
                 taps.iter().filter_map(Weak::upgrade).for_each(|tap| tap.comes(hash, text));
-                texts.get_or_insert_with(hash, || {
-                    self.bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
-                    Arc::from(text)
-                })
+                // Not `get_or_insert_with`: with papaya 0.2 a map that grows by that one alone is never moved to its larger
+                // table as a whole, and who looks for a text goes through all the tables that there ever were.
+                match texts.try_insert(hash, Arc::from(text)) {
+                    Ok(_) => {
+                        self.bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
+                        return Ok(());
+                    }
+                    Err(known) => known.current,
+                }
             }
         };
         if **known == *text { Ok(()) } else { Err(Refused::Collision { known: Arc::clone(known) }) }
@@ -111,7 +116,7 @@ impl Table {
         self.limit
     }
 
-    /// Bytes of text. Threads that put in one text at the same moment may count it more than once.
+    /// Bytes of text.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
