@@ -113,6 +113,7 @@ mod lock;
 pub mod log;
 pub mod options;
 mod plan;
+mod presence;
 pub mod reader;
 pub mod recovered;
 pub mod recovery;

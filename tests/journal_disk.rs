@@ -38,15 +38,23 @@ const LAB: DomainDef = DomainDef {
 
 /// Runs `job` in a mount namespace of its own, with an empty directory to mount on.
 fn alone(job: &str) {
-    let namespace = ["--user", "--map-root-user", "--mount"];
-    let may = Command::new("unshare").args(namespace).args(["mount", "-t", "tmpfs", "none", "/mnt"]).output();
-    if !may.as_ref().is_ok_and(|output| output.status.success()) {
-        println!("left out: no mount namespace is to be had: {may:?}");
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
+    // Root needs no user namespace, and others may not be allowed one.
+    let namespaces: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
+    let may = |namespace: &&&[&str]| {
+        let mount = Command::new("unshare")
+            .args(**namespace)
+            .args(["mount", "-t", "tmpfs", "none"])
+            .arg(dir.path())
+            .output();
+        mount.is_ok_and(|output| output.status.success())
+    };
+    let Some(namespace) = namespaces.iter().find(may) else {
+        println!("left out: mounts in a namespace of one's own are not allowed here");
+        return;
+    };
     let output = Command::new("unshare")
-        .args(namespace)
+        .args(*namespace)
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture", "--test-threads=1"])
         .env(JOB, job)
@@ -158,16 +166,18 @@ fn fill(dir: &Path) {
     assert_eq!((stored.len() as u64, totals.lost), (report.account.stored, report.account.lost));
     let seen = snapshot.account.unique + snapshot.account.duplicates;
     assert_eq!(totals.records + totals.lost + totals.lost_upstream, seen);
-    let mut values: Vec<u64> =
-        stored.iter().filter_map(|record| Some(record.payload::<Sample>()?.value)).collect();
+    let of = |record: &Record| record.payload::<Sample>().map(|sample| sample.value);
+    let mut values: Vec<u64> = stored.iter().filter_map(of).collect();
     assert!(values.is_sorted() && values.last() == Some(&(emitted - 1)));
+    // A value counts as handled when its first sighting is stored; behind a gap the second one alone may be there.
     values.dedup();
-    assert!(values.len() as u64 >= handled.saturating_sub(20) && (values.len() as u64) < emitted);
+    let own = stored.iter().filter(|record| of(record).is_none()).count() as u64;
+    let gaps = stored.windows(2).filter(|pair| pair[0].seq() + 1 != pair[1].seq()).count() as u64;
+    let handled = handled - own;
+    assert!((handled..=handled + gaps).contains(&(values.len() as u64)), "{} {handled} {gaps}", values.len());
     let report = verify(DirStorage::new(&path), ReadOptions::default()).unwrap();
-    assert!(
-        report.closed && report.findings.iter().all(|finding| finding.to_string().contains("source")),
-        "{report:?}"
-    );
+    // What could not be written is no damage.
+    assert!(report.is_sound(), "{report:?}");
 }
 
 fn read_only(dir: &Path) {

@@ -81,54 +81,6 @@ fn retention_removes_the_oldest_segments_and_readers_miss_nothing() {
 }
 
 #[test]
-fn a_directory_that_disappears_is_noticed_and_the_journal_goes_on() {
-    let parent = tempfile::tempdir().unwrap();
-    let path = parent.path().join("journal");
-    let mut writer = JournalWriter::open(&path, RUN, small(Durability::ProcessCrash), 0).unwrap();
-    define(&mut writer);
-    assert_eq!(writer.append(&batch(0, 100)).lost, 0);
-    std::fs::remove_dir_all(&path).unwrap();
-    writer.tick(2 * SECOND_NS);
-    assert_eq!(writer.append(&batch(100, 50)).lost, 100, "what was in the directory is gone, and is counted");
-    let account = writer.close().unwrap();
-    assert_eq!((account.offered, account.stored, account.lost), (150, 50, 100));
-    let (records, findings) = read(&path);
-    assert!(records == batch(100, 50));
-    assert_eq!(findings.len(), 1, "the gap is in the journal: {findings:?}");
-    assert!(findings[0].contains("source 1: 100 through 99"), "{findings:?}");
-}
-
-#[test]
-fn a_directory_that_disappears_is_noticed_before_the_segment_ends() {
-    for (durability, more) in [
-        (Durability::ProcessCrash, 0),
-        (Durability::ProcessCrash, 1_000),
-        (Durability::PowerLoss { every: Duration::from_secs(1) }, 0),
-        (Durability::PowerLoss { every: Duration::from_secs(1) }, 1_000),
-    ] {
-        let parent = tempfile::tempdir().unwrap();
-        let path = parent.path().join("journal");
-        let mut writer = JournalWriter::open(&path, RUN, small(durability), 0).unwrap();
-        define(&mut writer);
-        assert_eq!(writer.append(&batch(0, 200)).lost, 0);
-        std::fs::remove_dir_all(&path).unwrap();
-        // A segment takes some 480 records. No time passes.
-        let _ = writer.append(&batch(200, more));
-        let account = writer.close().unwrap();
-        let (records, findings) = read(&path);
-        let lost = account.lost as u32;
-        // What waited for its sync is held, and written once more.
-        assert_eq!(lost >= 200, durability == Durability::ProcessCrash, "{durability:?} {more}");
-        assert_eq!(account.stored, u64::from(200 + more - lost));
-        assert!(records == batch(lost, 200 + more - lost), "{durability:?} {more}: {findings:?}");
-        assert_eq!(findings.len(), usize::from(lost > 0 && more > 0), "{findings:?}");
-        let mut reader = JournalReader::open(&path, ReadOptions::default()).unwrap();
-        reader.for_each(|_| {}).unwrap();
-        assert_eq!(reader.totals().lost, account.lost, "{durability:?} {more}");
-    }
-}
-
-#[test]
 fn a_missing_segment_is_named_by_source_and_numbers() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = JournalWriter::open(dir.path(), RUN, small(Durability::Buffered), 0).unwrap();

@@ -10,8 +10,9 @@ use crate::journal::durability::Durability;
 use crate::journal::format::{
     BLOCK_LEN_MAX, BlockKind, EndReason, HEADER_LEN_MAX, Link, SPANS_MAX, SourceSpan, Totals,
 };
-use crate::journal::lock;
-use crate::journal::segment::{END_ROOM, JournalStamp, PAGE_LEN, Segment, compressed_name, segment_name};
+use crate::journal::segment::{
+    END_ROOM, JournalStamp, PAGE_LEN, Segment, Tail, compressed_name, segment_name,
+};
 use crate::journal::storage::uninterrupted;
 use crate::journal::writer::{JournalWriter, nanos};
 use std::io;
@@ -26,6 +27,9 @@ pub(super) struct Kept {
     pub(super) compressed: bool,
     /// Bytes that it takes.
     pub(super) len: u64,
+    /// Records that this writer put into it, and the later sightings among them.
+    pub(super) records: u64,
+    pub(super) duplicates: u64,
     pub(super) ended_ns: u64,
     pub(super) synced: bool,
     /// It is to be compressed.
@@ -40,6 +44,8 @@ impl Kept {
             plain: false,
             compressed: false,
             len: 0,
+            records: 0,
+            duplicates: 0,
             ended_ns: now_ns,
             synced: false,
             to_compress: false,
@@ -66,8 +72,6 @@ enum Failure {
 
 /// Segments already there by chance that are passed over when a new one is named.
 const NAMES_TRIED_MAX: u32 = 1_000;
-/// How often the writer looks whether its segment is still in the directory.
-const PRESENCE_NS: u64 = 1_000_000_000;
 
 impl JournalWriter {
     /// Writes what is queued, and syncs it when `sync`. After an error it tries once more, in a new segment.
@@ -90,6 +94,7 @@ impl JournalWriter {
     /// Writes all, syncs all, and ends the journal. After an error it tries once more.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         self.find_missing();
+        self.find_missing_ended();
         for _ in 0..2 {
             self.deliver(self.holds_until_synced());
             if self.trouble.is_some() {
@@ -137,7 +142,7 @@ impl JournalWriter {
     fn sync_all(&mut self) -> Result<(), Failure> {
         for kept in self.kept.iter_mut().filter(|kept| !kept.synced) {
             match self.storage.open(&segment_name(kept.number)).and_then(|file| file.sync()) {
-                // Removed by someone: readers will miss it, but there is nothing to sync.
+                // Removed this instant: there is nothing to sync.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => self.account.errors += 1,
                 other => other.map_err(Failure::Sync)?,
             }
@@ -161,42 +166,12 @@ impl JournalWriter {
         }
     }
 
-    /// Looks now and then whether the segment being written is still there.
-    pub(super) fn check_presence(&mut self) {
-        if self.now_ns.saturating_sub(self.checked_ns) >= PRESENCE_NS {
-            self.find_missing();
-        }
-    }
-
-    /// Notices when the segment being written was removed by someone else: what went into it is lost.
-    fn find_missing(&mut self) {
-        self.checked_ns = self.now_ns;
-        let gone = |segment: &Segment| matches!(self.storage.open(&segment.name), Err(error) if error.kind() == io::ErrorKind::NotFound);
-        if !self.segment.as_ref().is_some_and(gone) {
-            return;
-        }
-        let Some(segment) = self.segment.take() else { return };
-        self.account.errors += 1;
-        self.account.segments_suspect += 1;
-        // What is held is written again; the rest of the segment's records went with it.
-        let written = self.queue.iter().take(self.written);
-        let held_duplicates = written.map(|block| block.duplicates).sum();
-        let held = self.forget_written();
-        if self.holds_until_synced() {
-            self.stored = self.durable.clone();
-        }
-        let lost = segment.records.saturating_sub(held);
-        self.account.lost_duplicates += segment.duplicates.saturating_sub(held_duplicates);
-        self.account.stored = self.account.stored.saturating_sub(lost);
-        self.account.lost += lost;
-        self.relock = self.lock.take().is_some();
-    }
-
     fn try_deliver(&mut self, sync: bool) -> Result<(), Failure> {
         let complete =
             |segment: &Segment| segment.definitions == self.definitions.len() && segment.loss_written;
         let nothing_new = self.queue.is_empty() && self.segment.as_ref().is_none_or(complete);
-        if nothing_new && (self.segment.is_some() || self.definitions.is_empty() && self.trouble.is_none()) {
+        let nothing_known = self.definitions.is_empty() && self.loss.is_empty();
+        if nothing_new && (self.segment.is_some() || nothing_known && self.trouble.is_none()) {
             return Ok(());
         }
         self.ensure_segment()?;
@@ -306,7 +281,7 @@ impl JournalWriter {
     }
 
     fn begin_segment(&mut self) -> io::Result<()> {
-        self.take_lock_again()?;
+        self.hold_lock()?;
         let mut tried = 0;
         let (file, number) = loop {
             let number = self.next_segment;
@@ -385,6 +360,8 @@ impl JournalWriter {
         self.kept.push_back(Kept {
             plain: true,
             len: segment.offset,
+            records: segment.records,
+            duplicates: segment.duplicates,
             synced: segment.synced == tail,
             to_compress: self.options.compress.is_some(),
             ..Kept::found(segment.number, self.now_ns)
@@ -402,18 +379,14 @@ impl JournalWriter {
         };
         let Some(mut segment) = self.segment.take() else { return error };
         self.account.segments_suspect += 1;
-        let tail = if self.holds_until_synced() && !synced {
-            self.forget_written();
-            self.stored = self.durable.clone();
-            segment.synced
-        } else {
-            segment.tail()
-        };
+        let (tail, records, duplicates) = self.keep_of(&segment, self.holds_until_synced() && !synced);
         if tail.end.offset > 0 {
             self.tail = Some(tail);
             self.kept.push_back(Kept {
                 plain: true,
                 len: segment.offset,
+                records,
+                duplicates,
                 synced: segment.synced == tail,
                 ..Kept::found(segment.number, self.now_ns)
             });
@@ -423,6 +396,31 @@ impl JournalWriter {
         segment.offset = tail.end.offset;
         self.suspect = Some(segment);
         error
+    }
+
+    /// Leaves the segment to another writer, and waits.
+    pub(super) fn leave_to(&mut self, error: io::Error) {
+        let error = self.leave_segment(Failure::Sync(error));
+        // Its end is the other's matter now.
+        self.suspect = None;
+        self.enter_trouble(error);
+    }
+
+    /// Returns up to where a segment that is left counts, with how many records and how many duplicates; when it is `unsure`,
+    /// that is what is synced, and what is held beyond it is to be written again.
+    pub(super) fn keep_of(&mut self, segment: &Segment, unsure: bool) -> (Tail, u64, u64) {
+        if !unsure {
+            return (segment.tail(), segment.records, segment.duplicates);
+        }
+        let written = self.queue.iter().take(self.written);
+        let duplicates: u64 = written.map(|block| block.duplicates).sum();
+        let records = self.forget_written();
+        self.stored = self.durable.clone();
+        (
+            segment.synced,
+            segment.records.saturating_sub(records),
+            segment.duplicates.saturating_sub(duplicates),
+        )
     }
 
     /// Syncs a segment in which a write failed, without another write to it.
@@ -486,7 +484,8 @@ impl JournalWriter {
             oldest_segment: self.oldest_segment,
             totals: Totals {
                 records: self.base.records + self.stored.records(),
-                lost: self.base.lost + self.account.lost,
+                // What was removed was stored before.
+                lost: self.base.lost + self.account.lost - self.account.removed,
                 skipped: self.base.skipped + self.account.skipped,
                 lost_upstream: self.base.lost_upstream + self.account.lost_upstream,
             },
@@ -494,24 +493,8 @@ impl JournalWriter {
         }
     }
 
-    fn holds_until_synced(&self) -> bool {
+    pub(super) fn holds_until_synced(&self) -> bool {
         matches!(self.options.durability, Durability::PowerLoss { .. })
-    }
-
-    /// Takes the lock again after the directory disappeared.
-    fn take_lock_again(&mut self) -> io::Result<()> {
-        if !self.relock {
-            return Ok(());
-        }
-        std::fs::create_dir_all(self.storage.path())?;
-        match lock::acquire(self.storage.path(), self.now_ns)? {
-            Ok(lock) => {
-                self.lock = Some(lock);
-                self.relock = false;
-                Ok(())
-            }
-            Err(holder) => Err(io::Error::other(format!("the journal is now being written by {holder}"))),
-        }
     }
 
     /// Decides which segments go once the next one is there: its first block names the oldest that stays.

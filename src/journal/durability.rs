@@ -113,10 +113,12 @@ pub struct Account {
     pub pending: u64,
     /// Records that were not selected.
     pub skipped: u64,
-    /// Records that could not be written and are no longer held.
+    /// Records that could not be written and are no longer held, and records that were removed.
     pub lost: u64,
     /// Of the lost records, those that were later sightings of an event.
     pub lost_duplicates: u64,
+    /// Of the lost records, those that were written, into files that somebody else has removed; as far as it was noticed.
+    pub removed: u64,
     /// Records lost before they reached the journal, as the caller told.
     pub lost_upstream: u64,
     /// Names and details taken.
@@ -131,6 +133,8 @@ pub struct Account {
     pub segments_suspect: u64,
     /// Segments removed by retention.
     pub segments_retired: u64,
+    /// Segments that somebody else has removed, as far as it was noticed.
+    pub segments_removed: u64,
     /// Segments compressed.
     pub segments_compressed: u64,
     /// Syncs of what was written that succeeded.

@@ -157,7 +157,7 @@ pub struct BlockHeader {
 /// Running totals of a journal, in every header.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Totals {
-    /// Records stored before the block.
+    /// Records stored before the block, whatever became of their files.
     pub records: u64,
     /// Records that could not be written.
     pub lost: u64,

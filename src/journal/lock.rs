@@ -16,7 +16,24 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// Holds the lock until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Lock {
+    /// Tells whether the lock file in `dir` is still this one.
+    pub(crate) fn is_in(&self, dir: &Path) -> bool {
+        let there = std::fs::metadata(dir.join(LOCK_NAME));
+        #[cfg(unix)]
+        let same = {
+            use std::os::unix::fs::MetadataExt;
+            let id = |metadata: &std::fs::Metadata| (metadata.dev(), metadata.ino());
+            matches!((there, self.file.metadata()), (Ok(there), Ok(own)) if id(&there) == id(&own))
+        };
+        // Elsewhere a file that is open cannot be replaced.
+        #[cfg(not(unix))]
+        let same = there.is_ok();
+        same
+    }
 }
 
 /// Takes the lock of the journal at `dir`; `Ok(Err(holder))` when another writer has it.
@@ -35,7 +52,7 @@ pub(crate) fn acquire(dir: &Path, started_ns: u64) -> io::Result<Result<Lock, St
     }
     file.set_len(0)?;
     writeln!(file, "process {} on {}, since {started_ns} ns after 1970", std::process::id(), host())?;
-    Ok(Ok(Lock { _file: file }))
+    Ok(Ok(Lock { file }))
 }
 
 /// Says who holds the lock of the journal at `dir`; `None` when nobody does. Changes no file.

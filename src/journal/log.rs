@@ -56,6 +56,10 @@ pub struct JournalLog {
     handed: u64,
     /// New events reported as undelivered.
     failed: u64,
+    /// Records removed, as of the last look.
+    removed: u64,
+    /// Why the last events failed.
+    told: Option<String>,
     last: JournalReport,
 }
 
@@ -132,6 +136,8 @@ impl JournalLog {
             batches: 0,
             handed: 0,
             failed: 0,
+            removed: 0,
+            told: None,
             last: JournalReport::default(),
         }
     }
@@ -154,6 +160,8 @@ impl JournalLog {
             batches: 0,
             handed: 0,
             failed: 0,
+            removed: 0,
+            told: None,
             last: JournalReport::default(),
         }
     }
@@ -244,11 +252,19 @@ impl JournalLog {
         let failed = refused_new + account.lost - account.lost_duplicates;
         let events = failed - self.failed;
         self.failed = failed;
+        let removed = std::mem::replace(&mut self.removed, account.removed) < account.removed;
         if events == 0 {
             return Ok(());
         }
-        let behind = "the journal's thread was behind; use a faster disk or fewer events";
-        Err(Undelivered { events, reason: trouble.unwrap_or(behind).to_owned() })
+        let reason = match trouble {
+            Some(trouble) => trouble,
+            None if removed => {
+                "files of the journal were removed while it was written; keep others out of its directory"
+            }
+            None => "the journal's thread was behind; use a faster disk or fewer events",
+        };
+        self.told = Some(reason.to_owned());
+        Err(Undelivered { events, reason: reason.to_owned() })
     }
 
     fn look(worker: &JournalWorker) -> JournalReport {
@@ -280,7 +296,11 @@ impl Observer for JournalLog {
         }
         let new = u64::from((batch.selected & mask(batch.records.len()) & !duplicates).count_ones());
         let Some(worker) = &mut self.worker else {
-            return Err(Undelivered { events: new, reason: "the journal is closed".to_owned() });
+            let closed = "the journal is closed";
+            // Events that tell of what failed at the end come now, and are not to hide it.
+            let reason =
+                self.told.as_ref().map_or_else(|| closed.to_owned(), |told| format!("{told}; {closed}"));
+            return Err(Undelivered { events: new, reason });
         };
         self.handed += new;
         let refused = worker.append_selected(batch.records, batch.selected, duplicates);

@@ -239,6 +239,7 @@ impl<'s> JournalReader<'s> {
         self.go_to_step(0);
         let first = self.plan.steps.first();
         self.from_start = first.is_some_and(|step| step.number == 0) || self.plan.oldest_segment == 0;
+        self.records_expected = self.from_start.then_some(0);
         self.findings.clear();
         self.falls = 0;
         for number in &self.plan.abandoned {

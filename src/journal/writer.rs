@@ -60,8 +60,8 @@ pub struct JournalWriter {
     pub(super) resumed: bool,
     /// The segment left after the last error, until a successor exists.
     pub(super) suspect: Option<Segment>,
-    /// The lock went with the directory and is to be taken again.
-    pub(super) relock: bool,
+    /// The directory is to be held by a lock.
+    pub(super) locked: bool,
     /// Segments that ended before the one being written, oldest first.
     pub(super) kept: VecDeque<Kept>,
     pub(super) oldest_segment: u32,
@@ -131,6 +131,7 @@ impl JournalWriter {
             .map_err(|holder| OpenError::Locked { path: path.to_owned(), holder })?;
         let mut writer = JournalWriter::over(Box::new(DirStorage::new(path)), run, options, now_ns)?;
         writer.lock = Some(lock);
+        writer.locked = true;
         Ok(writer)
     }
 
@@ -174,7 +175,7 @@ impl JournalWriter {
             resumed: tail.is_some(),
             tail,
             suspect: None,
-            relock: false,
+            locked: false,
             kept,
             oldest_segment,
             retired: 0,

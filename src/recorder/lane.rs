@@ -52,7 +52,8 @@ impl LaneWriter {
             let before = self.number;
             while !records.is_empty() {
                 let (to, checks) = self.slots.rest(self.number);
-                let (now, later) = records.split_at(records.len().min(to.len()));
+                // There is always a slot; without one, no event could be written.
+                let (now, later) = records.split_at(records.len().min(to.len().max(1)));
                 store_all(to, checks, now, self.salt, self.number);
                 self.number += now.len() as u64;
                 records = later;

@@ -87,7 +87,8 @@ impl SlotRing {
     pub(super) fn of(&self, number: u64) -> (&[AtomicU64; RECORD_WORDS], &AtomicU64) {
         let slot = number as usize & self.mask;
         // Checked, the two places are a tenth of what recording an event costs.
-        // SAFETY: `new` has found `mask + 1` records, and `slot` is at most `mask`.
+        // SAFETY: `new` has found `mask + 1` records (eight words each, which `Map::part` has found within the mapping), and
+        // `slot` is at most `mask`.
         let record = unsafe { self.records.as_chunks().0.get_unchecked(slot) };
         // SAFETY: and as many checks.
         let check = unsafe { self.checks.get_unchecked(slot) };

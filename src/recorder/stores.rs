@@ -6,7 +6,7 @@
 
 use crate::event::Record;
 use crate::recorder::format::{RECORD_WORDS, slot_check};
-use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Stores words one after the other, as many at once as the machine can.
 #[inline(always)]
@@ -35,8 +35,12 @@ pub(super) fn store(to: &[AtomicU64; RECORD_WORDS], words: [u64; RECORD_WORDS]) 
         }
     }
     #[cfg(not(all(target_arch = "x86_64", target_pointer_width = "64", not(miri))))]
-    for (to, word) in to.iter().zip(words) {
-        to.store(word, Ordering::Relaxed);
+    {
+        // The compiler may not put them before the check of the record before.
+        std::sync::atomic::compiler_fence(Ordering::SeqCst);
+        for (to, word) in to.iter().zip(words) {
+            to.store(word, Ordering::Relaxed);
+        }
     }
 }
 
@@ -55,10 +59,8 @@ pub(super) fn store_all(
     for (at, ((to, check), record)) in rest {
         let words = record.to_words();
         store(to, words);
-        // Release: the compiler may not put it before the record's words; nor the next record's words before it, for which
-        // there is the fence.
+        // Release: the compiler may not put it before the record's words.
         check.store(slot_check(&words, salt, number.wrapping_add(at as u64)), Ordering::Release);
-        compiler_fence(Ordering::SeqCst);
     }
 }
 

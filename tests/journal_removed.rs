@@ -1,0 +1,341 @@
+//! Promise: when somebody removes a journal's files while it is written, the writer notices, counts what went with them,
+//! goes on in a new segment, and stays the only writer; and readers say what is missing.
+#![cfg(feature = "journal")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
+
+mod journal_model;
+
+use journal_model::{Fault, FaultKind, Model, Rng, Sample, entity_name, env_count, record, seed};
+use panther_events::clock::Clock;
+use panther_events::domain::{Catalogue, DomainDef, KindDef};
+use panther_events::event::{Domain, Identity, Record, Symbol, Symbols};
+use panther_events::journal::storage::{DirStorage, Storage};
+use panther_events::journal::{
+    Account, Durability, JournalLog, JournalReader, JournalWriter, OpenError, Options, ReadOptions, RunId,
+    verify,
+};
+use panther_events::pipeline::Builder;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+const RUN: RunId = RunId(*b"a run of a test.");
+const SECOND_NS: u64 = 1_000_000_000;
+const ENOSPC: i32 = 28;
+
+const DURABILITIES: [Durability; 3] =
+    [Durability::Buffered, Durability::ProcessCrash, Durability::PowerLoss { every: Duration::from_secs(1) }];
+
+/// A segment takes some 450 records.
+fn small(durability: Durability) -> Options {
+    Options { block_len: 8 << 10, segment_len: 32 << 10, held_bytes_max: 1 << 20, ..Options::new(durability) }
+}
+
+fn batch(from: u32, len: u32) -> Vec<Record> {
+    (from..from + len).map(|seq| record(1, seq, u64::from(seq))).collect()
+}
+
+fn define(writer: &mut JournalWriter) {
+    writer.define(Symbol::of(&entity_name(1)), &entity_name(1)).unwrap();
+}
+
+/// A directory that can be removed, and a journal in it.
+fn open(durability: Durability) -> (tempfile::TempDir, PathBuf, JournalWriter) {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("journal");
+    let mut writer = JournalWriter::open(&path, RUN, small(durability), 0).unwrap();
+    define(&mut writer);
+    (parent, path, writer)
+}
+
+fn second(path: &Path) -> Result<JournalWriter, OpenError> {
+    JournalWriter::open(path, RUN, small(Durability::ProcessCrash), 0)
+}
+
+fn files(path: &Path) -> Vec<String> {
+    let mut names = DirStorage::new(path).list().unwrap();
+    names.sort();
+    names
+}
+
+/// Compares what a reader finds with what the writer says; every record was selected. Returns the numbers that are there.
+fn check(storage: impl Storage + Clone, account: &Account, what: &str) -> Vec<u32> {
+    let mut reader = JournalReader::over(storage.clone(), ReadOptions::default()).unwrap();
+    let mut seqs = Vec::new();
+    reader.for_each(|record| seqs.push(record.seq())).unwrap();
+    let missing: u64 = reader.findings().iter().filter_map(|finding| finding.records).sum();
+    let what = format!("{what}: {account:?}, {:?}, {:?}", reader.totals(), reader.findings());
+    assert_eq!(account.offered, account.stored + account.pending + account.lost, "{what}");
+    assert!(account.removed <= account.lost && account.lost_duplicates <= account.lost, "{what}");
+    assert!(seqs.is_sorted_by(|a, b| a < b), "{what}");
+    assert_eq!(reader.totals().lost, account.lost - account.removed, "{what}");
+    if account.segments_suspect == 0 || account.segments_removed == 0 {
+        assert_eq!((seqs.len() as u64, missing), (account.stored, account.removed), "{what}");
+    } else {
+        // Where the segment that told up to where a suspect one counts was removed, readers take all of that one.
+        assert!(seqs.len() as u64 >= account.stored, "{what}");
+        assert!(seqs.len() as u64 + missing >= account.stored + account.removed, "{what}");
+    }
+    assert_eq!(reader.totals().records, account.stored + account.removed, "{what}");
+    let report = verify(storage, ReadOptions::default()).unwrap();
+    // A removed segment that nothing counted was in may leave no trace.
+    assert!(!report.is_sound() || account.removed == 0, "{what}: {report:?}");
+    assert!(report.is_sound() || account.segments_removed > 0, "{what}: {report:?}");
+    seqs
+}
+
+#[derive(Clone)]
+struct At<'a>(&'a Path);
+
+impl At<'_> {
+    fn check(&self, account: &Account, what: &str) -> Vec<u32> {
+        let model = Model::default();
+        for name in files(self.0) {
+            model.disk().insert(&name, std::fs::read(self.0.join(&name)).unwrap());
+        }
+        check(model, account, what)
+    }
+}
+
+#[test]
+fn a_directory_that_disappears_is_noticed_and_the_journal_goes_on() {
+    for durability in DURABILITIES {
+        // Within the first segment, and after several; with nothing, something, and several segments coming after it; noticed
+        // by the look once a second, or before.
+        for (before, after, waits) in
+            [(200, 0, false), (200, 10, true), (2_000, 0, false), (2_000, 10, true), (2_000, 1_000, false)]
+        {
+            let what = format!("{durability:?}, {before} before, {after} after, {waits}");
+            let (_parent, path, mut writer) = open(durability);
+            let _ = writer.append(&batch(0, before));
+            let synced = writer.watermark().records();
+            std::fs::remove_dir_all(&path).unwrap();
+            if waits {
+                writer.tick(2 * SECOND_NS);
+            }
+            let _ = writer.append(&batch(before, after));
+            let account = writer.close().unwrap();
+            let seqs = At(&path).check(&account, &what);
+            assert!(account.segments_removed >= u64::from(before / 500), "{what}: {account:?}");
+            assert_eq!(
+                seqs.last().copied(),
+                (before + after).checked_sub(1).filter(|last| *last >= account.lost as u32),
+                "{what}"
+            );
+            if durability == Durability::ProcessCrash {
+                assert!(account.removed >= u64::from(before), "{what}: {account:?}");
+            } else if matches!(durability, Durability::PowerLoss { .. }) {
+                assert_eq!(
+                    account.removed, synced,
+                    "{what}: what waits for its sync is held, and written once more"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_disappears_is_noticed_and_the_lock_is_not_let_go() {
+    for (name, rest) in [("00000000.journal", 1_000), ("00000001.journal", 1_000), ("00000001.journal", 0)] {
+        let (_parent, path, mut writer) = open(Durability::ProcessCrash);
+        let _ = writer.append(&batch(0, 700));
+        let lock = std::fs::metadata(path.join("LOCK")).unwrap();
+        std::fs::remove_file(path.join(name)).unwrap();
+        writer.tick(2 * SECOND_NS);
+        let _ = writer.append(&batch(700, rest));
+        assert!(matches!(second(&path), Err(OpenError::Locked { .. })));
+        let account = writer.close().unwrap();
+        At(&path).check(&account, name);
+        assert!(account.removed > 0 && account.segments_removed == 1, "{account:?}");
+        let same = std::fs::metadata(path.join("LOCK")).unwrap();
+        assert_eq!(lock.modified().unwrap(), same.modified().unwrap(), "it was not taken anew");
+    }
+}
+
+#[test]
+fn whoever_removes_the_directory_does_not_make_room_for_a_second_writer() {
+    let power_loss = DURABILITIES[2];
+    // Before there is a segment; while one waits for its first sync; while one is written.
+    for (durability, before, flushes) in [
+        (Durability::ProcessCrash, 0, false),
+        (power_loss, 300, true),
+        (power_loss, 300, false),
+        (Durability::ProcessCrash, 300, false),
+    ] {
+        let (_parent, path, mut writer) = open(durability);
+        let _ = writer.append(&batch(0, before));
+        std::fs::remove_dir_all(&path).unwrap();
+        if flushes {
+            writer.flush().unwrap();
+        }
+        let _ = writer.append(&batch(before, 200));
+        writer.tick(2 * SECOND_NS);
+        writer.flush().unwrap();
+        let what = format!("{durability:?} {before} {flushes}: {:?}", files(&path));
+        assert!(matches!(second(&path), Err(OpenError::Locked { .. })), "{what}");
+        let account = writer.close().unwrap();
+        At(&path).check(&account, &what);
+        assert!(second(&path).is_ok(), "{what}");
+    }
+}
+
+#[test]
+fn a_lock_that_disappears_is_taken_again_or_left_to_who_has_it() {
+    let (_parent, path, mut writer) = open(Durability::ProcessCrash);
+    let _ = writer.append(&batch(0, 100));
+    std::fs::remove_file(path.join("LOCK")).unwrap();
+    writer.tick(2 * SECOND_NS);
+    assert!(matches!(second(&path), Err(OpenError::Locked { .. })));
+
+    std::fs::remove_file(path.join("LOCK")).unwrap();
+    let other = second(&path).unwrap();
+    let before = files(&path);
+    writer.tick(4 * SECOND_NS);
+    let _ = writer.append(&batch(100, 100));
+    let trouble = writer.trouble().unwrap().to_string();
+    assert!(trouble.contains("is now being written by process"), "{trouble}");
+    assert_eq!((files(&path), writer.account().pending), (before, 100));
+    drop(other);
+    writer.tick(6 * SECOND_NS);
+    assert!(writer.trouble().is_none());
+    let account = writer.close().unwrap();
+    assert_eq!((account.stored, account.lost), (200, 0));
+    assert_eq!(At(&path).check(&account, "").len(), 200);
+}
+
+/// Appends, time, errors and removals in any order: at the end there is on the disk what the account says.
+#[test]
+fn whatever_is_removed_and_fails_the_account_is_what_is_on_the_disk() {
+    let runs = env_count("JOURNAL_RUNS", 3_000);
+    let seed = seed();
+    let (mut removed, mut lost, mut struck) = (0, 0, 0);
+    for run in 0..runs {
+        let mut rng = Rng(seed.wrapping_add(run));
+        let options = Options {
+            rotate_after: rng.chance(30).then_some(Duration::from_secs(2)),
+            held_bytes_max: if rng.chance(50) { 1 << 20 } else { 64 << 10 },
+            compress: (cfg!(feature = "zstd") && rng.chance(30)).then_some(1),
+            ..small(DURABILITIES[rng.below(3) as usize])
+        };
+        let mut story = vec![format!("run {run}: {options:?}")];
+        let model = Model::default();
+        let mut writer = JournalWriter::over(Box::new(model.clone()), RUN, options, 0).unwrap();
+        if rng.chance(80) {
+            define(&mut writer);
+        }
+        let (mut next, mut now_ns, mut duplicates) = (0, 0, Vec::new());
+        for _ in 0..=rng.below(30) {
+            match rng.below(10) {
+                0..=3 => {
+                    let (len, marked) = (rng.below(400) as u32, rng.next());
+                    let is_duplicate = |at: usize| marked >> (at % 64) & 1 != 0;
+                    duplicates.extend((0..len).filter(|at| is_duplicate(*at as usize)).map(|at| next + at));
+                    let _ = writer.append_marked(&batch(next, len), is_duplicate);
+                    next += len;
+                    story.push(format!("append {len}"));
+                }
+                4 => {
+                    now_ns += rng.below(3) * SECOND_NS / 2;
+                    writer.tick(now_ns);
+                    story.push(format!("tick {now_ns}"));
+                }
+                5 => story.push(format!("flush {:?}", writer.flush().is_ok())),
+                6 => drop(writer.compress_some()),
+                7 => {
+                    let names = model.disk().names();
+                    let all = rng.chance(30);
+                    for name in names.iter().rev().take(if all { names.len() } else { 1 }) {
+                        model.disk().remove(name);
+                        story.push(format!("remove {name}"));
+                    }
+                }
+                8 => {
+                    let mut disk = model.disk();
+                    let at = disk.ops + rng.below(6);
+                    disk.fault = Some(Fault { at, for_good: rng.chance(30), kind: FaultKind::Error(ENOSPC) });
+                    story.push(format!("{:?}", disk.fault));
+                }
+                _ => model.disk().fault = None,
+            }
+            let account = writer.account();
+            let sum = account.stored + account.pending + account.lost;
+            assert_eq!(account.offered, sum, "{story:#?} {account:?}");
+        }
+        struck += std::mem::take(&mut model.disk().struck);
+        model.disk().fault = None;
+        let account = writer.close().unwrap();
+        let seqs = check(model, &account, &format!("{story:#?}"));
+        let there = duplicates.iter().filter(|seq| seqs.binary_search(seq).is_ok()).count();
+        let gone = (duplicates.len() - there) as u64;
+        let is_exact = account.segments_suspect == 0 || account.segments_removed == 0;
+        assert!(gone == account.lost_duplicates || !is_exact && gone < account.lost_duplicates, "{story:#?}");
+        (removed, lost) = (removed + account.removed, lost + account.lost);
+    }
+    println!("{runs} runs, {struck} errors, {lost} records lost, {removed} of them removed");
+    assert!(struck > runs / 10 && removed > runs * 10 && lost > removed, "the test has no teeth");
+}
+
+#[test]
+fn what_was_lost_before_is_told_again_without_any_definition() {
+    let model = Model::default();
+    let options = Options { held_bytes_max: 64 << 10, ..small(Durability::ProcessCrash) };
+    let mut writer = JournalWriter::over(Box::new(model.clone()), RUN, options, 0).unwrap();
+    let _ = writer.append(&batch(0, 10));
+    let at = model.disk().ops;
+    model.disk().fault = Some(Fault { at, for_good: true, kind: FaultKind::Error(ENOSPC) });
+    for from in (10..4_000).step_by(100) {
+        let _ = writer.append(&batch(from, 100));
+    }
+    model.disk().fault = None;
+    writer.tick(SECOND_NS);
+    let lost = writer.account().lost;
+    let last = model.disk().names().pop().unwrap();
+    model.disk().remove(&last);
+    let account = writer.close().unwrap();
+    check(model.clone(), &account, "");
+    let mut reader = JournalReader::over(model, ReadOptions::default()).unwrap();
+    reader.for_each(|_| {}).unwrap();
+    let told: u64 = reader.losses().map(|span| u64::from(span.count)).sum();
+    assert!(lost > 1_000 && told == lost, "{told} {account:?}");
+}
+
+#[test]
+fn a_pipeline_says_that_its_journal_was_removed() {
+    const LAB: DomainDef = DomainDef {
+        domain: Domain::FIRST_USER,
+        name: "lab",
+        kinds: &[KindDef::of::<Sample>("sample", Identity::Content)],
+        states: None,
+    };
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("journal");
+    let symbols = Arc::new(Symbols::new());
+    let entity = symbols.intern("entity").unwrap();
+    let mut catalogue = Catalogue::new();
+    catalogue.register(&LAB).unwrap();
+    let options = small(Durability::ProcessCrash);
+    let fields = |kind| catalogue.fields(kind);
+    let mut log = Some(JournalLog::open(&path, RUN, options, Clock::cycles(), &symbols, fields).unwrap());
+    let mut builder = Builder::default();
+    builder.domain(&LAB).symbols(Arc::clone(&symbols));
+    let key = builder.observer("journal", move |_| log.take().unwrap_or_else(JournalLog::closed));
+    let pipeline = builder.start().unwrap();
+    let mut emitter = pipeline.emitter("test").unwrap();
+    // Every second one is a duplicate.
+    emitter.emit_batch((0..20_000).map(|n| (entity, Sample { value: n / 2, other: 0 })));
+    pipeline.drain(Duration::from_secs(10)).unwrap();
+    // Moved in one step; what the journal's thread has still to write goes into a new directory.
+    std::fs::rename(&path, parent.path().join("elsewhere")).unwrap();
+    let snapshot = pipeline.shutdown();
+    let report = snapshot.report(key).unwrap();
+    let (_, delivery) = snapshot.account.observers.iter().find(|(name, _)| &**name == "journal").unwrap();
+    At(&path).check(&report.account, "");
+    assert!(report.closed && report.account.removed > 0, "{report:?}");
+    let new = report.account.lost - report.account.lost_duplicates;
+    // Error events that tell of it may come when the journal is closed.
+    let own = snapshot.account.unique - 10_000;
+    assert!((new..=new + own).contains(&delivery.failed), "{delivery:?} {report:?}");
+    assert_eq!(delivery.handled + delivery.failed, snapshot.account.unique);
+    let said = snapshot.warnings.iter().any(|warning| warning.contains("were removed while it was written"));
+    assert!(said, "{:?}", snapshot.warnings);
+}
