@@ -10,6 +10,7 @@ use crate::journal::durability::Durability;
 use crate::journal::format::{
     BLOCK_LEN_MAX, BlockKind, EndReason, HEADER_LEN_MAX, Link, SPANS_MAX, SourceSpan, Totals,
 };
+use crate::journal::presence::was_removed;
 use crate::journal::segment::{
     END_ROOM, JournalStamp, PAGE_LEN, Segment, Tail, compressed_name, segment_name,
 };
@@ -95,6 +96,7 @@ impl JournalWriter {
     pub(super) fn finish(&mut self) -> io::Result<()> {
         self.find_missing();
         self.find_missing_ended();
+        self.give_way();
         for _ in 0..2 {
             self.deliver(self.holds_until_synced());
             if self.trouble.is_some() {
@@ -259,7 +261,7 @@ impl JournalWriter {
         segment.synced = segment.tail();
         self.account.syncs += 1;
         if self.kept.iter().all(|kept| kept.synced) {
-            self.synced = segment.synced.end;
+            self.synced = self.synced.max(segment.synced.end);
         }
         while self.written > 0 {
             if let Some(block) = self.queue.front() {
@@ -391,8 +393,10 @@ impl JournalWriter {
                 ..Kept::found(segment.number, self.now_ns)
             });
         }
-        // Gives back the space that was reserved; zeros beyond the last block are only unsightly.
-        let _ = segment.file.set_len(segment.offset);
+        if self.ousted.is_none() {
+            // Gives back the space that was reserved; zeros beyond the last block are only unsightly.
+            let _ = segment.file.set_len(segment.offset);
+        }
         segment.offset = tail.end.offset;
         self.suspect = Some(segment);
         error
@@ -433,7 +437,7 @@ impl JournalWriter {
         }
         self.account.syncs += 1;
         segment.synced = segment.tail();
-        self.synced = segment.synced.end;
+        self.synced = self.synced.max(segment.synced.end);
         while self.written > 0 {
             if let Some(block) = self.queue.front() {
                 for span in block.spans() {
@@ -522,9 +526,17 @@ impl JournalWriter {
             let Some(kept) = self.kept.pop_front() else { return };
             #[cfg(feature = "zstd")]
             self.stop_compressing(kept.number);
-            match kept.names().filter(|name| self.storage.remove(name).is_err()).count() {
-                0 => self.account.segments_retired += 1,
-                errors => self.account.errors += errors as u64,
+            let errors: Vec<io::Error> =
+                kept.names().filter_map(|name| self.storage.remove(&name).err()).collect();
+            match kept.names().count() {
+                // Somebody else was first, and that was noticed.
+                0 => {}
+                files if errors.len() == files && errors.iter().all(was_removed) => {
+                    self.account.segments_removed += 1;
+                    self.count_removed(kept.records, kept.duplicates);
+                }
+                _ if errors.is_empty() => self.account.segments_retired += 1,
+                _ => self.account.errors += errors.len() as u64,
             }
         }
     }

@@ -48,7 +48,7 @@ pub struct Mark {
 }
 
 /// Marks by source: a watermark. Everything of a source up to its mark is safe in the sense of the journal's
-/// [`Durability`].
+/// [`Durability`], unless somebody removes files ([`Account::removed`]).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Marks {
     by_source: Vec<Mark>,
@@ -107,17 +107,18 @@ impl Marks {
 pub struct Account {
     /// Records given to `append`.
     pub offered: u64,
-    /// Records written to the journal and readable from it.
+    /// Records written to the journal and readable from it, or removed by retention since.
     pub stored: u64,
     /// Records held in memory: the block being filled, and blocks that wait for the disk.
     pub pending: u64,
     /// Records that were not selected.
     pub skipped: u64,
-    /// Records that could not be written and are no longer held, and records that were removed.
+    /// Records that could not be written and are no longer held, and those of `removed`.
     pub lost: u64,
     /// Of the lost records, those that were later sightings of an event.
     pub lost_duplicates: u64,
-    /// Of the lost records, those that were written, into files that somebody else has removed; as far as it was noticed.
+    /// Of the lost records, those that this writer has written into files that somebody else has removed; as far as it was
+    /// noticed: of the segment being written and the lock within a second, of all segments at the close.
     pub removed: u64,
     /// Records lost before they reached the journal, as the caller told.
     pub lost_upstream: u64,

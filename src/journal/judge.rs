@@ -143,7 +143,12 @@ impl JournalReader<'_> {
         let after = self.plan.steps.last().map(|step| step.number);
         self.step = match (number, after) {
             (Some(number), _) => {
-                plan.steps.iter().position(|step| step.number == number).unwrap_or(plan.steps.len())
+                let step = plan.steps.iter().take_while(|step| step.number < number).count();
+                // It was removed, and nothing continues it.
+                if plan.steps.get(step).is_none_or(|step| step.number != number) {
+                    self.cursor = None;
+                }
+                step
             }
             (None, Some(last)) => plan.steps.iter().take_while(|step| step.number <= last).count(),
             (None, None) => 0,

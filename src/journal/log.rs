@@ -34,8 +34,8 @@ const LOOK_EVERY: u32 = 16;
 /// lane and one worker.
 ///
 /// Handing over never waits for the disk. What the journal's thread has no room for is refused, and what it cannot
-/// write and hold any longer is lost; both count as failed in the pipeline's account, exactly, and stand in the
-/// journal as gaps. When the disk takes writes again, the journal goes on. Ending the pipeline, or removing the
+/// write and hold any longer is lost, as is what somebody removes; all count as failed in the pipeline's account, exactly,
+/// and stand in the journal as gaps. When the disk takes writes again, the journal goes on. Ending the pipeline, or removing the
 /// observer, closes the journal; that waits for the disk.
 pub struct JournalLog {
     worker: Option<JournalWorker>,
@@ -58,7 +58,7 @@ pub struct JournalLog {
     failed: u64,
     /// Records removed, as of the last look.
     removed: u64,
-    /// Why the last events failed.
+    /// Why events failed at the end.
     told: Option<String>,
     last: JournalReport,
 }
@@ -263,7 +263,6 @@ impl JournalLog {
             }
             None => "the journal's thread was behind; use a faster disk or fewer events",
         };
-        self.told = Some(reason.to_owned());
         Err(Undelivered { events, reason: reason.to_owned() })
     }
 
@@ -339,6 +338,7 @@ impl Observer for JournalLog {
             }
         };
         self.last = report;
+        self.told = lost.as_ref().err().map(|undelivered| undelivered.reason.clone());
         lost
     }
 

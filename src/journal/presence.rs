@@ -1,12 +1,15 @@
 //! What a writer does when somebody removes its files: segments, the lock, or the directory with all of them.
 //!
-//! A file that was removed takes writes as before. So the writer looks for the segment that it is writing once a second, and
-//! before it ends it; and for the lock whenever it begins one. Records that were in removed files count as lost, and as
-//! removed. Readers meet a missing segment.
+//! A file that was removed takes writes as before. So the writer looks for the segment that it is writing and for the lock once
+//! a second, for the segment also before it ends it, and for all of them at the close. Files are known by their names, the lock
+//! by what it says. Records that were in removed files count as lost, and as removed; the next segment links to the removed
+//! one, so that readers tell what is missing. A lock that was removed is made anew; one that another writer has made since is
+//! respected for good, since nothing is known any more of what is in the directory.
 
 use crate::journal::delivery::Kept;
-use crate::journal::lock;
-use crate::journal::segment::Segment;
+use crate::journal::format::Position;
+use crate::journal::lock::{self, Make};
+use crate::journal::segment::{Segment, segment_name};
 use crate::journal::storage::Storage;
 use crate::journal::writer::JournalWriter;
 use std::io;
@@ -15,14 +18,20 @@ use std::io;
 const PRESENCE_NS: u64 = 1_000_000_000;
 
 impl JournalWriter {
-    /// Looks for the files, now and then; leaves the segment when another writer has the journal.
+    /// Looks for the files, now and then.
     pub(super) fn check_presence(&mut self) {
-        if self.now_ns.saturating_sub(self.checked_ns) < PRESENCE_NS {
-            return;
+        if self.now_ns.saturating_sub(self.checked_ns) >= PRESENCE_NS {
+            self.find_missing();
+            self.give_way();
         }
-        self.find_missing();
+    }
+
+    /// Leaves the segment when another writer has the journal.
+    pub(super) fn give_way(&mut self) {
+        // Without a lock, but with a segment that takes writes, writing goes on until the lock can be made.
         if self.segment.is_some()
             && let Err(error) = self.hold_lock()
+            && self.ousted.is_some()
         {
             self.leave_to(error);
         }
@@ -39,15 +48,16 @@ impl JournalWriter {
         self.account.segments_removed += 1;
         // What is held is written again; the rest of the segment's records went with it.
         let (tail, records, duplicates) = self.keep_of(&segment, self.holds_until_synced());
-        if tail.end.offset > 0 {
-            self.tail = Some(tail);
-        }
         self.count_removed(records, duplicates);
         self.find_missing_ended();
+        if tail.end.offset > 0 && self.pass_over(segment.number) {
+            self.tail = Some(tail);
+        }
     }
 
     /// Notices which of the segments that have ended were removed.
     pub(super) fn find_missing_ended(&mut self) {
+        let mut last = None;
         for at in 0..self.kept.len() {
             let Some(kept) = self.kept.get(at) else { return };
             let mut names = kept.names().peekable();
@@ -59,12 +69,38 @@ impl JournalWriter {
             let kept = &mut self.kept[at];
             let (records, duplicates) = (kept.records, kept.duplicates);
             *kept = Kept { synced: true, ..Kept::found(kept.number, kept.ended_ns) };
+            last = Some(kept.number);
             self.account.segments_removed += 1;
             self.count_removed(records, duplicates);
         }
+        if let Some(last) = last {
+            self.pass_over(last);
+        }
     }
 
-    fn count_removed(&mut self, records: u64, duplicates: u64) {
+    /// Makes what comes before a removed segment certain, and says so in the headers to come: only then do readers take the
+    /// gap for damage and read on, rather than for the end that a crash has left.
+    fn pass_over(&mut self, number: u32) -> bool {
+        let mut synced = Ok(());
+        let mut any = false;
+        let before = self.kept.iter_mut().filter(|kept| kept.number < number && !kept.synced);
+        for kept in before {
+            synced = synced.and_then(|()| self.storage.open(&segment_name(kept.number))?.sync());
+            kept.synced = synced.is_ok();
+            any = true;
+        }
+        if any {
+            synced = synced.and_then(|()| self.storage.sync_dir());
+        }
+        if synced.is_err() {
+            self.account.errors += 1;
+            return false;
+        }
+        self.synced = self.synced.max(Position { segment: number.saturating_add(1), offset: 0 });
+        true
+    }
+
+    pub(super) fn count_removed(&mut self, records: u64, duplicates: u64) {
         self.account.stored = self.account.stored.saturating_sub(records);
         self.account.lost += records;
         self.account.lost_duplicates += duplicates;
@@ -74,22 +110,34 @@ impl JournalWriter {
     /// Sees to it that the lock lies in the directory and is this writer's.
     pub(super) fn hold_lock(&mut self) -> io::Result<()> {
         let path = self.storage.path();
-        if !self.locked || self.lock.as_ref().is_some_and(|lock| lock.is_in(path)) {
+        if !self.locked {
             return Ok(());
         }
-        // Removed: nobody else may have taken the new one.
-        std::fs::create_dir_all(path)?;
-        self.lock = match lock::acquire(path, self.now_ns)? {
-            Ok(lock) => Some(lock),
-            Err(holder) => {
-                return Err(io::Error::other(format!("the journal is now being written by {holder}")));
+        if self.ousted.is_none() {
+            if self.lock.as_ref().is_some_and(|lock| lock.is_in(path)) {
+                return Ok(());
             }
-        };
-        self.find_missing_ended();
-        Ok(())
+            std::fs::create_dir_all(path)?;
+            match lock::acquire(path, self.now_ns, Make::New)? {
+                Ok(lock) => {
+                    self.lock = Some(lock);
+                    self.find_missing_ended();
+                    return Ok(());
+                }
+                Err(holder) => self.ousted = Some(holder),
+            }
+        }
+        let holder = self.ousted.as_deref().unwrap_or_default();
+        let why = "its lock was removed, and another writer has taken its place";
+        Err(io::Error::other(format!("{why} ({holder}); write another journal in another directory")))
     }
 }
 
+/// Tells whether a file was removed, or its directory.
+pub(super) fn was_removed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 fn is_gone(storage: &dyn Storage, name: &str) -> bool {
-    matches!(storage.open(name), Err(error) if error.kind() == io::ErrorKind::NotFound)
+    storage.open(name).is_err_and(|error| was_removed(&error))
 }

@@ -5,7 +5,7 @@ use crate::journal::block::{Block, Definition, Slots};
 use crate::journal::delivery::Kept;
 use crate::journal::durability::{Account, Durability, Marks};
 use crate::journal::format::{Position, RunId, SourceSpan, Totals};
-use crate::journal::lock::{self, Lock};
+use crate::journal::lock::{self, Lock, Make};
 use crate::journal::options::{DefineError, OpenError, Options, Select};
 use crate::journal::recovery::{Resume, resume};
 use crate::journal::segment::{Segment, Tail};
@@ -62,6 +62,8 @@ pub struct JournalWriter {
     pub(super) suspect: Option<Segment>,
     /// The directory is to be held by a lock.
     pub(super) locked: bool,
+    /// Who has taken this writer's place.
+    pub(super) ousted: Option<String>,
     /// Segments that ended before the one being written, oldest first.
     pub(super) kept: VecDeque<Kept>,
     pub(super) oldest_segment: u32,
@@ -76,7 +78,8 @@ pub struct JournalWriter {
 /// What keeps a writer from writing. It goes on trying, and holds records in memory meanwhile.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot write the journal {path} since {since_ns} ns after 1970: {source}; free space or repair the disk, writing then resumes by itself"
+    "cannot write the journal {path} since {since_ns} ns after 1970: {source}{}",
+    if *for_good { "" } else { "; free space or repair the disk, writing then resumes by itself" }
 )]
 pub struct Trouble {
     /// The journal's directory.
@@ -85,6 +88,8 @@ pub struct Trouble {
     pub since_ns: u64,
     /// When the writer tries again, unless it is told to flush before.
     pub(super) again_ns: u64,
+    /// Another writer has the journal: nothing will be written any more.
+    pub(super) for_good: bool,
     /// What the operating system said last.
     pub source: io::Error,
 }
@@ -103,8 +108,8 @@ pub struct CloseError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[must_use = "records may wait in memory or be lost"]
 pub struct Appended {
-    /// Records lost since the last `append` returned: not written, and no longer held. The journal will say so
-    /// when it can be written again.
+    /// Records lost since the last `append` returned: not written, and no longer held, or written into files that somebody
+    /// has removed. The journal says so when it can be written again.
     pub lost: u64,
     /// Records in memory after this call that wait for the disk; 0 unless the writer is in trouble.
     pub waiting: u64,
@@ -126,7 +131,7 @@ impl JournalWriter {
         options.check()?;
         let io = |action| move |source| OpenError::Io { action, path: path.to_owned(), source };
         std::fs::create_dir_all(path).map_err(io("create"))?;
-        let lock = lock::acquire(path, now_ns)
+        let lock = lock::acquire(path, now_ns, Make::Any)
             .map_err(io("lock"))?
             .map_err(|holder| OpenError::Locked { path: path.to_owned(), holder })?;
         let mut writer = JournalWriter::over(Box::new(DirStorage::new(path)), run, options, now_ns)?;
@@ -176,6 +181,7 @@ impl JournalWriter {
             tail,
             suspect: None,
             locked: false,
+            ousted: None,
             kept,
             oldest_segment,
             retired: 0,
@@ -524,13 +530,14 @@ impl JournalWriter {
     }
 
     fn may_try(&self) -> bool {
-        self.trouble.as_ref().is_none_or(|trouble| self.now_ns >= trouble.again_ns)
+        self.trouble.as_ref().is_none_or(|trouble| !trouble.for_good && self.now_ns >= trouble.again_ns)
     }
 
     pub(super) fn enter_trouble(&mut self, source: io::Error) {
         let since_ns = self.trouble.as_ref().map_or(self.now_ns, |trouble| trouble.since_ns);
         let again_ns = self.now_ns.saturating_add(nanos(TRY_AGAIN_AFTER));
-        self.trouble = Some(Trouble { path: self.storage.path().to_owned(), since_ns, again_ns, source });
+        let (path, for_good) = (self.storage.path().to_owned(), self.ousted.is_some());
+        self.trouble = Some(Trouble { path, since_ns, again_ns, for_good, source });
     }
 }
 
