@@ -96,6 +96,35 @@ fn a_missing_segment_is_named_by_source_and_numbers() {
 }
 
 #[test]
+fn the_next_run_keeps_what_a_reader_sees_behind_a_damaged_block() {
+    let model = Model::default();
+    let options = small(Durability::PowerLoss { every: Duration::from_secs(1) });
+    let mut writer = JournalWriter::over(Box::new(model.clone()), RUN, options.clone(), 0).unwrap();
+    define(&mut writer);
+    for from in (0..1_500).step_by(100) {
+        assert_eq!(writer.append(&batch(from, 100)).lost, 0);
+        writer.tick(u64::from(from) * SECOND_NS);
+    }
+    drop(writer);
+    let disk = Model::of(model.disk().killed());
+    let count = |model: &Model| {
+        let mut reader = JournalReader::over(model.clone(), ReadOptions::default()).unwrap();
+        let mut records = 0;
+        reader.for_each(|_| records += 1).unwrap();
+        records
+    };
+    let names = disk.disk().names();
+    disk.disk().bytes_mut(&names[0])[9_000] ^= 1;
+    // A crash has left it behind.
+    disk.disk().insert(&format!("{:08}.journal", names.len()), vec![0; 4096]);
+    let before = count(&disk);
+    let mut next = JournalWriter::over(Box::new(disk.clone()), RUN, options, 0).unwrap();
+    assert_eq!(next.append(&[record(2, 0, 0)]).lost, 0);
+    next.close().unwrap();
+    assert_eq!((before > 1_000, count(&disk)), (true, before + 1), "{names:?}");
+}
+
+#[test]
 fn repair_writes_a_sound_journal_and_leaves_the_old_one() {
     let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut writer = JournalWriter::open(old.path(), RUN, small(Durability::Buffered), 0).unwrap();

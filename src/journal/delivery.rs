@@ -405,7 +405,6 @@ impl JournalWriter {
     /// Leaves the segment to another writer, and waits.
     pub(super) fn leave_to(&mut self, error: io::Error) {
         let error = self.leave_segment(Failure::Sync(error));
-        // Its end is the other's matter now.
         self.suspect = None;
         self.enter_trouble(error);
     }

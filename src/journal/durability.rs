@@ -118,7 +118,7 @@ pub struct Account {
     /// Of the lost records, those that were later sightings of an event.
     pub lost_duplicates: u64,
     /// Of the lost records, those that this writer has written into files that somebody else has removed; as far as it was
-    /// noticed: of the segment being written and the lock within a second, of all segments at the close.
+    /// noticed, which is within a second.
     pub removed: u64,
     /// Records lost before they reached the journal, as the caller told.
     pub lost_upstream: u64,

@@ -4,7 +4,7 @@ use crate::journal::presence::was_removed;
 use std::collections::hash_map::RandomState;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::hash::BuildHasher;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,74 +22,95 @@ const HOST_LEN_MAX: usize = 64;
 /// Holds the lock until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
     /// What the lock file says; no other writer's says the same.
     text: String,
 }
 
 impl Lock {
-    /// Tells whether the lock file in `dir` is still this writer's. One that cannot be read is: it is locked.
-    pub(crate) fn is_in(&self, dir: &Path) -> bool {
-        let mut text = Vec::new();
-        let read =
-            File::open(dir.join(LOCK_NAME)).and_then(|file| file.take(TEXT_LEN_MAX).read_to_end(&mut text));
-        match read {
-            Ok(_) => text == self.text.as_bytes(),
-            Err(error) => !was_removed(&error),
-        }
-    }
-}
-
-/// Which lock files will do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Make {
-    /// Also one that an earlier writer has left.
-    Any,
-    /// One that nobody else has made.
-    New,
-}
-
-/// Takes the lock of the journal at `dir`; `Ok(Err(holder))` when another writer has it, or has made it.
-///
-/// `now_ns` is what the lock file shall say of the time at which it was taken.
-pub(crate) fn acquire(dir: &Path, now_ns: u64, make: Make) -> io::Result<Result<Lock, String>> {
-    let path = dir.join(LOCK_NAME);
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).create_new(make == Make::New);
-    for attempt in 1.. {
-        let mut file = match options.open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Ok(Err(File::open(&path).map_or_else(|_| unnamed(), |mut file| text_of(&mut file))));
-            }
-            other => other?,
-        };
-        for attempt in 1.. {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if attempt < TRIES => std::thread::sleep(TRY_AGAIN_AFTER),
-                Err(TryLockError::WouldBlock) => return Ok(Err(text_of(&mut file))),
-                Err(TryLockError::Error(error)) => return Err(error),
-            }
-        }
+    /// Says in the file, which is locked, who has it. It is held whatever it says: a full disk has no room for a name.
+    fn of(mut file: File, now_ns: u64) -> Lock {
         // The number tells two writers of one process apart.
         let number = RandomState::new().hash_one(now_ns);
-        let mut text = format!(
-            "process {} on {}, since {now_ns} ns after 1970, number {number:016x}\n",
-            std::process::id(),
-            host().chars().take(HOST_LEN_MAX).collect::<String>()
-        );
-        // It is held, whatever it says: a full disk has no room for a name.
-        if file.set_len(0).and_then(|()| file.write_all(text.as_bytes())).is_err() {
+        let (id, host) = (std::process::id(), host().chars().take(HOST_LEN_MAX).collect::<String>());
+        let mut text =
+            format!("process {id} on {host}, since {now_ns} ns after 1970, number {number:016x}\n");
+        let written =
+            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
+        if written.is_err() {
             let _ = file.set_len(0);
             text.clear();
         }
-        let lock = Lock { _file: file, text };
-        // Once more where it was removed before it was locked.
-        if lock.is_in(dir) || attempt >= TRIES {
-            return Ok(Ok(lock));
+        Lock { file, text }
+    }
+
+    /// Tells whether the lock file in `dir` is still this one; it is where that cannot be found out.
+    pub(crate) fn is_in(&self, dir: &Path) -> bool {
+        let path = dir.join(LOCK_NAME);
+        #[cfg(unix)]
+        let same = {
+            use std::os::unix::fs::MetadataExt;
+            let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+            std::fs::metadata(path).and_then(|there| Ok(id(there) == id(self.file.metadata()?)))
+        };
+        // Elsewhere by what it says. A file that is locked may not be readable.
+        #[cfg(not(unix))]
+        let same = File::open(path).map(|mut file| raw_text(&mut file).is_none_or(|text| text == self.text));
+        same.unwrap_or_else(|error| !was_removed(&error))
+    }
+}
+
+/// Takes the lock of the journal at `dir`; `Ok(Err(holder))` when another writer has it.
+///
+/// `now_ns` is what the lock file shall say of the time at which it was taken.
+pub(crate) fn acquire(dir: &Path, now_ns: u64) -> io::Result<Result<Lock, String>> {
+    let mut file = open(dir)?;
+    for attempt in 1.. {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if attempt < TRIES => std::thread::sleep(TRY_AGAIN_AFTER),
+            Err(TryLockError::WouldBlock) => return Ok(Err(text_of(&mut file))),
+            Err(TryLockError::Error(error)) => return Err(error),
         }
     }
-    Ok(Err(unnamed()))
+    Ok(Ok(Lock::of(file, now_ns)))
+}
+
+/// Takes the lock anew after `old` was removed from `dir`, or was replaced; `Ok(Err(holder))` when another writer has been
+/// there since, whether it still is or not.
+///
+/// `Ok(Ok(None))` when it is the old one after all: not every file system gives a file the same number each time.
+///
+/// # Errors
+/// What the operating system says; also when somebody looks at the file. The next try may succeed.
+pub(crate) fn retake(
+    dir: &Path,
+    now_ns: u64,
+    old: Option<&Lock>,
+) -> io::Result<Result<Option<Lock>, String>> {
+    let mut file = open(dir)?;
+    let text = raw_text(&mut file).unwrap_or_default();
+    let is_own = old.is_some_and(|old| text == old.text);
+    if !is_own && !text.is_empty() {
+        return Ok(Err(text.trim_end().to_owned()));
+    }
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) if is_own && !text.is_empty() => return Ok(Ok(None)),
+        Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    // Another one may have come and gone before it was locked.
+    let now = raw_text(&mut file).unwrap_or_default();
+    if now != text {
+        return Ok(Err(now.trim_end().to_owned()));
+    }
+    let lock = Lock::of(file, now_ns);
+    if lock.is_in(dir) { Ok(Ok(Some(lock))) } else { Err(io::ErrorKind::WouldBlock.into()) }
+}
+
+fn open(dir: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK_NAME))
 }
 
 /// Says who holds the lock of the journal at `dir`; `None` when nobody does. Changes no file.
@@ -102,15 +123,17 @@ pub(crate) fn holder(dir: &Path) -> Option<String> {
 }
 
 fn text_of(file: &mut File) -> String {
-    let mut text = String::new();
-    match file.take(TEXT_LEN_MAX).read_to_string(&mut text) {
-        Ok(len) if len > 0 => text.trim_end().to_owned(),
-        _ => unnamed(),
+    match raw_text(file) {
+        Some(text) if !text.is_empty() => text.trim_end().to_owned(),
+        _ => "a process that has not said who it is".to_owned(),
     }
 }
 
-fn unnamed() -> String {
-    "a process that has not said who it is".to_owned()
+fn raw_text(file: &mut File) -> Option<String> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(TEXT_LEN_MAX).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 fn host() -> String {
@@ -131,28 +154,55 @@ mod tests {
     fn a_second_writer_is_refused_and_told_who_holds_the_lock() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(holder(dir.path()), None);
-        let lock = acquire(dir.path(), 42, Make::Any).unwrap().unwrap();
+        let lock = acquire(dir.path(), 42).unwrap().unwrap();
         let expected = format!("process {} on ", std::process::id());
-        let refused = acquire(dir.path(), 43, Make::Any).unwrap().unwrap_err();
+        let refused = acquire(dir.path(), 43).unwrap().unwrap_err();
         assert!(
             refused.starts_with(&expected) && refused.contains(", since 42 ns after 1970, number "),
             "{refused}"
         );
         assert_eq!(holder(dir.path()), Some(refused));
         assert!(lock.is_in(dir.path()));
-        let text = std::fs::read(dir.path().join(LOCK_NAME)).unwrap();
-        std::fs::remove_file(dir.path().join(LOCK_NAME)).unwrap();
-        assert!(!lock.is_in(dir.path()));
-        let anew = acquire(dir.path(), 42, Make::New).unwrap().unwrap();
-        assert!(anew.is_in(dir.path()) && !lock.is_in(dir.path()), "at the same time, by the same process");
-        assert!(acquire(dir.path(), 43, Make::New).unwrap().is_err());
-        drop(anew);
-        let left = acquire(dir.path(), 43, Make::New).unwrap().unwrap_err();
-        assert!(left.starts_with(&expected), "nobody holds it, and it is another's: {left}");
-        std::fs::write(dir.path().join(LOCK_NAME), text).unwrap();
-        assert!(lock.is_in(dir.path()));
         drop(lock);
         assert_eq!(holder(dir.path()), None);
-        assert!(acquire(dir.path(), 44, Make::Any).unwrap().is_ok());
+        assert!(acquire(dir.path(), 44).unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_lock_that_was_removed_is_taken_anew_unless_another_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(LOCK_NAME);
+        let old = acquire(dir.path(), 42).unwrap().unwrap();
+        let text = std::fs::read(&path).unwrap();
+        // Changed, but the same.
+        std::fs::write(&path, "").unwrap();
+        assert!(old.is_in(dir.path()));
+
+        std::fs::remove_file(&path).unwrap();
+        assert!(!old.is_in(dir.path()));
+        let anew = retake(dir.path(), 42, Some(&old)).unwrap().unwrap().unwrap();
+        assert!(anew.is_in(dir.path()) && !old.is_in(dir.path()), "at the same time, by the same process");
+        // Whether it is held or left.
+        assert!(retake(dir.path(), 43, Some(&old)).unwrap().is_err());
+        drop(anew);
+        assert!(retake(dir.path(), 43, Some(&old)).unwrap().unwrap_err().starts_with("process"));
+
+        // Under another number, it is locked as it was; a copy is not.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, &text).unwrap();
+        let copy = File::open(&path).unwrap();
+        copy.try_lock().unwrap();
+        assert!(retake(dir.path(), 43, Some(&old)).unwrap().unwrap().is_none());
+        drop(copy);
+        assert!(retake(dir.path(), 43, Some(&old)).unwrap().unwrap().is_some());
+
+        // A reader that asks, or a writer that has not yet said who it is.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+        let asks = File::open(&path).unwrap();
+        asks.try_lock_shared().unwrap();
+        assert!(retake(dir.path(), 43, Some(&old)).is_err());
+        drop(asks);
+        assert!(retake(dir.path(), 43, Some(&old)).unwrap().is_ok());
     }
 }

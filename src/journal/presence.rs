@@ -1,17 +1,18 @@
 //! What a writer does when somebody removes its files: segments, the lock, or the directory with all of them.
 //!
-//! A file that was removed takes writes as before. So the writer looks for the segment that it is writing and for the lock once
-//! a second, for the segment also before it ends it, and for all of them at the close. Files are known by their names, the lock
-//! by what it says. Records that were in removed files count as lost, and as removed; the next segment links to the removed
+//! A file that was removed takes writes as before. So the writer looks for its files once a second and at the close, for the
+//! segment that it is writing also before it ends it, and for the lock when it begins one. Segments are known by their names.
+//! Records that were in removed files count as lost, and as removed; the next segment links to the removed
 //! one, so that readers tell what is missing. A lock that was removed is made anew; one that another writer has made since is
 //! respected for good, since nothing is known any more of what is in the directory.
 
 use crate::journal::delivery::Kept;
 use crate::journal::format::Position;
-use crate::journal::lock::{self, Make};
-use crate::journal::segment::{Segment, segment_name};
+use crate::journal::lock;
+use crate::journal::segment::Segment;
 use crate::journal::storage::Storage;
 use crate::journal::writer::JournalWriter;
+use std::collections::HashSet;
 use std::io;
 
 /// How often the writer looks for its files.
@@ -22,6 +23,7 @@ impl JournalWriter {
     pub(super) fn check_presence(&mut self) {
         if self.now_ns.saturating_sub(self.checked_ns) >= PRESENCE_NS {
             self.find_missing();
+            self.find_missing_ended();
             self.give_way();
         }
     }
@@ -57,11 +59,16 @@ impl JournalWriter {
 
     /// Notices which of the segments that have ended were removed.
     pub(super) fn find_missing_ended(&mut self) {
+        let there: HashSet<String> = match self.storage.list() {
+            Ok(names) => names.into_iter().collect(),
+            Err(error) if was_removed(&error) => HashSet::new(),
+            Err(_) => return,
+        };
         let mut last = None;
         for at in 0..self.kept.len() {
             let Some(kept) = self.kept.get(at) else { return };
             let mut names = kept.names().peekable();
-            if names.peek().is_none() || !names.all(|name| is_gone(&*self.storage, &name)) {
+            if names.peek().is_none() || names.any(|name| there.contains(&name)) {
                 continue;
             }
             #[cfg(feature = "zstd")]
@@ -81,21 +88,23 @@ impl JournalWriter {
     /// Makes what comes before a removed segment certain, and says so in the headers to come: only then do readers take the
     /// gap for damage and read on, rather than for the end that a crash has left.
     fn pass_over(&mut self, number: u32) -> bool {
+        let unsynced = |kept: &&mut Kept| kept.number < number && !kept.synced;
         let mut synced = Ok(());
-        let mut any = false;
-        let before = self.kept.iter_mut().filter(|kept| kept.number < number && !kept.synced);
-        for kept in before {
-            synced = synced.and_then(|()| self.storage.open(&segment_name(kept.number))?.sync());
-            kept.synced = synced.is_ok();
-            any = true;
+        for name in self.kept.iter_mut().filter(unsynced).flat_map(|kept| kept.names()) {
+            synced = synced.and_then(|()| match self.storage.open(&name).and_then(|file| file.sync()) {
+                // Removed this instant; it will be noticed.
+                Err(error) if was_removed(&error) => Ok(()),
+                other => other,
+            });
         }
-        if any {
+        if self.kept.iter_mut().any(|kept| unsynced(&kept)) {
             synced = synced.and_then(|()| self.storage.sync_dir());
         }
         if synced.is_err() {
             self.account.errors += 1;
             return false;
         }
+        self.kept.iter_mut().filter(unsynced).for_each(|kept| kept.synced = true);
         self.synced = self.synced.max(Position { segment: number.saturating_add(1), offset: 0 });
         true
     }
@@ -118,14 +127,18 @@ impl JournalWriter {
                 return Ok(());
             }
             std::fs::create_dir_all(path)?;
-            match lock::acquire(path, self.now_ns, Make::New)? {
+            match lock::retake(path, self.now_ns, self.lock.as_ref())? {
                 Ok(lock) => {
-                    self.lock = Some(lock);
-                    self.find_missing_ended();
+                    if lock.is_some() {
+                        self.lock = lock;
+                        self.find_missing_ended();
+                    }
                     return Ok(());
                 }
                 Err(holder) => self.ousted = Some(holder),
             }
+            // The end of a segment that was left is the other's matter now.
+            self.suspect = None;
         }
         let holder = self.ousted.as_deref().unwrap_or_default();
         let why = "its lock was removed, and another writer has taken its place";

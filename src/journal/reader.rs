@@ -328,6 +328,7 @@ impl<'s> JournalReader<'s> {
         self.marks = Marks::default();
         self.from_start = false;
         self.records_expected = None;
+        self.synced_surveyed = false;
         self.tail = None;
         self.closed = false;
     }
@@ -510,7 +511,8 @@ impl<'s> JournalReader<'s> {
             let mark = self.marks.get(span.source);
             self.falls += u64::from(span.unordered || mark.last.is_some_and(|last| span.first <= last));
             let known = mark.last.is_some() || self.from_start;
-            let missing = span.before.wrapping_sub(mark.records as u32);
+            // Less than was read is no gap: the segment was removed that told which of these had been written again.
+            let missing = (span.before.wrapping_sub(mark.records as u32) as i32).max(0) as u32;
             if known
                 && missing > 0
                 && let Some(through) = span.previous

@@ -5,7 +5,7 @@ use crate::journal::block::{Block, Definition, Slots};
 use crate::journal::delivery::Kept;
 use crate::journal::durability::{Account, Durability, Marks};
 use crate::journal::format::{Position, RunId, SourceSpan, Totals};
-use crate::journal::lock::{self, Lock, Make};
+use crate::journal::lock::{self, Lock};
 use crate::journal::options::{DefineError, OpenError, Options, Select};
 use crate::journal::recovery::{Resume, resume};
 use crate::journal::segment::{Segment, Tail};
@@ -130,8 +130,11 @@ impl JournalWriter {
     pub fn open(path: &Path, run: RunId, options: Options, now_ns: u64) -> Result<JournalWriter, OpenError> {
         options.check()?;
         let io = |action| move |source| OpenError::Io { action, path: path.to_owned(), source };
+        // The process may go elsewhere.
+        let path = &*std::path::absolute(path).map_err(io("find"))?;
+        let io = |action| move |source| OpenError::Io { action, path: path.to_owned(), source };
         std::fs::create_dir_all(path).map_err(io("create"))?;
-        let lock = lock::acquire(path, now_ns, Make::Any)
+        let lock = lock::acquire(path, now_ns)
             .map_err(io("lock"))?
             .map_err(|holder| OpenError::Locked { path: path.to_owned(), holder })?;
         let mut writer = JournalWriter::over(Box::new(DirStorage::new(path)), run, options, now_ns)?;
