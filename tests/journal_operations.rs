@@ -4,7 +4,7 @@
 
 mod journal_model;
 
-use journal_model::{Model, entity_name, record};
+use journal_model::{Model, batch, define, entity_name, record, small};
 use panther_events::event::{Record, Symbol};
 use panther_events::journal::storage::DirStorage;
 use panther_events::journal::{
@@ -17,18 +17,6 @@ use std::time::Duration;
 
 const RUN: RunId = RunId(*b"a run of a test.");
 const SECOND_NS: u64 = 1_000_000_000;
-
-fn small(durability: Durability) -> Options {
-    Options { block_len: 8 << 10, segment_len: 32 << 10, held_bytes_max: 1 << 20, ..Options::new(durability) }
-}
-
-fn batch(from: u32, len: u32) -> Vec<Record> {
-    (from..from + len).map(|seq| record(1, seq, u64::from(seq))).collect()
-}
-
-fn define(writer: &mut JournalWriter) {
-    writer.define(Symbol::of(&entity_name(1)), &entity_name(1)).unwrap();
-}
 
 fn read(path: &Path) -> (Vec<Record>, Vec<String>) {
     let mut reader = JournalReader::open(path, ReadOptions::default()).unwrap();

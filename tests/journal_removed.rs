@@ -5,10 +5,10 @@
 
 mod journal_model;
 
-use journal_model::{Fault, FaultKind, Model, Rng, Sample, entity_name, env_count, record, seed};
+use journal_model::{Fault, FaultKind, Model, Rng, Sample, batch, define, env_count, record, seed, small};
 use panther_events::clock::Clock;
 use panther_events::domain::{Catalogue, DomainDef, KindDef};
-use panther_events::event::{Domain, Identity, Record, Symbol, Symbols};
+use panther_events::event::{Domain, Identity, Symbols};
 use panther_events::journal::storage::{DirStorage, Storage};
 use panther_events::journal::{
     Account, Durability, JournalLog, JournalReader, JournalWriter, OpenError, Options, ReadOptions, RunId,
@@ -25,19 +25,6 @@ const ENOSPC: i32 = 28;
 
 const DURABILITIES: [Durability; 3] =
     [Durability::Buffered, Durability::ProcessCrash, Durability::PowerLoss { every: Duration::from_secs(1) }];
-
-/// A segment takes some 450 records.
-fn small(durability: Durability) -> Options {
-    Options { block_len: 8 << 10, segment_len: 32 << 10, held_bytes_max: 1 << 20, ..Options::new(durability) }
-}
-
-fn batch(from: u32, len: u32) -> Vec<Record> {
-    (from..from + len).map(|seq| record(1, seq, u64::from(seq))).collect()
-}
-
-fn define(writer: &mut JournalWriter) {
-    writer.define(Symbol::of(&entity_name(1)), &entity_name(1)).unwrap();
-}
 
 /// A directory that can be removed, and a journal in it.
 fn open(durability: Durability) -> (tempfile::TempDir, PathBuf, JournalWriter) {

@@ -94,9 +94,7 @@ impl JournalWriter {
 
     /// Writes all, syncs all, and ends the journal. After an error it tries once more.
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        self.find_missing();
-        self.find_missing_ended();
-        self.give_way();
+        self.look_for_files();
         for _ in 0..2 {
             self.deliver(self.holds_until_synced());
             if self.trouble.is_some() {
@@ -142,16 +140,24 @@ impl JournalWriter {
     }
 
     fn sync_all(&mut self) -> Result<(), Failure> {
-        for kept in self.kept.iter_mut().filter(|kept| !kept.synced) {
-            match self.storage.open(&segment_name(kept.number)).and_then(|file| file.sync()) {
-                // Removed this instant: there is nothing to sync.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => self.account.errors += 1,
-                other => other.map_err(Failure::Sync)?,
+        self.sync_ended(u32::MAX).map_err(Failure::Sync)?;
+        self.align_to_page()?;
+        self.sync_segment()
+    }
+
+    /// Syncs the segments below `number` that have ended, not the directory.
+    pub(super) fn sync_ended(&mut self, number: u32) -> io::Result<()> {
+        for kept in self.kept.iter_mut().filter(|kept| !kept.synced && kept.number < number) {
+            for name in kept.names() {
+                match self.storage.open(&name).and_then(|file| file.sync()) {
+                    // Removed this instant: there is nothing to sync.
+                    Err(error) if was_removed(&error) => self.account.errors += 1,
+                    other => other?,
+                }
             }
             kept.synced = true;
         }
-        self.align_to_page()?;
-        self.sync_segment()
+        Ok(())
     }
 
     /// Begins a new segment when the one being written is older than the options allow.
@@ -393,19 +399,19 @@ impl JournalWriter {
                 ..Kept::found(segment.number, self.now_ns)
             });
         }
+        // Otherwise its end is another writer's matter.
         if self.ousted.is_none() {
             // Gives back the space that was reserved; zeros beyond the last block are only unsightly.
             let _ = segment.file.set_len(segment.offset);
+            segment.offset = tail.end.offset;
+            self.suspect = Some(segment);
         }
-        segment.offset = tail.end.offset;
-        self.suspect = Some(segment);
         error
     }
 
     /// Leaves the segment to another writer, and waits.
     pub(super) fn leave_to(&mut self, error: io::Error) {
         let error = self.leave_segment(Failure::Sync(error));
-        self.suspect = None;
         self.enter_trouble(error);
     }
 

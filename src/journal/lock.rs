@@ -83,14 +83,10 @@ pub(crate) fn acquire(dir: &Path, now_ns: u64) -> io::Result<Result<Lock, String
 ///
 /// # Errors
 /// What the operating system says; also when somebody looks at the file. The next try may succeed.
-pub(crate) fn retake(
-    dir: &Path,
-    now_ns: u64,
-    old: Option<&Lock>,
-) -> io::Result<Result<Option<Lock>, String>> {
+pub(crate) fn retake(dir: &Path, now_ns: u64, old: &Lock) -> io::Result<Result<Option<Lock>, String>> {
     let mut file = open(dir)?;
     let text = raw_text(&mut file).unwrap_or_default();
-    let is_own = old.is_some_and(|old| text == old.text);
+    let is_own = text == old.text;
     if !is_own && !text.is_empty() {
         return Ok(Err(text.trim_end().to_owned()));
     }
@@ -180,29 +176,29 @@ mod tests {
 
         std::fs::remove_file(&path).unwrap();
         assert!(!old.is_in(dir.path()));
-        let anew = retake(dir.path(), 42, Some(&old)).unwrap().unwrap().unwrap();
+        let anew = retake(dir.path(), 42, &old).unwrap().unwrap().unwrap();
         assert!(anew.is_in(dir.path()) && !old.is_in(dir.path()), "at the same time, by the same process");
         // Whether it is held or left.
-        assert!(retake(dir.path(), 43, Some(&old)).unwrap().is_err());
+        assert!(retake(dir.path(), 43, &old).unwrap().is_err());
         drop(anew);
-        assert!(retake(dir.path(), 43, Some(&old)).unwrap().unwrap_err().starts_with("process"));
+        assert!(retake(dir.path(), 43, &old).unwrap().unwrap_err().starts_with("process"));
 
         // Under another number, it is locked as it was; a copy is not.
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, &text).unwrap();
         let copy = File::open(&path).unwrap();
         copy.try_lock().unwrap();
-        assert!(retake(dir.path(), 43, Some(&old)).unwrap().unwrap().is_none());
+        assert!(retake(dir.path(), 43, &old).unwrap().unwrap().is_none());
         drop(copy);
-        assert!(retake(dir.path(), 43, Some(&old)).unwrap().unwrap().is_some());
+        assert!(retake(dir.path(), 43, &old).unwrap().unwrap().is_some());
 
         // A reader that asks, or a writer that has not yet said who it is.
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "").unwrap();
         let asks = File::open(&path).unwrap();
         asks.try_lock_shared().unwrap();
-        assert!(retake(dir.path(), 43, Some(&old)).is_err());
+        assert!(retake(dir.path(), 43, &old).is_err());
         drop(asks);
-        assert!(retake(dir.path(), 43, Some(&old)).unwrap().is_ok());
+        assert!(retake(dir.path(), 43, &old).unwrap().is_ok());
     }
 }

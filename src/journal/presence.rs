@@ -22,14 +22,14 @@ impl JournalWriter {
     /// Looks for the files, now and then.
     pub(super) fn check_presence(&mut self) {
         if self.now_ns.saturating_sub(self.checked_ns) >= PRESENCE_NS {
-            self.find_missing();
-            self.find_missing_ended();
-            self.give_way();
+            self.look_for_files();
         }
     }
 
-    /// Leaves the segment when another writer has the journal.
-    pub(super) fn give_way(&mut self) {
+    /// Notices which of the segments were removed, and leaves the one being written when another writer has the journal.
+    pub(super) fn look_for_files(&mut self) {
+        self.find_missing();
+        self.find_missing_ended();
         // Without a lock, but with a segment that takes writes, writing goes on until the lock can be made.
         if self.segment.is_some()
             && let Err(error) = self.hold_lock()
@@ -58,7 +58,7 @@ impl JournalWriter {
     }
 
     /// Notices which of the segments that have ended were removed.
-    pub(super) fn find_missing_ended(&mut self) {
+    fn find_missing_ended(&mut self) {
         let there: HashSet<String> = match self.storage.list() {
             Ok(names) => names.into_iter().collect(),
             Err(error) if was_removed(&error) => HashSet::new(),
@@ -88,23 +88,14 @@ impl JournalWriter {
     /// Makes what comes before a removed segment certain, and says so in the headers to come: only then do readers take the
     /// gap for damage and read on, rather than for the end that a crash has left.
     fn pass_over(&mut self, number: u32) -> bool {
-        let unsynced = |kept: &&mut Kept| kept.number < number && !kept.synced;
-        let mut synced = Ok(());
-        for name in self.kept.iter_mut().filter(unsynced).flat_map(|kept| kept.names()) {
-            synced = synced.and_then(|()| match self.storage.open(&name).and_then(|file| file.sync()) {
-                // Removed this instant; it will be noticed.
-                Err(error) if was_removed(&error) => Ok(()),
-                other => other,
-            });
+        match self.sync_ended(number).and_then(|()| self.storage.sync_dir()) {
+            // Without a directory there is nothing left to sync.
+            Err(error) if !was_removed(&error) => {
+                self.account.errors += 1;
+                return false;
+            }
+            _ => {}
         }
-        if self.kept.iter_mut().any(|kept| unsynced(&kept)) {
-            synced = synced.and_then(|()| self.storage.sync_dir());
-        }
-        if synced.is_err() {
-            self.account.errors += 1;
-            return false;
-        }
-        self.kept.iter_mut().filter(unsynced).for_each(|kept| kept.synced = true);
         self.synced = self.synced.max(Position { segment: number.saturating_add(1), offset: 0 });
         true
     }
@@ -118,21 +109,18 @@ impl JournalWriter {
 
     /// Sees to it that the lock lies in the directory and is this writer's.
     pub(super) fn hold_lock(&mut self) -> io::Result<()> {
+        let Some(lock) = &self.lock else { return Ok(()) };
         let path = self.storage.path();
-        if !self.locked {
-            return Ok(());
-        }
         if self.ousted.is_none() {
-            if self.lock.as_ref().is_some_and(|lock| lock.is_in(path)) {
+            if lock.is_in(path) {
                 return Ok(());
             }
             std::fs::create_dir_all(path)?;
-            match lock::retake(path, self.now_ns, self.lock.as_ref())? {
+            match lock::retake(path, self.now_ns, lock)? {
+                Ok(None) => return Ok(()),
                 Ok(lock) => {
-                    if lock.is_some() {
-                        self.lock = lock;
-                        self.find_missing_ended();
-                    }
+                    self.lock = lock;
+                    self.find_missing_ended();
                     return Ok(());
                 }
                 Err(holder) => self.ousted = Some(holder),

@@ -60,8 +60,6 @@ pub struct JournalWriter {
     pub(super) resumed: bool,
     /// The segment left after the last error, until a successor exists.
     pub(super) suspect: Option<Segment>,
-    /// The directory is to be held by a lock.
-    pub(super) locked: bool,
     /// Who has taken this writer's place.
     pub(super) ousted: Option<String>,
     /// Segments that ended before the one being written, oldest first.
@@ -139,7 +137,6 @@ impl JournalWriter {
             .map_err(|holder| OpenError::Locked { path: path.to_owned(), holder })?;
         let mut writer = JournalWriter::over(Box::new(DirStorage::new(path)), run, options, now_ns)?;
         writer.lock = Some(lock);
-        writer.locked = true;
         Ok(writer)
     }
 
@@ -183,7 +180,6 @@ impl JournalWriter {
             resumed: tail.is_some(),
             tail,
             suspect: None,
-            locked: false,
             ousted: None,
             kept,
             oldest_segment,

@@ -4,6 +4,7 @@
 
 use panther_events::event::{Domain, EventKind, Identity, Record, Symbol};
 use panther_events::journal::storage::{Storage, StorageFile};
+use panther_events::journal::{Durability, JournalWriter, Options};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -38,6 +39,21 @@ pub fn record(source: u16, seq: u32, time_ns: u64) -> Record {
     }
     let sample = Sample { value: u64::from(seq) * 3, other: u64::from(source) << 32 };
     Record::new(Identity::Occurrence, time_ns, entity, &sample).numbered(source, seq)
+}
+
+/// A segment takes some 450 records.
+pub fn small(durability: Durability) -> Options {
+    Options { block_len: 8 << 10, segment_len: 32 << 10, held_bytes_max: 1 << 20, ..Options::new(durability) }
+}
+
+/// Records of source 1.
+pub fn batch(from: u32, len: u32) -> Vec<Record> {
+    (from..from + len).map(|seq| record(1, seq, u64::from(seq))).collect()
+}
+
+/// Defines what [`batch`] refers to.
+pub fn define(writer: &mut JournalWriter) {
+    writer.define(Symbol::of(&entity_name(1)), &entity_name(1)).unwrap();
 }
 
 /// SplitMix64.
