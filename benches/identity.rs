@@ -10,10 +10,11 @@
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use panther_events::event::{
-    Domain, EventId, EventKind, Field, FieldType, Identity, Payload, Record, Symbol, Symbols,
+    Domain, EventId, EventKind, Field, FieldType, Identity, Origin, Payload, Record, Symbol, Symbols,
 };
 use std::hint::black_box;
 
+const ORIGIN: Origin = Origin::from_bits(7);
 const COUNT: usize = 1024;
 
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -50,22 +51,23 @@ fn identity(criterion: &mut Criterion) {
     ];
     for (name, records) in &sets {
         for record in records.iter().filter(|record| record.identity() == Some(Identity::Occurrence)) {
-            assert_eq!(
-                record.id(),
-                EventId::digest(&bytemuck::bytes_of(record)[24..]),
-                "wrong before it is timed"
-            );
+            let hashed = [&ORIGIN.bits().to_le_bytes()[..], &bytemuck::bytes_of(record)[24..]].concat();
+            assert_eq!(record.id_in(ORIGIN), EventId::digest(&hashed), "wrong before it is timed");
         }
         let mut filled = records.clone();
-        Record::fill_ids(&mut filled);
-        assert!(filled.iter().zip(records).all(|(filled, record)| filled.id() == record.id()));
+        Record::fill_ids(&mut filled, ORIGIN);
+        assert!(filled.iter().zip(records).all(|(filled, record)| filled.id() == Some(record.id_in(ORIGIN))));
         group.bench_with_input(BenchmarkId::new("64 ids at once", name), records, |bencher, records| {
             let again = || records.clone();
-            let fill = |records: &mut Vec<Record>| records.chunks_mut(64).for_each(Record::fill_ids);
+            let fill = |records: &mut Vec<Record>| {
+                records.chunks_mut(64).for_each(|batch| Record::fill_ids(batch, ORIGIN))
+            };
             bencher.iter_batched_ref(again, fill, BatchSize::SmallInput);
         });
         group.bench_with_input(BenchmarkId::new("id", name), records, |bencher, records| {
-            bencher.iter(|| records.iter().fold(0, |sum: u128, record| sum ^ black_box(record).id().bits()));
+            bencher.iter(|| {
+                records.iter().fold(0, |sum: u128, record| sum ^ black_box(record).id_in(ORIGIN).bits())
+            });
         });
     }
     let (_, records) = &sets[0];

@@ -96,8 +96,9 @@ fn pipelines(dir: &Path) {
             let fields = |kind| catalogue.fields(kind);
             let mut log = Some(JournalLog::open(&path, RUN, journal, clock, &symbols, fields).unwrap());
             plan.builder.symbols(symbols);
-            let key =
-                plan.builder.observer("journal", move |_| log.take().unwrap_or_else(JournalLog::closed));
+            let key = plan.builder.observer("journal", move |setup| {
+                log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+            });
             let (time, snapshot) = run_plan(ids, plan, Way::Single);
             let report = snapshot.report(key).unwrap();
             let stored = if select == Select::ALL { events(ids) } else { ids };

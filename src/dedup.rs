@@ -5,7 +5,8 @@
 //!            (hash)   one cache line each, prefetched, 64 at a time
 //! ```
 //!
-//! A verdict `Duplicate` is only ever given because the set holds all 122 bits of the id. Within a window the set
+//! A verdict `Duplicate` is only ever given because the set holds all 122 bits of the id. Records that come without an id get
+//! theirs here: see [`crate::event::identity`]. Within a window the set
 //! forgets its oldest epoch whole and counts what it forgot: that can let a duplicate through, and can never drop
 //! a new event.
 //!
@@ -33,7 +34,7 @@ mod window;
 
 pub use set::{ExactSet, SetCounts};
 
-use crate::event::Record;
+use crate::event::{IdScope, Origin, Record};
 use probe::Batch;
 use run::RunWriter;
 use spill::Spill;
@@ -225,10 +226,11 @@ pub struct Dedup {
     first_sightings: bool,
     forgotten: u64,
     late: u64,
+    origin: IdScope,
 }
 
 impl Dedup {
-    /// Makes an empty one.
+    /// Makes an empty one, with an origin of its own.
     ///
     /// # Errors
     ///
@@ -257,7 +259,15 @@ impl Dedup {
             first_sightings: options.first_sightings,
             forgotten: 0,
             late: 0,
+            origin: IdScope::new(Origin::random().bits()),
         })
+    }
+
+    /// Takes over an origin: records that come without an id get the one that a pipeline of this origin gives them.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Origin) -> Dedup {
+        self.origin = IdScope::new(origin.bits());
+        self
     }
 
     /// Fills in the ids of `records`, writes a verdict for each, and returns the bit mask of the new ones: bit `i` is
@@ -345,7 +355,7 @@ impl Dedup {
         spill.advance(records.len(), &mut self.set);
         self.set.limit_bytes(spill.hot_bytes());
         let mut keys = [Key::default(); BATCH];
-        Record::fill_ids(records);
+        Record::fill_ids_in(records, &self.origin);
         for (record, key) in records.iter().zip(&mut keys) {
             *key = Key::new(record.id_bits());
             self.set.prefetch(*key);
@@ -381,10 +391,11 @@ impl Dedup {
 
     #[inline]
     fn check_run(&mut self, records: &mut [Record], verdicts: &mut [Verdict]) -> u64 {
+        let origin = &self.origin;
         if self.first_sightings {
-            self.set.insert_each(&mut RecordBatch::<true> { records, verdicts })
+            self.set.insert_each(&mut RecordBatch::<true> { records, verdicts, origin })
         } else {
-            self.set.insert_each(&mut RecordBatch::<false> { records, verdicts })
+            self.set.insert_each(&mut RecordBatch::<false> { records, verdicts, origin })
         }
     }
 }
@@ -393,6 +404,7 @@ impl Dedup {
 struct RecordBatch<'a, const SEEN: bool> {
     records: &'a mut [Record],
     verdicts: &'a mut [Verdict],
+    origin: &'a IdScope,
 }
 
 impl<const SEEN: bool> Batch for RecordBatch<'_, SEEN> {
@@ -404,7 +416,7 @@ impl<const SEEN: bool> Batch for RecordBatch<'_, SEEN> {
     #[inline(always)]
     fn compute(&mut self, ids: Range<usize>) {
         if let Some(records) = self.records.get_mut(ids) {
-            Record::fill_ids(records);
+            Record::fill_ids_in(records, self.origin);
         }
     }
 

@@ -89,17 +89,26 @@ pub struct KindDef {
     pub kind: EventKind,
     /// The name within the domain; dots make a hierarchy (`network.setup.started`).
     pub name: &'static str,
-    /// What makes two events of this kind the same.
+    /// What makes two events of this kind the same. [`Identity::Occurrence`] for what is emitted live.
     pub identity: Identity,
+    /// Whether events of this kind come often, such as samples, progress and packets: logs gather them into one line, and the
+    /// documents of typed emitters leave out what the payload holds.
+    pub sampled: bool,
     /// The payload's fields.
     pub fields: &'static [Field],
 }
 
 impl KindDef {
-    /// Describes the kind that payload `P` belongs to.
+    /// Describes the kind that payload `P` belongs to, of which many events come: [`KindDef::sampled`].
     #[must_use]
     pub const fn of<P: Payload>(name: &'static str, identity: Identity) -> KindDef {
-        KindDef { kind: P::KIND, name, identity, fields: P::FIELDS }
+        KindDef { kind: P::KIND, name, identity, sampled: true, fields: P::FIELDS }
+    }
+
+    /// Describes the kind that payload `P` belongs to, of which each event is worth a line: a step in some life.
+    #[must_use]
+    pub const fn lifecycle<P: Payload>(name: &'static str, identity: Identity) -> KindDef {
+        KindDef { sampled: false, ..KindDef::of::<P>(name, identity) }
     }
 }
 
@@ -155,6 +164,7 @@ pub struct Catalogue {
 struct Known {
     full_name: Box<str>,
     identity: Identity,
+    sampled: bool,
     fields: &'static [Field],
 }
 
@@ -226,7 +236,8 @@ impl Catalogue {
         }
         for kind in def.kinds {
             let full_name = format!("{}.{}", def.name, kind.name).into_boxed_str();
-            let known = Known { full_name, identity: kind.identity, fields: kind.fields };
+            let (identity, sampled) = (kind.identity, kind.sampled);
+            let known = Known { full_name, identity, sampled, fields: kind.fields };
             if let Some(slot) = self.kinds.get_mut(kind.kind.index()) {
                 *slot = Some(known);
             }
@@ -272,6 +283,12 @@ impl Catalogue {
     #[must_use]
     pub fn identity(&self, kind: EventKind) -> Option<Identity> {
         self.known(kind).map(|known| known.identity)
+    }
+
+    /// Tells whether events of `kind` come often: [`KindDef::sampled`].
+    #[must_use]
+    pub fn is_sampled(&self, kind: EventKind) -> bool {
+        self.known(kind).is_some_and(|known| known.sampled)
     }
 
     /// Returns the name of `domain`.
@@ -372,7 +389,13 @@ mod tests {
     const USER: Domain = Domain::FIRST_USER;
 
     const fn def(code: u8, name: &'static str) -> KindDef {
-        KindDef { kind: EventKind::new(USER, code), name, identity: Identity::Content, fields: &[] }
+        KindDef {
+            kind: EventKind::new(USER, code),
+            name,
+            identity: Identity::Content,
+            sampled: false,
+            fields: &[],
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use sink::{EventSink, RateLimited, Sampled, Tee, TypedEvent};
 
 use crate::clock::Clock;
 use crate::emit::source::{Entrance, SEQ_LAST, Source};
-use crate::event::{Context, EventId, EventKind, Identity, Payload, Record, Symbol, Symbols};
+use crate::event::{Context, EventId, EventKind, IdScope, Identity, Payload, Record, Symbol, Symbols};
 use crate::recorder::LaneWriter;
 use crate::ring::{Inlet, fill};
 use crate::sync::Arc;
@@ -90,6 +90,8 @@ pub struct Emitter {
     text: String,
     /// What its events belong to; in a box, because most have none.
     context: Option<Box<Context>>,
+    /// The context, if there is one, as ids of contents are computed with it.
+    content_scope: Option<IdScope>,
     /// What earlier sources of this emitter sent, before their numbers were used up.
     earlier: Sent,
     /// Where a flight recorder keeps this emitter's last events.
@@ -107,7 +109,20 @@ impl Emitter {
         recorder: Option<LaneWriter>,
     ) -> Emitter {
         let (text, context, earlier) = (String::new(), None, Sent::default());
-        Emitter { inlets, entrance, clock, policy, source, symbols, text, context, earlier, recorder }
+        let content_scope = None;
+        Emitter {
+            inlets,
+            entrance,
+            clock,
+            policy,
+            source,
+            symbols,
+            text,
+            context,
+            content_scope,
+            earlier,
+            recorder,
+        }
     }
 
     /// Emits one event, stamped now.
@@ -132,6 +147,9 @@ impl Emitter {
         payload: &P,
     ) -> Result<(), EmitError> {
         match self.entrance.routes.identity(P::KIND) {
+            Some(Identity::Content) if self.content_scope.is_some() => {
+                self.offer_record::<GIVE>(Record::new(Identity::Content, time_ns, entity, payload))
+            }
             Some(identity) if identity != Identity::Digest => {
                 self.offer(P::KIND, entity, None, move |source, seq| {
                     Record::new(identity, time_ns, entity, payload).numbered(source, seq)
@@ -141,7 +159,12 @@ impl Emitter {
         }
     }
 
-    /// Emits one event of a kind whose identity is a digest.
+    /// Emits one event that is the same as any other with this digest: the digest of what identifies it, such as a
+    /// packet's bytes, or the [key](EventId::key) of a fact of which several tell. Any kind can be emitted so; one whose
+    /// identity is [`Identity::Digest`] only so.
+    ///
+    /// Give the same digest only with the same kind and entity, unless the kind's identity is a digest: under several
+    /// dedup threads, events of other kinds are shared out by entity.
     ///
     /// # Errors
     /// When the event was not accepted; it is counted.
@@ -153,12 +176,12 @@ impl Emitter {
         entity: Symbol,
         payload: &P,
     ) -> Result<(), EmitError> {
-        match self.entrance.routes.identity(P::KIND) {
-            Some(Identity::Digest) => self.offer(P::KIND, entity, Some(digest), move |source, seq| {
-                Record::with_digest(digest, time_ns, entity, payload).numbered(source, seq)
-            }),
-            other => self.refuse(other, P::KIND),
+        if self.entrance.routes.identity(P::KIND).is_none() {
+            return self.refuse(None, P::KIND);
         }
+        self.offer(P::KIND, entity, Some(digest), move |source, seq| {
+            Record::with_digest(digest, time_ns, entity, payload).numbered(source, seq)
+        })
     }
 
     /// Emits many events of one kind under one time stamp.
@@ -167,10 +190,16 @@ impl Emitter {
     /// so for `events`.
     pub fn emit_batch<P: Payload>(&mut self, events: impl IntoIterator<Item = (Symbol, P)>) -> Sent {
         let time_ns = self.clock.now_ns();
-        let identity = self.entrance.routes.identity(P::KIND);
-        match identity {
+        let events = events.into_iter();
+        match self.entrance.routes.identity(P::KIND) {
+            Some(Identity::Content) if self.content_scope.is_some() => {
+                let scope = self.content_scope;
+                self.offer_all::<GIVE>(events.map(|(entity, payload)| {
+                    Record::new(Identity::Content, time_ns, entity, &payload).within(scope.as_ref())
+                }))
+            }
             Some(identity) if identity != Identity::Digest => self.offer_all::<GIVE>(
-                events.into_iter().map(|(entity, payload)| Record::new(identity, time_ns, entity, &payload)),
+                events.map(|(entity, payload)| Record::new(identity, time_ns, entity, &payload)),
             ),
             other => self.counted(|this| {
                 for _ in events {
@@ -183,17 +212,18 @@ impl Emitter {
 
     /// Emits records that were made elsewhere (by a reader of captures, of a journal); the emitter numbers them.
     ///
-    /// The identity in each record counts, not the catalogue's. Records of an unknown kind are rejected.
+    /// The identity in each record counts, not the catalogue's, and an id that is in a record stays. Records of an unknown
+    /// kind, and those that are [malformed](Record::is_well_formed), are rejected.
     pub fn emit_records(&mut self, records: impl IntoIterator<Item = Record>) -> Sent {
         self.emit_known::<GIVE>(records)
     }
 
-    /// Emits records that were emitted once before, under the sources and numbers that they carry: a replay. So
-    /// ids that depend on them stay what they were, and gaps stay gaps.
+    /// Emits records that were emitted once before, under the sources and numbers that they carry: a replay. The ids in
+    /// them stay what they were, and gaps stay gaps.
     ///
     /// The account holds as for [`Emitter::emit_records`]: the emitter uses up a number of its own for each record,
-    /// though the record does not carry it. Do not mix a replay with other emitters that emit occurrences: source
-    /// and number may then stand for two events, and equal contents under both would count as one.
+    /// though the record does not carry it. A record without an id, which no pipeline has seen, gets one as an event of
+    /// this emitter's own, so that it is not taken for what another emitter sends under its source and number.
     pub fn emit_numbered(&mut self, records: impl IntoIterator<Item = Record>) -> Sent {
         self.emit_known::<KEEP>(records)
     }
@@ -201,13 +231,15 @@ impl Emitter {
     fn emit_known<const NUMBERS: bool>(&mut self, records: impl IntoIterator<Item = Record>) -> Sent {
         let entrance = Arc::clone(&self.entrance);
         let mut unknown = (0_u64, None);
+        let scope = self.content_scope;
         let known = records.into_iter().filter(|record| {
-            let known = entrance.routes.identity(record.kind()).is_some() && record.identity().is_some();
+            let known = entrance.routes.identity(record.kind()).is_some() && record.is_well_formed();
             if !known {
                 unknown = (unknown.0 + 1, Some(record.kind()));
             }
             known
         });
+        let known = known.map(|record| record.within(scope.as_ref()));
         let mut sent = self.offer_all::<NUMBERS>(known);
         sent.add(self.counted(|this| {
             for kind in unknown.1.iter().cycle().take(usize::try_from(unknown.0).unwrap_or(usize::MAX)) {
@@ -282,9 +314,11 @@ impl Emitter {
     /// Offers a record that was made elsewhere.
     #[inline]
     fn offer_record<const NUMBERS: bool>(&mut self, record: Record) -> Result<(), EmitError> {
-        let digest = (record.identity() == Some(Identity::Digest)).then(|| record.id());
+        let record = record.within(self.content_scope.as_ref());
+        let digest = record.id().filter(|_| record.identity() == Some(Identity::Digest));
+        let origin = self.entrance.id_scope;
         self.offer(record.kind(), record.entity(), digest, move |source, seq| {
-            numbered::<NUMBERS>(record, source, seq)
+            numbered::<NUMBERS>(record, source, seq, &origin)
         })
     }
 
@@ -320,8 +354,9 @@ impl Emitter {
             && let Ok(chunk) = inlet.producer.write_chunk_uninit(step)
         {
             let (number, mut seq) = (self.source.number(), next_seq as u32);
+            let origin = &self.entrance.id_scope;
             let records = records.map(|record| {
-                let numbered = numbered::<NUMBERS>(record, number, seq);
+                let numbered = numbered::<NUMBERS>(record, number, seq, origin);
                 seq += 1;
                 numbered
             });
@@ -413,8 +448,13 @@ pub(crate) const GIVE: bool = true;
 const KEEP: bool = false;
 
 #[inline]
-fn numbered<const NUMBERS: bool>(record: Record, source: u16, seq: u32) -> Record {
-    if NUMBERS == GIVE { record.numbered(source, seq) } else { record }
+fn numbered<const NUMBERS: bool>(record: Record, source: u16, seq: u32, origin: &IdScope) -> Record {
+    if NUMBERS == GIVE {
+        return record.numbered(source, seq);
+    }
+    let mut own = record.numbered(source, seq);
+    own.set_id(origin);
+    own.numbered(record.source(), record.seq())
 }
 
 /// Looks for room so often before it gives the core away; some 20 microseconds.

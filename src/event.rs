@@ -6,8 +6,8 @@
 //!    u128      u64 ns    Symbol    u16    u16      u32     24 bytes
 //! ```
 //!
-//! Bytes 24..64 are the *content*. The [`EventId`] is a pure function of them (see [`identity`]), so it
-//! can be computed by whichever stage needs it first.
+//! Bytes 24..64 are the *content*. The [`EventId`] is a pure function of them and of the pipeline's [`Origin`] (see
+//! [`identity`]), so it can be computed by whichever stage needs it first: in a pipeline, dedup.
 
 pub mod context;
 pub mod detail;
@@ -25,7 +25,8 @@ mod table;
 
 pub use context::{Context, Contexts, ContextsFull, Level};
 pub use detail::{Detail, DetailError, Details};
-pub use identity::{EventId, Identity};
+pub use identity::{EventId, Identity, Origin};
+pub(crate) use identity::{Scope as IdScope, random_bits};
 pub use json::{Json, JsonError, Value};
 pub use kind::{Domain, EventKind, KindSet};
 pub use payload::{Field, FieldType, Payload};

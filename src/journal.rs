@@ -58,7 +58,9 @@
 //!            56  byte offset in segment      8     120  earliest, 128 latest time, ns     8, 8
 //!                                                  136  written at, ns                    8
 //!                                                  144  domains, a bit each               4
-//!                                                  148  0                                44
+//!                                                  148  0                                 4
+//!                                                  152  origin of the records            16
+//!                                                  168  0                                24
 //!
 //! table       0  source  2,  2  flags 2 (1: numbers do not rise, 2: has previous),  4  records 4,
 //! entry       8  first number 4,  12  last number 4,  16  the source's last number before this block 4,

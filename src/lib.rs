@@ -1,5 +1,5 @@
-//! Event pipeline for network tests: threads emit 64-byte events without locks, every event is recognised by its
-//! content exactly once, duplicates become measurements, and every event is accounted for.
+//! Event pipeline for network tests: threads emit 64-byte events without locks, what happens twice is two events and what is
+//! delivered twice is one, duplicates become measurements, and every event is accounted for.
 //!
 //! ```
 //! use panther_events::domain::{DomainDef, KindDef};
@@ -80,6 +80,8 @@
 //!   starts threads; only [`export`] and [`ingest`] know file formats. (`tests/tidy.rs` keeps this.)
 //! - A verdict "duplicate" is given only because the exact set holds the whole id. Forgetting can let a duplicate
 //!   through, and never drops a new event.
+//! - Two things that happened are never one event unless the caller chose it ([`event::Identity`]): what is emitted live is
+//!   known by the pipeline's start, source and number too.
 //! - `offered = accepted + dropped + rejected`, `accepted = unique + duplicates + in flight`, and for each observer
 //!   `unique = handled + skipped + failed`: see [`pipeline::Account`].
 //! - On the emit path after start there is no lock and no allocation, and no system call unless a thread must be

@@ -13,7 +13,7 @@
 //!  emitter ─┴─ring──► lane 1: dedup ─┴─rings──► worker 1: observers ─┘
 //! ```
 //!
-//! Lanes share events out by entity. A content id belongs to one entity, so all its sightings meet in one lane, and
+//! Lanes share events out by entity. The id of an occurrence or a content belongs to one entity, so its redeliveries meet in one lane, and
 //! each entity's events stay in the order in which their emitter sent them. (Sharing out by id would balance
 //! one busy entity better, and would tear its events out of order.) Events of identity `Digest` are shared out
 //! by digest, because one digest may come with different entities; with several lanes their order holds only
@@ -48,7 +48,7 @@ use crate::dedup::DedupStats;
 use crate::domain::Catalogue;
 use crate::emit::source::Entrance;
 use crate::emit::{EmitError, Emitter, FullPolicy};
-use crate::event::{Contexts, Symbols};
+use crate::event::{Contexts, Origin, Symbols};
 use crate::observe::wall::walled;
 use crate::observe::worker::{AnyObserver, AnyReport, Merged, Placed, SlotReport};
 use crate::observe::{Observer, Report, Scope};
@@ -152,6 +152,12 @@ impl Pipeline {
         Handle(Arc::clone(&self.shared))
     }
 
+    /// Returns which start of a pipeline this is.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.shared.entrance.origin
+    }
+
     /// Returns the symbol table.
     #[must_use]
     pub fn symbols(&self) -> &Arc<Symbols> {
@@ -213,7 +219,8 @@ impl Pipeline {
         for worker in 0..workers {
             let contexts = &shared.entrance.contexts;
             let (catalogue, symbols) = (&shared.catalogue, &shared.symbols);
-            let observer = make(Setup { catalogue, symbols, contexts, worker });
+            let origin = shared.entrance.origin;
+            let observer = make(Setup { catalogue, symbols, contexts, origin, worker });
             let observer: Box<dyn AnyObserver> = Box::new(observer);
             let asked = walled(|| observer.interest());
             let interest = asked.map_err(|panic| AddError::Panicked(options.name.clone(), panic))?;
@@ -424,7 +431,8 @@ impl Shared {
         let source = self.entrance.sources.open(name).ok_or(EmitError::SourcesExhausted)?;
         let inlets = self.lanes.iter().map(|desk| desk.lane.connect(self.options.ring_capacity)).collect();
         let (clock, symbols) = (self.options.clock.clone(), Arc::clone(&self.symbols));
-        let lane = self.recorder.as_ref().and_then(|recorder| recorder.lane(name));
+        let origin = self.entrance.origin;
+        let lane = self.recorder.as_ref().and_then(|recorder| recorder.lane(name, origin));
         Ok(Emitter::new(Arc::clone(&self.entrance), inlets, clock, policy, source, symbols, lane))
     }
 
@@ -458,6 +466,7 @@ impl Shared {
         let accepted = if at_rest { offered.sent.accepted } else { unique + duplicates + in_flight };
         let names = self.roster.names();
         let mut snapshot = Snapshot {
+            origin: self.entrance.origin,
             account: Account {
                 offered: if at_rest {
                     offered.offered

@@ -13,8 +13,8 @@
 //! [`Account::processors`](crate::pipeline::Account::processors).
 //!
 //! Under several dedup threads each has an instance, which sees its share of the entities, and recognises duplicates
-//! among what it derives. A derived event about an entity of another thread's share passes as new there, should the
-//! same be emitted too.
+//! among what it derives. A derived event of identity `Content`, or with a digest, about an entity of another thread's share
+//! passes as new there, should the same be emitted too.
 //!
 //! ```
 //! use panther_events::domain::packet::PacketSeen;
@@ -49,7 +49,9 @@
 
 use crate::emit::source::{Entrance, SEQ_LAST, Source};
 use crate::emit::{ContextEntered, EmitError, EventSink, NameRefused, TypedEvent};
-use crate::event::{Context, Detail, EventKind, Identity, KindSet, Payload, Record, Symbol, Symbols};
+use crate::event::{
+    Context, Detail, EventId, EventKind, Identity, KindSet, Payload, Record, Symbol, Symbols,
+};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -161,6 +163,24 @@ impl Derived<'_> {
         &self.desk.symbols
     }
 
+    /// Derives an event that is the same as any other with this digest, as
+    /// [`Emitter::emit_digest`](crate::emit::Emitter::emit_digest).
+    ///
+    /// # Errors
+    /// When the event was refused; it is counted.
+    pub fn emit_digest<P: Payload>(
+        &mut self,
+        digest: EventId,
+        time_ns: u64,
+        entity: Symbol,
+        payload: &P,
+    ) -> Result<(), EmitError> {
+        if self.desk.entrance.routes.identity(P::KIND).is_none() {
+            return self.desk.refuse(EmitError::UnknownKind(P::KIND));
+        }
+        self.desk.take(Record::with_digest(digest, time_ns, entity, payload))
+    }
+
     fn identity(&self, kind: EventKind) -> Result<Identity, EmitError> {
         match self.desk.entrance.routes.identity(kind) {
             None => Err(EmitError::UnknownKind(kind)),
@@ -188,7 +208,8 @@ impl EventSink for Derived<'_> {
             }
             let time_ns = event.time_ns.unwrap_or(self.time_ns);
             let payload = bytemuck::cast(event.payload_with(document));
-            Ok(Record::raw(0, identity, time_ns, entity, event.kind, payload))
+            let record = Record::raw(0, identity, time_ns, entity, event.kind, payload);
+            Ok(event.key.map_or(record, |key| record.with_digest_unless_identified(key)))
         });
         match made {
             Ok(record) => self.desk.take(record),
@@ -258,7 +279,7 @@ impl Desk {
             self.count_rejected(1);
             return Err(EmitError::Full);
         }
-        self.out.push(record.numbered(source, seq));
+        self.out.push(record.within(self.context.id_scope().as_ref()).numbered(source, seq));
         Ok(())
     }
 

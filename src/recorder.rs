@@ -41,7 +41,7 @@
 //! - Events are written whatever becomes of them in the ring: the last events before a crash matter also when the
 //!   consumer was stuck. So an event that was dropped because its ring was full is in the recording.
 //!
-//! # In the file (format version 3)
+//! # In the file (format version 4)
 //!
 //! All numbers are 64-bit words in the byte order of the host that wrote them; the word at 16 tells which. A reader on a
 //! host of the other order refuses.
@@ -59,9 +59,10 @@
 //!            48  lanes                      216  events of lanes that were given to later emitters
 //!            56  slots a lane (a power of two) | bytes for definitions << 32, in pages
 //!
-//! lane        0  state: 0 free, 1 in use, 2 its emitter is gone       32  name, 88 bytes, 0 behind it
-//! header      8  salt                                                120  check of the words from 8 on
-//!            24  bytes of the name                                   128  head: events written
+//! lane        0  state: 0 free, 1 in use, 2 its emitter is gone       32  origin of its pipeline, 2 words
+//! header      8  salt                                                 48  name, 72 bytes, 0 behind it
+//!            24  bytes of the name                                   120  check of the words from 8 on
+//!                                                                    128  head: events written
 //!
 //! definition  0  tag (1 name, 2 document) << 32 | bytes      16  check of key, tag, length and text
 //!             8  symbol or digest                            24  text, 0 to a multiple of 8
@@ -70,7 +71,7 @@
 //!           │ record 0 64 │ record 1 64 │   │ check 0 8 │ check 1 8 │     event n of a lane is in slot n mod slots
 //!           └─────────────┴─────────────┴ ─ ┴───────────┴───────────┴ ─
 //!
-//! record      0  id, low word, high word    32  kind | source << 16 | number << 32
+//! record      0  id, low word, high word, or 0    32  kind | source << 16 | number << 32
 //!            16  time, ns since 1970        40  payload, 24 bytes
 //!            24  entity
 //!
@@ -78,8 +79,8 @@
 //! ```
 //!
 //! The head is told with every 32nd event, or behind the batch in which that is, and when the emitter is gone: up to 95 events
-//! are behind it, which their checks tell. In versions 1 and 2 a check is turned by 11 bits for each word and the word
-//! added without carry; in version 1 each check is behind its record, and the head is told with each event. They are read, not written.
+//! are behind it, which their checks tell. An id is
+//! there where the emitter computes it (identities `Content` and `Digest`); that of an occurrence follows from the origin.
 //!
 //! # Design choices
 //!

@@ -74,7 +74,7 @@ impl Observer for Keep {
 
     fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
         for (record, verdict) in batch.iter() {
-            assert_eq!(record.id().bits() >> 76 & 0xf, 8);
+            assert_eq!(record.id().unwrap().bits() >> 76 & 0xf, 8);
             if *verdict != Verdict::New {
                 self.duplicates += 1;
             } else if let Some(tick) = record.payload::<Tick>() {

@@ -2,7 +2,7 @@
 
 mod dedup_support;
 
-use dedup_support::{Rng, record_of};
+use dedup_support::{ORIGIN, Rng, record_of};
 use panther_events::dedup::{BATCH, Dedup, DedupError, DedupOptions, Sighting, Verdict, Window};
 use panther_events::event::{EventId, Record};
 use std::collections::HashMap;
@@ -27,7 +27,9 @@ fn check(dedup: &mut Dedup, records: &mut [Record], mut each: impl FnMut(&Record
 fn an_unbounded_set_gives_the_verdicts_of_a_hash_map() {
     let mut rng = Rng::printed("unbounded");
     for first_sightings in [true, false] {
-        let mut dedup = Dedup::new(&DedupOptions { first_sightings, ..options(Window::Unbounded) }).unwrap();
+        let mut dedup = Dedup::new(&DedupOptions { first_sightings, ..options(Window::Unbounded) })
+            .unwrap()
+            .with_origin(ORIGIN);
         let mut oracle: HashMap<EventId, Sighting> = HashMap::new();
         let mut time_ns = 0;
         for step in 0..8_000u64 {
@@ -40,7 +42,7 @@ fn an_unbounded_set_gives_the_verdicts_of_a_hash_map() {
                 .collect();
             check(&mut dedup, &mut records, |record, verdict| {
                 let seen = Sighting { time_ns: record.time_ns(), source: record.source() };
-                let expected = match oracle.entry(record.id()) {
+                let expected = match oracle.entry(record.id_in(ORIGIN)) {
                     std::collections::hash_map::Entry::Vacant(place) => {
                         place.insert(seen);
                         Verdict::New
@@ -61,7 +63,7 @@ fn an_unbounded_set_gives_the_verdicts_of_a_hash_map() {
 
 #[test]
 fn of_equal_records_in_one_batch_the_first_is_the_new_one() {
-    let mut dedup = Dedup::new(&options(Window::Unbounded)).unwrap();
+    let mut dedup = Dedup::new(&options(Window::Unbounded)).unwrap().with_origin(ORIGIN);
     for round in 0..500u64 {
         let mut records: Vec<Record> =
             (0..64).map(|i| record_of(3 * (round * 4 + i % 4), i, i as u16)).collect();
@@ -81,7 +83,7 @@ fn last_n_remembers_at_least_n_and_at_most_one_epoch_more() {
         [(1, 8, 400), (2, 1, 400), (17, 8, 800), (100, 3, 1500), (1000, 24, 3000), (20_000, 8, 6000)]
     {
         let window = Window::Last(keep);
-        let mut dedup = Dedup::new(&DedupOptions { epochs, ..options(window) }).unwrap();
+        let mut dedup = Dedup::new(&DedupOptions { epochs, ..options(window) }).unwrap().with_origin(ORIGIN);
         let most = keep + keep.div_ceil(epochs as u64);
         let mut oracle: HashMap<EventId, (u64, Sighting)> = HashMap::new();
         let mut born = 0u64;
@@ -94,7 +96,7 @@ fn last_n_remembers_at_least_n_and_at_most_one_epoch_more() {
                 })
                 .collect();
             check(&mut dedup, &mut records, |record, verdict| {
-                let known = oracle.get(&record.id());
+                let known = oracle.get(&record.id_in(ORIGIN));
                 match (known, verdict) {
                     (Some((order, first)), Verdict::Duplicate { first: Some(told) }) => {
                         assert!(born - order <= most, "keeps too much: {} of {keep}", born - order);
@@ -108,7 +110,7 @@ fn last_n_remembers_at_least_n_and_at_most_one_epoch_more() {
                 }
                 if verdict == Verdict::New {
                     let seen = Sighting { time_ns: record.time_ns(), source: record.source() };
-                    oracle.insert(record.id(), (born, seen));
+                    oracle.insert(record.id_in(ORIGIN), (born, seen));
                     born += 1;
                 }
             });
@@ -127,7 +129,7 @@ fn sliding_remembers_the_duration_and_at_most_one_epoch_more() {
     for (step_ns, steps) in [(1, 8000u64), (50, 2000), (3_000, 500), (20_000, 300)] {
         let (keep_ns, epochs) = (10_000u64, 8);
         let window = Window::Sliding(Duration::from_nanos(keep_ns));
-        let mut dedup = Dedup::new(&DedupOptions { epochs, ..options(window) }).unwrap();
+        let mut dedup = Dedup::new(&DedupOptions { epochs, ..options(window) }).unwrap().with_origin(ORIGIN);
         let mut oracle: HashMap<EventId, u64> = HashMap::new();
         let mut time_ns = 1_000_000u64;
         for _ in 0..steps {
@@ -139,7 +141,7 @@ fn sliding_remembers_the_duration_and_at_most_one_epoch_more() {
                 .collect();
             check(&mut dedup, &mut records, |record, verdict| {
                 let newest = record.time_ns();
-                let age = oracle.get(&record.id()).map(|first| newest - first);
+                let age = oracle.get(&record.id_in(ORIGIN)).map(|first| newest - first);
                 match (age, verdict) {
                     (None, verdict) => assert_eq!(verdict, Verdict::New, "a new event is dropped"),
                     (Some(age), Verdict::New) => assert!(age > keep_ns, "forgot after {age}"),
@@ -149,7 +151,7 @@ fn sliding_remembers_the_duration_and_at_most_one_epoch_more() {
                     }
                 }
                 if verdict == Verdict::New {
-                    oracle.insert(record.id(), newest);
+                    oracle.insert(record.id_in(ORIGIN), newest);
                 }
             });
         }
@@ -163,7 +165,7 @@ fn time_that_goes_backward_loses_nothing_within_the_window() {
     let mut rng = Rng::printed("backward");
     let keep_ns = 10_000u64;
     let window = Window::Sliding(Duration::from_nanos(keep_ns));
-    let mut dedup = Dedup::new(&options(window)).unwrap();
+    let mut dedup = Dedup::new(&options(window)).unwrap().with_origin(ORIGIN);
     let mut oracle: HashMap<EventId, u64> = HashMap::new();
     let (mut clock, mut newest, mut late) = (1_000_000u64, 0u64, 0u64);
     for _ in 0..3000 {
@@ -177,7 +179,7 @@ fn time_that_goes_backward_loses_nothing_within_the_window() {
         check(&mut dedup, &mut records, |record, verdict| {
             newest = newest.max(record.time_ns());
             late += u64::from(record.time_ns() + keep_ns < newest);
-            let first = oracle.get(&record.id());
+            let first = oracle.get(&record.id_in(ORIGIN));
             match (first, verdict) {
                 (None, verdict) => assert_eq!(verdict, Verdict::New, "a new event is dropped"),
                 (Some(first), Verdict::New) => assert!(first + keep_ns < newest, "forgot too early"),
@@ -186,7 +188,7 @@ fn time_that_goes_backward_loses_nothing_within_the_window() {
                 }
             }
             if verdict == Verdict::New {
-                oracle.insert(record.id(), record.time_ns());
+                oracle.insert(record.id_in(ORIGIN), record.time_ns());
             }
         });
     }
@@ -196,7 +198,7 @@ fn time_that_goes_backward_loses_nothing_within_the_window() {
 #[test]
 fn a_leap_of_time_forgets_and_memory_comes_back() {
     let window = Window::Sliding(Duration::from_secs(1));
-    let mut dedup = Dedup::new(&options(window)).unwrap();
+    let mut dedup = Dedup::new(&options(window)).unwrap().with_origin(ORIGIN);
     let mut verdicts = [Verdict::New; BATCH];
     for batch in 0..16_000u64 {
         let mut records: Vec<Record> = (0..64).map(|i| record_of(batch * 64 + i, 5, 1)).collect();

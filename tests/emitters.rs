@@ -13,7 +13,7 @@ use panther_events::domain::{
 };
 use panther_events::emit::{EmitError, NameRefused};
 use panther_events::event::payload::{FieldType, Value as Read};
-use panther_events::event::{Detail, DetailError, Identity, Json, Record, Symbol, Symbols, Value};
+use panther_events::event::{Detail, DetailError, Identity, Json, Level, Record, Symbol, Symbols, Value};
 use panther_events::observe::{Batch, Interest, Observer, Report, Undelivered};
 use panther_events::pipeline::{Builder, PipelineOptions, ReportKey, Topology};
 use serde_json::{Map, Value as Tree};
@@ -127,7 +127,7 @@ fn every_field_of_every_class_comes_back() {
             if variants(class.kind).count() > 1 {
                 assert_eq!(record_field(record, "variant"), Some(Read::Name(class.method)));
             }
-            let sample = record.identity() == Some(Identity::Occurrence);
+            let sample = CATALOGUE.is_sampled(record.kind());
             let mut rest = document(record, &symbols);
             for (field, optional) in class
                 .required
@@ -201,11 +201,11 @@ fn a_thousand_different_events_of_one_entity_at_one_moment_are_a_thousand() {
         for number in 0..1_000 {
             let name = format!("step-{number}");
             to.step_started(&name, test::StepStarted::default()).unwrap();
-            // The same again is the same.
+            // The same again has happened again.
             to.step_started(&name, test::StepStarted::default()).unwrap();
         }
     });
-    assert_eq!(records.len(), 1_000);
+    assert_eq!(records.len(), 2_000);
     let mut names: Vec<_> =
         records.iter().map(|record| document(record, &symbols)["step_name"].to_string()).collect();
     names.sort_unstable();
@@ -229,16 +229,23 @@ fn a_thousand_equal_samples_are_a_thousand_and_share_a_document() {
 fn identity_is_a_choice_of_the_run() {
     let (mut builder, key) = inline();
     let resource = metrics::KINDS.iter().find(|kind| kind.name == "resource").unwrap().kind;
-    let completed = test::KINDS.iter().find(|kind| kind.name == "completed").unwrap().kind;
-    builder.identity(resource, Identity::Content).identity(completed, Identity::Occurrence);
+    let of_test = |name| test::KINDS.iter().find(|kind| kind.name == name).unwrap().kind;
+    let (completed, teardown) = (of_test("completed"), of_test("teardown_started"));
+    builder.identity(resource, Identity::Content).identity(completed, Identity::Content);
     let (records, _) = run((builder, key), |emitter| {
         for _ in 0..5 {
             emitter.metrics("cpu").resource("cpu", 0.5, metrics::ResourceMetric::default()).unwrap();
             emitter.test("t").completed("t", test::Completed::default()).unwrap();
+            emitter.test("t").teardown_started().unwrap();
+        }
+        // The whole context is content.
+        let mut within = emitter.within(Level::Test, "t").unwrap();
+        for _ in 0..5 {
+            within.test("t").completed("t", test::Completed::default()).unwrap();
         }
     });
     let count = |kind| records.iter().filter(|record| record.kind() == kind).count();
-    assert_eq!((count(resource), count(completed)), (1, 5));
+    assert_eq!((count(resource), count(completed), count(teardown)), (1, 2, 5));
 }
 
 #[test]
@@ -322,8 +329,7 @@ fn emitters_work_on_any_thread_and_agree_on_documents() {
     });
     pipeline.drain(Duration::from_secs(10)).unwrap();
     let snapshot = pipeline.snapshot();
-    // 50 names, and the step's number is a function of the name.
-    assert_eq!(snapshot.report(key).unwrap().0.len(), 50);
+    assert_eq!(snapshot.report(key).unwrap().0.len(), 2_000);
     assert_eq!(pipeline.symbols().details().len(), 10);
     assert_eq!(snapshot.account.check(), Ok(()));
 }

@@ -43,7 +43,7 @@ fn a_build_without_the_feature_says_so_and_what_to_do() {
 #[cfg(feature = "zstd")]
 mod compressed {
     use super::*;
-    use crate::journal_model::{Disk, Model, Rng, entity_name, env_count, record, seed};
+    use crate::journal_model::{Disk, Model, ORIGIN, Rng, entity_name, env_count, record, seed};
     use panther_events::event::{Record, Symbol};
     use panther_events::journal::storage::{DirStorage, Storage, StorageFile};
     use panther_events::journal::{
@@ -76,6 +76,7 @@ mod compressed {
 
     fn write(model: &Model, options: Options, records: &[Record]) {
         let mut writer = JournalWriter::over(Box::new(model.clone()), RUN, options, 0).unwrap();
+        writer.set_origin(ORIGIN);
         define(&mut writer);
         for batch in records.chunks(70) {
             assert_eq!(writer.append(batch).lost, 0);
@@ -131,7 +132,8 @@ mod compressed {
                 let (packed, plain) =
                     (packed.disk().bytes(name).to_vec(), plain.disk().bytes(original).to_vec());
                 assert!(unpacked(&packed) == plain, "{name}");
-                assert!(packed.len() * 3 < plain.len() * 2, "{name}: {} of {}", packed.len(), plain.len());
+                // A quarter of each record is its id, which does not get shorter.
+                assert!(packed.len() * 5 < plain.len() * 4, "{name}: {} of {}", packed.len(), plain.len());
             }
             assert!(read(packed.clone()) == (records.clone(), Vec::new()));
             let mut reader = JournalReader::over(packed.clone(), ReadOptions::default()).unwrap();
@@ -224,7 +226,7 @@ mod compressed {
             records.len()
         };
         let (plain, compressed) = (kept(None), kept(Some(3)));
-        assert!(compressed * 2 > plain * 3, "{compressed} compressed, {plain} plain");
+        assert!(compressed * 4 > plain * 5, "{compressed} compressed, {plain} plain");
     }
 
     /// A compressed segment of some blocks, and its records.

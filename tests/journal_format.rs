@@ -6,7 +6,7 @@
 
 mod journal_model;
 
-use journal_model::{Model, entity_name, record};
+use journal_model::{Model, ORIGIN, entity_name, record};
 use panther_events::event::{Record, Symbol};
 use panther_events::journal::{
     Damage, Durability, JournalReader, JournalWriter, Options, ReadOptions, RunId, verify,
@@ -31,6 +31,7 @@ fn write() -> Model {
     for (part, records) in sent().chunks(25).enumerate() {
         let now_ns = 1_700_000_001_000_000_000 + part as u64;
         let mut writer = JournalWriter::over(Box::new(model.clone()), RUN, options.clone(), now_ns).unwrap();
+        writer.set_origin(ORIGIN);
         for source in 0..2 {
             writer.define(Symbol::of(&entity_name(source)), &entity_name(source)).unwrap();
         }
@@ -92,6 +93,7 @@ fn golden_bytes_lie_where_the_diagram_says() {
         let (kind, sources, records) = (bytes[at + 64], number(at + 66, 2) as usize, number(at + 68, 4));
         kinds.push(kind);
         if kind == 3 && records > 0 {
+            assert_eq!(number(at + 152, 16), ORIGIN.bits(), "origin");
             assert_eq!((sources, body), (2, 640));
             let entry = at + 192 + 24;
             assert_eq!((number(entry, 2), number(entry + 4, 4)), (1, 5), "source 1 has five records");

@@ -121,7 +121,9 @@ fn emit(dir: &Path) {
     let mut builder = Builder::default();
     builder.domain(&LAB).symbols(Arc::clone(&symbols));
     let mut log = Some(log);
-    let key = builder.observer("journal", move |_| log.take().unwrap_or_else(JournalLog::closed));
+    let key = builder.observer("journal", move |setup| {
+        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+    });
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("child").unwrap();
     tell(&Marks::default());

@@ -144,7 +144,9 @@ fn selected_events_are_stored_with_the_names_they_refer_to() {
             let (storage, symbols) = (storage(), Arc::new(Symbols::new()));
             let mut builder = builder(topology, &symbols);
             let mut log = Some(log(&storage, select, &symbols));
-            let key = builder.observer("journal", move |_| log.take().unwrap_or_else(JournalLog::closed));
+            let key = builder.observer("journal", move |setup| {
+                log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+            });
             let pipeline = builder.start().unwrap();
             let mut emitter = pipeline.emitter("test").unwrap();
             for n in 0..300_u64 {
@@ -181,7 +183,9 @@ fn a_name_that_comes_after_its_first_event_is_defined_before_the_next() {
     let (storage, symbols) = (storage(), Arc::new(Symbols::new()));
     let mut builder = builder(Topology::Inline, &symbols);
     let mut log = Some(log(&storage, Select::ALL, &symbols));
-    builder.observer("journal", move |_| log.take().unwrap_or_else(JournalLog::closed));
+    builder.observer("journal", move |setup| {
+        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+    });
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("test").unwrap();
     let entities: Vec<_> = (0..5_000).map(|n| format!("entity-{n}")).collect();
@@ -238,7 +242,9 @@ fn a_full_disk_does_not_stop_the_pipeline_and_every_event_is_counted() {
         let (storage, symbols) = (storage(), Arc::new(Symbols::new()));
         let mut builder = builder(Topology::Fused, &symbols);
         let mut log = Some(log(&storage, Select::ALL, &symbols));
-        let key = builder.observer("journal", move |_| log.take().unwrap_or_else(JournalLog::closed));
+        let key = builder.observer("journal", move |setup| {
+            log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+        });
         let told: Arc<Mutex<Vec<DeliveryFailed>>> = Arc::default();
         let witness = Arc::clone(&told);
         builder.observer("witness", move |_| Witness(Arc::clone(&witness)));
@@ -302,7 +308,9 @@ fn a_resumed_run_knows_what_the_first_one_saw_and_takes_no_occurrence_for_an_ear
             let mut builder = builder(topology, &symbols);
             builder.remember(move |each| each(&earlier));
             let mut log = Some(log(&storage, Select::ALL, &symbols));
-            builder.observer("journal", move |_| log.take().unwrap_or_else(JournalLog::closed));
+            builder.observer("journal", move |setup| {
+                log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+            });
             let pipeline = builder.start().unwrap();
             let mut emitter = pipeline.emitter("test").unwrap();
             for value in values {
@@ -332,6 +340,7 @@ fn a_replay_keeps_sources_numbers_and_verdicts() {
     let link = |n: u32| {
         Record::new(Identity::Occurrence, 1, entity, &Link { to: entity, value: 1 })
             .numbered(n as u16 % 3, n / 3)
+            .identified(journal_model::ORIGIN)
     };
     // A gap, a redelivery, and three sources.
     let sent: Vec<Record> = (0..600).filter(|n| *n < 300 || *n > 330).chain(5..9).map(link).collect();
@@ -339,7 +348,9 @@ fn a_replay_keeps_sources_numbers_and_verdicts() {
         let storage = storage();
         let mut builder = builder(topology, &symbols);
         let mut log = Some(log(&storage, Select::ALL, &symbols));
-        builder.observer("journal", move |_| log.take().unwrap_or_else(JournalLog::closed));
+        builder.observer("journal", move |setup| {
+            log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+        });
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("replay").unwrap();
         for part in sent.chunks(100) {

@@ -477,7 +477,9 @@ fn a_pipeline_says_that_its_journal_was_removed() {
     let mut log = Some(JournalLog::open(&path, RUN, options, Clock::cycles(), &symbols, fields).unwrap());
     let mut builder = Builder::default();
     builder.domain(&LAB).symbols(Arc::clone(&symbols));
-    let key = builder.observer("journal", move |_| log.take().unwrap_or_else(JournalLog::closed));
+    let key = builder.observer("journal", move |setup| {
+        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+    });
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("test").unwrap();
     // Every second one is a duplicate.

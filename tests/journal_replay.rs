@@ -91,7 +91,9 @@ fn a_journal_read_alone_gives_events_documents_verdicts_states_and_metrics() {
             catalogue.fields(kind)
         });
         let mut log = Some(log.unwrap());
-        let journal = first.observer("journal", move |_| log.take().unwrap_or_else(JournalLog::closed));
+        let journal = first.observer("journal", move |setup| {
+            log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+        });
         let pipeline = first.start().unwrap();
         let mut emitter = pipeline.emitter("first").unwrap();
         for part in records.chunks(64) {

@@ -96,7 +96,8 @@ fn every_id_in_panthers_files_is_that_of_its_content_and_stands_beside_ours() {
         let text = std::fs::read_to_string(fixture(name)).unwrap();
         // Not by a JSON parser: those refuse lone surrogates.
         let theirs: BTreeSet<&str> = text.lines().map(|line| &line[8..44]).collect();
-        assert_eq!((fed.distinct_ids, snapshot.account.unique), (theirs.len() as u64, theirs.len() as u64));
+        let timed: BTreeSet<_> = text.lines().map(|line| (&line[8..44], timestamp(line))).collect();
+        assert_eq!((fed.distinct_ids, snapshot.account.unique), (theirs.len() as u64, timed.len() as u64));
         let ours: BTreeSet<String> = snapshot
             .report(history)
             .unwrap()
@@ -105,6 +106,29 @@ fn every_id_in_panthers_files_is_that_of_its_content_and_stands_beside_ours() {
             .map(|id| id.to_string())
             .collect();
         assert_eq!(ours.iter().map(String::as_str).collect::<BTreeSet<_>>(), theirs, "{name}");
+    }
+}
+
+fn timestamp(line: &str) -> &str {
+    let (_, rest) = line.split_once("\"timestamp\": \"").unwrap();
+    rest.split_once('"').unwrap().0
+}
+
+/// The reference file has 11 ids that come at more than one time: those are not one event.
+#[test]
+fn what_is_said_at_two_times_is_two_events_and_what_is_said_twice_is_one() {
+    let at = |second: u32| good_line(0).replace("22:43:00", &format!("22:43:{second:02}"));
+    assert_ne!(at(1), at(2), "the line has a time");
+    let dir = tempfile::tempdir().unwrap();
+    let paths = ["one.jsonl", "other.jsonl"].map(|name| dir.path().join(name));
+    std::fs::write(&paths[0], [at(1), at(2), at(2)].join("\n")).unwrap();
+    std::fs::write(&paths[1], [at(1), at(3)].join("\n")).unwrap();
+    for topology in TOPOLOGIES {
+        let Run { fed, snapshot, history, ids, .. } = run(topology, &paths);
+        assert_eq!((fed.distinct_ids, snapshot.account.unique, snapshot.account.duplicates), (1, 3, 2));
+        let shown: BTreeSet<_> =
+            snapshot.report(history).unwrap().iter().map(|record| ids.of(record).unwrap()).collect();
+        assert_eq!(shown.len(), 1, "one id of PANTHER's");
     }
 }
 

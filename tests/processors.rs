@@ -337,8 +337,8 @@ fn what_is_derived_belongs_to_the_context_of_what_it_is_derived_from() {
             assert_eq!((assertion.part.outcome, test.outcome()), (Outcome::Failed, Outcome::Failed));
         }
         assert_eq!(tree.assertions.len(), 1);
-        // A number that only its document can hold, derived of each of three; one test fails twice in the same way.
-        assert_eq!(snapshot.symbols.details().unplaced(), 3);
+        // A number that only its document can hold, derived of each of four failures; one test fails twice in the same way.
+        assert_eq!(snapshot.symbols.details().unplaced(), 4);
         // What a journal would hold says the same.
         let restored = Contexts::default();
         let mut records: Vec<Record> = snapshot.report(history).unwrap().iter().copied().collect();

@@ -50,6 +50,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/recorder/stores.rs",
     "src/ring/fill.rs",
     "tests/emit_path.rs",
+    "tests/identity.rs",
     "tests/recorder_kill.rs",
 ];
 

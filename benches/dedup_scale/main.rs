@@ -11,13 +11,15 @@ mod filter;
 
 use filter::BloomFilter;
 use panther_events::dedup::{BATCH, BUDGET_MIN, Dedup, DedupOptions, ExactSet, FilterUse, Verdict, Window};
-use panther_events::event::{Domain, EventKind, Field, FieldType, Identity, Payload, Record, Symbol};
+use panther_events::event::{Domain, EventKind, Field, FieldType, Identity, Origin, Payload, Record, Symbol};
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
 /// Records that are made at once, outside the time measured: 256 KiB.
 const BLOCK: usize = 4096;
+/// Of which the records are.
+const ORIGIN: Origin = Origin::from_bits(7);
 
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
@@ -86,7 +88,7 @@ fn dedup(expected_ids: u64, first_sightings: bool, window: Window) -> Dedup {
         expected_ids: expected_ids as usize,
         ..DedupOptions::default()
     };
-    Dedup::new(&options).unwrap()
+    Dedup::new(&options).unwrap().with_origin(ORIGIN)
 }
 
 #[derive(Default)]
@@ -116,7 +118,7 @@ fn run_peer(peer: &mut Peer, numbers: impl Iterator<Item = u64>) -> Run {
         run.checked += records.len() as u64;
         let start = thread_time();
         for record in &records {
-            run.new += u64::from(peer.insert(record.id().bits()));
+            run.new += u64::from(peer.insert(record.id_in(ORIGIN).bits()));
         }
         run.time += thread_time() - start;
     }
@@ -346,7 +348,8 @@ fn part_filter(sizes: &[u64], rounds: usize) {
         let mut set = ExactSet::new((size + 4 * count) as usize * rounds, false).unwrap();
         let mut filter = BloomFilter::new((size + 4 * count) as usize * rounds).unwrap();
         for first in (0..size).step_by(BATCH) {
-            let ids: Vec<_> = (first..(first + 64).min(size)).map(|number| record(number).id()).collect();
+            let ids: Vec<_> =
+                (first..(first + 64).min(size)).map(|number| record(number).id_in(ORIGIN)).collect();
             set.insert_batch(&ids, &[], &mut []);
             filter.insert_batch(&ids);
         }
@@ -358,7 +361,9 @@ fn part_filter(sizes: &[u64], rounds: usize) {
                     let (numbers, made) = mixed(size, percent, count);
                     let ids: Vec<_> = numbers
                         .iter()
-                        .map(|&number| record(if number < size { number } else { number - size + next }).id())
+                        .map(|&number| {
+                            record(if number < size { number } else { number - size + next }).id_in(ORIGIN)
+                        })
                         .collect();
                     next += made;
                     let (mut new, mut negatives) = (0, 0);

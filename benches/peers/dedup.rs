@@ -9,7 +9,7 @@
 )]
 
 use crate::contest::Contest;
-use crate::support::{Stream, events, whole};
+use crate::support::{ORIGIN, Stream, events, whole};
 use fastbloom::BloomFilter;
 use hashbrown::HashSet;
 use panther_events::dedup::{BATCH, Dedup, DedupOptions, Verdict};
@@ -44,7 +44,7 @@ fn contest(ids: u64) -> Contest {
         let mut set: HashSet<u128> = HashSet::with_capacity(ids as usize);
         run(ids, |records| {
             let is_new = |record: &&mut Record| {
-                let id = record.id().bits();
+                let id = record.id_in(ORIGIN).bits();
                 if bloom.insert(&id) {
                     set.insert(id)
                 } else {
@@ -70,7 +70,7 @@ fn ours(ids: u64, expected_ids: u64, first_sightings: bool) -> Duration {
 }
 
 fn hashed<S: BuildHasher>(ids: u64, mut set: HashSet<u128, S>) -> Duration {
-    run(ids, |records| records.iter().filter(|record| set.insert(record.id().bits())).count() as u64)
+    run(ids, |records| records.iter().filter(|record| set.insert(record.id_in(ORIGIN).bits())).count() as u64)
 }
 
 /// Gives the stream to `check` block by block; it returns how many were new.

@@ -8,7 +8,7 @@
     reason = "a bench checks its result and prints it"
 )]
 
-use crate::support::{Hop, Sum, quantiles, step};
+use crate::support::{Hop, ORIGIN, Sum, quantiles, step};
 use fastbloom::BloomFilter;
 use hashbrown::{HashMap, HashSet};
 use hdrhistogram::Histogram;
@@ -41,7 +41,7 @@ impl Shelf {
     /// Takes one event; returns how many different ones there were so far.
     #[inline]
     pub(crate) fn take(&mut self, record: &Record) -> u64 {
-        let id = record.id().bits();
+        let id = record.id_in(ORIGIN).bits();
         let perhaps_known = self.bloom.insert(&id);
         if !self.set.insert(id) {
             assert!(perhaps_known);

@@ -15,7 +15,7 @@
 use hdrhistogram::Histogram;
 use panther_events::dedup::{DedupOptions, Verdict};
 use panther_events::domain::{DomainDef, KindDef};
-use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Symbol};
+use panther_events::event::{Domain, EventKind, Identity, KindSet, Origin, Payload, Symbol};
 use panther_events::observe::metrics::{Metrics, MetricsReport, quantile};
 use panther_events::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
 use panther_events::pipeline::{Builder, Pinning, PipelineOptions, ReportKey, Snapshot, Topology};
@@ -23,6 +23,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// Of which records are that no pipeline makes.
+#[allow(dead_code, reason = "each bench uses a part")]
+pub(crate) const ORIGIN: Origin = Origin::from_bits(7);
 /// Entities that events are about.
 pub(crate) const ENTITIES: u64 = 1_000;
 /// Of so many events one is a redelivery.

@@ -20,13 +20,13 @@ crate::domain::table::domain! {
     state Skipped "skipped"        -> [];
     state Unknown "unknown"        -> [];
 
-    0 "validation_started" Content -> [Validating] { total_assertions OptU32 8 }
+    0 "validation_started" Lifecycle -> [Validating] { total_assertions OptU32 8 }
         AssertionsValidationStartedEvent validation_started(assertion_name: &str)
             + ValidationStarted<'a> { total_assertions: u64 => total_assertions, validation_config: Value<'a>,
                 test_case_id: &'a str, step_id: &'a str }
             = { action: "assertions_validation_started" };
 
-    1 "validation_completed" Content -> { failed_count: Passed | Failed } { duration_ns OptU56 8,
+    1 "validation_completed" Lifecycle -> { failed_count: Passed | Failed } { duration_ns OptU56 8,
                 passed_count OptU24 15, failed_count OptU24 18, total_count OptU24 21 }
         AssertionsValidationCompletedEvent validation_completed(passed_count: u64 => passed_count,
                 failed_count: u64 => failed_count, total_count: u64 => total_count, assertion_name: &str)
@@ -34,26 +34,26 @@ crate::domain::table::domain! {
                 test_case_id: &'a str, step_id: &'a str }
             = { action: "assertions_validation_completed" };
 
-    2 "progress" Occurrence -> [] { current_assertion OptU32 8, total_assertions OptU32 12 }
+    2 "progress" Sample -> [] { current_assertion OptU32 8, total_assertions OptU32 12 }
         AssertionProgressEvent progress(progress_message: &str, assertion_name: &str)
             + Progress<'a> { current_assertion: u64 => current_assertion,
                 total_assertions: u64 => total_assertions, test_case_id: &'a str, step_id: &'a str }
             = { action: "assertion_progress" };
 
-    3 "result" Content -> { assertion_passed: Failed | Passed } { assertion_passed Bool 21 }
+    3 "result" Lifecycle -> { assertion_passed: Failed | Passed } { assertion_passed Bool 21 }
         AssertionResultEvent result(assertion_passed: bool => assertion_passed, assertion_message: &str,
                 assertion_name: &str)
             + AssertionResult<'a> { expected_value: Value<'a>, actual_value: Value<'a>,
                 assertion_details: Value<'a>, test_case_id: &'a str, step_id: &'a str }
             = { action: "assertion_result" };
 
-    4 "error" Content -> [Error] { recoverable Bool 21 }
+    4 "error" Lifecycle -> [Error] { recoverable Bool 21 }
         AssertionErrorEvent error(error_message: &str, error_type: &str, recoverable: bool => recoverable,
                 assertion_name: &str)
             + AssertionError<'a> { error_details: Value<'a>, test_case_id: &'a str, step_id: &'a str }
             = { action: "assertion_error" };
 
-    5 "unknown" Content -> [Unknown] {}
+    5 "unknown" Lifecycle -> [Unknown] {}
         AssertionUnknownEvent unknown(reason: &str, assertion_name: &str)
             + Unknown<'a> { context: Value<'a>, test_case_id: &'a str, step_id: &'a str }
             = { action: "assertion_unknown" };

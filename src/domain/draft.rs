@@ -1,15 +1,15 @@
 //! One event in the making: its data fields go into the payload, where they have a place, and into the document.
 //!
-//! A document holds every data field under its PANTHER name, in the order of the table. Kinds of identity
-//! `Occurrence` are the exception: what their payload holds exactly does not stand in the document again, so that a
-//! thousand samples of one metric share one document.
+//! A document holds every data field under its PANTHER name, in the order of the table. Kinds that are sampled are the
+//! exception: what their payload holds exactly does not stand in the document again, so that a thousand samples of one
+//! metric share one document.
 
 use crate::domain::KindDef;
 use crate::domain::table::DataType;
 use crate::emit::{EmitError, Emitter, EventSink, NameRefused, TypedEvent};
 use crate::event::json::{Value, push_number, push_text};
 use crate::event::payload::Value as Number;
-use crate::event::{Detail, Domain, Field, Identity, Symbol};
+use crate::event::{Detail, Domain, Field, Symbol};
 use std::time::Duration;
 
 /// Further members of an event's data, as they are; their names are to differ from those of the event's own fields.
@@ -85,7 +85,7 @@ impl Draft<'_, '_> {
         let number = value.number();
         let held = field.write(&mut self.payload, number);
         self.unplaced += u64::from(number.is_some() && !held);
-        if !(held && value.is_number() && self.kind.identity == Identity::Occurrence) {
+        if !(held && value.is_number() && self.kind.sampled) {
             value.push_member(name, &mut self.text);
         }
     }
@@ -101,8 +101,9 @@ impl Draft<'_, '_> {
         let (emitter, entity) = match way {
             Way::Emitter { emitter, entity } => (emitter, entity),
             Way::Sink { sink, entity, text } => {
-                let (kind, time_ns, document) = (kind.kind, *time_ns, document);
-                let event = TypedEvent { kind, entity, time_ns, payload, document: &document, unplaced };
+                let (kind, time_ns) = (kind.kind, *time_ns);
+                let event =
+                    TypedEvent { kind, entity, time_ns, payload, document: &document, unplaced, key: None };
                 let sent = sink.emit_event(&event);
                 *text = document;
                 return sent;
@@ -123,7 +124,7 @@ impl Draft<'_, '_> {
             emitter.symbols().details().count_unplaced(unplaced);
         }
         match made {
-            Ok(entity) => emitter.emit_payload(kind.kind, *time_ns, entity, payload),
+            Ok(entity) => emitter.emit_payload(kind.kind, *time_ns, entity, payload, None),
             Err(error) => emitter.refuse_unmade(error),
         }
     }

@@ -21,51 +21,51 @@ crate::domain::table::domain! {
     state Failed "failed"                         -> [];
     state FinishedEarly "finished_early"          -> [];
 
-    0 "initialized" Content -> [Initializing] {}
+    0 "initialized" Lifecycle -> [Initializing] {}
         ExperimentInitializedEvent initialized(config: Value<'_>);
 
-    1 "plugin_loading_started" Content -> [LoadingPlugins] { plugin_count OptU32 8 }
+    1 "plugin_loading_started" Lifecycle -> [LoadingPlugins] { plugin_count OptU32 8 }
         ExperimentPluginLoadingStartedEvent plugin_loading_started()
             + PluginLoadingStarted { plugin_count: u64 => plugin_count };
 
-    2 "plugin_loading_completed" Content -> [PluginsLoaded] { plugin_count OptU32 8 }
+    2 "plugin_loading_completed" Lifecycle -> [PluginsLoaded] { plugin_count OptU32 8 }
         ExperimentPluginLoadingCompletedEvent plugin_loading_completed(loaded_plugins: Value<'_>,
                 plugin_count: u64 => plugin_count);
 
-    3 "plugin_loading_failed" Content -> [Failed] {}
+    3 "plugin_loading_failed" Lifecycle -> [Failed] {}
         ExperimentPluginLoadingFailedEvent plugin_loading_failed(error_message: &str, failed_plugins: Value<'_>)
             + PluginLoadingFailed<'a> { error_type: &'a str };
 
-    4 "test_cases_initialized" Content -> [InitializingTests TestsInitialized] { test_count OptU32 8 }
+    4 "test_cases_initialized" Lifecycle -> [InitializingTests TestsInitialized] { test_count OptU32 8 }
         ExperimentTestCasesInitializedEvent test_cases_initialized(test_count: u64 => test_count,
                 test_names: Value<'_>);
 
-    5 "execution_started" Content -> [Running] { test_count OptU32 8 }
+    5 "execution_started" Lifecycle -> [Running] { test_count OptU32 8 }
         ExperimentExecutionStartedEvent execution_started()
             + ExecutionStarted { test_count: u64 => test_count };
 
-    6 "execution_completed" Content -> [CollectingResults] { duration_ns OptU56 8, success_count OptU24 15,
+    6 "execution_completed" Lifecycle -> [CollectingResults] { duration_ns OptU56 8, success_count OptU24 15,
                 failure_count OptU24 18, total_count OptU24 21 }
         ExperimentExecutionCompletedEvent execution_completed(success_count: u64 => success_count,
                 failure_count: u64 => failure_count, total_count: u64 => total_count)
             + ExecutionCompleted { duration_seconds: Duration => duration_ns };
 
-    7 "execution_failed" Content -> [Failed] {}
+    7 "execution_failed" Lifecycle -> [Failed] {}
         ExperimentExecutionFailedEvent execution_failed(error_message: &str)
             + ExecutionFailed<'a> { error_type: &'a str, phase: &'a str };
 
-    8 "finished_early" Content -> [FinishedEarly] {}
+    8 "finished_early" Lifecycle -> [FinishedEarly] {}
         ExperimentFinishedEarlyEvent finished_early(reason: &str)
             + FinishedEarly<'a> { details: Value<'a> };
 
-    9 "completed" Content -> [Completed] {}
+    9 "completed" Lifecycle -> [Completed] {}
         ExperimentCompletedEvent completed(summary: Value<'_>);
 
-    10 "failed" Content -> [Failed] {}
+    10 "failed" Lifecycle -> [Failed] {}
         ExperimentFailedEvent failed(error_message: &str)
             + Failed<'a> { error_type: &'a str, summary: Value<'a> };
 
-    11 "service_failure" Content -> [] {}
+    11 "service_failure" Lifecycle -> [] {}
         ExperimentServiceFailureEvent service_failure(failed_service: &str, reason: &str, termination_source: &str)
             + ServiceFailure<'a> { details: Value<'a> };
 }

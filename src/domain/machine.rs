@@ -260,8 +260,20 @@ mod tests {
     const USER: Domain = Domain::FIRST_USER;
     const UP: Field = Field { name: "up", ty: FieldType::U32, offset: 8 };
     const KINDS: &[KindDef] = &[
-        KindDef { kind: EventKind::new(USER, 0), name: "seen", identity: Identity::Content, fields: &[UP] },
-        KindDef { kind: EventKind::new(USER, 1), name: "flap", identity: Identity::Content, fields: &[] },
+        KindDef {
+            kind: EventKind::new(USER, 0),
+            name: "seen",
+            identity: Identity::Content,
+            sampled: false,
+            fields: &[UP],
+        },
+        KindDef {
+            kind: EventKind::new(USER, 1),
+            name: "flap",
+            identity: Identity::Content,
+            sampled: false,
+            fields: &[],
+        },
     ];
     const GOOD: StateTable = StateTable {
         domain: USER,

@@ -10,7 +10,7 @@
 //!     terminal Completed Failed;
 //!     state Created "created" -> [SettingUp Failed];     a state and those that may follow
 //!
-//!     2 "setup_completed" Content                        code, name, identity
+//!     2 "setup_completed" Lifecycle                      code, name, and whether it is a Sample
 //!         -> [ServicesSetup]                             the path of states; [] for none
 //!         { duration_ns OptU64 8 }                       places in the payload: name, type, offset
 //!         TestSetupCompletedEvent setup_completed(       PANTHER's class, the emitter's method
@@ -95,6 +95,16 @@ pub enum DataType {
     Time,
 }
 
+/// Whether a kind that a table calls `Lifecycle` or `Sample` is [sampled](KindDef::sampled).
+macro_rules! sampled {
+    (Lifecycle) => {
+        false
+    };
+    (Sample) => {
+        true
+    };
+}
+
 /// The place of every kind's document.
 pub(crate) const DETAIL: Field = Field { name: "detail", ty: FieldType::Detail, offset: 0 };
 
@@ -135,7 +145,7 @@ macro_rules! domain {
         $(state $State:ident $state:literal -> [$($next:ident)*];)+
 
         $(
-            $code:literal $event:literal $identity:ident -> $path:tt { $($place:ident $ty:ident $at:literal),* }
+            $code:literal $event:literal $cadence:ident -> $path:tt { $($place:ident $ty:ident $at:literal),* }
             $(
                 $class:ident $method:ident($($field:ident: $field_ty:ty $(=> $field_place:ident)?),*)
                 $(+ $Optional:ident $(<$lt:lifetime>)? {
@@ -174,7 +184,8 @@ macro_rules! domain {
         pub const KINDS: &[$crate::domain::KindDef] = &[$($crate::domain::KindDef {
             kind: $crate::event::EventKind::new($domain, $code),
             name: $event,
-            identity: $crate::event::Identity::$identity,
+            identity: $crate::event::Identity::Occurrence,
+            sampled: $crate::domain::table::sampled!($cadence),
             fields: $crate::domain::table::fields!(
                 [$($method)+] [$($crate::event::Field {
                     name: stringify!($place),
@@ -344,4 +355,4 @@ macro_rules! put {
     }};
 }
 
-pub(crate) use {data, domain, fields, leads, name, optional, put};
+pub(crate) use {data, domain, fields, leads, name, optional, put, sampled};

@@ -83,6 +83,7 @@ impl Emitter {
         // From the number on that the definition has, or what is offered next, if there is no more for it.
         self.entrance.contexts.enter(self.source(), self.next_number(), context)?;
         self.context = (!context.is_none()).then(|| Box::new(context));
+        self.content_scope = context.id_scope();
         // Where it is not accepted it is counted, as any other.
         let _ = self.define(context);
         Ok(())

@@ -15,8 +15,8 @@ pub enum EmitError {
     /// The kind is in no registered domain; counted in `rejected`.
     #[error("{0:?} is not registered; register its domain before the pipeline starts")]
     UnknownKind(EventKind),
-    /// A kind of identity `Digest` was emitted without a digest or another one with; counted in `rejected`.
-    #[error("{0:?} is to be emitted with a digest exactly when its identity is Digest")]
+    /// A kind of identity `Digest` was emitted without a digest; counted in `rejected`.
+    #[error("{0:?} is identified by a digest; emit it with one")]
     WrongIdentity(EventKind),
     /// All 65,536 source numbers are in use; counted in `rejected`.
     #[error("all source numbers are in use; drop emitters that are no longer needed")]

@@ -1,19 +1,21 @@
 //! Sinks: where typed emitters can send events, besides an [`Emitter`].
 //!
 //! A sink distributes events its own way: into two pipelines ([`Tee`]), only some of them ([`Sampled`],
-//! [`RateLimited`]), or as a user's own type does. All domains' typed emitters work over any sink, by
+//! [`RateLimited`]), under a key that several tellers agree on ([`Keyed`]), or as a user's own type does. All domains' typed emitters work over any sink, by
 //! [`TypedSink`](crate::domain::TypedSink).
 
+mod keyed;
 mod rate;
 mod sampled;
 mod tee;
 
+pub use keyed::Keyed;
 pub use rate::RateLimited;
 pub use sampled::Sampled;
 pub use tee::Tee;
 
 use crate::emit::{EmitError, Emitter, NameRefused};
-use crate::event::{Detail, EventKind, Record, SymbolError};
+use crate::event::{Detail, EventId, EventKind, Record, SymbolError};
 
 /// An event as a typed emitter has laid it out: names and documents are still text, so that it can go into any number
 /// of symbol tables.
@@ -31,6 +33,8 @@ pub struct TypedEvent<'a> {
     pub document: &'a str,
     /// Numbers that stand only in the document, because their place in the payload cannot hold them.
     pub unplaced: u64,
+    /// What identifies the event, where the caller has said so: see [`Keyed`]. `None`: as its kind's identity says.
+    pub key: Option<EventId>,
 }
 
 impl TypedEvent<'_> {
@@ -107,7 +111,7 @@ impl EventSink for Emitter {
             self.symbols().details().count_unplaced(event.unplaced);
         }
         self.note_entity(event.kind.domain(), entity);
-        self.emit_payload(event.kind, event.time_ns, entity, event.payload_with(document))
+        self.emit_payload(event.kind, event.time_ns, entity, event.payload_with(document), event.key)
     }
 
     fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {

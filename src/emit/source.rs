@@ -2,7 +2,7 @@
 
 use crate::emit::{EmitError, Sent};
 use crate::event::kind::KIND_COUNT;
-use crate::event::{Contexts, EventId, EventKind, Identity, KindSet, Symbol};
+use crate::event::{Contexts, EventId, EventKind, IdScope, Identity, KindSet, Origin, Symbol};
 use crate::sync::{Arc, AtomicBool, Mutex, lock};
 use crate::wait::Gate;
 use crossbeam_utils::CachePadded;
@@ -13,6 +13,9 @@ pub(crate) const SEQ_LAST: u64 = u32::MAX as u64;
 
 /// What emitters share with the pipeline.
 pub(crate) struct Entrance {
+    pub(crate) origin: Origin,
+    /// The origin, as ids are computed with it.
+    pub(crate) id_scope: IdScope,
     pub(crate) routes: Routes,
     pub(crate) sources: Sources,
     pub(crate) contexts: Arc<Contexts>,

@@ -2,7 +2,7 @@
 
 use crate::emit::source::SEQ_LAST;
 use crate::emit::{EmitError, Emitter, GIVE};
-use crate::event::{EventKind, Identity, Record, Symbol};
+use crate::event::{EventId, EventKind, Identity, Record, Symbol};
 
 /// Bytes of memory for documents that an emitter keeps, at most.
 const TEXT_KEPT: usize = 1 << 16;
@@ -21,29 +21,33 @@ impl Emitter {
         }
     }
 
-    /// Offers an event whose payload is laid out; stamped now without a time.
+    /// Offers an event whose payload is laid out; stamped now without a time. With a key it is the same as any other of that
+    /// key.
     pub(crate) fn emit_payload(
         &mut self,
         kind: EventKind,
         time_ns: Option<u64>,
         entity: Symbol,
         payload: [u8; 24],
+        key: Option<EventId>,
     ) -> Result<(), EmitError> {
         let time_ns = time_ns.unwrap_or_else(|| self.clock.now_ns());
-        match self.entrance.routes.identity(kind) {
-            Some(identity) if identity != Identity::Digest => {
-                let payload = bytemuck::cast(payload);
-                self.offer(kind, entity, None, move |source, seq| {
-                    Record::raw(0, identity, time_ns, entity, kind, payload).numbered(source, seq)
-                })
+        let payload = bytemuck::cast(payload);
+        match (self.entrance.routes.identity(kind), key) {
+            (Some(_), Some(key)) => {
+                let record = Record::raw(key.bits(), Identity::Digest, time_ns, entity, kind, payload);
+                self.offer_record::<GIVE>(record)
             }
-            other => self.refuse(other, kind),
+            (Some(identity), None) if identity != Identity::Digest => {
+                self.offer_record::<GIVE>(Record::raw(0, identity, time_ns, entity, kind, payload))
+            }
+            (other, _) => self.refuse(other, kind),
         }
     }
 
     /// Offers one record that was made elsewhere.
     pub(crate) fn emit_one(&mut self, record: Record) -> Result<(), EmitError> {
-        if self.entrance.routes.identity(record.kind()).is_none() || record.identity().is_none() {
+        if self.entrance.routes.identity(record.kind()).is_none() || !record.is_well_formed() {
             return self.refuse(None, record.kind());
         }
         self.offer_record::<GIVE>(record)

@@ -13,11 +13,12 @@
 
 use crate::event::json::push_text;
 use crate::event::members::Members;
-use crate::event::{Domain, Record, Symbol, Symbols};
+use crate::event::{Domain, IdScope, Record, Symbol, Symbols};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// A level of an experiment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -141,6 +142,18 @@ impl Context {
     /// Returns the name of the innermost part, as the order of levels has it.
     pub(crate) fn innermost(&self) -> Symbol {
         self.0.iter().rev().copied().find(|name| *name != Symbol::NONE).unwrap_or(Symbol::NONE)
+    }
+
+    /// Returns what the ids of contents within this context are computed with; `None` for no context.
+    pub(crate) fn id_scope(&self) -> Option<IdScope> {
+        if self.is_none() {
+            return None;
+        }
+        let mut bytes = [0; Level::ALL.len() * 8];
+        for (to, name) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(self.0) {
+            *to = name.bits().to_le_bytes();
+        }
+        Some(IdScope::new(xxh3_128(&bytes)))
     }
 
     /// Writes the context as a document: names under levels.

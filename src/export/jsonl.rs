@@ -29,7 +29,7 @@ mod quote;
 use crate::dedup::Verdict;
 use crate::event::kind::KIND_COUNT;
 use crate::event::payload::Value;
-use crate::event::{Context, Contexts, Detail, EventKind, Field, Record, Symbols};
+use crate::event::{Context, Contexts, Detail, EventId, EventKind, Field, Record, Symbols};
 use quote::{QuotedNames, push_hex_digits, push_json, push_string};
 use std::fmt;
 use std::io::{self, Write};
@@ -98,9 +98,9 @@ impl<W: Write> EventLines<W> {
     /// Writes a second id of each event that has one, under `member`, after the first.
     #[must_use]
     pub fn with_id_elsewhere(mut self, member: &str, id: IdElsewhere) -> EventLines<W> {
-        let mut before = b"\",".to_vec();
+        let mut before = b",".to_vec();
         push_string(&mut before, member);
-        before.extend_from_slice(b":\"");
+        before.push(b':');
         self.elsewhere = Some(Elsewhere { before, id });
         self
     }
@@ -119,15 +119,15 @@ impl<W: Write> EventLines<W> {
     pub fn write(&mut self, record: &Record, verdict: Option<Verdict>, symbols: &Symbols) -> io::Result<()> {
         let line = &mut self.line;
         line.clear();
-        line.extend_from_slice(b"{\"id\":\"");
-        line.extend_from_slice(record.id().uuid().hyphenated().encode_lower(&mut [0; 36]).as_bytes());
+        line.extend_from_slice(b"{\"id\":");
+        push_uuid(line, record.id().map(EventId::uuid));
         if let Some(elsewhere) = &self.elsewhere
             && let Some(id) = (elsewhere.id)(record)
         {
             line.extend_from_slice(&elsewhere.before);
-            line.extend_from_slice(id.hyphenated().encode_lower(&mut [0; 36]).as_bytes());
+            push_uuid(line, Some(id));
         }
-        line.extend_from_slice(b"\",\"time_ns\":");
+        line.extend_from_slice(b",\"time_ns\":");
         push_integer(line, record.time_ns());
         line.extend_from_slice(b",\"entity\":");
         self.names.push(line, record.entity(), symbols);
@@ -272,6 +272,14 @@ fn push_document(line: &mut Vec<u8>, detail: Detail, symbols: &Symbols) {
             line.push(b'"');
         }
     });
+}
+
+/// `null` is the id of a record that no pipeline has seen.
+fn push_uuid(line: &mut Vec<u8>, id: Option<Uuid>) {
+    let Some(id) = id else { return line.extend_from_slice(b"null") };
+    line.push(b'"');
+    line.extend_from_slice(id.hyphenated().encode_lower(&mut [0; 36]).as_bytes());
+    line.push(b'"');
 }
 
 #[cold]

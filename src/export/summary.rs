@@ -30,6 +30,8 @@ pub struct Summary {
     pub schema: &'static str,
     pub version: &'static str,
     pub topology: String,
+    /// The start of the pipeline that the ids of its occurrences follow from: 32 hexadecimal digits.
+    pub origin: String,
     pub inputs: Vec<InputSummary>,
     pub accounting: AccountSummary,
     pub dedup: DedupSummary,
@@ -203,6 +205,7 @@ impl Summary {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
             topology: topology.to_owned(),
+            origin: snapshot.origin.to_string(),
             inputs: Vec::new(),
             accounting: AccountSummary::new(&snapshot.account),
             dedup: DedupSummary::new(&snapshot.dedup),

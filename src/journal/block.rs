@@ -1,6 +1,6 @@
 //! A block while it is filled: room for the header, then the body, in one buffer that is written at once.
 
-use crate::event::{Record, Symbol};
+use crate::event::{Origin, Record, Symbol};
 use crate::journal::durability::Marks;
 use crate::journal::format::{
     ALIGN, BlockHeader, BlockKind, HEADER_LEN_MAX, Position, RunId, SPANS_MAX, SourceSpan, Totals, aligned,
@@ -22,6 +22,7 @@ pub(crate) struct Block {
     time_ns_min: u64,
     time_ns_max: u64,
     domains: u32,
+    origin: Origin,
     encoded_header_len: usize,
 }
 
@@ -85,6 +86,7 @@ impl Block {
             time_ns_min: u64::MAX,
             time_ns_max: 0,
             domains: 0,
+            origin: Origin::from_bits(0),
             encoded_header_len: 0,
         }
     }
@@ -100,8 +102,10 @@ impl Block {
         self.domains = 0;
     }
 
-    /// Takes records from the front of `records` while there is room and returns how many.
-    pub(crate) fn push(&mut self, slots: &mut Slots, records: &[Record]) -> usize {
+    /// Takes records from the front of `records`, which are of `origin`, while there is room and returns how many. Those that
+    /// have no id yet get it: nobody who reads them is to give them another.
+    pub(crate) fn push(&mut self, slots: &mut Slots, origin: Origin, records: &[Record]) -> usize {
+        self.origin = origin;
         let room = self.room();
         let mut taken = 0;
         for record in records.iter().take(room) {
@@ -116,6 +120,7 @@ impl Block {
         let start = HEADER_ROOM + self.records;
         if let (Some(to), Some(from)) = (self.buffer.get_mut(start..start + taken), records.get(..taken)) {
             to.copy_from_slice(from);
+            Record::fill_ids(to, origin);
             swap_records(to);
         }
         self.records += taken;
@@ -220,6 +225,7 @@ impl Block {
             time_ns_max: self.time_ns_max,
             written_ns: stamp.written_ns,
             domains: self.domains,
+            origin: self.origin,
         };
         if let Some(room) = bytes.get_mut(start..HEADER_LEN_MAX) {
             header.header_crc = header.encode(&self.spans, room);

@@ -127,6 +127,7 @@ pub fn repair(
     while let Some(block) = reader.next_block()? {
         batch.clear();
         batch.extend_from_slice(block.records());
+        writer.set_origin(block.header().origin);
         copy_definitions(&reader, &mut known, &mut writer);
         if writer.append(&batch).lost > 0 {
             break;

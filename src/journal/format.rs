@@ -3,7 +3,7 @@
 //! All numbers are little-endian. The byte diagram is in [`crate::journal`]; this file is the only one that
 //! knows offsets.
 
-use crate::event::Record;
+use crate::event::{Origin, Record, random_bits};
 use bytemuck::Zeroable;
 use std::fmt;
 
@@ -34,14 +34,7 @@ impl RunId {
     /// Draws an id at random, from the operating system's randomness.
     #[must_use]
     pub fn random() -> RunId {
-        use std::hash::BuildHasher;
-        // The standard library keys its hash maps with the system's randomness.
-        let half = |part: u8| std::hash::RandomState::new().hash_one(part).to_le_bytes();
-        let mut id = [0; 16];
-        for (to, byte) in id.iter_mut().zip(half(0).into_iter().chain(half(1))) {
-            *to = byte;
-        }
-        RunId(id)
+        RunId(random_bits().to_le_bytes())
     }
 }
 
@@ -152,6 +145,8 @@ pub struct BlockHeader {
     pub written_ns: u64,
     /// Bit `n` is set when the body has a record of domain `n`.
     pub domains: u32,
+    /// The pipeline that the records were taken from, which their ids follow from; of blocks without records, 0.
+    pub origin: Origin,
 }
 
 /// Running totals of a journal, in every header.
@@ -230,6 +225,7 @@ impl BlockHeader {
             time_ns_max: le64(b, 128),
             written_ns: le64(b, 136),
             domains: le32(b, 144),
+            origin: Origin::from_bits(u128::from(le64(b, 152)) | u128::from(le64(b, 160)) << 64),
         };
         if header.lengths_fit() { Ok(header) } else { Err(HeaderFault::Damaged) }
     }
@@ -268,6 +264,7 @@ impl BlockHeader {
         put(128, &self.time_ns_max.to_le_bytes());
         put(136, &self.written_ns.to_le_bytes());
         put(144, &self.domains.to_le_bytes());
+        put(152, &self.origin.bits().to_le_bytes());
         for (index, span) in spans.iter().enumerate() {
             put(HEADER_LEN_MIN + index * SPAN_LEN, &span.encode());
         }
@@ -475,6 +472,7 @@ mod tests {
             time_ns_max: 16,
             written_ns: 17,
             domains: 18,
+            origin: Origin::from_bits(19 | 20 << 64),
         }
     }
 

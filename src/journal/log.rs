@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::dedup::Verdict;
 use crate::event::payload::Value;
-use crate::event::{EventKind, Field, FieldType, KindSet, Record, Symbol, Symbols};
+use crate::event::{EventKind, Field, FieldType, KindSet, Origin, Record, Symbol, Symbols};
 use crate::hash::BuildContentHasher;
 use crate::journal::durability::{Account, Marks};
 use crate::journal::format::RunId;
@@ -164,6 +164,26 @@ impl JournalLog {
             told: None,
             last: JournalReport::default(),
         }
+    }
+
+    /// Says which pipeline the events come from, as its setup tells: blocks of records say so.
+    ///
+    /// ```no_run
+    /// # use panther_events::{journal::JournalLog, pipeline::Builder};
+    /// # fn add(builder: &mut Builder, log: JournalLog) {
+    /// let mut log = Some(log);
+    /// builder.observer("journal", move |setup| {
+    ///     // One worker sees everything, so one instance is made.
+    ///     log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+    /// });
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn of(mut self, origin: Origin) -> JournalLog {
+        if let Some(worker) = &mut self.worker {
+            worker.set_origin(origin);
+        }
+        self
     }
 
     /// Puts a document of the caller's into the journal, such as a description of the run. `key` is above

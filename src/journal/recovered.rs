@@ -67,8 +67,8 @@ pub enum RecoverError {
 /// When there is something at `path`, another recovery writes there, or the journal cannot be written.
 pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, RecoverError> {
     arrive(path, |partial| {
-        let records = recording.records();
-        let options = Options::at_once(records.len() as u64);
+        let records: usize = recording.lanes.iter().map(|lane| lane.records.len()).sum();
+        let options = Options::at_once(records as u64);
         let mut writer = JournalWriter::open(partial, RunId(recording.run), options, now_ns)?;
         for definition in &recording.definitions {
             // The account has what is refused.
@@ -85,7 +85,10 @@ pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, 
         let before = sum(|lane| lane.overwritten).saturating_add(recording.forgotten);
         let _ = writer.define_detail(OVERWRITTEN_KEY, before.to_string().as_bytes());
         // What is lost makes `close` fail.
-        let _ = writer.append(&records);
+        for origin in recording.origins() {
+            writer.set_origin(origin);
+            let _ = writer.append(&recording.records_of(origin));
+        }
         Ok(writer.close()?)
     })
 }

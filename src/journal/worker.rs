@@ -1,6 +1,6 @@
 //! A writer on a thread of its own, so that whoever hands records over never waits for a disk.
 
-use crate::event::{Record, Symbol};
+use crate::event::{Origin, Record, Symbol};
 use crate::journal::block::Definition;
 use crate::journal::durability::{Account, Durability, Marks};
 use crate::journal::writer::{CloseError, JournalWriter, nanos};
@@ -57,6 +57,8 @@ struct Written {
 /// What goes to the thread at once.
 #[derive(Default, Debug)]
 struct Parcel {
+    /// Whose its records are, where that is another than before.
+    origin: Option<Origin>,
     /// Definitions, to be made before the records.
     definitions: Vec<Definition>,
     records: Vec<Record>,
@@ -86,7 +88,7 @@ impl Parcel {
     }
 
     fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.definitions.is_empty()
+        self.records.is_empty() && self.definitions.is_empty() && self.origin.is_none()
     }
 }
 
@@ -118,7 +120,8 @@ impl JournalNotes {
 }
 
 impl JournalWorker {
-    /// Starts the thread. `clock` tells the time in nanoseconds since the Unix epoch; up to `queue_len` batches
+    /// Starts the thread, once the writer knows whose records they are ([`JournalWriter::set_origin`]) or later, with
+    /// [`JournalWorker::set_origin`]. `clock` tells the time in nanoseconds since the Unix epoch; up to `queue_len` batches
     /// of 4,096 records wait for the disk.
     ///
     /// # Errors
@@ -200,6 +203,12 @@ impl JournalWorker {
             self.hand_over(&mut filling);
         }
         self.refused - refused
+    }
+
+    /// Says which pipeline the records come from that are handed over from now on.
+    pub fn set_origin(&mut self, origin: Origin) {
+        self.push();
+        lock(&self.filling).origin = Some(origin);
     }
 
     /// Returns how many of the refused records were later sightings.
@@ -381,6 +390,9 @@ fn work(
 
 /// Makes the parcel's definitions and appends its records; leaves it empty.
 fn append(writer: &mut JournalWriter, parcel: &mut Parcel) {
+    if let Some(origin) = parcel.origin.take() {
+        writer.set_origin(origin);
+    }
     for definition in parcel.definitions.drain(..) {
         // The account has what is refused.
         let _ = match definition {

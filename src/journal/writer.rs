@@ -1,6 +1,6 @@
 //! The writer: takes records and definitions, fills blocks, and answers for every record it was given.
 
-use crate::event::{KindSet, Record, Symbol, Symbols};
+use crate::event::{KindSet, Origin, Record, Symbol, Symbols};
 use crate::journal::block::{Block, Definition, Slots};
 use crate::journal::delivery::Kept;
 use crate::journal::durability::{Account, Durability, Marks};
@@ -28,6 +28,8 @@ pub struct JournalWriter {
     pub(super) lock: Option<Lock>,
     pub(super) options: Options,
     pub(super) run: RunId,
+    /// Of the records in `filling`.
+    origin: Origin,
     pub(super) now_ns: u64,
 
     filling: Block,
@@ -192,8 +194,18 @@ impl JournalWriter {
             lock: None,
             options,
             run,
+            origin: Origin::random(),
             now_ns,
         })
+    }
+
+    /// Says which pipeline the records come from that are appended from now on. Until then it is none that any other has:
+    /// the writer draws an origin of its own. Blocks say whose their records are, so this ends the block that is being filled.
+    pub fn set_origin(&mut self, origin: Origin) {
+        if origin != self.origin {
+            self.seal();
+            self.origin = origin;
+        }
     }
 
     /// Appends records, all of them first sightings, in the order in which each source sent them.
@@ -410,7 +422,7 @@ impl JournalWriter {
             if self.filling.records() == 0 {
                 self.filling_since_ns = self.now_ns;
             }
-            let taken = self.filling.push(&mut self.slots, records);
+            let taken = self.filling.push(&mut self.slots, self.origin, records);
             self.filling.duplicates += (at..at + taken).filter(|at| is_duplicate(*at)).count() as u64;
             at += taken;
             records = records.get(taken..).unwrap_or_default();

@@ -105,19 +105,21 @@ pub struct LogReport {
 /// Bytes that a line shows of an event's document.
 pub const DOCUMENT_BYTES_MAX: usize = 512;
 
-/// Returns the level of a kind, from the last word of its name: `error` for errors and observers that failed,
-/// `warn` for what failed or is not supported, `debug` for samples and progress, `trace` for packets, else `info`.
+/// Returns the level of a kind, from the last word of its name, and from whether it is
+/// [sampled](crate::domain::KindDef::sampled): `error` for errors and observers that failed, `warn` for what failed or is
+/// not supported, `debug` for samples and progress, `trace` for packets, else `info`.
 #[must_use]
-pub fn default_level(name: &str, identity: Identity) -> Level {
+pub fn default_level(name: &str, identity: Identity, sampled: bool) -> Level {
     let last = name.rsplit('.').next().unwrap_or(name);
     let word = last.rsplit('_').next().unwrap_or(last);
-    match (word, identity) {
-        ("error", _) => Level::Error,
-        ("failed", Identity::Occurrence) => Level::Error,
-        ("failed" | "failure" | "unsupported" | "unknown", _) => Level::Warn,
-        (_, Identity::Digest) => Level::Trace,
-        ("progress", _) | (_, Identity::Occurrence) => Level::Debug,
-        (_, Identity::Content) => Level::Info,
+    match word {
+        "error" => Level::Error,
+        "failed" if sampled => Level::Error,
+        "failed" | "failure" | "unsupported" | "unknown" => Level::Warn,
+        _ if identity == Identity::Digest => Level::Trace,
+        "progress" => Level::Debug,
+        _ if sampled => Level::Debug,
+        _ => Level::Info,
     }
 }
 
@@ -139,10 +141,13 @@ impl Log {
             report: LogReport::default(),
         };
         for (kind, name) in catalogue.kinds() {
-            let identity = catalogue.identity(kind).unwrap_or(Identity::Content);
+            let identity = catalogue.identity(kind).unwrap_or_default();
+            let sampled = catalogue.is_sampled(kind);
             let told = options.levels.iter().rev().find(|(kinds, _)| kinds.contains(kind));
-            let level = told.map_or_else(|| Some(default_level(name, identity)), |(_, level)| *level);
-            let noisy = identity != Identity::Content && level.is_some_and(|level| level > Level::Warn);
+            let level =
+                told.map_or_else(|| Some(default_level(name, identity, sampled)), |(_, level)| *level);
+            let noisy =
+                (sampled || identity == Identity::Digest) && level.is_some_and(|level| level > Level::Warn);
             if let (Some(level), Some(plan)) = (level, log.kinds.get_mut(kind.index())) {
                 *plan = Some(KindPlan { level, noisy: noisy && log.window_ns > 0, window: None });
                 log.interest = log.interest.with(kind);
@@ -344,18 +349,22 @@ mod tests {
 
     #[test]
     fn levels_follow_the_last_word() {
-        use Identity::{Content, Digest, Occurrence};
         let expected = [
-            ("service.error", Content, Level::Error),
-            ("pipeline.observer_failed", Occurrence, Level::Error),
-            ("test.deployment_failed", Content, Level::Warn),
-            ("test.completed", Content, Level::Info),
-            ("step.progress", Occurrence, Level::Debug),
-            ("metrics.collected", Occurrence, Level::Debug),
-            ("packet.seen", Digest, Level::Trace),
+            ("service.error", Level::Error),
+            ("pipeline.observer_failed", Level::Error),
+            ("test.deployment_failed", Level::Warn),
+            ("test.completed", Level::Info),
+            ("step.progress", Level::Debug),
+            ("metrics.collected", Level::Debug),
+            ("packet.seen", Level::Trace),
         ];
-        for (name, identity, level) in expected {
-            assert_eq!(default_level(name, identity), level, "{name}");
+        let catalogue = Catalogue::new();
+        let kinds: std::collections::HashMap<_, _> =
+            catalogue.kinds().map(|(kind, name)| (name, kind)).collect();
+        for (name, level) in expected {
+            let kind = kinds[name];
+            let found = default_level(name, catalogue.identity(kind).unwrap(), catalogue.is_sampled(kind));
+            assert_eq!(found, level, "{name}");
         }
     }
 

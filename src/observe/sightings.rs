@@ -187,7 +187,7 @@ impl Observer for Sightings {
     fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
         for (record, _) in batch.iter() {
             let Some(payload) = record.payload::<PacketSeen>() else { continue };
-            let seen = Seen { id: record.id().bits(), time_ns: record.time_ns(), flow: record.entity() };
+            let seen = Seen { id: record.id_bits(), time_ns: record.time_ns(), flow: record.entity() };
             self.take(payload.vantage, seen);
         }
         self.process(false);

@@ -5,7 +5,7 @@ use crate::dedup::{Dedup, DedupError, DedupOptions};
 use crate::domain::{Catalogue, CatalogueError, DomainDef};
 use crate::emit::FullPolicy;
 use crate::emit::source::{Entrance, Routes, Sources};
-use crate::event::{Context, Contexts, EventKind, Identity, KindSet, Record, Symbols};
+use crate::event::{Context, Contexts, EventKind, IdScope, Identity, KindSet, Origin, Record, Symbols};
 use crate::observe::wall::walled;
 use crate::observe::worker::{AnyObserver, Placed, Worker};
 use crate::observe::{Observer, Scope};
@@ -103,6 +103,8 @@ pub struct Setup<'a> {
     pub symbols: &'a Arc<Symbols>,
     /// Which parts of the experiment events belong to.
     pub contexts: &'a Arc<Contexts>,
+    /// This start of the pipeline.
+    pub origin: Origin,
     /// The worker that will own the instance, from 0.
     pub worker: usize,
 }
@@ -145,7 +147,8 @@ impl Builder {
         self
     }
 
-    /// Changes what makes two events of `kind` the same, for this run.
+    /// Changes what makes two events of `kind` the same, for this run: [`Identity::Content`] merges those of equal content
+    /// within the same context.
     pub fn identity(&mut self, kind: EventKind, identity: Identity) -> &mut Builder {
         self.identities.push((kind, identity));
         self
@@ -193,8 +196,9 @@ impl Builder {
     /// then.
     ///
     /// `feed` is called once, by [`Builder::start`], and calls what it is given on the records in their order (those
-    /// of a journal, say). No observer sees them; [`Snapshot::recalled`](crate::pipeline::Snapshot::recalled) counts
-    /// them. Emitters take sources and numbers behind theirs, so that no occurrence is taken for an earlier one.
+    /// of a journal, say, with the ids that they have there). No observer sees them;
+    /// [`Snapshot::recalled`](crate::pipeline::Snapshot::recalled) counts them. Emitters take sources and numbers behind
+    /// theirs, so that a journal of both parts has each once; where a lost tail had used them, the origins differ.
     pub fn remember(&mut self, feed: impl FnOnce(&mut dyn FnMut(&[Record])) + 'static) -> &mut Builder {
         self.remember.push(Box::new(feed));
         self
@@ -219,11 +223,15 @@ impl Builder {
         };
         let roster = Arc::new(Roster::default());
         let contexts = Arc::new(Contexts::default());
-        let setup = Setup { catalogue: &catalogue, symbols: &symbols, contexts: &contexts, worker: 0 };
+        let origin = Origin::random();
+        let setup =
+            Setup { catalogue: &catalogue, symbols: &symbols, contexts: &contexts, origin, worker: 0 };
         let (observers, whole) = self.make_observers(&roster, setup, workers)?;
         let lanes = options.topology.lanes();
         let identities = catalogue.kinds().filter_map(|(kind, _)| Some((kind, catalogue.identity(kind)?)));
         let entrance = Arc::new(Entrance {
+            origin,
+            id_scope: IdScope::new(origin.bits()),
             routes: Routes::new(identities, whole, lanes),
             sources: Sources::default(),
             contexts: Arc::clone(&contexts),
@@ -231,7 +239,7 @@ impl Builder {
         });
         let mut dedups = Vec::new();
         for _ in 0..lanes {
-            dedups.push(Dedup::new(&share_of_lane(&options.dedup, lanes))?);
+            dedups.push(Dedup::new(&share_of_lane(&options.dedup, lanes))?.with_origin(origin));
         }
         let recalled = recall(std::mem::take(&mut self.remember), &entrance, &mut dedups);
         let voice = || Voice {
@@ -349,7 +357,7 @@ fn make_processors(
             return Err(StartError::ProcessorName(name.to_string()));
         }
         let (catalogue, contexts) = (&shared.catalogue, &entrance.contexts);
-        let processor = make(Setup { catalogue, symbols, contexts, worker: lane });
+        let processor = make(Setup { catalogue, symbols, contexts, origin: entrance.origin, worker: lane });
         let interest = walled(|| processor.interest())
             .map_err(|panic| StartError::ProcessorPanicked { name: name.to_string(), panic })?;
         let desk = Desk {

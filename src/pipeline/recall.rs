@@ -22,7 +22,7 @@ pub(crate) fn recall(feeds: Vec<Recall>, entrance: &Entrance, dedups: &mut [Dedu
             if let Some(last) = last.get_mut(usize::from(record.source())) {
                 *last = (*last).max(Some(record.seq()));
             }
-            let digest = (record.identity() == Some(Identity::Digest)).then(|| record.id());
+            let digest = record.id().filter(|_| record.identity() == Some(Identity::Digest));
             let lane = entrance.routes.lane(record.kind(), record.entity(), digest);
             if let (Some(share), Some(dedup)) = (shares.get_mut(lane), dedups.get_mut(lane)) {
                 share.push(*record);

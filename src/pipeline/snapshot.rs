@@ -2,7 +2,7 @@
 
 use crate::dedup::DedupStats;
 use crate::domain::Catalogue;
-use crate::event::{Contexts, Symbols};
+use crate::event::{Contexts, Origin, Symbols};
 use crate::observe::Report;
 use crate::observe::worker::{Delivery, Merged, SlotReport};
 use crate::pipeline::account::Account;
@@ -41,6 +41,8 @@ impl<R> fmt::Debug for ReportKey<R> {
 
 /// What the pipeline knows at a moment: the account, what dedup remembers, and each observer's report.
 pub struct Snapshot {
+    /// Which start of a pipeline it was: the ids of its occurrences follow from it.
+    pub origin: Origin,
     /// What became of every event.
     pub account: Account,
     /// What dedup remembers, summed over all lanes.

@@ -132,7 +132,7 @@ impl Voice {
         let seq = source.counts.next_seq.fetch_add(1, Ordering::Relaxed);
         source.counts.accepted.fetch_add(1, Ordering::Relaxed);
         let mut record = record.numbered(source.number(), seq as u32);
-        record.set_id();
+        record.set_id(&self.entrance.id_scope);
         Some(record)
     }
 }

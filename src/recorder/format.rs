@@ -16,10 +16,7 @@ pub(super) const HEAD_BEHIND: u64 = HEAD_EVERY + BATCH_MAX as u64;
 pub(super) const BATCH_MAX: usize = 64;
 
 pub(super) const MAGIC: u64 = u64::from_ne_bytes(*b"PEVFLTR\n");
-pub(super) const VERSION: u64 = 3;
-/// Versions that are read. In the first, each check is behind its record; up to the second, checks are sums without
-/// carry.
-pub(super) const VERSIONS: std::ops::RangeInclusive<u64> = 1..=VERSION;
+pub(super) const VERSION: u64 = 4;
 /// Read on a host of the other byte order, it is another number.
 pub(super) const ORDER_MARK: u64 = 0x0102_0304_0506_0708;
 
@@ -46,8 +43,9 @@ pub(super) mod lane {
     pub(in crate::recorder) const STATE: usize = 0;
     pub(in crate::recorder) const SALT: usize = 1;
     pub(in crate::recorder) const LEN: usize = 3;
-    pub(in crate::recorder) const NAME: usize = 4;
-    pub(in crate::recorder) const NAME_WORDS: usize = 11;
+    pub(in crate::recorder) const ORIGIN: usize = 4;
+    pub(in crate::recorder) const NAME: usize = 6;
+    pub(in crate::recorder) const NAME_WORDS: usize = 9;
     pub(in crate::recorder) const CHECK: usize = 15;
     pub(in crate::recorder) const HEAD: usize = 16;
 }
@@ -72,7 +70,6 @@ pub(super) struct Layout {
     pub(super) lanes: usize,
     pub(super) slots: usize,
     pub(super) definition_pages: usize,
-    pub(super) version: u64,
 }
 
 impl Layout {
@@ -82,29 +79,18 @@ impl Layout {
             && (1..=SLOTS_MAX).contains(&slots)
             && slots.is_power_of_two()
             && definition_pages <= DEFINITION_PAGES_MAX;
-        let layout = Layout { lanes, slots, definition_pages, version: VERSION };
+        let layout = Layout { lanes, slots, definition_pages };
         (fits && layout.words() <= FILE_WORDS_MAX).then_some(layout)
     }
 
     /// Reads the sizes from their words.
-    pub(super) fn from_words(version: u64, lanes: u64, sizes: u64) -> Option<Layout> {
+    pub(super) fn from_words(lanes: u64, sizes: u64) -> Option<Layout> {
         let slots = sizes & 0xffff_ffff;
-        let layout = Layout::new(
+        Layout::new(
             usize::try_from(lanes).ok()?,
             usize::try_from(slots).ok()?,
             usize::try_from(sizes >> 32).ok()?,
-        )?;
-        Some(Layout { version, ..layout })
-    }
-
-    /// Tells whether all checks of a lane are behind all its records.
-    pub(super) fn checks_are_apart(self) -> bool {
-        self.version > 1
-    }
-
-    /// Returns the check of event `number` of a lane that has `salt`.
-    pub(super) fn slot_check(self, words: &[u64; RECORD_WORDS], salt: u64, number: u64) -> u64 {
-        if self.version > 2 { slot_check(words, salt, number) } else { old_slot_check(words, salt, number) }
+        )
     }
 
     pub(super) fn sizes_word(self) -> u64 {
@@ -134,11 +120,7 @@ impl Layout {
     /// The place of a slot's record, and that of its check.
     pub(super) fn slot(self, lane: usize, slot: usize) -> (usize, usize) {
         let begin = self.slots_of(lane);
-        if self.checks_are_apart() {
-            (begin + slot * RECORD_WORDS, begin + self.slots * RECORD_WORDS + slot)
-        } else {
-            (begin + slot * SLOT_WORDS, begin + slot * SLOT_WORDS + RECORD_WORDS)
-        }
+        (begin + slot * RECORD_WORDS, begin + self.slots * RECORD_WORDS + slot)
     }
 
     /// Words of the whole file.
@@ -176,11 +158,6 @@ pub(super) fn slot_check(words: &[u64; RECORD_WORDS], salt: u64, number: u64) ->
 /// Bits by which the word at `at` is turned left in a check.
 pub(super) const fn turn(at: usize) -> u32 {
     8 * (RECORD_WORDS - 1 - at) as u32
-}
-
-/// The check of versions 1 and 2.
-fn old_slot_check(words: &[u64; RECORD_WORDS], salt: u64, number: u64) -> u64 {
-    words.iter().fold(number_share(salt, number), |check, word| check.rotate_left(11) ^ word)
 }
 
 /// Numbers that are near each other must differ in many bits in a check, or few changed bits of a word could make one
@@ -222,19 +199,16 @@ mod tests {
                 assert!(layout.slots_of(lane) + slots * SLOT_WORDS <= layout.slots_of(lane + 1));
             }
             assert_eq!(layout.slots_of(lanes) as u64, layout.words());
-            assert_eq!(Layout::from_words(VERSION, lanes as u64, layout.sizes_word()), Some(layout));
-            let old = Layout::from_words(1, lanes as u64, layout.sizes_word()).unwrap();
-            for layout in [layout, old] {
-                let mut places: Vec<usize> = (0..slots)
-                    .flat_map(|slot| {
-                        let (record, check) = layout.slot(0, slot);
-                        (record..record + RECORD_WORDS).chain([check])
-                    })
-                    .collect();
-                places.sort_unstable();
-                let begin = layout.slots_of(0);
-                assert!(places.into_iter().eq(begin..begin + slots * SLOT_WORDS));
-            }
+            assert_eq!(Layout::from_words(lanes as u64, layout.sizes_word()), Some(layout));
+            let mut places: Vec<usize> = (0..slots)
+                .flat_map(|slot| {
+                    let (record, check) = layout.slot(0, slot);
+                    (record..record + RECORD_WORDS).chain([check])
+                })
+                .collect();
+            places.sort_unstable();
+            let begin = layout.slots_of(0);
+            assert!(places.into_iter().eq(begin..begin + slots * SLOT_WORDS));
         }
         for (lanes, slots, pages) in [(0, 1, 0), (1, 3, 0), (LANES_MAX, SLOTS_MAX, 0), (1, 1, 1 << 19)] {
             assert_eq!(Layout::new(lanes, slots, pages), None);

@@ -1,10 +1,10 @@
 //! Reading a recorder's file: of a process that is dead, or lives.
 
-use crate::event::{Record, Symbols};
+use crate::event::{Origin, Record, Symbols};
 use crate::recorder::definitions::{Definition, parse};
 use crate::recorder::format::{
     CLOSED, GONE, HEAD_BEHIND, IN_USE, Layout, MAGIC, ORDER_MARK, PAGE_WORDS, RECORD_WORDS, SLOT_WORDS,
-    VERSION, VERSIONS, header, lane, words_check,
+    VERSION, header, lane, slot_check, words_check,
 };
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -40,9 +40,11 @@ pub struct Recording {
 /// The last events of one emitter. `recorded = records + overwritten + damaged`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct RecordedLane {
-    /// The emitter's name, or its first 88 bytes.
+    /// The emitter's name, or its first 72 bytes.
     pub name: String,
-    /// Its last events, in order.
+    /// The pipeline in which the emitter was.
+    pub origin: Origin,
+    /// Its last events, in order, with the ids that the pipeline gave them or would have.
     pub records: Vec<Record>,
     /// Events that it wrote in all.
     pub recorded: u64,
@@ -92,8 +94,8 @@ pub enum RecordingError {
         /// The file.
         path: PathBuf,
     },
-    /// A later program wrote it.
-    #[error("{path}: has version {version}, and this program reads 1 to {VERSION}; use a later one")]
+    /// Another version of the program wrote it.
+    #[error("{path}: has version {version}, and this program reads {VERSION}; use the program that wrote it")]
     Version {
         /// The file.
         path: PathBuf,
@@ -206,27 +208,48 @@ impl Recording {
         Ok(recording)
     }
 
-    /// Returns all events, by source and number.
+    /// Returns the pipelines whose emitters were recorded, in the order in which they began.
+    #[must_use]
+    pub fn origins(&self) -> Vec<Origin> {
+        let mut origins = Vec::new();
+        for lane in &self.lanes {
+            if !origins.contains(&lane.origin) {
+                origins.push(lane.origin);
+            }
+        }
+        origins
+    }
+
+    /// Returns all events, pipeline after pipeline, by source and number.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
-        let mut records: Vec<Record> = self.lanes.iter().flat_map(|lane| &lane.records).copied().collect();
+        self.origins().into_iter().flat_map(|origin| self.records_of(origin)).collect()
+    }
+
+    /// Returns the events of one pipeline, by source and number.
+    #[must_use]
+    pub fn records_of(&self, origin: Origin) -> Vec<Record> {
+        let lanes = self.lanes.iter().filter(|lane| lane.origin == origin);
+        let mut records: Vec<Record> = lanes.flat_map(|lane| &lane.records).copied().collect();
         records.sort_by_key(|record| (record.source(), record.seq()));
         records
     }
 
-    /// Returns the numbers that are missing before and between the events of each source. An event that an emitter
-    /// could not make has a number, too.
+    /// Returns the numbers that are missing before and between the events of each source of each pipeline. An event that an
+    /// emitter could not make has a number, too.
     #[must_use]
     pub fn gaps(&self) -> Vec<NumberGap> {
         let mut gaps = Vec::new();
-        let mut before: Option<Record> = None;
-        for record in self.records() {
-            let same = before.filter(|before| before.source() == record.source());
-            let first = same.map_or(0, |before| before.seq().saturating_add(1));
-            if record.seq() > first {
-                gaps.push(NumberGap { source: record.source(), first, last: record.seq() - 1 });
+        for origin in self.origins() {
+            let mut before: Option<Record> = None;
+            for record in self.records_of(origin) {
+                let same = before.filter(|before| before.source() == record.source());
+                let first = same.map_or(0, |before| before.seq().saturating_add(1));
+                if record.seq() > first {
+                    gaps.push(NumberGap { source: record.source(), first, last: record.seq() - 1 });
+                }
+                before = Some(record);
             }
-            before = Some(record);
         }
         gaps
     }
@@ -331,8 +354,11 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
         let (true, Some(name), IN_USE | GONE) = (sound, name, state) else { return Ok(Lane::Damaged) };
         let slots = self.slots(layout, number, head[lane::SALT], if live { TRIES } else { 1 })?;
         let [end]: [u64; 1] = self.array(place + lane::HEAD)?;
-        let lane = slots.account(layout.slots as u64, end, live);
-        Ok(Lane::Read(RecordedLane { name: name.to_owned(), gone: state == GONE, ..lane }))
+        let mut lane = slots.account(layout.slots as u64, end, live);
+        let [low, high] = [head[lane::ORIGIN], head[lane::ORIGIN + 1]];
+        let origin = Origin::from_bits(u128::from(low) | u128::from(high) << 64);
+        Record::fill_ids(&mut lane.records, origin);
+        Ok(Lane::Read(RecordedLane { name: name.to_owned(), origin, gone: state == GONE, ..lane }))
     }
 
     /// Reads every slot of a lane that holds an event that can be there.
@@ -360,7 +386,7 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
             }
             let mut tries = tries;
             loop {
-                let fits = |number: &u64| layout.slot_check(&words.0, salt, *number) == words.1;
+                let fits = |number: &u64| slot_check(&words.0, salt, *number) == words.1;
                 match candidates(head, slot as u64, slots).find(fits) {
                     Some(number) => {
                         found.events.push((number, Record::from_words(words.0)));
@@ -392,13 +418,8 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
         len: usize,
     ) -> Result<Vec<([u64; RECORD_WORDS], u64)>, RecordingError> {
         let (record, check) = layout.slot(lane, first);
-        if layout.checks_are_apart() {
-            let (records, checks) = (self.words(record, len * RECORD_WORDS)?, self.words(check, len)?);
-            return Ok(records.as_chunks().0.iter().copied().zip(checks).collect());
-        }
-        let words = self.words(record, len * SLOT_WORDS)?;
-        let split = |[record @ .., check]: &[u64; SLOT_WORDS]| (*record, *check);
-        Ok(words.as_chunks().0.iter().map(split).collect())
+        let (records, checks) = (self.words(record, len * RECORD_WORDS)?, self.words(check, len)?);
+        Ok(records.as_chunks().0.iter().copied().zip(checks).collect())
     }
 }
 
@@ -441,6 +462,7 @@ impl Slots {
         let unknown = if live { 0 } else { unknown };
         RecordedLane {
             name: String::new(),
+            origin: Origin::from_bits(0),
             records: self.events.into_iter().map(|(_, record)| record).collect(),
             recorded: recorded.saturating_add(unknown),
             overwritten,
@@ -460,13 +482,13 @@ fn layout(path: &Path, head: &[u64]) -> Result<Layout, RecordingError> {
     if *order == ORDER_MARK.swap_bytes() {
         return Err(RecordingError::ByteOrder { path: path() });
     }
-    if !VERSIONS.contains(version) {
+    if *version != VERSION {
         return Err(RecordingError::Version { path: path(), version: *version });
     }
     let (words, check) = head.split_at_checked(header::CHECK).unwrap_or_default();
     let sound = check.first() == Some(&words_check(words));
     let sizes = words.get(header::LANES).zip(words.get(header::SIZES));
-    let layout = sizes.and_then(|(lanes, sizes)| Layout::from_words(*version, *lanes, *sizes));
+    let layout = sizes.and_then(|(lanes, sizes)| Layout::from_words(*lanes, *sizes));
     layout.filter(|_| sound).ok_or_else(|| RecordingError::Header { path: path() })
 }
 

@@ -1,6 +1,6 @@
 //! Making a recorder's file, and giving its lanes to emitters.
 
-use crate::event::{Symbols, Tap};
+use crate::event::{Origin, Symbols, Tap, random_bits};
 use crate::recorder::definitions::{Listener, Log, Tag};
 use crate::recorder::format::{
     CLOSED, DEFINITION_PAGES_MAX, GONE, IN_USE, LANES_MAX, Layout, MAGIC, ORDER_MARK, RECORD_WORDS,
@@ -12,7 +12,6 @@ use crate::recorder::read::Recording;
 use crate::sync::{Mutex, lock};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::hash::BuildHasher;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -152,8 +151,8 @@ impl FlightRecorder {
         lock(&inner.listeners).extend([names, documents]);
     }
 
-    /// Gives an emitter a lane; `None`, which is counted, when all are in use.
-    pub(crate) fn lane(&self, name: &str) -> Option<LaneWriter> {
+    /// Gives an emitter of the pipeline `origin` a lane; `None`, which is counted, when all are in use.
+    pub(crate) fn lane(&self, name: &str, origin: Origin) -> Option<LaneWriter> {
         let inner = &self.0;
         let mut book = lock(&inner.book);
         let lane = if book.fresh < inner.layout.lanes {
@@ -162,7 +161,7 @@ impl FlightRecorder {
         } else {
             book.gone.pop_front()
         };
-        let writer = lane.and_then(|lane| inner.begin(lane, name));
+        let writer = lane.and_then(|lane| inner.begin(lane, name, origin));
         if writer.is_none() {
             inner.count(header::WITHOUT_LANE, 1);
         }
@@ -193,13 +192,13 @@ impl Inner {
         let map = Map::new(&file, layout.words())?;
         let part = |from, len| map.part(from, len).ok_or(io::ErrorKind::UnexpectedEof);
         let header = part(0, header::FORGOTTEN + 1)?;
-        let random = std::hash::RandomState::new();
+        let run = random_bits();
         let mut words = [0; header::CHECK];
         words[header::MAGIC] = MAGIC;
         words[header::VERSION] = VERSION;
         words[header::ORDER] = ORDER_MARK;
-        words[header::RUN] = random.hash_one(0);
-        words[header::RUN + 1] = random.hash_one(1);
+        words[header::RUN] = run as u64;
+        words[header::RUN + 1] = (run >> 64) as u64;
         words[header::CREATED] = now_ns;
         words[header::LANES] = layout.lanes as u64;
         words[header::SIZES] = layout.sizes_word();
@@ -214,7 +213,7 @@ impl Inner {
     }
 
     /// Writes the lane's header and makes its writer; the book is locked.
-    fn begin(self: &Arc<Inner>, lane: usize, name: &str) -> Option<LaneWriter> {
+    fn begin(self: &Arc<Inner>, lane: usize, name: &str, origin: Origin) -> Option<LaneWriter> {
         let layout = self.layout;
         let words = self.map.part(layout.lane_header(lane), lane::WORDS)?;
         let set = |at: usize, value: u64| {
@@ -237,9 +236,11 @@ impl Inner {
         let room = lane::NAME_WORDS * 8;
         let len = (0..=name.len().min(room)).rfind(|len| name.is_char_boundary(*len)).unwrap_or(0);
         // Drawn anew, so that no slot that a crash left of the lane's earlier emitter fits its check.
-        let salt = std::hash::RandomState::new().hash_one(lane);
+        let salt = random_bits() as u64;
         set(lane::SALT, salt);
         set(lane::LEN, len as u64);
+        set(lane::ORIGIN, origin.bits() as u64);
+        set(lane::ORIGIN + 1, (origin.bits() >> 64) as u64);
         let mut text = [0; lane::NAME_WORDS * 8];
         text.iter_mut().zip(name.bytes().take(len)).for_each(|(to, byte)| *to = byte);
         for (at, word) in text.as_chunks::<8>().0.iter().enumerate() {

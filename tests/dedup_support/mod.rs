@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and prints its seed")]
 
 use panther_events::event::{
-    Domain, EventId, EventKind, Field, FieldType, Identity, Payload, Record, Symbol,
+    Domain, EventId, EventKind, Field, FieldType, Identity, Origin, Payload, Record, Symbol,
 };
 
 /// SplitMix64.
@@ -38,6 +38,9 @@ impl Rng {
         EventId::from_hash(u128::from(self.next()) << 64 | u128::from(self.next()))
     }
 }
+
+/// The origin of occurrences in tests.
+pub(crate) const ORIGIN: Origin = Origin::from_bits(7);
 
 /// The id that stands for `number`; different numbers have different ids.
 pub(crate) fn id_of(number: u64) -> EventId {

@@ -2,7 +2,7 @@
 //! subset of the unsynced steps, torn at 512 bytes.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
-use panther_events::event::{Domain, EventKind, Identity, Record, Symbol};
+use panther_events::event::{Domain, EventKind, Identity, Origin, Record, Symbol};
 use panther_events::journal::storage::{Storage, StorageFile};
 use panther_events::journal::{Durability, JournalWriter, Options};
 use std::collections::BTreeMap;
@@ -11,6 +11,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 pub const SECTOR_LEN: usize = 512;
+
+/// Of the records, which have the ids that a pipeline would have given them.
+pub const ORIGIN: Origin = Origin::from_bits(u128::from_le_bytes(*b"drawn at a start"));
 
 panther_events::payload! {
     /// A sample.
@@ -35,10 +38,12 @@ pub fn record(source: u16, seq: u32, time_ns: u64) -> Record {
     let entity = Symbol::of(&entity_name(u64::from(source)));
     if seq % 5 == 4 {
         let other = Other { value: u64::from(seq) };
-        return Record::new(Identity::Content, time_ns, entity, &other).numbered(source, seq);
+        return Record::new(Identity::Content, time_ns, entity, &other)
+            .numbered(source, seq)
+            .identified(ORIGIN);
     }
     let sample = Sample { value: u64::from(seq) * 3, other: u64::from(source) << 32 };
-    Record::new(Identity::Occurrence, time_ns, entity, &sample).numbered(source, seq)
+    Record::new(Identity::Occurrence, time_ns, entity, &sample).numbered(source, seq).identified(ORIGIN)
 }
 
 /// A segment takes some 450 records.

@@ -70,6 +70,7 @@ pub(crate) fn random_domain(rng: &mut Rng, number: u8) -> DomainDef {
         kind: EventKind::new(domain, code),
         name: format!("k{code}").leak(),
         identity: Identity::Content,
+        sampled: false,
         fields: FIELDS,
     };
     DomainDef {

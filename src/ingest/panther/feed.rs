@@ -4,8 +4,7 @@
 //! on every run. A line that is no event is refused and told, and the rest of its file is used.
 
 use crate::emit::{Emitter, Sent};
-use crate::event::{EventId, Record};
-use crate::hash::BuildContentHasher;
+use crate::event::Record;
 use crate::ingest::input::Input;
 use crate::ingest::panther::escape::escape_for_terminal;
 use crate::ingest::panther::{
@@ -91,7 +90,8 @@ pub struct FeedReport {
     pub files: Vec<FileReport>,
     /// What became of the events.
     pub sent: Sent,
-    /// Different ids among the events that were used.
+    /// Different ids of PANTHER's among the events that were used. It is fewer than the events where the same thing was said
+    /// at several times: PANTHER's ids leave time out.
     pub distinct_ids: u64,
     /// Values that stand only in documents; see [`PantherRecords::unplaced`].
     pub unplaced: u64,
@@ -146,7 +146,7 @@ pub fn feed_until(
             outlet.emit();
         }
     };
-    let mut distinct: HashSet<EventId, BuildContentHasher> = HashSet::default();
+    let mut distinct: HashSet<Uuid> = HashSet::new();
     let mut heads: Vec<_> = paths.iter().map(|path| Head::open(path, interrupt, &emit)).collect();
     if let [head] = &mut *heads {
         // What there is nothing to be merged with need not wait for the event behind it.
@@ -165,7 +165,7 @@ pub fn feed_until(
         left = first.is_some();
         if let Some((_, head)) = first {
             if let Some(record) = head.next {
-                distinct.insert(record.id());
+                distinct.extend(panther_uuid(&record));
                 outlet.borrow_mut().block.push(record);
             }
             head.advance(&mut records, ids);
@@ -333,9 +333,9 @@ impl FileReport {
         line: u64,
         ids: &PantherIds,
     ) {
-        let computed = panther_uuid(record.id());
+        let (Some(computed), Some(id)) = (panther_uuid(record), record.id()) else { return };
         let Some(given) = event.id.filter(|given| *given != computed) else { return };
-        ids.keep(record.id(), given);
+        ids.keep(id, given);
         self.id_mismatches += 1;
         if self.mismatches.len() < REFUSALS_KEPT {
             self.mismatches.push(IdMismatch { path: Arc::clone(path), line, given, computed });

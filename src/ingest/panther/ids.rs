@@ -1,7 +1,6 @@
 //! PANTHER's ids beside ours.
 
-use crate::domain::PANTHER;
-use crate::event::{EventId, Identity, Record};
+use crate::event::{EventId, Record};
 use crate::hash::BuildContentHasher;
 use crate::ingest::panther::panther_uuid;
 use std::collections::HashMap;
@@ -28,18 +27,15 @@ impl PantherIds {
     /// not PANTHER's.
     #[must_use]
     pub fn of(&self, record: &Record) -> Option<Uuid> {
-        let domain = record.kind().domain();
-        if record.identity() != Some(Identity::Digest) || !PANTHER.iter().any(|def| def.domain == domain) {
-            return None;
-        }
-        let id = record.id();
+        let computed = panther_uuid(record)?;
+        let id = record.id()?;
         // Relaxed: who has the record has what was kept before it was emitted.
         if self.any.load(Ordering::Relaxed)
             && let Some(other) = self.other.lock().unwrap_or_else(PoisonError::into_inner).get(&id)
         {
             return Some(*other);
         }
-        Some(panther_uuid(id))
+        Some(computed)
     }
 
     /// Returns how many ids were not kept because there were too many; their events show the computed one.

@@ -1,9 +1,10 @@
 //! Makes records of PANTHER's events.
 //!
-//! **Identity.** A record's id is the one that PANTHER computes of the event's content, as a digest: two events are the
-//! same when PANTHER would say so. Of its 128 bits the version, 5, gives way to that of this crate's ids, 8;
-//! [`panther_uuid`] puts it back. The id in the file is compared and decides nothing, so that a wrong one cannot make
-//! two different events one; where it differs, [`PantherRecords::id_mismatches`] counts it.
+//! **Identity.** A line is known by the id that PANTHER computes of its content, and its time: the id leaves time out, so that
+//! the same thing said at two times has one id, and is two events. The record's digest is that id with a hash of the time
+//! (xxh3-128 of its 8 bytes, little-endian) added without carry; [`panther_uuid`] takes it out again. Of the 128 bits the
+//! version, 5, gives way to that of this crate's ids, 8. The id in the file is compared and decides nothing, so that a wrong
+//! one cannot make two different events one; where it differs, [`PantherRecords::id_mismatches`] counts it.
 //!
 //! **Data.** The document holds all of an event's data, in the order of the file. JSON has no NaN and no infinities,
 //! so a float that is one becomes the string `"NaN"`, `"Infinity"` or `"-Infinity"`; half a surrogate pair stays an
@@ -22,6 +23,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Why an event of PANTHER's became no record. Messages are safe to print on a terminal.
 #[derive(Debug, thiserror::Error)]
@@ -106,10 +108,11 @@ impl PantherRecords {
         };
         table::DETAIL.write(&mut payload, Some(Number::Detail(detail)));
         let id = panther_id(event, self.python);
-        let digest = EventId::from_hash(id.as_u128());
+        let digest = EventId::from_hash(id.as_u128() ^ time_hash(event.time_ns));
         self.id_mismatches += u64::from(event.id.is_some_and(|given| given != id));
         let payload = bytemuck::cast(payload);
-        Ok(Record::raw(digest.bits(), Identity::Digest, event.time_ns, entity, shape.kind, payload))
+        let record = Record::raw(digest.bits(), Identity::Digest, event.time_ns, entity, shape.kind, payload);
+        Ok(record.as_panthers())
     }
 
     /// Returns how many events had another id in the file than the one computed of their content.
@@ -126,11 +129,17 @@ impl PantherRecords {
     }
 }
 
-/// Returns the id that PANTHER computes for an event whose record has this one.
+/// Returns the id that PANTHER computes for the event; `None` of a record that was not made of an event of PANTHER's.
 #[must_use]
-pub fn panther_uuid(id: EventId) -> Uuid {
-    const VERSION: u128 = 0xf << 76;
-    Uuid::from_u128(id.bits() & !VERSION | 5 << 76)
+pub fn panther_uuid(record: &Record) -> Option<Uuid> {
+    const FIXED: u128 = 0xf000_c000_0000_0000_0000;
+    const VERSION_5: u128 = 0x5000_8000_0000_0000_0000;
+    let id = record.id().filter(|_| record.is_panthers())?;
+    Some(Uuid::from_u128((id.bits() ^ time_hash(record.time_ns())) & !FIXED | VERSION_5))
+}
+
+fn time_hash(time_ns: u64) -> u128 {
+    xxh3_128(&time_ns.to_le_bytes())
 }
 
 #[cold]

@@ -119,7 +119,9 @@ impl Opened {
         }
         let mut log = Some(self.log);
         // One worker sees everything, so one instance is made.
-        builder.observer("journal", move |_| log.take().unwrap_or_else(JournalLog::closed));
+        builder.observer("journal", move |setup| {
+            log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+        });
         notes
     }
 }

@@ -292,7 +292,9 @@ fn contexts_survive_a_journal() {
     let mut builder = Pipeline::builder();
     builder.symbols(Arc::clone(&symbols));
     let mut log = Some(log);
-    builder.observer("journal", move |_| log.take().unwrap_or_else(JournalLog::closed));
+    builder.observer("journal", move |setup| {
+        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+    });
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("runner").unwrap();
     emitter.test("before").teardown_started().unwrap();

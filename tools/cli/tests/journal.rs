@@ -36,7 +36,7 @@ fn ingested(dir: &Path) -> (PathBuf, PathBuf) {
 fn summary(out: &Path) -> Value {
     let mut summary: Value = serde_json::from_slice(&fs::read(out.join("summary.json")).unwrap()).unwrap();
     let members = summary.as_object_mut().unwrap();
-    for member in ["throughput", "inputs", "warnings", "topology"] {
+    for member in ["throughput", "inputs", "warnings", "topology", "origin"] {
         members.remove(member).unwrap();
     }
     let dedup = members.get_mut("dedup").unwrap().as_object_mut().unwrap();

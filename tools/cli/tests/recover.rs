@@ -28,7 +28,7 @@ fn text(bytes: &[u8]) -> String {
 
 /// Emitter `first` wrote 13 events into 8 slots, `second` wrote 3; then the process died.
 fn flight() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/recorder/v1.flight")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/recorder/v4.flight")
 }
 
 fn lines(output: &Output) -> Vec<(u64, u64)> {
