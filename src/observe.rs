@@ -7,6 +7,7 @@
 #[cfg(feature = "channel")]
 pub mod channel;
 pub mod history;
+pub(crate) mod inside;
 #[cfg(feature = "log")]
 pub mod log;
 pub mod metrics;

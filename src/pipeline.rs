@@ -49,6 +49,8 @@ use crate::domain::Catalogue;
 use crate::emit::source::Entrance;
 use crate::emit::{EmitError, Emitter, FullPolicy};
 use crate::event::{Contexts, Symbols};
+use crate::observe::inside::{self, Inside};
+use crate::observe::state::StateQuery;
 use crate::observe::wall::walled;
 use crate::observe::worker::{AnyObserver, AnyReport, Merged, Placed, SlotReport};
 use crate::observe::{Observer, Report, Scope};
@@ -62,7 +64,7 @@ use roster::Roster;
 use station::Order;
 use std::any::Any;
 use std::fmt;
-use std::sync::mpsc;
+use std::sync::{TryLockError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use ticker::Ticker;
@@ -101,12 +103,21 @@ struct Threads {
     ticker: Option<Ticker>,
 }
 
-/// Not everything that had been accepted was processed in time.
+/// Why it is not known that everything that had been accepted was processed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the pipeline did not drain within {timeout:?}; give it more time, or look for a slow observer")]
-pub struct DrainError {
-    /// How long was waited.
-    pub timeout: Duration,
+pub enum DrainError {
+    /// It was not in time.
+    #[error("the pipeline did not drain within {timeout:?}; give it more time, or look for a slow observer")]
+    Timeout {
+        /// How long was waited.
+        timeout: Duration,
+    },
+    /// The caller is called by the pipeline (it is an observer or a processor), which would wait for itself.
+    #[error("a thread of the pipeline cannot wait for what it has to do itself; ask from another thread")]
+    OwnThread,
+    /// The pipeline has no thread that would do the work, and a [`Handle`] does not own it.
+    #[error("the pipeline is inline, so whoever owns it does the work; call this on the pipeline itself")]
+    Inline,
 }
 
 /// Why an observer was not added to a running pipeline.
@@ -172,11 +183,22 @@ impl Pipeline {
 
     /// Takes a burst of events from every ring and brings them through all stages; returns how many. Under
     /// [`Topology::Inline`] only: elsewhere threads do it, and this returns 0.
+    ///
+    /// An observer that calls this takes nothing: it is within such a call.
     pub fn poll(&self) -> usize {
-        self.threads.inline.as_ref().map_or(0, |work| lock(work).poll())
+        let Some(work) = &self.threads.inline else { return 0 };
+        if self.shared.is_own_thread() {
+            return 0;
+        }
+        let mut work = lock(work);
+        let _inside = self.shared.enter();
+        work.poll()
     }
 
     /// Returns what the pipeline knows now. Each thread answers between two batches.
+    ///
+    /// It has not what still lies in rings: `account.in_flight` says how many events those are. To have all that was
+    /// accepted before, call [`Pipeline::drain`] first.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let (lane_replies, lane_answers) = mpsc::channel();
@@ -288,35 +310,57 @@ impl Pipeline {
     /// Under `Inline`, whoever gives an order carries it out.
     fn answer_inline(&self) {
         if let Some(work) = &self.threads.inline {
-            lock(work).answer();
+            let mut work = lock(work);
+            let _inside = self.shared.enter();
+            work.answer();
         }
     }
 
     /// Waits until everything that was accepted before this call has gone through all stages, whatever is emitted
     /// meanwhile.
     ///
-    /// Under [`Topology::Inline`] it is this thread that does the work, and it does it whatever the time.
+    /// Under [`Topology::Inline`] it is this thread that does the work, and once it has begun it does it whatever the
+    /// time.
     ///
     /// # Errors
-    /// When that takes longer than `timeout`.
+    /// When that takes longer than `timeout`; and at once when an observer or a processor of this pipeline calls it.
     pub fn drain(&self, timeout: Duration) -> Result<(), DrainError> {
-        let start = Instant::now();
-        // First the lanes hand on what is in their rings, then the workers take it.
-        let (pending, done) = mpsc::channel();
-        for desk in &self.shared.lanes {
-            desk.post.put(LaneOrder::CatchUp(pending.clone()));
-            desk.lane.sleeper.wake();
-        }
-        drop(pending);
-        self.answer_inline();
-        wait_until_dropped(&done, timeout)?;
-        let (pending, done) = mpsc::channel();
-        for desk in &self.shared.crew {
-            desk.post.put(CrewOrder::CatchUp(pending.clone()));
-            desk.sleeper.wake();
-        }
-        drop(pending);
-        wait_until_dropped(&done, timeout.saturating_sub(start.elapsed())).map_err(|_| DrainError { timeout })
+        self.shared.drain(timeout, self.threads.inline.as_ref())
+    }
+
+    /// Waits as [`Pipeline::drain`] does, and returns `states`, which then know everything that was accepted before this
+    /// call.
+    ///
+    /// ```
+    /// use panther_events::event::{Domain, Symbol, Value};
+    /// use panther_events::observe::state::{StateOptions, StateQuery};
+    /// use panther_events::pipeline::Pipeline;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let states = StateQuery::new(StateOptions::default());
+    /// let mut builder = Pipeline::builder();
+    /// let query = states.clone();
+    /// builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
+    /// let pipeline = builder.start()?;
+    /// let mut emitter = pipeline.emitter("runner")?;
+    /// emitter.service("server").created("server", "quic", "picoquic", Value::Null)?;
+    /// // `states.state(…)` may still answer `None` here.
+    /// let settled = pipeline.settled(&states, Duration::from_secs(10))?;
+    /// let server = settled.state(Domain::SERVICE, Symbol::of("server")).ok_or("no server")?;
+    /// assert_eq!(server.state, "created");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Pipeline::drain`].
+    pub fn settled<'q>(
+        &self,
+        states: &'q StateQuery,
+        timeout: Duration,
+    ) -> Result<&'q StateQuery, DrainError> {
+        self.drain(timeout).map(|()| states)
     }
 
     /// Closes the pipeline, brings everything that was accepted through all stages, and returns the last
@@ -339,6 +383,7 @@ impl Pipeline {
         let mut lanes = Vec::new();
         if let Some(work) = self.threads.inline.take() {
             let mut work = work.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let _inside = self.shared.enter();
             while work.poll() > 0 {}
             lanes.push(work.finish());
         }
@@ -400,6 +445,35 @@ impl Handle {
     pub fn emitter_with(&self, name: &str, policy: FullPolicy) -> Result<Emitter, EmitError> {
         self.0.emitter(name, policy)
     }
+
+    /// Waits until everything that was accepted before this call has gone through all stages; see [`Pipeline::drain`].
+    /// After a shutdown it has.
+    ///
+    /// # Errors
+    /// When that takes longer than `timeout`; at once when an observer or a processor of this pipeline calls it; and
+    /// under [`Topology::Inline`], where only the owner of the pipeline can do the work.
+    pub fn drain(&self, timeout: Duration) -> Result<(), DrainError> {
+        if self.0.is_own_thread() {
+            return Err(DrainError::OwnThread);
+        }
+        if self.0.options.topology == Topology::Inline {
+            return Err(DrainError::Inline);
+        }
+        self.0.drain(timeout, None)
+    }
+
+    /// Waits as [`Handle::drain`] does, and returns `states`, which then know everything that was accepted before this
+    /// call; see [`Pipeline::settled`].
+    ///
+    /// # Errors
+    /// As for [`Handle::drain`].
+    pub fn settled<'q>(
+        &self,
+        states: &'q StateQuery,
+        timeout: Duration,
+    ) -> Result<&'q StateQuery, DrainError> {
+        self.drain(timeout).map(|()| states)
+    }
 }
 
 impl fmt::Debug for Handle {
@@ -408,15 +482,61 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// Waits until all senders are gone.
-fn wait_until_dropped(done: &mpsc::Receiver<()>, timeout: Duration) -> Result<(), DrainError> {
-    match done.recv_timeout(timeout) {
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(DrainError { timeout }),
-        _ => Ok(()),
-    }
+/// Waits until all senders are gone; false when that takes longer than `timeout`.
+fn wait_until_dropped(done: &mpsc::Receiver<()>, timeout: Duration) -> bool {
+    !matches!(done.recv_timeout(timeout), Err(mpsc::RecvTimeoutError::Timeout))
 }
 
+/// So long a thread rests that waits for another one to have done its work.
+const REST: Duration = Duration::from_micros(100);
+
 impl Shared {
+    /// Says until what it returns is dropped that this thread works for the pipeline.
+    fn enter(&self) -> Inside {
+        inside::enter(&self.entrance.contexts)
+    }
+
+    fn is_own_thread(&self) -> bool {
+        inside::is_inside(&self.entrance.contexts)
+    }
+
+    fn drain(&self, timeout: Duration, inline: Option<&Mutex<LaneWork>>) -> Result<(), DrainError> {
+        if self.is_own_thread() {
+            return Err(DrainError::OwnThread);
+        }
+        let (start, late) = (Instant::now(), DrainError::Timeout { timeout });
+        // First the lanes hand on what is in their rings, then the workers take it.
+        let (pending, done) = mpsc::channel();
+        for desk in &self.lanes {
+            desk.post.put(LaneOrder::CatchUp(pending.clone()));
+            desk.lane.sleeper.wake();
+        }
+        drop(pending);
+        if let Some(work) = inline {
+            // Whoever has it may be an observer that waits for something itself.
+            let mut work = loop {
+                match work.try_lock() {
+                    Ok(work) => break work,
+                    Err(TryLockError::Poisoned(poisoned)) => break poisoned.into_inner(),
+                    Err(TryLockError::WouldBlock) if start.elapsed() >= timeout => return Err(late),
+                    Err(TryLockError::WouldBlock) => std::thread::sleep(REST),
+                }
+            };
+            let _inside = self.enter();
+            work.answer();
+        }
+        if !wait_until_dropped(&done, timeout.saturating_sub(start.elapsed())) {
+            return Err(late);
+        }
+        let (pending, done) = mpsc::channel();
+        for desk in &self.crew {
+            desk.post.put(CrewOrder::CatchUp(pending.clone()));
+            desk.sleeper.wake();
+        }
+        drop(pending);
+        if wait_until_dropped(&done, timeout.saturating_sub(start.elapsed())) { Ok(()) } else { Err(late) }
+    }
+
     fn emitter(&self, name: &str, policy: FullPolicy) -> Result<Emitter, EmitError> {
         if self.entrance.closed.load(Ordering::Acquire) {
             return Err(EmitError::Closed);

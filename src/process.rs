@@ -203,6 +203,10 @@ impl EventSink for Derived<'_> {
         }
         self.desk.take(record)
     }
+
+    fn context(&self) -> Context {
+        self.desk.context
+    }
 }
 
 impl fmt::Debug for Derived<'_> {

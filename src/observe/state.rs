@@ -16,7 +16,7 @@
 //! let states = StateQuery::new(StateOptions::default());
 //! let mut builder = Pipeline::builder();
 //! let query = states.clone();
-//! let key = builder.observer("state", move |setup| query.observer(setup.catalogue));
+//! let key = builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
 //! let pipeline = builder.start()?;
 //! // From any thread, while the pipeline runs: `states.state(…)`, `states.wait_until(…)`, …
 //! assert_eq!(states.workflow().open(), 0);
@@ -43,21 +43,25 @@
 mod entities;
 mod machines;
 mod plan;
+mod point;
 mod query;
 mod report;
+mod scoped;
 mod shard;
 mod trail;
 mod wait;
 mod workflow;
 
 pub use entities::Entities;
+pub use point::Point;
 pub use query::{EntityState, StateQuery, Transition, Transitions};
 pub use report::{DomainStates, InvalidTransition, StateReport};
-pub use wait::WaitError;
+pub use wait::{Reached, WaitError};
+pub(crate) use scoped::enclosing;
 pub use workflow::{Phase, Workflow};
 
 use crate::domain::Catalogue;
-use crate::event::{Domain, KindSet, Symbol};
+use crate::event::{Contexts, Domain, KindSet, Symbol};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use shard::Shard;
 use std::sync::Arc;
@@ -97,8 +101,8 @@ pub struct States {
 impl States {
     /// Follows the entities of all domains of `catalogue` that have states, where nobody asks before the report.
     #[must_use]
-    pub fn new(catalogue: &Catalogue, options: StateOptions) -> States {
-        StateQuery::new(options).observer(catalogue)
+    pub fn new(catalogue: &Catalogue, contexts: &Arc<Contexts>, options: StateOptions) -> States {
+        StateQuery::new(options).observer(catalogue, contexts)
     }
 
     /// Returns what answers questions while the observer works.
@@ -149,8 +153,8 @@ impl Drop for States {
     }
 }
 
-/// What a machine is about: an entity is one per domain and name.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The name of what a machine is about, which may be several in several contexts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Key {
     domain: Domain,
     entity: Symbol,

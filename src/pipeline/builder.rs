@@ -465,6 +465,7 @@ fn spawn<T: Send + 'static>(
         {
             lock(&twin.warnings).push(warning);
         }
+        let _inside = twin.enter();
         drop(twin);
         work()
     };
