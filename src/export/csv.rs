@@ -84,8 +84,7 @@ pub struct StateRow<'a> {
 }
 
 /// The columns of `states.csv`.
-pub const STATE_COLUMNS: [&str; 7] =
-    ["entity", "domain", "state", "since_ns", "experiment", "test", "step"];
+pub const STATE_COLUMNS: [&str; 7] = ["entity", "domain", "state", "since_ns", "experiment", "test", "step"];
 
 /// Writes the header and one row for each entity, and flushes.
 ///

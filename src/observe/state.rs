@@ -56,8 +56,8 @@ pub use entities::Entities;
 pub use point::Point;
 pub use query::{EntityState, StateQuery, Transition, Transitions};
 pub use report::{DomainStates, InvalidTransition, StateReport};
-pub use wait::{Reached, WaitError};
 pub(crate) use scoped::enclosing;
+pub use wait::{Reached, WaitError};
 pub use workflow::{Phase, Workflow};
 
 use crate::domain::Catalogue;

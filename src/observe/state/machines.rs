@@ -56,7 +56,14 @@ impl Machines {
         let limit = limit.min(u32::MAX as usize - 1);
         let slots = (expected.min(limit) * 2).next_power_of_two();
         let bits = slots.trailing_zeros().max(SLOTS_MIN_BITS);
-        Machines { blocks: Vec::new(), len: 0, limit, index: vec![FREE; 1 << bits], bits, scoped: Scoped::default() }
+        Machines {
+            blocks: Vec::new(),
+            len: 0,
+            limit,
+            index: vec![FREE; 1 << bits],
+            bits,
+            scoped: Scoped::default(),
+        }
     }
 
     /// Bytes held, but for the list of blocks.

@@ -116,10 +116,18 @@ impl Plan {
         let way: &[u8] = match self.table.paths.get(usize::from(code)) {
             None | Some(Path::Stay) => &[],
             Some(Path::To(way)) => way,
-            Some(Path::By { zero, other: second, .. }) => if other { second } else { zero },
+            Some(Path::By { zero, other: second, .. }) => {
+                if other {
+                    second
+                } else {
+                    zero
+                }
+            }
         };
         let mut at = from;
-        way.iter().copied().find(|state| std::mem::replace(&mut at, *state) != *state && wanted & bit(*state) != 0)
+        way.iter()
+            .copied()
+            .find(|state| std::mem::replace(&mut at, *state) != *state && wanted & bit(*state) != 0)
     }
 
     /// Tells whether one of `wanted` can be come into from `state`.

@@ -52,7 +52,8 @@ pub(super) enum Look {
 impl Point {
     /// Makes the point at which all shards are now; `shards` are those of `generation`.
     pub(super) fn of(key: Key, within: Context, generation: u64, shards: &[Arc<Shard>]) -> Point {
-        let known = shards.iter().enumerate().find_map(|(at, shard)| Some((at, Base::of(key, &shard.lock())?)));
+        let known =
+            shards.iter().enumerate().find_map(|(at, shard)| Some((at, Base::of(key, &shard.lock())?)));
         let (shard, base) = known.map_or((None, Base::default()), |(at, base)| (Some(at), base));
         Point { key, within, generation, shard, base }
     }
@@ -72,7 +73,14 @@ impl Base {
     }
 
     /// Looks whether a machine has come into one of `wanted` since.
-    pub(super) fn look(&self, plan: &Plan, inner: &Inner, number: u32, machine: &Machine, wanted: u32) -> Look {
+    pub(super) fn look(
+        &self,
+        plan: &Plan,
+        inner: &Inner,
+        number: u32,
+        machine: &Machine,
+        wanted: u32,
+    ) -> Look {
         let history = inner.history(number, machine);
         let entry = plan.level.and_then(|_| inner.scoped().of(machine));
         let is_new = match entry {
@@ -119,7 +127,8 @@ impl Base {
             let moment = entry.map_or(Moment::after(0), |entry| entry.changed);
             let (state, transition) = (machine.state, machine.moves);
             let time_ns = Some(machine.since_ns);
-            return Look::Reached { state, transition, time_ns, unknown: lost - 1, moment };
+            // That one included: it may have passed another one of the states on its way.
+            return Look::Reached { state, transition, time_ns, unknown: lost, moment };
         }
         Look::Unknown
     }

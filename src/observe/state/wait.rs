@@ -27,8 +27,8 @@ pub struct Reached {
     /// The time of the event that brought it, in nanoseconds since the Unix epoch; `None` where the entity came to be in
     /// the state and had left it before the call.
     pub time_ns: Option<u64>,
-    /// Transitions between the point and this one of which the log no longer tells what they passed; 0 where this is
-    /// surely the first time after the point.
+    /// Transitions after the point, up to this one, of which the log no longer tells what they passed: so many at most. 0
+    /// where this is surely the first time after the point.
     pub unknown: u32,
     /// The entity when the wait returned.
     pub now: EntityState,
