@@ -483,3 +483,83 @@ fn contexts_do_not_get_around_the_limit() {
     assert_eq!((untracked, observer.report().entities_total(), observer.report().untracked()), (3, 5, 3));
     assert_eq!(observer.query().entities().count(), 5);
 }
+
+/// A state that a machine came into: where, which, and by which of its transitions.
+type Entered = (Option<&'static str>, &'static str, u32);
+
+#[test]
+fn random_points_in_random_contexts_answer_as_a_naive_oracle_does() {
+    let seed = support::seed();
+    const TESTS: [Option<&str>; 4] = [None, Some("t1"), Some("t2"), Some("t3")];
+    for round in 0..200 {
+        let mut rng = Rng::new(seed ^ round);
+        let about = format!("round {round} seed {seed}");
+        let capacity = [1 << 16, 4, 9][round as usize % 3];
+        let query = StateQuery::new(StateOptions { transitions_max: capacity, ..StateOptions::default() });
+        let mut builder = Builder::new(PipelineOptions { topology: Topology::Inline, ..Default::default() });
+        let states = query.clone();
+        builder.observer("state", move |setup| states.observer(setup.catalogue, setup.contexts));
+        let pipeline = builder.start().unwrap();
+        let mut emitter = pipeline.emitter("random").unwrap();
+        let (entity, table) = (Symbol::of(CONNECT), query.table(Domain::STEP).unwrap());
+        let name = |state: u8| table.states[usize::from(state)];
+        // By test: the state, and how many transitions led there. In order: what was come into.
+        let mut now: HashMap<Option<&str>, (u8, u32)> = HashMap::new();
+        let (mut entered, mut moved): (Vec<Entered>, usize) = (Vec::new(), 0);
+        let mut points = Vec::new();
+        for time_ns in 1..=60 {
+            let test = TESTS[rng.below(4) as usize];
+            let context = test.map_or(Context::NONE, self::test);
+            emitter.set_context(context).unwrap();
+            if rng.below(5) == 0 {
+                let point = query.point_within(Domain::STEP, entity, &context);
+                points.push((point, test, entered.len(), moved));
+            }
+            let kind = EventKind::new(Domain::STEP, rng.below(6) as u8);
+            let event = record(kind, Identity::Occurrence, time_ns, entity, [0; 24]);
+            emitter.emit_records([event]);
+            while pipeline.poll() > 0 {}
+            let (from, number) = *now.entry(test).or_insert_with(|| {
+                entered.push((test, name(table.initial), 0));
+                (table.initial, 0)
+            });
+            // Each way of a step's events has one state.
+            if let Step::Moved(to) = table.step(from, kind.code(), &[0; 24]) {
+                entered.push((test, name(to), number + 1));
+                now.insert(test, (to, number + 1));
+                moved += 1;
+            }
+            if points.is_empty() {
+                continue;
+            }
+            let (point, test, seen, moved_then) = points[rng.below(points.len() as u64) as usize];
+            let wanted: Vec<&str> = table.states.iter().copied().filter(|_| rng.below(3) == 0).collect();
+            let since = &entered[seen..];
+            let hits: Vec<Entered> = since
+                .iter()
+                .copied()
+                .filter(|(of, state, _)| wanted.contains(state) && (test.is_none() || test == *of))
+                .collect();
+            match query.wait_until_after(&point, &wanted, Duration::ZERO) {
+                Ok(reached) => {
+                    let of =
+                        TESTS.iter().find(|of| of.map_or(Context::NONE, self::test) == reached.now.context);
+                    let hit = (*of.unwrap(), reached.state, reached.transition);
+                    assert!(hits.contains(&hit), "{about} {reached:?} of {since:?}");
+                    let first = moved - moved_then > capacity || hits[0] == hit;
+                    assert!(reached.unknown > 0 || first, "{about} {reached:?} of {since:?}");
+                    assert_eq!(now[&hit.0].1, reached.now.transitions, "{about}");
+                }
+                Err(WaitError::Overwritten { .. }) => {
+                    assert!(moved - moved_then > capacity, "{about} {since:?}");
+                    let moved = |(of, _, number): &Entered| *number > 0 && (test.is_none() || test == *of);
+                    assert!(since.iter().any(moved), "{about} {since:?}");
+                }
+                Err(WaitError::Timeout { .. } | WaitError::Unreachable { .. }) => {
+                    assert_eq!(hits, [], "{about} {wanted:?} of {since:?}");
+                }
+                Err(other) => panic!("{about}: {other}"),
+            }
+        }
+    }
+}

@@ -154,7 +154,8 @@ impl Waiter {
                     let state = plan.state_name(state);
                     // Of several machines: after a point the first one, else that which is in its state since last.
                     let sooner = |known: &Option<(_, Reached)>| match known {
-                        Some((known, _)) if base.is_some() => moment < *known,
+                        // The youngest machine is looked at first, so of equal ones the later one looked at is the earlier.
+                        Some((known, _)) if base.is_some() => moment <= *known,
                         Some((known, _)) => moment > *known,
                         None => true,
                     };
@@ -302,5 +303,70 @@ impl fmt::Display for Place<'_> {
             Some(state) => write!(f, "is {} since {} ns", state.state, state.since_ns),
             None => f.write_str("has had no event"),
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::dedup::Verdict;
+    use crate::domain::{Catalogue, service};
+    use crate::event::{Contexts, EventKind, Identity, Record, Symbol};
+    use crate::observe::state::{StateOptions, StateQuery, States};
+    use crate::observe::{Batch, Observer};
+    use loom::thread;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn start(catalogue: &Catalogue) -> (StateQuery, States) {
+        let options = StateOptions { transitions_max: 4, invalid_max: 0, ..StateOptions::default() };
+        let query = StateQuery::new(options);
+        let observer = query.observer(catalogue, &Arc::new(Contexts::default()));
+        (query, observer)
+    }
+
+    fn feed(observer: &mut States, code: u8) {
+        let kind = EventKind::new(Domain::SERVICE, code);
+        let record = Record::raw(0, Identity::Content, 1, Symbol::NONE, kind, [0; 3]);
+        observer.observe(&Batch::new(&[record], &[Verdict::New], 1)).unwrap();
+    }
+
+    /// Codes of the events that lead a service to `preparing`, to `prepared` and to `error`.
+    fn codes() -> [u8; 3] {
+        ["preparation_started", "preparation_completed", "preparation_failed"]
+            .map(|name| service::KINDS.iter().find(|kind| kind.name == name).unwrap().kind.code())
+    }
+
+    /// `RUSTFLAGS="--cfg loom" cargo test --release --lib models`
+    #[test]
+    fn a_state_that_is_passed_after_the_point_is_told_in_every_interleaving() {
+        let (catalogue, codes) = (Catalogue::new(), codes());
+        loom::model(move || {
+            let (query, mut observer) = start(&catalogue);
+            let point = query.point(Domain::SERVICE, Symbol::NONE);
+            let worker = thread::spawn(move || {
+                codes.iter().for_each(|code| feed(&mut observer, *code));
+                observer
+            });
+            let reached = query.wait_until_after(&point, &["preparing"], LONG).unwrap();
+            assert_eq!((reached.state, reached.transition, reached.unknown), ("preparing", 1, 0));
+            drop(worker.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn whoever_waits_when_the_pipeline_ends_is_told_in_every_interleaving() {
+        let (catalogue, codes) = (Catalogue::new(), codes());
+        loom::model(move || {
+            let (query, mut observer) = start(&catalogue);
+            let worker = thread::spawn(move || {
+                feed(&mut observer, codes[0]);
+                observer.flush().unwrap();
+                observer
+            });
+            let ended = query.wait_until(Domain::SERVICE, Symbol::NONE, &["ready"], LONG);
+            assert!(matches!(ended, Err(WaitError::Ended { last: Some(_) })));
+            drop(worker.join().unwrap());
+        });
     }
 }
