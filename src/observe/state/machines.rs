@@ -352,6 +352,21 @@ mod tests {
         assert_eq!(machines.number_within(key, &elsewhere), None);
     }
 
+    /// Some of so many agree in the bits of their hashes that the index holds.
+    #[test]
+    fn contexts_are_told_apart_when_their_hashes_agree() {
+        let mut machines = Machines::new(usize::MAX, 0);
+        let key = Key { domain: Domain::STEP, entity: Symbol::from_bits(7) };
+        let (mut words, mut agree) = (std::collections::HashSet::new(), 0);
+        for n in 0..300_000_u32 {
+            let context = Context::NONE.entered(Level::Test, Symbol::from_bits(1 + u64::from(n)));
+            agree += u32::from(!words.insert(hash_within(key, &context) >> 32));
+            let found = machines.find_or_add_within(key, &context, 0, 0, Moment::after(0));
+            assert_eq!(found, Some((n, true)));
+        }
+        assert!(agree > 0);
+    }
+
     #[test]
     fn at_the_limit_known_entities_are_still_found() {
         let mut machines = Machines::new(100, 1_000_000);
