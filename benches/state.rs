@@ -94,7 +94,7 @@ fn prepared(entities: u64) -> States {
     if let Err(error) = catalogue.register(&LINKS) {
         panic!("{error}");
     }
-    let mut observer = States::new(&catalogue, StateOptions::default());
+    let mut observer = States::new(&catalogue, &Default::default(), StateOptions::default());
     for pass in 0..2 {
         let all: Vec<_> = (0..entities).map(|n| moved(pass, entity(n))).collect();
         feed(&mut observer, &all);

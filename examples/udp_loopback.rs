@@ -77,7 +77,7 @@ fn run(out: &Path) -> Result<bool, Failure> {
     let states = StateQuery::new(StateOptions::default());
     let machines = {
         let states = states.clone();
-        builder.observer("state", move |setup| states.observer(setup.catalogue))
+        builder.observer("state", move |setup| states.observer(setup.catalogue, setup.contexts))
     };
     let verdicts =
         builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));

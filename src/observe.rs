@@ -7,6 +7,7 @@
 #[cfg(feature = "channel")]
 pub mod channel;
 pub mod history;
+pub(crate) mod inside;
 #[cfg(feature = "log")]
 pub mod log;
 pub mod metrics;
@@ -84,7 +85,8 @@ pub enum Scope {
     /// Each instance sees some entities, and all events of these in the order in which each emitter sent them.
     Entity,
     /// One instance sees all events of the kinds of interest, in the order in which each emitter sent them. These
-    /// kinds then take one lane and one worker, for all observers.
+    /// kinds then take one lane and one worker, for all observers, and so do the other kinds of their domains where those
+    /// have states.
     Whole,
 }
 

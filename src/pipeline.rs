@@ -22,6 +22,7 @@
 mod account;
 mod builder;
 mod crew;
+mod drain;
 mod emitters;
 mod lane;
 mod post;
@@ -38,6 +39,7 @@ pub use crate::observe::worker::Delivery;
 pub use crate::wait::WaitStrategy;
 pub use account::{Account, AccountError};
 pub use builder::{Builder, PipelineOptions, Setup, StartError};
+pub use drain::DrainError;
 pub use emitters::{Bound, Emitters};
 pub use roster::ObserverOptions;
 pub use snapshot::{ReportKey, Snapshot};
@@ -49,6 +51,7 @@ use crate::domain::Catalogue;
 use crate::emit::source::Entrance;
 use crate::emit::{EmitError, Emitter, FullPolicy};
 use crate::event::{Contexts, Origin, Symbols};
+use crate::observe::inside::{self, Inside};
 use crate::observe::wall::walled;
 use crate::observe::worker::{AnyObserver, AnyReport, Merged, Placed, SlotReport};
 use crate::observe::{Observer, Report, Scope};
@@ -64,7 +67,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use ticker::Ticker;
 
 /// A running pipeline.
@@ -99,14 +102,6 @@ struct Threads {
     lanes: Vec<JoinHandle<LaneReport>>,
     crew: Vec<JoinHandle<Vec<SlotReport>>>,
     ticker: Option<Ticker>,
-}
-
-/// Not everything that had been accepted was processed in time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the pipeline did not drain within {timeout:?}; give it more time, or look for a slow observer")]
-pub struct DrainError {
-    /// How long was waited.
-    pub timeout: Duration,
 }
 
 /// Why an observer was not added to a running pipeline.
@@ -178,11 +173,22 @@ impl Pipeline {
 
     /// Takes a burst of events from every ring and brings them through all stages; returns how many. Under
     /// [`Topology::Inline`] only: elsewhere threads do it, and this returns 0.
+    ///
+    /// An observer that calls this takes nothing: it is within such a call.
     pub fn poll(&self) -> usize {
-        self.threads.inline.as_ref().map_or(0, |work| lock(work).poll())
+        let Some(work) = &self.threads.inline else { return 0 };
+        if self.shared.is_own_thread() {
+            return 0;
+        }
+        let mut work = lock(work);
+        let _inside = self.shared.enter();
+        work.poll()
     }
 
     /// Returns what the pipeline knows now. Each thread answers between two batches.
+    ///
+    /// It has not what still lies in rings: `account.in_flight` says how many events those are. To have all that was
+    /// accepted before, call [`Pipeline::drain`] first.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let (lane_replies, lane_answers) = mpsc::channel();
@@ -295,35 +301,10 @@ impl Pipeline {
     /// Under `Inline`, whoever gives an order carries it out.
     fn answer_inline(&self) {
         if let Some(work) = &self.threads.inline {
-            lock(work).answer();
+            let mut work = lock(work);
+            let _inside = self.shared.enter();
+            work.answer();
         }
-    }
-
-    /// Waits until everything that was accepted before this call has gone through all stages, whatever is emitted
-    /// meanwhile.
-    ///
-    /// Under [`Topology::Inline`] it is this thread that does the work, and it does it whatever the time.
-    ///
-    /// # Errors
-    /// When that takes longer than `timeout`.
-    pub fn drain(&self, timeout: Duration) -> Result<(), DrainError> {
-        let start = Instant::now();
-        // First the lanes hand on what is in their rings, then the workers take it.
-        let (pending, done) = mpsc::channel();
-        for desk in &self.shared.lanes {
-            desk.post.put(LaneOrder::CatchUp(pending.clone()));
-            desk.lane.sleeper.wake();
-        }
-        drop(pending);
-        self.answer_inline();
-        wait_until_dropped(&done, timeout)?;
-        let (pending, done) = mpsc::channel();
-        for desk in &self.shared.crew {
-            desk.post.put(CrewOrder::CatchUp(pending.clone()));
-            desk.sleeper.wake();
-        }
-        drop(pending);
-        wait_until_dropped(&done, timeout.saturating_sub(start.elapsed())).map_err(|_| DrainError { timeout })
     }
 
     /// Closes the pipeline, brings everything that was accepted through all stages, and returns the last
@@ -346,6 +327,7 @@ impl Pipeline {
         let mut lanes = Vec::new();
         if let Some(work) = self.threads.inline.take() {
             let mut work = work.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let _inside = self.shared.enter();
             while work.poll() > 0 {}
             lanes.push(work.finish());
         }
@@ -415,15 +397,16 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// Waits until all senders are gone.
-fn wait_until_dropped(done: &mpsc::Receiver<()>, timeout: Duration) -> Result<(), DrainError> {
-    match done.recv_timeout(timeout) {
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(DrainError { timeout }),
-        _ => Ok(()),
-    }
-}
-
 impl Shared {
+    /// Says until what it returns is dropped that this thread works for the pipeline.
+    fn enter(&self) -> Inside {
+        inside::enter(&self.entrance.contexts)
+    }
+
+    fn is_own_thread(&self) -> bool {
+        inside::is_inside(&self.entrance.contexts)
+    }
+
     fn emitter(&self, name: &str, policy: FullPolicy) -> Result<Emitter, EmitError> {
         if self.entrance.closed.load(Ordering::Acquire) {
             return Err(EmitError::Closed);

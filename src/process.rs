@@ -224,6 +224,10 @@ impl EventSink for Derived<'_> {
         }
         self.desk.take(record)
     }
+
+    fn context(&self) -> Context {
+        self.desk.context
+    }
 }
 
 impl fmt::Debug for Derived<'_> {

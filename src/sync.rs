@@ -2,15 +2,15 @@
 
 #[cfg(loom)]
 pub(crate) use loom::{
-    sync::Mutex,
     sync::atomic::{AtomicBool, Ordering, fence},
+    sync::{Condvar, Mutex},
     thread::{self, Thread},
 };
 pub(crate) use std::sync::Arc;
 #[cfg(not(loom))]
 pub(crate) use std::{
-    sync::Mutex,
     sync::atomic::{AtomicBool, Ordering, fence},
+    sync::{Condvar, Mutex},
     thread::{self, Thread},
 };
 

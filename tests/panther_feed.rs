@@ -32,7 +32,7 @@ struct Run {
 fn run(topology: Topology, paths: &[PathBuf]) -> Run {
     let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
     let query = StateQuery::new(StateOptions::default());
-    let states = builder.observer("state", move |setup| query.observer(setup.catalogue));
+    let states = builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
     let history = builder.observer("history", |_| History::new(1 << 16));
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("ingest").unwrap();

@@ -129,7 +129,7 @@ fn what_a_state_does_not_allow_is_refused_with_what_it_would_allow() {
         let states = StateQuery::new(StateOptions::default());
         let query = states.clone();
         let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
-        builder.observer("state", move |setup| query.observer(setup.catalogue));
+        builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut checked = Validated::new(pipeline.emitter("runner").unwrap(), states.clone(), &pipeline);
         // Nothing is polled meanwhile: where its own events lead is known before they are observed.

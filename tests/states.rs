@@ -95,7 +95,7 @@ fn start(
     }
     let states = StateQuery::new(options);
     let query = states.clone();
-    let key = builder.observer("state", move |setup| query.observer(setup.catalogue));
+    let key = builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
     (builder.start().unwrap(), states, key)
 }
 
@@ -277,7 +277,7 @@ fn panther_record(
 #[test]
 fn a_million_entities_take_at_most_64_bytes_each() {
     let catalogue = lamps();
-    let mut observer = States::new(&catalogue, StateOptions::default());
+    let mut observer = States::new(&catalogue, &Default::default(), StateOptions::default());
     let n = 1_000_000;
     for first in (0..n).step_by(BATCH) {
         let records: Vec<_> = (first..n.min(first + BATCH as u64))
@@ -364,7 +364,7 @@ fn a_wait_ends_in_the_state_or_says_why_not() {
     assert!(began.elapsed() >= short);
     emit(&pipeline, &[lamp(SWITCH_ON, 1, lamp_1, 0)]);
     let state = wait(&["broken", "on"], Duration::ZERO).unwrap();
-    assert_eq!((state.state, state.since_ns, state.ended), ("on", 1, false));
+    assert_eq!((state.state, state.now.since_ns, state.now.ended), ("on", 1, false));
     assert!(matches!(wait(&["off"], short), Err(WaitError::Timeout { last: Some(_), .. })));
     emit(&pipeline, &[lamp(BREAK, 2, lamp_1, 0)]);
     assert_eq!(
@@ -429,7 +429,7 @@ fn no_wake_up_is_lost() {
 #[test]
 fn no_wake_up_is_lost_between_look_and_sleep() {
     let seed = support::seed();
-    let mut observer = States::new(&lamps(), StateOptions::default());
+    let mut observer = States::new(&lamps(), &Default::default(), StateOptions::default());
     let query = observer.query();
     let (started, finished) = (AtomicU64::new(0), AtomicU64::new(0));
     let await_round = |counter: &AtomicU64, round: u64| {
@@ -486,7 +486,9 @@ fn a_state_that_is_passed_through_counts_for_who_waits() {
         std::thread::sleep(Duration::from_millis(50));
         emitter.emit_records([lamp(SWITCH_ON, 1, entity, 0)]);
         pipeline.poll();
-        assert_eq!(warming.join().unwrap().map(|state| state.state), Ok("on"));
-        assert_eq!(off.join().unwrap().map(|state| state.state), Ok("on"));
+        let warming = warming.join().unwrap().unwrap();
+        assert_eq!((warming.state, warming.transition, warming.now.state), ("warming", 1, "on"));
+        let off = off.join().unwrap().unwrap();
+        assert_eq!((off.state, off.transition, off.time_ns, off.now.state), ("off", 0, Some(1), "on"));
     });
 }

@@ -250,7 +250,8 @@ def check_states(path, summary, report):
         report.holds(f"states.csv: {row['entity']!r} is there since {row['since_ns']}", int(row["since_ns"]) >= 0)
     report.equal("states.csv: entities by state", final, summary["states"]["final"])
     report.equal("states.csv: rows", len(rows), summary["states"]["entities"])
-    entities = {(row["domain"], row["entity"]) for row in rows}
+    columns = ("domain", "entity", "experiment", "test", "step")
+    entities = {tuple(row[column] for column in columns) for row in rows}
     report.equal("states.csv: different entities", len(entities), len(rows))
     return f"{len(rows)} rows"
 

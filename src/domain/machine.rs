@@ -238,7 +238,7 @@ const fn bit(set: u32, state: u8) -> bool {
     (state as usize) < STATES_MAX && set >> state & 1 != 0
 }
 
-fn is_zero(value: Value) -> bool {
+pub(crate) fn is_zero(value: Value) -> bool {
     match value {
         Value::Unsigned(value) => value == 0,
         Value::Signed(value) => value == 0,

@@ -15,7 +15,7 @@ pub use sampled::Sampled;
 pub use tee::Tee;
 
 use crate::emit::{EmitError, Emitter, NameRefused};
-use crate::event::{Detail, EventId, EventKind, Record, SymbolError};
+use crate::event::{Context, Detail, EventId, EventKind, Record, SymbolError};
 
 /// An event as a typed emitter has laid it out: names and documents are still text, so that it can go into any number
 /// of symbol tables.
@@ -91,6 +91,12 @@ pub trait EventSink {
     /// # Errors
     /// When it was not accepted.
     fn emit_record(&mut self, record: Record) -> Result<(), EmitError>;
+
+    /// Returns the context that events given to this sink belong to, as far as it is known; a sink over another one
+    /// hands on what that says. [`Validated`](crate::pipeline::Validated) tells steps of one name apart by it.
+    fn context(&self) -> Context {
+        Context::NONE
+    }
 }
 
 impl EventSink for Emitter {
@@ -117,6 +123,10 @@ impl EventSink for Emitter {
     fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {
         self.emit_one(record)
     }
+
+    fn context(&self) -> Context {
+        Emitter::context(self)
+    }
 }
 
 impl<S: EventSink + ?Sized> EventSink for &mut S {
@@ -127,6 +137,10 @@ impl<S: EventSink + ?Sized> EventSink for &mut S {
     fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {
         (**self).emit_record(record)
     }
+
+    fn context(&self) -> Context {
+        (**self).context()
+    }
 }
 
 impl<S: EventSink + ?Sized> EventSink for Box<S> {
@@ -136,6 +150,10 @@ impl<S: EventSink + ?Sized> EventSink for Box<S> {
 
     fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {
         (**self).emit_record(record)
+    }
+
+    fn context(&self) -> Context {
+        (**self).context()
     }
 }
 

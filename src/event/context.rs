@@ -16,6 +16,7 @@ use crate::event::members::Members;
 use crate::event::{Domain, IdScope, Record, Symbol, Symbols};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use xxhash_rust::xxh3::xxh3_128;
@@ -139,6 +140,16 @@ impl Context {
         self.0.iter().zip(&outer.0).all(|(part, wanted)| *wanted == Symbol::NONE || part == wanted)
     }
 
+    /// Returns the parts in which something of `level` lies: those that enclose it.
+    pub(crate) fn around(mut self, level: Level) -> Context {
+        for (part, outer) in self.0.iter_mut().zip(Level::ALL) {
+            if !outer.holds(level) {
+                *part = Symbol::NONE;
+            }
+        }
+        self
+    }
+
     /// Returns the name of the innermost part, as the order of levels has it.
     pub(crate) fn innermost(&self) -> Symbol {
         self.0.iter().rev().copied().find(|name| *name != Symbol::NONE).unwrap_or(Symbol::NONE)
@@ -235,6 +246,16 @@ impl Contexts {
             return Context::NONE;
         }
         self.read().of(record.source(), record.seq())
+    }
+
+    /// Returns the context of number `seq` of `source`, and the numbers around it that are in the same one. It holds for
+    /// numbers that have been given by now; those to come may be in another.
+    pub(crate) fn span(&self, source: u16, seq: u32) -> (Context, RangeInclusive<u32>) {
+        // Acquire: partner is the store in `enter`.
+        if !self.used.load(Ordering::Acquire) {
+            return (Context::NONE, 0..=u32::MAX);
+        }
+        self.read().span(source, seq)
     }
 
     /// Tells whether the entity belongs to a context within `outer`.
@@ -343,10 +364,17 @@ impl Book {
     }
 
     fn of(&self, source: u16, seq: u32) -> Context {
+        self.span(source, seq).0
+    }
+
+    fn span(&self, source: u16, seq: u32) -> (Context, RangeInclusive<u32>) {
         let spans = self.spans.get(&source).map_or(&[][..], Vec::as_slice);
         let before = spans.partition_point(|(from, _)| *from <= seq);
-        let span = before.checked_sub(1).and_then(|at| spans.get(at));
-        span.map_or(Context::NONE, |(_, number)| self.context(*number))
+        let until = spans.get(before).map_or(u32::MAX, |(next, _)| next.saturating_sub(1));
+        match before.checked_sub(1).and_then(|at| spans.get(at)) {
+            Some((from, number)) => (self.context(*number), *from..=until),
+            None => (Context::NONE, 0..=until),
+        }
     }
 
     fn number(&mut self, context: Context) -> u32 {
@@ -387,6 +415,10 @@ mod tests {
         assert_eq!(assertion.parts().count(), 5);
         let next = assertion.entered(Level::Step, symbol("2"));
         assert_eq!((next.get(Level::Assertion), next.get(Level::Service)), (None, Some(symbol("s"))));
+        let levels = |level| assertion.around(level).parts().map(|(level, _)| level).collect::<Vec<_>>();
+        assert_eq!(levels(Level::Assertion), [Level::Experiment, Level::Test, Level::Step]);
+        assert_eq!(levels(Level::Step), [Level::Experiment, Level::Test]);
+        assert_eq!(levels(Level::Test), [Level::Experiment]);
         let next = next.entered(Level::Test, symbol("u"));
         assert_eq!(next.parts().count(), 2);
         assert!(assertion.is_within(&Context::of(Level::Step, "1")) && assertion.is_within(&Context::NONE));
@@ -420,6 +452,12 @@ mod tests {
             [of(3, 9), of(3, 10), of(3, 29), of(3, 30), of(2, 15)],
             [Context::NONE, a, a, Context::NONE, Context::NONE]
         );
+        for seq in 0..40 {
+            let (context, same) = contexts.span(3, seq);
+            assert_eq!(context, of(3, seq));
+            assert!(same.contains(&seq) && same.clone().take(40).all(|other| of(3, other) == context));
+        }
+        assert_eq!(contexts.span(2, 15), (Context::NONE, 0..=u32::MAX));
         assert!(contexts.holds(Domain::TEST, Symbol::of("b"), &b));
         contexts.join(Domain::SERVICE, Symbol::of("s"), a);
         assert_eq!(

@@ -7,8 +7,8 @@
 //! that begins with `=`, `+`, `-` or `@` for a formula: names come from whoever runs the test, who should
 //! import the file as text if they are not their own.
 
-use crate::event::Symbol;
-use crate::observe::state::StateReport;
+use crate::event::{Context, Level, Symbol};
+use crate::observe::state::{EntityState, StateReport};
 use crate::pipeline::Snapshot;
 use std::io::{self, Write};
 
@@ -64,7 +64,7 @@ pub const PATH_COLUMNS: [&str; 14] = [
     "delay_mean_ns",
 ];
 
-/// The state of one entity.
+/// The state of one entity, in one context where it is one in each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StateRow<'a> {
     /// The entity's name.
@@ -75,10 +75,16 @@ pub struct StateRow<'a> {
     pub state: &'a str,
     /// When it came there, in nanoseconds since the Unix epoch; at first, when its first event was.
     pub since_ns: u64,
+    /// The experiment that it belongs to, where it is one in each; else empty.
+    pub experiment: &'a str,
+    /// The test, likewise.
+    pub test: &'a str,
+    /// The step, likewise.
+    pub step: &'a str,
 }
 
 /// The columns of `states.csv`.
-pub const STATE_COLUMNS: [&str; 4] = ["entity", "domain", "state", "since_ns"];
+pub const STATE_COLUMNS: [&str; 7] = ["entity", "domain", "state", "since_ns", "experiment", "test", "step"];
 
 /// Writes the header and one row for each entity, and flushes.
 ///
@@ -89,26 +95,35 @@ pub fn write_states<'a>(out: &mut dyn Write, rows: impl IntoIterator<Item = Stat
     table.write_record(STATE_COLUMNS)?;
     for row in rows {
         let since_ns = row.since_ns.to_string();
-        table.write_record([row.entity, row.domain, row.state, &since_ns])?;
+        let context = [row.experiment, row.test, row.step];
+        table.write_record([row.entity, row.domain, row.state, &since_ns].into_iter().chain(context))?;
     }
     table.flush()
 }
 
-/// Writes the states of all entities of a snapshot, by domain and name; entities whose name is not known go by number.
+/// Writes the states of all entities of a snapshot, by domain, name and context; what has no known name goes by number.
 ///
 /// # Errors
 /// When the output fails.
 pub fn write_entity_states(out: &mut dyn Write, report: &StateReport, snapshot: &Snapshot) -> io::Result<()> {
     let name = |symbol: Symbol| snapshot.symbols.name(symbol).unwrap_or_else(|| symbol.to_string().into());
-    let mut entities: Vec<_> = report.entities().map(|entity| (name(entity.entity), entity)).collect();
-    entities.sort_by(|(name, entity), (other_name, other)| {
-        (entity.domain, name).cmp(&(other.domain, other_name))
+    let place = |context: &Context, level| context.get(level).map_or_else(|| "".into(), name);
+    let names = |entity: &EntityState| {
+        let places = [Level::Experiment, Level::Test, Level::Step].map(|level| place(&entity.context, level));
+        (name(entity.entity), places)
+    };
+    let mut entities: Vec<_> = report.entities().map(|entity| (names(&entity), entity)).collect();
+    entities.sort_by(|(names, entity), (other_names, other)| {
+        (entity.domain, names).cmp(&(other.domain, other_names))
     });
-    let rows = entities.iter().map(|(name, entity)| StateRow {
+    let rows = entities.iter().map(|((name, [experiment, test, step]), entity)| StateRow {
         entity: name,
         domain: snapshot.catalogue.domain_name(entity.domain).unwrap_or("?"),
         state: entity.state,
         since_ns: entity.since_ns,
+        experiment,
+        test,
+        step,
     });
     write_states(out, rows)
 }

@@ -9,6 +9,12 @@
 //! An entity exists from its first event on, in its table's initial state. Duplicates do not drive machines. A
 //! domain of the user's takes part when its definition has a [`StateTable`](crate::domain::StateTable).
 //!
+//! **Contexts.** Tests, steps and assertions belong to what encloses them: three tests that run a step "connect", each in
+//! its [context](crate::event::Context), have three steps. Their machines are one per domain, name and those parts of the
+//! emitter's context that can enclose them: the experiment of a test; the experiment and test of a step; those and the
+//! step of an assertion. What is emitted without a context drives the machine without one. Services, environments,
+//! plugins, metrics and users' entities are shared between tests and threads: one per domain and name.
+//!
 //! ```
 //! use panther_events::observe::state::{StateOptions, StateQuery};
 //! use panther_events::pipeline::Pipeline;
@@ -16,7 +22,7 @@
 //! let states = StateQuery::new(StateOptions::default());
 //! let mut builder = Pipeline::builder();
 //! let query = states.clone();
-//! let key = builder.observer("state", move |setup| query.observer(setup.catalogue));
+//! let key = builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
 //! let pipeline = builder.start()?;
 //! // From any thread, while the pipeline runs: `states.state(…)`, `states.wait_until(…)`, …
 //! assert_eq!(states.workflow().open(), 0);
@@ -24,6 +30,21 @@
 //! assert_eq!(snapshot.report(key).map(|report| report.entities_total()), Some(0));
 //! # Ok::<(), panther_events::pipeline::StartError>(())
 //! ```
+//!
+//! # Which events an answer has
+//!
+//! An event is on its way through rings until the pipeline's threads hand it to the observer: an answer may be older than
+//! what has been emitted, and once its thread was joined an event is accepted, but not necessarily observed.
+//!
+//! | asked | has | has not |
+//! |---|---|---|
+//! | [`StateQuery::state`], [`transitions`](StateQuery::transitions) and their like | what a worker has taken | what is in rings |
+//! | [`StateQuery::domains`], [`entities`](StateQuery::entities), [`workflow`](StateQuery::workflow), [`invalid`](StateQuery::invalid) | the same, each worker at another moment | what is in rings |
+//! | a snapshot's [`StateReport`] | what was taken when the worker was asked; `entities` and `workflow` go on | what is in rings |
+//! | any of these after `Pipeline::drain`, or of `Pipeline::settled` | everything that was accepted before that call | what came later, but for some |
+//! | any of these after `Pipeline::shutdown` | everything that was accepted | nothing |
+//! | [`StateQuery::wait_until`] | states from the call on, and the present one | states that had been left before the call |
+//! | [`StateQuery::wait_until_after`] | states from the [`Point`] on | what the log has lost, which it says |
 //!
 //! # Design
 //!
@@ -39,25 +60,31 @@
 //!   64 events overlap.
 //! - The last transitions of all entities of a shard share one ring, the *trail*, in which those of one entity are
 //!   chained. Its memory does not grow with the number of entities.
+//! - Machines of tests, steps and assertions have an entry beside them, with name and context; others have none and are
+//!   found as if there were no contexts. The context of an event is looked up once for a run of events of one emitter.
 
 mod entities;
 mod machines;
 mod plan;
+mod point;
 mod query;
 mod report;
+mod scoped;
 mod shard;
 mod trail;
 mod wait;
 mod workflow;
 
 pub use entities::Entities;
+pub use point::Point;
 pub use query::{EntityState, StateQuery, Transition, Transitions};
 pub use report::{DomainStates, InvalidTransition, StateReport};
-pub use wait::WaitError;
+pub(crate) use scoped::enclosing;
+pub use wait::{Reached, WaitError};
 pub use workflow::{Phase, Workflow};
 
 use crate::domain::Catalogue;
-use crate::event::{Domain, KindSet, Symbol};
+use crate::event::{Contexts, Domain, KindSet, Symbol};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use shard::Shard;
 use std::sync::Arc;
@@ -97,8 +124,8 @@ pub struct States {
 impl States {
     /// Follows the entities of all domains of `catalogue` that have states, where nobody asks before the report.
     #[must_use]
-    pub fn new(catalogue: &Catalogue, options: StateOptions) -> States {
-        StateQuery::new(options).observer(catalogue)
+    pub fn new(catalogue: &Catalogue, contexts: &Arc<Contexts>, options: StateOptions) -> States {
+        StateQuery::new(options).observer(catalogue, contexts)
     }
 
     /// Returns what answers questions while the observer works.
@@ -149,8 +176,8 @@ impl Drop for States {
     }
 }
 
-/// What a machine is about: an entity is one per domain and name.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The name of what a machine is about, which may be several in several contexts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Key {
     domain: Domain,
     entity: Symbol,

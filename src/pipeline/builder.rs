@@ -227,6 +227,7 @@ impl Builder {
         let setup =
             Setup { catalogue: &catalogue, symbols: &symbols, contexts: &contexts, origin, worker: 0 };
         let (observers, whole) = self.make_observers(&roster, setup, workers)?;
+        let whole = keep_together(whole, &catalogue);
         let lanes = options.topology.lanes();
         let identities = catalogue.kinds().filter_map(|(kind, _)| Some((kind, catalogue.identity(kind)?)));
         let entrance = Arc::new(Entrance {
@@ -338,6 +339,13 @@ impl Builder {
         }
         Ok((by_worker, whole))
     }
+}
+
+/// Adds to the kinds that one worker sees whole all others of their domains, where those have states: an entity's events
+/// are to come to one worker, or its states would be torn in two.
+fn keep_together(whole: KindSet, catalogue: &Catalogue) -> KindSet {
+    let domains = whole.iter().map(EventKind::domain).filter(|domain| catalogue.states(*domain).is_some());
+    domains.fold(whole, |set, domain| set.union(&KindSet::domain(domain)))
 }
 
 /// Makes the processors of a lane; none where there are none.
@@ -473,6 +481,7 @@ fn spawn<T: Send + 'static>(
         {
             lock(&twin.warnings).push(warning);
         }
+        let _inside = twin.enter();
         drop(twin);
         work()
     };

@@ -149,6 +149,10 @@ impl EventSink for EachLocked<'_> {
     fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {
         lock(self.0).emit_record(record)
     }
+
+    fn context(&self) -> Context {
+        lock(self.0).context()
+    }
 }
 
 impl<D> Clone for Bound<D> {

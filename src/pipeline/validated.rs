@@ -2,7 +2,7 @@
 
 use crate::domain::{Catalogue, StateTable, Step};
 use crate::emit::{EmitError, EventSink, NotAllowed, TypedEvent};
-use crate::event::{Domain, EventKind, Record, Symbol, Symbols};
+use crate::event::{Context, Domain, EventKind, Record, Symbol, Symbols};
 use crate::hash::BuildContentHasher;
 use crate::observe::state::StateQuery;
 use std::collections::HashMap;
@@ -11,12 +11,16 @@ use std::sync::Arc;
 /// Entities whose own events are followed; beyond, all are forgotten and known from the observer again.
 const FOLLOWED_MAX: usize = 1 << 16;
 
+/// The domain, the entity, and what encloses it where it is one in each context.
+type Followed = (Domain, Symbol, Context);
+
 /// Checks each event against what is known of its entity's state, and refuses what it does not allow.
 ///
 /// Known is what the observer `state` has seen, and where the events that went through here lead, which may still be
 /// on their way to it. An event that one of both allows is let through; so two emitters that drive one entity at the
 /// same time may let an event through that turns out invalid, which the observer counts. An entity without an event is
-/// in its initial state. Kinds without a path through states always pass.
+/// in its initial state. Kinds without a path through states always pass. A step, an assertion and a test are those of the
+/// sink's context ([`EventSink::context`]).
 ///
 /// ```
 /// use panther_events::domain::TypedSink;
@@ -27,7 +31,7 @@ const FOLLOWED_MAX: usize = 1 << 16;
 /// let states = StateQuery::new(StateOptions::default());
 /// let mut builder = Pipeline::builder();
 /// let query = states.clone();
-/// builder.observer("state", move |setup| query.observer(setup.catalogue));
+/// builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
 /// let pipeline = builder.start()?;
 /// let mut checked = Validated::new(pipeline.emitter("runner")?, states, &pipeline);
 /// let error = checked.step("connect").execution_completed("connect", Default::default()).unwrap_err();
@@ -45,7 +49,7 @@ pub struct Validated<S> {
     states: StateQuery,
     catalogue: Arc<Catalogue>,
     symbols: Arc<Symbols>,
-    followed: HashMap<(Domain, Symbol), u8, BuildContentHasher>,
+    followed: HashMap<Followed, u8, BuildContentHasher>,
     refused: u64,
 }
 
@@ -76,8 +80,9 @@ impl<S: EventSink> Validated<S> {
         name: impl FnOnce(&Symbols) -> String,
     ) -> Result<Option<u8>, EmitError> {
         let Some(table) = self.catalogue.states(kind.domain()) else { return Ok(None) };
-        let observed = self.states.state(kind.domain(), entity).and_then(|known| table.state(known.state));
-        let followed = self.followed.get(&(kind.domain(), entity)).copied();
+        let observed = self.states.state_exactly(kind.domain(), entity, &self.sink.context());
+        let observed = observed.and_then(|known| table.state(known.state));
+        let followed = self.followed.get(&self.followed_as(kind.domain(), entity)).copied();
         let state = followed.or(observed).unwrap_or(table.initial);
         for from in [Some(state), observed].into_iter().flatten() {
             match table.step(from, kind.code(), payload) {
@@ -123,7 +128,12 @@ impl<S: EventSink> Validated<S> {
         if self.followed.len() >= FOLLOWED_MAX {
             self.followed.clear();
         }
-        self.followed.insert((kind.domain(), entity), state);
+        self.followed.insert(self.followed_as(kind.domain(), entity), state);
+    }
+
+    /// What an event given to the sink now is about.
+    fn followed_as(&self, domain: Domain, entity: Symbol) -> Followed {
+        (domain, entity, crate::observe::state::enclosing(domain, &self.sink.context()))
     }
 }
 
@@ -145,5 +155,9 @@ impl<S: EventSink> EventSink for Validated<S> {
         self.sink.emit_record(record)?;
         self.follow(kind, entity, to);
         Ok(())
+    }
+
+    fn context(&self) -> Context {
+        self.sink.context()
     }
 }

@@ -1,7 +1,7 @@
 //! Events that several may tell of.
 
 use crate::emit::{EmitError, Emitter, EventSink, TypedEvent};
-use crate::event::{EventId, EventKind, Record, Symbol};
+use crate::event::{Context, EventId, EventKind, Record, Symbol};
 
 /// Identifies events by a key that all who tell of them agree on, such as the run and the attempt, and by what is told:
 /// kind and entity. Who tells second is a duplicate, whatever else is in its event.
@@ -61,6 +61,10 @@ impl<S: EventSink> EventSink for Keyed<S> {
     fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {
         let key = self.of(record.kind(), record.entity());
         self.sink.emit_record(record.with_digest_unless_identified(key))
+    }
+
+    fn context(&self) -> Context {
+        self.sink.context()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::emit::{EmitError, EventSink, TypedEvent};
-use crate::event::{EventKind, KindSet, Record};
+use crate::event::{Context, EventKind, KindSet, Record};
 
 /// Lets at most `per_second` events a second through, with bursts of up to `burst` after a pause (a token bucket).
 ///
@@ -74,5 +74,9 @@ impl<S: EventSink> EventSink for RateLimited<S> {
 
     fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {
         if self.passes(record.kind()) { self.sink.emit_record(record) } else { Ok(()) }
+    }
+
+    fn context(&self) -> Context {
+        self.sink.context()
     }
 }

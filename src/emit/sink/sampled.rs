@@ -2,7 +2,7 @@
 
 use crate::emit::{EmitError, EventSink, TypedEvent};
 use crate::event::kind::KIND_COUNT;
-use crate::event::{EventKind, KindSet, Record};
+use crate::event::{Context, EventKind, KindSet, Record};
 use std::num::NonZeroU32;
 
 /// Lets one in `every` events of each kind through: the first, and then each that is as many later.
@@ -59,5 +59,9 @@ impl<S: EventSink> EventSink for Sampled<S> {
 
     fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {
         if self.passes(record.kind()) { self.sink.emit_record(record) } else { Ok(()) }
+    }
+
+    fn context(&self) -> Context {
+        self.sink.context()
     }
 }

@@ -1,7 +1,7 @@
 //! Events into two sinks.
 
 use crate::emit::{EmitError, EventSink, TypedEvent};
-use crate::event::Record;
+use crate::event::{Context, Record};
 
 /// Gives every event to two sinks, such as the emitters of two pipelines; for more, one of them is a tee again.
 ///
@@ -31,5 +31,10 @@ impl<A: EventSink, B: EventSink> EventSink for Tee<A, B> {
     fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {
         let first = self.first.emit_record(record);
         first.and(self.second.emit_record(record))
+    }
+
+    /// That of the first.
+    fn context(&self) -> Context {
+        self.first.context()
     }
 }

@@ -6,13 +6,15 @@
 //! back through the old table and the new one, and reads no machine.
 
 use super::Key;
+use super::scoped::{self, Moment, Scoped};
 use crate::dedup::BATCH;
-use crate::event::{Domain, Symbol};
+use crate::event::{Context, Domain, Symbol};
 
 /// One entity's state: two to a cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(32))]
 pub(super) struct Machine {
+    /// The entity; where one name is several machines, the number of the entry in [`Scoped`].
     pub(super) entity: Symbol,
     /// When it came into its state.
     pub(super) since_ns: u64,
@@ -44,6 +46,7 @@ pub(super) struct Machines {
     /// Upper half of the hash in the upper half, number of the machine and one more in the lower half.
     index: Vec<u64>,
     bits: u32,
+    pub(super) scoped: Scoped,
 }
 
 impl Machines {
@@ -53,7 +56,14 @@ impl Machines {
         let limit = limit.min(u32::MAX as usize - 1);
         let slots = (expected.min(limit) * 2).next_power_of_two();
         let bits = slots.trailing_zeros().max(SLOTS_MIN_BITS);
-        Machines { blocks: Vec::new(), len: 0, limit, index: vec![FREE; 1 << bits], bits }
+        Machines {
+            blocks: Vec::new(),
+            len: 0,
+            limit,
+            index: vec![FREE; 1 << bits],
+            bits,
+            scoped: Scoped::default(),
+        }
     }
 
     /// Bytes held, but for the list of blocks.
@@ -62,12 +72,33 @@ impl Machines {
             + self.blocks.iter().map(|block| block.capacity() * size_of::<Machine>()).sum::<usize>()
     }
 
-    pub(super) fn find(&self, key: Key) -> Option<&Machine> {
-        self.number(key).and_then(|number| self.get(number))
+    /// Returns the number of the machine of an entity that is one per name.
+    pub(super) fn number(&self, key: Key) -> Option<u32> {
+        self.probe(hash(key), |machine| is_of(machine, key)).ok()
     }
 
-    pub(super) fn number(&self, key: Key) -> Option<u32> {
-        self.probe(key, hash(key)).ok()
+    /// Returns the number of the machine of that name and context, of those domains where one name is several.
+    pub(super) fn number_within(&self, key: Key, context: &Context) -> Option<u32> {
+        self.probe(hash_within(key, context), |machine| self.is_within(machine, key, context)).ok()
+    }
+
+    /// Returns the machines of a name within `outer`, whose parts are levels that enclose the domain, by their numbers.
+    pub(super) fn named(&self, key: Key, outer: &Context) -> Vec<u32> {
+        match scoped::level(key.domain) {
+            None => self.number(key).into_iter().collect(),
+            Some(_) => {
+                let within = self.scoped.named(key).filter(|(_, entry)| entry.context.is_within(outer));
+                within.map(|(_, entry)| entry.machine).collect()
+            }
+        }
+    }
+
+    /// Returns whose machine it is, and what that belongs to.
+    pub(super) fn owner(&self, machine: &Machine) -> Option<(Symbol, Context)> {
+        if scoped::level(machine.domain).is_none() {
+            return Some((machine.entity, Context::NONE));
+        }
+        self.scoped.of(machine).map(|entry| (entry.entity, entry.context))
     }
 
     pub(super) fn get(&self, number: u32) -> Option<&Machine> {
@@ -86,10 +117,51 @@ impl Machines {
     #[inline]
     pub(super) fn find_or_add(&mut self, key: Key, initial: u8, time_ns: u64) -> Option<(u32, bool)> {
         let hash = hash(key);
-        match self.probe(key, hash) {
+        match self.probe(hash, |machine| is_of(machine, key)) {
             Ok(number) => Some((number, false)),
-            Err(slot) => self.add(key, hash, slot, initial, time_ns).map(|number| (number, true)),
+            Err(slot) => {
+                let added = self.add(key.domain, key.entity, hash, slot, initial, time_ns);
+                added.map(|number| (number, true))
+            }
         }
+    }
+
+    /// The same for an entity that is one in each context.
+    pub(super) fn find_or_add_within(
+        &mut self,
+        key: Key,
+        context: &Context,
+        initial: u8,
+        time_ns: u64,
+        moment: Moment,
+    ) -> Option<(u32, bool)> {
+        let hash = hash_within(key, context);
+        let slot = match self.probe(hash, |machine| self.is_within(machine, key, context)) {
+            Ok(number) => return Some((number, false)),
+            Err(slot) => slot,
+        };
+        let place = Symbol::from_bits(u64::from(self.scoped.len()));
+        let number = self.add(key.domain, place, hash, slot, initial, time_ns)?;
+        self.scoped.add(key, context, number, moment);
+        Some((number, true))
+    }
+
+    /// Notes when the machine of an entity that is one in each context has changed.
+    pub(super) fn changed(&mut self, number: u32, moment: Moment) {
+        if let Some(machine) = self.get(number).copied()
+            && let Some(entry) = self.scoped.of_mut(&machine)
+        {
+            entry.changed = moment;
+        }
+    }
+
+    #[inline]
+    fn is_within(&self, machine: &Machine, key: Key, context: &Context) -> bool {
+        machine.domain == key.domain
+            && self
+                .scoped
+                .of(machine)
+                .is_some_and(|entry| entry.entity == key.entity && entry.context == *context)
     }
 
     /// Block `number` of the machines, [`BLOCK`] in each but the last.
@@ -97,9 +169,9 @@ impl Machines {
         self.blocks.get(number).map_or(&[], Vec::as_slice)
     }
 
-    /// The number of the key's machine, or the free slot where the search ended.
+    /// The number of the machine that `is_it`, or the free slot where the search ended.
     #[inline]
-    fn probe(&self, key: Key, hash: u64) -> Result<u32, usize> {
+    fn probe(&self, hash: u64, is_it: impl Fn(&Machine) -> bool) -> Result<u32, usize> {
         let mask = self.index.len() - 1;
         let mut slot = (hash >> (64 - self.bits)) as usize;
         loop {
@@ -109,8 +181,7 @@ impl Machines {
             }
             if word >> 32 == hash >> 32 {
                 let number = word as u32 - 1;
-                let same = |machine: &Machine| machine.entity == key.entity && machine.domain == key.domain;
-                if self.get(number).is_some_and(same) {
+                if self.get(number).is_some_and(&is_it) {
                     return Ok(number);
                 }
             }
@@ -138,7 +209,15 @@ impl Machines {
     }
 
     #[cold]
-    fn add(&mut self, key: Key, hash: u64, mut slot: usize, initial: u8, time_ns: u64) -> Option<u32> {
+    fn add(
+        &mut self,
+        domain: Domain,
+        entity: Symbol,
+        hash: u64,
+        mut slot: usize,
+        initial: u8,
+        time_ns: u64,
+    ) -> Option<u32> {
         if self.len >= self.limit {
             return None;
         }
@@ -151,12 +230,12 @@ impl Machines {
         }
         let number = self.len as u32;
         self.blocks.last_mut()?.push(Machine {
-            entity: key.entity,
+            entity,
             since_ns: time_ns,
             moves: 0,
             last: 0,
             invalid: 0,
-            domain: key.domain,
+            domain,
             state: initial,
         });
         self.len += 1;
@@ -192,9 +271,24 @@ fn hash(key: Key) -> u64 {
     (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
+/// That of an entity which is one in each context.
+fn hash_within(key: Key, context: &Context) -> u64 {
+    context.parts().fold(hash(key), |hash, (level, name)| {
+        let mixed = hash.rotate_left(29) ^ name.bits() ^ level as u64;
+        (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
+    })
+}
+
+/// Tells whether a machine is that of an entity which is one per name.
+#[inline]
+fn is_of(machine: &Machine, key: Key) -> bool {
+    machine.entity == key.entity && machine.domain == key.domain
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Level;
     use std::collections::HashMap;
 
     fn key(domain: u8, entity: u64) -> Key {
@@ -216,11 +310,61 @@ mod tests {
             assert_eq!(machines.len, oracle.len());
         }
         for ((domain, entity), number) in oracle {
-            let machine = machines.find(key(domain, entity)).unwrap();
+            let machine = machines.get(machines.number(key(domain, entity)).unwrap()).unwrap();
             assert_eq!((machine.domain.number(), machine.entity.bits(), machine.state), (domain, entity, 7));
             assert_eq!(machines.get(number).unwrap().entity.bits(), entity);
         }
-        assert!(machines.find(key(4, 1)).is_none());
+        assert!(machines.number(key(4, 1)).is_none());
+    }
+
+    #[test]
+    fn machines_of_one_name_are_one_in_each_context() {
+        let mut machines = Machines::new(usize::MAX, 0);
+        let mut oracle = HashMap::new();
+        let name = |n: u64| if n == 0 { Symbol::NONE } else { Symbol::from_bits(n) };
+        for n in 0..20_000_u64 {
+            let (entity, test, step) = (n % 7, n / 7 % 11, n / 77 % 13);
+            let context = Context::NONE.entered(Level::Test, name(test)).entered(Level::Step, name(step));
+            let key = Key { domain: Domain::ASSERTION, entity: Symbol::from_bits(entity) };
+            let moment = Moment::after(n);
+            let (number, added) = machines.find_or_add_within(key, &context, 3, n, moment).unwrap();
+            let known = oracle.len() as u32;
+            assert_eq!(*oracle.entry((entity, context)).or_insert(known), number);
+            assert_eq!(added, oracle.len() as u32 > known);
+            assert_eq!(machines.number_within(key, &context), Some(number));
+            assert_eq!(machines.owner(machines.get(number).unwrap()), Some((key.entity, context)));
+        }
+        for test in 0..11 {
+            let outer = Context::NONE.entered(Level::Test, name(test));
+            let key = Key { domain: Domain::ASSERTION, entity: Symbol::from_bits(1) };
+            let mut found = machines.named(key, &outer);
+            let mut expected: Vec<_> = oracle
+                .iter()
+                .filter(|((entity, context), _)| *entity == 1 && context.is_within(&outer))
+                .map(|(_, number)| *number)
+                .collect();
+            found.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(found, expected);
+        }
+        let elsewhere = Context::of(Level::Test, "elsewhere");
+        let key = Key { domain: Domain::ASSERTION, entity: Symbol::from_bits(1) };
+        assert_eq!(machines.number_within(key, &elsewhere), None);
+    }
+
+    /// Some of so many agree in the bits of their hashes that the index holds.
+    #[test]
+    fn contexts_are_told_apart_when_their_hashes_agree() {
+        let mut machines = Machines::new(usize::MAX, 0);
+        let key = Key { domain: Domain::STEP, entity: Symbol::from_bits(7) };
+        let (mut words, mut agree) = (std::collections::HashSet::new(), 0);
+        for n in 0..300_000_u32 {
+            let context = Context::NONE.entered(Level::Test, Symbol::from_bits(1 + u64::from(n)));
+            agree += u32::from(!words.insert(hash_within(key, &context) >> 32));
+            let found = machines.find_or_add_within(key, &context, 0, 0, Moment::after(0));
+            assert_eq!(found, Some((n, true)));
+        }
+        assert!(agree > 0);
     }
 
     #[test]

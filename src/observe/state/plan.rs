@@ -1,8 +1,10 @@
 //! Plans: the tables of the catalogue, laid out for one look-up an event.
 
+use super::scoped;
+use crate::domain::machine::is_zero;
 use crate::domain::{Catalogue, Path, StateTable, Step};
 use crate::event::kind::{CODES_PER_DOMAIN, DOMAIN_COUNT};
-use crate::event::{Domain, KindSet, Record};
+use crate::event::{Domain, KindSet, Level, Record};
 
 /// All domains that have states.
 pub(super) struct Plans {
@@ -18,8 +20,12 @@ pub(super) struct Plan {
     pub(super) table: &'static StateTable,
     /// By state and code: the next state, or one of the two marks below.
     steps: Vec<u8>,
-    /// By state: the states that can be had from there, itself included.
+    /// The codes of kinds whose paths fork.
+    forks: u64,
+    /// By state: the states that can be come into from there; itself only where there is a way back.
     reach: Vec<u32>,
+    /// What the domain's entities are within, where they are one in each context.
+    pub(super) level: Option<Level>,
 }
 
 const NONE: u8 = u8::MAX;
@@ -72,7 +78,10 @@ impl Plan {
                 });
             }
         }
-        Plan { domain, name, table, steps, reach: reach(table) }
+        let forks = |path: &&Path| matches!(path, Path::By { .. });
+        let codes = (0..).zip(table.paths).filter(|(_, path)| forks(path));
+        let forks = codes.fold(0, |set, (code, _): (u32, _)| set | 1_u64.wrapping_shl(code));
+        Plan { domain, name, table, steps, forks, reach: reach(table), level: scoped::level(domain) }
     }
 
     /// As [`StateTable::step`].
@@ -86,21 +95,42 @@ impl Plan {
         }
     }
 
-    /// Returns the set of states that a valid step with an event of kind `code` has gone through, `to` included.
-    pub(super) fn passed(&self, code: u8, to: u8) -> u32 {
-        let along = |way: &[u8]| match way.last() {
-            Some(last) if *last == to => way.iter().fold(0, |set, state| set | bit(*state)),
-            _ => 0,
-        };
-        let on_way = match self.table.paths.get(usize::from(code)) {
-            None | Some(Path::Stay) => 0,
-            Some(Path::To(way)) => along(way),
-            Some(Path::By { zero, other, .. }) => along(zero) | along(other),
-        };
-        on_way | bit(to)
+    /// Tells whether a record's path forks and it takes the second way.
+    #[inline]
+    pub(super) fn takes_other_way(&self, record: &Record) -> bool {
+        let code = record.kind().code();
+        if self.forks.wrapping_shr(u32::from(code)) & 1 == 0 {
+            return false;
+        }
+        match self.table.paths.get(usize::from(code)) {
+            Some(Path::By { field, .. }) => {
+                field.read(record.payload_bytes()).is_some_and(|value| !is_zero(value))
+            }
+            _ => false,
+        }
     }
 
-    /// Tells whether one of `wanted` can be had from `state`, which may be one itself.
+    /// Returns the first of `wanted` states that a valid step from `from` comes into, with an event of kind `code` that
+    /// takes the `other` way, if there are two. A state that it is in already is not come into.
+    pub(super) fn first_entered(&self, from: u8, code: u8, other: bool, wanted: u32) -> Option<u8> {
+        let way: &[u8] = match self.table.paths.get(usize::from(code)) {
+            None | Some(Path::Stay) => &[],
+            Some(Path::To(way)) => way,
+            Some(Path::By { zero, other: second, .. }) => {
+                if other {
+                    second
+                } else {
+                    zero
+                }
+            }
+        };
+        let mut at = from;
+        way.iter()
+            .copied()
+            .find(|state| std::mem::replace(&mut at, *state) != *state && wanted & bit(*state) != 0)
+    }
+
+    /// Tells whether one of `wanted` can be come into from `state`.
     pub(super) fn can_reach(&self, state: u8, wanted: u32) -> bool {
         self.reach.get(usize::from(state)).is_some_and(|reach| reach & wanted != 0)
     }
@@ -110,14 +140,18 @@ impl Plan {
     }
 }
 
+const _: () = assert!(CODES_PER_DOMAIN <= 64);
+
 /// The set of `state` alone. A table has at most 32 states.
 pub(super) const fn bit(state: u8) -> u32 {
     1_u32.wrapping_shl(state as u32)
 }
 
+/// By state: the states that one or more transitions lead into. An event that leads to the current state is none, so a
+/// way from a state to itself does not count.
 fn reach(table: &StateTable) -> Vec<u32> {
-    let mut reach: Vec<u32> =
-        (0..).zip(table.next).map(|(state, next): (u8, &u32)| bit(state) | next).collect();
+    let next = |state: u8, set: &u32| set & !bit(state);
+    let mut reach: Vec<u32> = (0..).zip(table.next).map(|(state, set)| next(state, set)).collect();
     // Each round adds at least one state to one set, or is the last.
     loop {
         let mut grown = false;

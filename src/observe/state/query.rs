@@ -3,9 +3,10 @@
 use super::entities::Entities;
 use super::machines::Machine;
 use super::plan::{Plan, Plans};
+use super::point::Point;
 use super::report::{DomainStates, InvalidTransition, merge_domains, merge_invalid};
 use super::shard::Shard;
-use super::wait::{self, WaitError, Waiter};
+use super::wait::{self, Reached, WaitError, Waiter, Wanted};
 use super::workflow::Workflow;
 use super::{Key, StateOptions, States};
 use crate::domain::{Catalogue, StateTable};
@@ -17,8 +18,14 @@ use std::time::Duration;
 
 /// Answers questions about states; clones ask the same machines.
 ///
-/// An answer holds at the moment at which it is given: an event that is still in a ring has not moved anything.
-/// What spans several workers is read from one after the other.
+/// An answer holds at the moment at which it is given and has what the pipeline's threads have handed to the observer by
+/// then: an event that is still in a ring has not moved anything, however long ago it was emitted. For an answer that has
+/// everything that was accepted before the question, ask what `Pipeline::settled` gives. What spans several workers is
+/// read from one after the other.
+///
+/// **Which machine.** Steps, assertions and tests are one in each context: a step in each test, an assertion in each step
+/// of a test, a test in each experiment. Where a question names such an entity without a context, the answer is of the
+/// machine that changed last; [`StateQuery::state_within`] and its like ask for that of one context.
 #[derive(Clone)]
 pub struct StateQuery(Arc<Shared>);
 
@@ -31,25 +38,30 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct Roster {
     pub(super) shards: Vec<Arc<Shard>>,
+    /// How often the observer was taken out and put in again.
+    pub(super) generation: u64,
     /// Shards of which the observers are at work.
     pub(super) open: usize,
     pub(super) waiting: Vec<Waiter>,
 }
 
-/// The state of one entity.
+/// The state of one entity, in one context where it is one in each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EntityState {
     /// The domain; the same name in another domain is another entity.
     pub domain: Domain,
     /// The entity.
     pub entity: Symbol,
+    /// What it belongs to: of a step the experiment and the test, of an assertion the step too, of a test the experiment,
+    /// as far as its emitter had entered them. Always [`Context::NONE`] in other domains, whose entities are shared.
+    pub context: Context,
     /// The state's name.
     pub state: &'static str,
     /// Whether a life may end in this state.
     pub ended: bool,
     /// When it came into the state, in nanoseconds since the Unix epoch; at first, when its first event was.
     pub since_ns: u64,
-    /// Transitions so far. An event that leads through several states is one.
+    /// Transitions so far, which is the number of the last one. An event that leads through several states is one.
     pub transitions: u32,
     /// Invalid transitions so far.
     pub invalid: u32,
@@ -84,26 +96,61 @@ impl StateQuery {
         StateQuery(Arc::new(Shared { options, roster: Mutex::default() }))
     }
 
-    /// Makes the observer of one worker, for all domains of `catalogue` that have states.
+    /// Makes the observer of one worker, for all domains of `catalogue` that have states; `contexts` are the pipeline's,
+    /// which tell steps of one name apart. Both stand in the setup that the pipeline gives.
     ///
-    /// All observers of one pipeline belong to one query, and those of another pipeline to another.
+    /// All observers of one pipeline belong to one query, and those of another pipeline to another. When all have ended
+    /// and one is made again (added once more to a running pipeline, say), the query begins anew, without what was before.
     #[must_use]
-    pub fn observer(&self, catalogue: &Catalogue) -> States {
+    pub fn observer(&self, catalogue: &Catalogue, contexts: &Arc<Contexts>) -> States {
         let plans = Plans::new(catalogue);
         let interest = plans.kinds();
         let mut roster = lock(&self.0.roster);
-        let shard = Arc::new(Shard::new(plans, self.0.options, roster.waiting.clone()));
+        if roster.open == 0 && !roster.shards.is_empty() {
+            // What those know stands still; answers would mix what was with what is.
+            roster.shards.clear();
+            roster.generation += 1;
+        }
+        let (contexts, waiting) = (Arc::clone(contexts), roster.waiting.clone());
+        let shard = Arc::new(Shard::new(plans, self.0.options, contexts, waiting));
         roster.shards.push(Arc::clone(&shard));
         roster.open += 1;
         drop(roster);
         States { shard, query: self.clone(), interest, ended: false }
     }
 
-    /// Returns the state of an entity; `None` before its first event.
+    /// Returns the state of an entity; `None` before its first event. Of several machines of that name, that of the one
+    /// that changed last.
     #[must_use]
     pub fn state(&self, domain: Domain, entity: Symbol) -> Option<EntityState> {
-        let key = Key { domain, entity };
-        self.shards().iter().find_map(|shard| shard.state(key))
+        self.state_within(domain, entity, &Context::NONE)
+    }
+
+    /// Returns the state of an entity within a context: of the machines whose context has all those parts of `context`
+    /// that can enclose the entity, that of the one that changed last. An entity that is shared between contexts is
+    /// found in all.
+    ///
+    /// ```
+    /// # use panther_events::event::{Context, Domain, Level, Symbol};
+    /// # use panther_events::observe::state::{StateOptions, StateQuery};
+    /// # let states = StateQuery::new(StateOptions::default());
+    /// let test = Context::of(Level::Test, "handshake");
+    /// let connect = states.state_within(Domain::STEP, Symbol::of("connect"), &test);
+    /// # assert_eq!(connect, None);
+    /// ```
+    #[must_use]
+    pub fn state_within(&self, domain: Domain, entity: Symbol, context: &Context) -> Option<EntityState> {
+        self.0.state(Key { domain, entity }, context)
+    }
+
+    /// Returns the state of the machine that events emitted in `context` drive.
+    pub(crate) fn state_exactly(
+        &self,
+        domain: Domain,
+        entity: Symbol,
+        context: &Context,
+    ) -> Option<EntityState> {
+        self.0.state_exactly(Key { domain, entity }, context)
     }
 
     /// Returns the table of a domain that has states; `None` before the pipeline starts too.
@@ -112,11 +159,23 @@ impl StateQuery {
         self.shards().first().and_then(|shard| Some(shard.plans.of(domain)?.1.table))
     }
 
-    /// Returns the last transitions of an entity; `None` before its first event.
+    /// Returns the last transitions of an entity; `None` before its first event. Of several machines of that name, those
+    /// of the one that changed last.
     #[must_use]
     pub fn transitions(&self, domain: Domain, entity: Symbol) -> Option<Transitions> {
+        self.transitions_within(domain, entity, &Context::NONE)
+    }
+
+    /// Returns the last transitions of an entity within a context; see [`StateQuery::state_within`].
+    #[must_use]
+    pub fn transitions_within(
+        &self,
+        domain: Domain,
+        entity: Symbol,
+        context: &Context,
+    ) -> Option<Transitions> {
         let key = Key { domain, entity };
-        self.shards().iter().find_map(|shard| shard.transitions(key))
+        self.shards().iter().find_map(|shard| shard.transitions(key, context))
     }
 
     /// Counts the entities of a domain by state; `None` when the domain has no states.
@@ -152,11 +211,15 @@ impl StateQuery {
     }
 
     /// Returns the states of the entities that belong to a context within `outer`, by domain; those without an event yet
-    /// are left out. `contexts` are those of the pipeline.
+    /// are left out, and of those that are one in each context only what is within `outer` is there. `contexts` are those
+    /// of the pipeline.
     #[must_use]
     pub fn within(&self, contexts: &Contexts, outer: &Context) -> Vec<EntityState> {
-        let members = contexts.entities(outer);
-        members.into_iter().filter_map(|(domain, entity)| self.state(domain, entity)).collect()
+        let (shards, mut states) = (self.shards(), Vec::new());
+        for (domain, entity) in contexts.entities(outer) {
+            shards.iter().for_each(|shard| shard.add_states(Key { domain, entity }, outer, &mut states));
+        }
+        states
     }
 
     /// Looks at the experiment as a whole.
@@ -165,22 +228,92 @@ impl StateQuery {
         Workflow::of(&self.shards())
     }
 
-    /// Waits until the entity is in one of `states`, and returns its state then.
+    /// Takes the point at which an entity is now, which may have had no event yet: [`StateQuery::wait_until_after`] waits
+    /// for what comes after it.
     ///
-    /// A state that the entity only passes through counts from this call on: what is returned then is the state
-    /// after the event that led through it. An entity need not exist yet.
+    /// After the point is what the observer takes after this call. That may have been emitted before it: to wait for
+    /// what is emitted from here on, bring the rest through first, with `Pipeline::settled`.
+    #[must_use]
+    pub fn point(&self, domain: Domain, entity: Symbol) -> Point {
+        self.point_within(domain, entity, &Context::NONE)
+    }
+
+    /// Takes the point at which an entity is now within a context; see [`StateQuery::state_within`].
+    #[must_use]
+    pub fn point_within(&self, domain: Domain, entity: Symbol, context: &Context) -> Point {
+        let roster = self.0.roster();
+        Point::of(Key { domain, entity }, *context, roster.generation, &roster.shards)
+    }
+
+    /// Waits until the entity is in one of `states`, and returns which, and where it is by then.
+    ///
+    /// A state that it is in already does at once, however long ago it came there; for the next time, take a
+    /// [`StateQuery::point`]. A state that it only passes through counts from this call on: one that it was in before and
+    /// has left does not. An entity need not exist yet. Where several machines have its name, any of them will do.
+    ///
+    /// A `timeout` of zero looks and does not wait. Any number of threads may wait for the same.
     ///
     /// # Errors
-    /// When `timeout` passes; when none of the states can be had any more, by the table; when the pipeline ends; and
-    /// at once when it has not started, or there is no such state.
+    /// When `timeout` passes; when none of the states can be had any more, by the table (never where another machine of
+    /// that name may still come); when the pipeline ends; and at once when it has not started, there is no such state, or
+    /// the caller is one of the pipeline's own threads and would wait for itself.
     pub fn wait_until(
         &self,
         domain: Domain,
         entity: Symbol,
         states: &[&str],
         timeout: Duration,
-    ) -> Result<EntityState, WaitError> {
-        wait::until(&self.0, Key { domain, entity }, states, timeout)
+    ) -> Result<Reached, WaitError> {
+        self.wait_until_within(domain, entity, &Context::NONE, states, timeout)
+    }
+
+    /// Waits until the entity is in one of `states` within a context; see [`StateQuery::state_within`] and
+    /// [`StateQuery::wait_until`].
+    ///
+    /// # Errors
+    /// As for [`StateQuery::wait_until`]. That no state can be had any more is told when the machine of that very context
+    /// cannot come into one, and no other within it can.
+    pub fn wait_until_within(
+        &self,
+        domain: Domain,
+        entity: Symbol,
+        context: &Context,
+        states: &[&str],
+        timeout: Duration,
+    ) -> Result<Reached, WaitError> {
+        let wanted = Wanted::From { key: Key { domain, entity }, within: context };
+        wait::until(&self.0, &wanted, states, timeout)
+    }
+
+    /// Waits until the entity of the point has come into one of `states`, or through it, after the point, and returns
+    /// the first time, and where the entity is by then.
+    ///
+    /// A state that it was in at the point counts when it is come into again. What came between point and call counts;
+    /// it is found in the log of transitions (`transitions_max`).
+    ///
+    /// ```no_run
+    /// # use panther_events::event::{Domain, Symbol};
+    /// # use panther_events::observe::state::{StateOptions, StateQuery};
+    /// # use std::time::Duration;
+    /// # let states = StateQuery::new(StateOptions::default());
+    /// # let restart = || ();
+    /// let server = states.point(Domain::SERVICE, Symbol::of("server"));
+    /// restart(); // on whatever thread
+    /// let ready = states.wait_until_after(&server, &["ready"], Duration::from_secs(10))?;
+    /// println!("ready by transition {}, now {}", ready.transition, ready.now.state);
+    /// # Ok::<(), panther_events::observe::state::WaitError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`StateQuery::wait_until`]; and when the log has lost what came after the point, unless the state that the
+    /// entity is in does, or one that the log still has: [`Reached::unknown`].
+    pub fn wait_until_after(
+        &self,
+        point: &Point,
+        states: &[&str],
+        timeout: Duration,
+    ) -> Result<Reached, WaitError> {
+        wait::until(&self.0, &Wanted::After(point), states, timeout)
     }
 
     pub(super) fn instance_ended(&self) {
@@ -212,13 +345,22 @@ impl Shared {
     pub(super) fn shards(&self) -> Vec<Arc<Shard>> {
         lock(&self.roster).shards.clone()
     }
+
+    pub(super) fn state(&self, key: Key, within: &Context) -> Option<EntityState> {
+        self.shards().iter().find_map(|shard| shard.state(key, within))
+    }
+
+    pub(super) fn state_exactly(&self, key: Key, context: &Context) -> Option<EntityState> {
+        self.shards().iter().find_map(|shard| shard.state_exactly(key, context))
+    }
 }
 
 impl EntityState {
-    pub(super) fn of(plan: &Plan, machine: &Machine) -> EntityState {
+    pub(super) fn of(plan: &Plan, machine: &Machine, entity: Symbol, context: Context) -> EntityState {
         EntityState {
             domain: plan.domain,
-            entity: machine.entity,
+            entity,
+            context,
             state: plan.state_name(machine.state),
             ended: plan.table.is_terminal(machine.state),
             since_ns: machine.since_ns,

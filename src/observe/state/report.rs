@@ -4,7 +4,7 @@ use super::entities::Entities;
 use super::shard::Shard;
 use super::workflow::Workflow;
 use crate::domain::StateTable;
-use crate::event::{Domain, EventKind, Symbol};
+use crate::event::{Context, Domain, EventKind, Symbol};
 use crate::observe::Report;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,6 +36,8 @@ pub struct InvalidTransition {
     pub domain: Domain,
     /// The entity.
     pub entity: Symbol,
+    /// The experiment, test and step that it belongs to, as in [`EntityState`](super::EntityState).
+    pub context: Context,
     /// The state that it was in, and stayed in.
     pub state: &'static str,
     /// The state on the path from which there was no way on; often the one that it was in.

@@ -3,17 +3,19 @@
 use super::Key;
 use super::StateOptions;
 use super::machines::{BLOCK, Machine, Machines};
-use super::plan::{Plan, Plans, bit};
+use super::plan::{Plan, Plans};
 use super::query::{EntityState, Transition, Transitions};
 use super::report::{DomainStates, InvalidTransition};
-use super::trail::Trail;
-use super::wait::Waiter;
+use super::scoped::{Finder, Moment, Scoped};
+use super::trail::{History, Trail};
+use super::wait::{News, Waiter};
 use crate::domain::Step;
 use crate::domain::machine::STATES_MAX;
-use crate::event::{Domain, EventKind, Record};
+use crate::event::{Context, Contexts, Domain, EventKind, Record};
 use crate::observe::Batch;
 use crate::sync::{Mutex, lock};
 use std::ops::DerefMut;
+use std::sync::Arc;
 
 /// Experiments that the workflow view shows, a shard.
 pub(super) const EXPERIMENTS_MAX: usize = 64;
@@ -21,6 +23,7 @@ pub(super) const EXPERIMENTS_MAX: usize = 64;
 pub(super) struct Shard {
     pub(super) plans: Plans,
     pub(super) options: StateOptions,
+    pub(super) contexts: Arc<Contexts>,
     inner: Mutex<Inner>,
 }
 
@@ -49,7 +52,12 @@ struct Tally {
 }
 
 impl Shard {
-    pub(super) fn new(plans: Plans, options: StateOptions, waiting: Vec<Waiter>) -> Shard {
+    pub(super) fn new(
+        plans: Plans,
+        options: StateOptions,
+        contexts: Arc<Contexts>,
+        waiting: Vec<Waiter>,
+    ) -> Shard {
         let tally = Tally { by_state: [0; STATES_MAX], moved: 0, unchanged: 0, invalid: 0 };
         let inner = Mutex::new(Inner {
             machines: Machines::new(options.entities_max, options.entities_expected),
@@ -61,7 +69,7 @@ impl Shard {
             span: (u64::MAX, 0),
             waiting,
         });
-        Shard { plans, options, inner }
+        Shard { plans, options, contexts, inner }
     }
 
     pub(super) fn lock(&self) -> impl DerefMut<Target = Inner> + '_ {
@@ -75,28 +83,54 @@ impl Shard {
         if inner.machines.are_many() {
             inner.machines.touch(batch.iter().map(|(record, _)| key(record)));
         }
+        let mut finder = Finder::new(&self.contexts);
         for (record, _) in batch.iter() {
-            inner.take(&self.plans, self.options.invalid_max, record);
+            inner.take(&self.plans, self.options.invalid_max, &mut finder, record);
         }
         inner.untracked - before
     }
 
-    pub(super) fn state(&self, key: Key) -> Option<EntityState> {
-        self.lock().machines.find(key).and_then(|machine| self.describe(machine))
+    /// Returns the state of the entity within `within`; of several machines, of that which changed last.
+    pub(super) fn state(&self, key: Key, within: &Context) -> Option<EntityState> {
+        let inner = self.lock();
+        let plan = self.plans.of(key.domain)?.1;
+        inner.describe(plan, inner.machine(inner.last_changed(plan, key, within)?)?)
     }
 
-    /// Returns the last transitions of an entity, earliest first.
-    pub(super) fn transitions(&self, key: Key) -> Option<Transitions> {
-        let (plan, marks, moves) = {
-            let inner = self.lock();
-            let number = inner.machines.number(key)?;
-            let machine = inner.machines.get(number)?;
-            (self.plans.of(key.domain)?.1, inner.trail.of(number, machine), machine.moves)
+    /// Returns the state of the machine of that very context.
+    pub(super) fn state_exactly(&self, key: Key, context: &Context) -> Option<EntityState> {
+        let inner = self.lock();
+        let plan = self.plans.of(key.domain)?.1;
+        let number = match plan.level {
+            Some(level) => inner.machines.number_within(key, &context.around(level))?,
+            None => inner.machines.number(key)?,
         };
-        let kept: Vec<_> = marks
+        inner.describe(plan, inner.machine(number)?)
+    }
+
+    /// Adds the states of all machines of the entity within `within`.
+    pub(super) fn add_states(&self, key: Key, within: &Context, states: &mut Vec<EntityState>) {
+        let inner = self.lock();
+        let Some((_, plan)) = self.plans.of(key.domain) else { return };
+        let machines = inner.named(key, &around(plan, within)).into_iter().rev();
+        let machines = machines.filter_map(|number| inner.machine(number));
+        states.extend(machines.filter_map(|machine| inner.describe(plan, machine)));
+    }
+
+    /// Returns the last transitions of the entity within `within`, earliest first; of several machines, of that which
+    /// changed last.
+    pub(super) fn transitions(&self, key: Key, within: &Context) -> Option<Transitions> {
+        let (plan, history) = {
+            let inner = self.lock();
+            let plan = self.plans.of(key.domain)?.1;
+            let number = inner.last_changed(plan, key, within)?;
+            (plan, inner.history(number, inner.machine(number)?))
+        };
+        let kept: Vec<_> = history
+            .marks
             .iter()
             .rev()
-            .filter_map(|mark| {
+            .filter_map(|(_, mark)| {
                 Some(Transition {
                     from: plan.state_name(mark.from),
                     to: plan.state_name(mark.to),
@@ -105,7 +139,7 @@ impl Shard {
                 })
             })
             .collect();
-        Some(Transitions { earlier: u64::from(moves) - kept.len() as u64, kept })
+        Some(Transitions { earlier: u64::from(history.earlier), kept })
     }
 
     /// Counts the domains that have states, in their order.
@@ -143,38 +177,84 @@ impl Shard {
     pub(super) fn experiments(&self) -> Vec<EntityState> {
         let inner = self.lock();
         let machines = inner.experiments.iter().filter_map(|number| inner.machines.get(*number));
-        machines.filter_map(|machine| self.describe(machine)).collect()
+        machines.filter_map(|machine| self.describe(&inner, machine)).collect()
     }
 
     /// Copies the entities from number `from` to the end of its block; the lock is held for that block only.
     pub(super) fn read_block(&self, from: usize, entities: &mut Vec<EntityState>) {
         let inner = self.lock();
         let block = inner.machines.block(from / BLOCK).get(from % BLOCK..).unwrap_or_default();
-        entities.extend(block.iter().filter_map(|machine| self.describe(machine)));
+        entities.extend(block.iter().filter_map(|machine| self.describe(&inner, machine)));
     }
 
-    fn describe(&self, machine: &Machine) -> Option<EntityState> {
-        Some(EntityState::of(self.plans.of(machine.domain)?.1, machine))
+    fn describe(&self, inner: &Inner, machine: &Machine) -> Option<EntityState> {
+        inner.describe(self.plans.of(machine.domain)?.1, machine)
     }
 }
 
 impl Inner {
-    pub(super) fn machine(&self, key: Key) -> Option<&Machine> {
-        self.machines.find(key)
+    pub(super) fn machine(&self, number: u32) -> Option<&Machine> {
+        self.machines.get(number)
+    }
+
+    /// Returns the machines of a name within `within`, whose parts are levels that enclose the domain.
+    pub(super) fn named(&self, key: Key, within: &Context) -> Vec<u32> {
+        self.machines.named(key, within)
+    }
+
+    pub(super) fn scoped(&self) -> &Scoped {
+        &self.machines.scoped
+    }
+
+    pub(super) fn history(&self, number: u32, machine: &Machine) -> History {
+        self.trail.of(number, machine)
+    }
+
+    pub(super) fn transitions_total(&self) -> u64 {
+        self.trail.total()
+    }
+
+    pub(super) fn has_all_after(&self, transition: u64) -> bool {
+        self.trail.has_all_after(transition)
+    }
+
+    pub(super) fn describe(&self, plan: &Plan, machine: &Machine) -> Option<EntityState> {
+        let (entity, context) = self.machines.owner(machine)?;
+        Some(EntityState::of(plan, machine, entity, context))
+    }
+
+    /// The machine of the entity within `within` that changed last.
+    fn last_changed(&self, plan: &Plan, key: Key, within: &Context) -> Option<u32> {
+        let changed = |number: &u32| {
+            let entry = self.machine(*number).and_then(|machine| self.scoped().of(machine));
+            entry.map(|entry| (entry.changed, entry.machine))
+        };
+        match plan.level {
+            None => self.machines.number(key),
+            Some(level) => self.named(key, &within.around(level)).into_iter().max_by_key(changed),
+        }
     }
 
     #[inline]
-    fn take(&mut self, plans: &Plans, invalid_max: usize, record: &Record) {
+    fn take(&mut self, plans: &Plans, invalid_max: usize, finder: &mut Finder<'_>, record: &Record) {
         let kind = record.kind();
         let Some((place, plan)) = plans.of(kind.domain()) else { return };
-        let Some(tally) = self.tallies.get_mut(place) else { return };
         let key = key(record);
         let time_ns = record.time_ns();
         let initial = plan.table.initial;
-        let Some((number, added)) = self.machines.find_or_add(key, initial, time_ns) else {
+        let found = match plan.level {
+            None => self.machines.find_or_add(key, initial, time_ns),
+            Some(level) => {
+                let moment = Moment::after(self.trail.total());
+                let context = finder.around(record, level);
+                self.machines.find_or_add_within(key, &context, initial, time_ns, moment)
+            }
+        };
+        let Some((number, added)) = found else {
             self.untracked += 1;
             return;
         };
+        let Some(tally) = self.tallies.get_mut(place) else { return };
         let Some(machine) = self.machines.get_mut(number) else { return };
         if added {
             count(&mut tally.by_state, initial, 1);
@@ -189,10 +269,13 @@ impl Inner {
                 machine.state = to;
                 machine.since_ns = time_ns;
                 machine.moves = machine.moves.wrapping_add(1);
-                self.trail.note(number, machine, from, kind.code());
+                self.trail.note(number, machine, from, kind.code(), plan.takes_other_way(record));
                 count(&mut tally.by_state, from, u64::MAX);
                 count(&mut tally.by_state, to, 1);
                 tally.moved += 1;
+                if plan.level.is_some() {
+                    self.machines.changed(number, Moment::of(self.trail.total()));
+                }
                 !self.waiting.is_empty()
             }
             Step::Unchanged => {
@@ -203,9 +286,11 @@ impl Inner {
                 tally.invalid += 1;
                 machine.invalid = machine.invalid.saturating_add(1);
                 if self.invalid.len() < invalid_max {
+                    let context = plan.level.map_or(Context::NONE, |level| finder.around(record, level));
                     self.invalid.push(InvalidTransition {
                         domain: plan.domain,
                         entity: key.entity,
+                        context,
                         state: plan.state_name(from),
                         at: plan.state_name(at),
                         wanted: plan.state_name(wanted),
@@ -217,22 +302,24 @@ impl Inner {
             }
         };
         if is_news {
-            self.tell_waiters(plans, key, from, record);
+            let other = plan.takes_other_way(record);
+            let news = News { number, added, from, code: kind.code(), other, time_ns };
+            self.tell_waiters(plan, &news);
         }
     }
 
     /// Tells those who wait for what has just come about.
     #[cold]
-    fn tell_waiters(&mut self, plans: &Plans, key: Key, from: u8, record: &Record) {
-        let Some((_, plan)) = plans.of(key.domain) else { return };
-        let Some(machine) = self.machines.find(key) else { return };
-        let to = machine.state;
-        // Where it comes from counts for entities that have just come to be.
-        let passed = bit(from) | if to == from { 0 } else { plan.passed(record.kind().code(), to) };
-        for waiter in self.waiting.iter().filter(|waiter| waiter.key == key) {
-            waiter.look(plan, machine, passed);
+    fn tell_waiters(&self, plan: &Plan, news: &News) {
+        for waiter in &self.waiting {
+            waiter.take(plan, self, news);
         }
     }
+}
+
+/// What of `context` encloses the domain's entities.
+fn around(plan: &Plan, context: &Context) -> Context {
+    plan.level.map_or(Context::NONE, |level| context.around(level))
 }
 
 #[inline]

@@ -168,7 +168,7 @@ impl View {
         let sightings = builder.observer("sightings", move |_| Sightings::new(&pairing));
         let states = builder.observer("state", {
             let query = StateQuery::new(StateOptions::default());
-            move |setup| query.observer(setup.catalogue)
+            move |setup| query.observer(setup.catalogue, setup.contexts)
         });
         let results =
             builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));

@@ -49,7 +49,7 @@ impl Run {
     fn states(&self) -> BTreeMap<String, String> {
         let text = self.read("states.csv");
         let mut lines = text.lines();
-        assert_eq!(lines.next(), Some("entity,domain,state,since_ns"));
+        assert_eq!(lines.next(), Some("entity,domain,state,since_ns,experiment,test,step"));
         let cells = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
         lines
             .map(cells)

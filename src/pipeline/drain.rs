@@ -1,0 +1,154 @@
+//! Draining: waiting until what was accepted has gone through, and reads that have all of it.
+
+use crate::observe::state::StateQuery;
+use crate::pipeline::crew::CrewOrder;
+use crate::pipeline::lane::{LaneOrder, LaneWork};
+use crate::pipeline::topology::Topology;
+use crate::pipeline::{Handle, Pipeline, Shared};
+use crate::sync::Mutex;
+use std::sync::{TryLockError, mpsc};
+use std::time::{Duration, Instant};
+
+/// Why it is not known that everything that had been accepted was processed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DrainError {
+    /// It was not in time.
+    #[error("the pipeline did not drain within {timeout:?}; give it more time, or look for a slow observer")]
+    Timeout {
+        /// How long was waited.
+        timeout: Duration,
+    },
+    /// The caller is called by the pipeline (it is an observer or a processor), which would wait for itself.
+    #[error("a thread of the pipeline cannot wait for what it has to do itself; ask from another thread")]
+    OwnThread,
+    /// The pipeline has no thread that would do the work, and a [`Handle`] does not own it.
+    #[error("the pipeline is inline, so whoever owns it does the work; call this on the pipeline itself")]
+    Inline,
+}
+
+impl Pipeline {
+    /// Waits until everything that was accepted before this call has gone through all stages, whatever is emitted
+    /// meanwhile.
+    ///
+    /// Under [`Topology::Inline`] it is this thread that does the work, and once it has begun it does it whatever the
+    /// time.
+    ///
+    /// # Errors
+    /// When that takes longer than `timeout`; and at once when an observer or a processor of this pipeline calls it.
+    pub fn drain(&self, timeout: Duration) -> Result<(), DrainError> {
+        self.shared.drain(timeout, self.threads.inline.as_ref())
+    }
+
+    /// Waits as [`Pipeline::drain`] does, and returns `states`, which then know everything that was accepted before this
+    /// call.
+    ///
+    /// ```
+    /// use panther_events::event::{Domain, Symbol, Value};
+    /// use panther_events::observe::state::{StateOptions, StateQuery};
+    /// use panther_events::pipeline::Pipeline;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let states = StateQuery::new(StateOptions::default());
+    /// let mut builder = Pipeline::builder();
+    /// let query = states.clone();
+    /// builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
+    /// let pipeline = builder.start()?;
+    /// let mut emitter = pipeline.emitter("runner")?;
+    /// emitter.service("server").created("server", "quic", "picoquic", Value::Null)?;
+    /// // `states.state(…)` may still answer `None` here.
+    /// let settled = pipeline.settled(&states, Duration::from_secs(10))?;
+    /// let server = settled.state(Domain::SERVICE, Symbol::of("server")).ok_or("no server")?;
+    /// assert_eq!(server.state, "created");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Pipeline::drain`].
+    pub fn settled<'q>(
+        &self,
+        states: &'q StateQuery,
+        timeout: Duration,
+    ) -> Result<&'q StateQuery, DrainError> {
+        self.drain(timeout).map(|()| states)
+    }
+}
+
+impl Handle {
+    /// Waits until everything that was accepted before this call has gone through all stages; see [`Pipeline::drain`].
+    /// After a shutdown it has.
+    ///
+    /// # Errors
+    /// When that takes longer than `timeout`; at once when an observer or a processor of this pipeline calls it; and
+    /// under [`Topology::Inline`], where only the owner of the pipeline can do the work.
+    pub fn drain(&self, timeout: Duration) -> Result<(), DrainError> {
+        if self.0.is_own_thread() {
+            return Err(DrainError::OwnThread);
+        }
+        if self.0.options.topology == Topology::Inline {
+            return Err(DrainError::Inline);
+        }
+        self.0.drain(timeout, None)
+    }
+
+    /// Waits as [`Handle::drain`] does, and returns `states`, which then know everything that was accepted before this
+    /// call; see [`Pipeline::settled`].
+    ///
+    /// # Errors
+    /// As for [`Handle::drain`].
+    pub fn settled<'q>(
+        &self,
+        states: &'q StateQuery,
+        timeout: Duration,
+    ) -> Result<&'q StateQuery, DrainError> {
+        self.drain(timeout).map(|()| states)
+    }
+}
+
+impl Shared {
+    fn drain(&self, timeout: Duration, inline: Option<&Mutex<LaneWork>>) -> Result<(), DrainError> {
+        if self.is_own_thread() {
+            return Err(DrainError::OwnThread);
+        }
+        let (start, late) = (Instant::now(), DrainError::Timeout { timeout });
+        // First the lanes hand on what is in their rings, then the workers take it.
+        let (pending, done) = mpsc::channel();
+        for desk in &self.lanes {
+            desk.post.put(LaneOrder::CatchUp(pending.clone()));
+            desk.lane.sleeper.wake();
+        }
+        drop(pending);
+        if let Some(work) = inline {
+            // Whoever has it may be an observer that waits for something itself.
+            let mut work = loop {
+                match work.try_lock() {
+                    Ok(work) => break work,
+                    Err(TryLockError::Poisoned(poisoned)) => break poisoned.into_inner(),
+                    Err(TryLockError::WouldBlock) if start.elapsed() >= timeout => return Err(late),
+                    Err(TryLockError::WouldBlock) => std::thread::sleep(REST),
+                }
+            };
+            let _inside = self.enter();
+            work.answer();
+        }
+        if !wait_until_dropped(&done, timeout.saturating_sub(start.elapsed())) {
+            return Err(late);
+        }
+        let (pending, done) = mpsc::channel();
+        for desk in &self.crew {
+            desk.post.put(CrewOrder::CatchUp(pending.clone()));
+            desk.sleeper.wake();
+        }
+        drop(pending);
+        if wait_until_dropped(&done, timeout.saturating_sub(start.elapsed())) { Ok(()) } else { Err(late) }
+    }
+}
+
+/// Waits until all senders are gone; false when that takes longer than `timeout`.
+fn wait_until_dropped(done: &mpsc::Receiver<()>, timeout: Duration) -> bool {
+    !matches!(done.recv_timeout(timeout), Err(mpsc::RecvTimeoutError::Timeout))
+}
+
+/// So long a thread rests that waits for another one to have done its work.
+const REST: Duration = Duration::from_micros(100);
