@@ -86,18 +86,10 @@ impl Plan {
         }
     }
 
-    /// Returns the set of states that a valid step with an event of kind `code` has gone through, `to` included.
-    pub(super) fn passed(&self, code: u8, to: u8) -> u32 {
-        let along = |way: &[u8]| match way.last() {
-            Some(last) if *last == to => way.iter().fold(0, |set, state| set | bit(*state)),
-            _ => 0,
-        };
-        let on_way = match self.table.paths.get(usize::from(code)) {
-            None | Some(Path::Stay) => 0,
-            Some(Path::To(way)) => along(way),
-            Some(Path::By { zero, other, .. }) => along(zero) | along(other),
-        };
-        on_way | bit(to)
+    /// Returns the set of states that a valid step from `from` with this event has gone through, its end included.
+    pub(super) fn passed(&self, from: u8, record: &Record) -> u32 {
+        let way = self.table.path(from, record.kind().code(), record.payload_bytes());
+        way.iter().fold(0, |set, state| set | bit(*state))
     }
 
     /// Tells whether one of `wanted` can be had from `state`, which may be one itself.

@@ -228,7 +228,7 @@ impl Inner {
         let Some(machine) = self.machines.find(key) else { return };
         let to = machine.state;
         // Where it comes from counts for entities that have just come to be.
-        let passed = bit(from) | if to == from { 0 } else { plan.passed(record.kind().code(), to) };
+        let passed = bit(from) | if to == from { 0 } else { plan.passed(from, record) };
         for waiter in self.waiting.iter().filter(|waiter| waiter.key == key) {
             waiter.look(plan, machine, passed);
         }
