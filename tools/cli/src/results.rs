@@ -319,6 +319,7 @@ fn write_csv(dir: &ResultDir, run: &Finished, summary: &Summary) -> Result<(), F
             to: &path.to,
             sent: path.sent,
             lost: path.lost,
+            beyond_horizon: path.beyond_horizon,
             duplicated: path.duplicated,
             reordered: path.reordered,
             delay_count: d.count,
