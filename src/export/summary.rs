@@ -5,7 +5,8 @@
 mod results;
 
 pub use results::{
-    AssertionSummary, PartSummary, ResultsSummary, StepSummary, TESTS_SHOWN, TallySummary, TestSummary,
+    AssertionSummary, ExperimentSummary, PartSummary, ResultsSummary, StepSummary, TESTS_SHOWN, TallySummary,
+    TestSummary,
 };
 
 use crate::dedup::DedupStats;
@@ -142,6 +143,7 @@ pub struct PathSummary {
     pub to: String,
     pub sent: u64,
     pub lost: u64,
+    pub beyond_horizon: u64,
     pub duplicated: u64,
     pub reordered: u64,
     pub delay_ns: DelaySummary,
@@ -234,6 +236,7 @@ impl Summary {
             to: name(path.to),
             sent: path.sent,
             lost: path.lost,
+            beyond_horizon: path.beyond_horizon,
             duplicated: path.duplicated,
             reordered: path.reordered,
             delay_ns: DelaySummary::new(path),
@@ -261,6 +264,11 @@ impl Summary {
         warn(
             report.ambiguous,
             "arrivals could be of several identical packets; their delays may be off, a shorter horizon may help",
+        );
+        let beyond = report.paths.iter().map(|path| path.beyond_horizon).sum();
+        warn(
+            beyond,
+            "packets arrived beyond the horizon, and their delays are in no figure; a longer horizon would have them",
         );
         warn(report.refused, "sightings were at more vantage points than there can be, and were left out");
         warn(report.paths.iter().map(|path| path.clamped).sum(), "delays were beyond the histograms' range");
