@@ -48,6 +48,7 @@ mod report;
 mod shard;
 mod trail;
 mod wait;
+mod warnings;
 mod workflow;
 
 pub use entities::Entities;
