@@ -229,7 +229,8 @@ fn lifecycle_is_known_by_content_and_samples_by_occurrence() {
 /// What an event does, read from the catalogue's own words.
 fn interpret(name: &str, domain: &Value, state: &str, event: &str, good: bool) -> String {
     let mut path = domain["on_event"].get(event).map_or(Vec::new(), strings);
-    if let Some(beyond) = BEYOND.iter().find(|beyond| (beyond.0, beyond.1, beyond.2) == (name, event, state)) {
+    if let Some(beyond) = BEYOND.iter().find(|beyond| (beyond.0, beyond.1, beyond.2) == (name, event, state))
+    {
         path = beyond.3.iter().map(|state| (*state).to_owned()).collect();
     }
     let path = match &path[..] {

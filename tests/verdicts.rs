@@ -6,8 +6,9 @@
 
 mod support;
 
+use panther_events::domain::{assertion, experiment, service, step, test};
 use panther_events::emit::Emitter;
-use panther_events::event::{Level, Symbol, Value};
+use panther_events::event::{Identity, Level, Symbol, Value};
 use panther_events::observe::results::{Outcome, ResultTree, Results};
 use panther_events::observe::state::{StateOptions, States};
 use panther_events::pipeline::{Builder, PipelineOptions, Topology};
@@ -18,8 +19,18 @@ type Emitted = Result<(), Box<dyn Error>>;
 
 const TOPOLOGIES: [Topology; 2] = [Topology::Inline, Topology::Staged { dedup: 2, workers: 3 }];
 
-fn run(topology: Topology, emit: impl Fn(&mut Emitter) -> Emitted) -> ResultTree {
+/// Begins a pipeline in which no two events are one, however alike.
+fn builder(topology: Topology) -> Builder {
     let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
+    let domains = [&test::DOMAIN, &step::DOMAIN, &assertion::DOMAIN, &service::DOMAIN, &experiment::DOMAIN];
+    for kind in domains.into_iter().flat_map(|domain| domain.kinds) {
+        builder.identity(kind.kind, Identity::Occurrence);
+    }
+    builder
+}
+
+fn run(topology: Topology, emit: impl Fn(&mut Emitter) -> Emitted) -> ResultTree {
+    let mut builder = builder(topology);
     let key =
         builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
     let pipeline = builder.start().unwrap();
@@ -114,7 +125,7 @@ const FAILURES: &[Telling] = &[
     (
         "execution_completed",
         |e| {
-            let more = panther_events::domain::test::ExecutionCompleted {
+            let more = test::ExecutionCompleted {
                 assertions_passed: Some(false),
                 ..Default::default()
             };
@@ -356,7 +367,7 @@ fn a_test_that_ends_before_its_parts_is_incomplete() {
     let tree = run(Topology::Inline, |emitter| {
         begin(emitter, "t")?;
         let more =
-            panther_events::domain::step::ExecutionStarted { test_case_id: Some("t"), ..Default::default() };
+            step::ExecutionStarted { test_case_id: Some("t"), ..Default::default() };
         emitter.step("connect").execution_started(Value::Null, "connect", more)?;
         end(emitter, "t")
     });
@@ -679,8 +690,7 @@ fn the_whole_passes_only_where_there_is_something_and_all_of_it_passed() {
 
 #[test]
 fn no_test_passes_where_a_part_may_be_missing() {
-    let mut builder =
-        Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
+    let mut builder = builder(Topology::Inline);
     let key = builder.observer("results", |setup| {
         Results::new(setup.catalogue, setup.symbols, setup.contexts).with_limit(2)
     });
@@ -700,7 +710,7 @@ fn no_test_passes_where_a_part_may_be_missing() {
 #[test]
 fn invalid_transitions_are_among_the_warnings() {
     for topology in TOPOLOGIES {
-        let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
+        let mut builder = builder(topology);
         builder.observer("state", |setup| States::new(setup.catalogue, StateOptions::default()));
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("runner").unwrap();

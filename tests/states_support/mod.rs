@@ -108,7 +108,13 @@ impl Oracle {
         let way: &[u8] = match table.paths.get(usize::from(kind.code())) {
             None | Some(Path::Stay) => return,
             Some(Path::To(way)) => way,
-            Some(Path::From { state: from, way, other }) => if name(*from) == state { way } else { other },
+            Some(Path::From { state: from, way, other }) => {
+                if name(*from) == state {
+                    way
+                } else {
+                    other
+                }
+            }
             Some(Path::By { zero, other, .. }) => {
                 let value = table_flag(table, kind, record);
                 if value == 0.0 { zero } else { other }

@@ -24,7 +24,7 @@ pub struct ResultsSummary {
     pub assertions: TallySummary,
     /// Assertions that tests say they have checked.
     pub checks: TallySummary,
-    /// The first tests, by their beginnings.
+    /// The first [`TESTS_SHOWN`] tests, by their beginnings; where there are more, those first that have not passed.
     pub tree: Vec<TestSummary>,
     /// Steps of no known test, or of one of several, of those that have failed.
     pub failed_steps: Vec<StepSummary>,
@@ -130,7 +130,7 @@ impl ResultsSummary {
             steps: tree.steps_tally().into(),
             assertions: tree.assertions_tally().into(),
             checks: tree.checks_tally().into(),
-            tree: tree.tests.iter().take(TESTS_SHOWN).map(|test| names.test(test)).collect(),
+            tree: shown(&tree.tests).map(|test| names.test(test)).collect(),
             failed_steps: steps.map(|step| names.step(step)).collect(),
             failed_assertions: assertions.map(|assertion| names.assertion(assertion)).collect(),
             steps_beside: tree.steps.iter().map(StepResult::outcome).collect::<Tally>().into(),
@@ -138,6 +138,19 @@ impl ResultsSummary {
             experiments: tree.experiments.iter().take(TESTS_SHOWN).map(|one| names.experiment(one)).collect(),
         }
     }
+}
+
+/// The tests that are shown: first those that have not passed, and in the order in which they stand.
+fn shown(tests: &[TestResult]) -> impl Iterator<Item = &TestResult> {
+    let passed = |test: &&TestResult| test.outcome() == Outcome::Passed;
+    let bad = tests.len() - tests.iter().filter(passed).count();
+    let (mut bad_left, mut passed_left) = (TESTS_SHOWN, TESTS_SHOWN.saturating_sub(bad));
+    tests.iter().filter(move |test| {
+        let left = if passed(test) { &mut passed_left } else { &mut bad_left };
+        let is_shown = *left > 0;
+        *left = left.saturating_sub(1);
+        is_shown
+    })
 }
 
 struct Names<'a>(&'a Snapshot);

@@ -15,6 +15,7 @@ use panther_events::export::hlog::{Interval, path_tag, write_hlog};
 use panther_events::export::summary::{InputSummary, Summary};
 use panther_events::export::{ResultDir, ResultFile};
 use panther_events::ingest::panther::PantherIds;
+use panther_events::observe::Report;
 use panther_events::observe::metrics::{Metrics, MetricsReport};
 use panther_events::observe::results::{Results, ResultsReport};
 use panther_events::observe::sightings::{Sightings, SightingsOptions, SightingsReport};
@@ -202,7 +203,11 @@ impl Finished {
 
     /// Says what the run lost beyond what its inputs were short of.
     pub(crate) fn losses(&self) -> Vec<String> {
-        losses(&self.snapshot, self.snapshot.report(self.keys.sightings))
+        let states = self.snapshot.report(self.keys.states);
+        let findings = states
+            .map(|states| states.warnings(&self.snapshot.catalogue, &self.snapshot.symbols))
+            .unwrap_or_default();
+        losses(&self.snapshot, self.snapshot.report(self.keys.sightings), &findings)
     }
 }
 
