@@ -125,10 +125,7 @@ const FAILURES: &[Telling] = &[
     (
         "execution_completed",
         |e| {
-            let more = test::ExecutionCompleted {
-                assertions_passed: Some(false),
-                ..Default::default()
-            };
+            let more = test::ExecutionCompleted { assertions_passed: Some(false), ..Default::default() };
             Ok(e.test("t").execution_completed(more)?)
         },
         Some("not all assertions passed"),
@@ -226,6 +223,7 @@ fn a_test_that_says_nothing_bad_passes() {
             step_passes(&mut emitter, "connect")?;
             emitter.assertion("rtt").validation_started("rtt", Default::default())?;
             emitter.assertion("rtt").result(true, "", "rtt", Default::default())?;
+            emitter.test("t").assertions_started(Value::Null)?;
             emitter.test("t").assertion_checked("equal", true, Default::default())?;
             emitter.test("t").assertions_completed(1, 1, 0, true)?;
             emitter.service("ivy").test_results("ivy", Value::Null, true, Default::default())?;
@@ -318,7 +316,14 @@ fn a_failed_step_that_only_looks_retried_fails_its_test() {
 #[test]
 fn a_test_that_ends_before_its_parts_is_incomplete() {
     type Emit = fn(&mut Emitter) -> Emitted;
-    let cases: [(&str, Emit); 9] = [
+    let cases: [(&str, Emit); 11] = [
+        ("checks that began", |e| Ok(e.test("t").assertions_started(Value::Null)?)),
+        ("checks that began again", |e| {
+            e.test("t").assertions_started(Value::Null)?;
+            e.test("t").assertion_checked("equal", true, Default::default())?;
+            e.test("t").assertions_completed(1, 1, 0, true)?;
+            Ok(e.test("t").assertions_started(Value::Null)?)
+        }),
         ("a step by context", |e| {
             Ok(e.step("connect").execution_started(Value::Null, "connect", Default::default())?)
         }),
@@ -366,8 +371,7 @@ fn a_test_that_ends_before_its_parts_is_incomplete() {
     // By document.
     let tree = run(Topology::Inline, |emitter| {
         begin(emitter, "t")?;
-        let more =
-            step::ExecutionStarted { test_case_id: Some("t"), ..Default::default() };
+        let more = step::ExecutionStarted { test_case_id: Some("t"), ..Default::default() };
         emitter.step("connect").execution_started(Value::Null, "connect", more)?;
         end(emitter, "t")
     });

@@ -308,6 +308,13 @@ impl Summary {
     /// Adds what became of tests, steps and assertions.
     pub fn add_results(&mut self, report: &ResultsReport, snapshot: &Snapshot) {
         self.results = Some(ResultsSummary::new(report, snapshot));
+        let account = &snapshot.account;
+        let lost = account.dropped_full + account.rejected;
+        if lost > 0 {
+            self.warnings.push(format!(
+                "{lost} events were dropped or refused; if one of them told of a failure, no verdict knows of it"
+            ));
+        }
         if report.untracked() > 0 {
             let events = report.untracked();
             self.warnings

@@ -45,7 +45,8 @@
 //! | skipped | or | some were skipped, none passed | skipped |
 //! | passed | and | | passed |
 //!
-//! Unknown are also: an assertion that was checked and of which no result is told, assertions of which not all passed and
+//! A test that began to check assertions (`assertions_started`) and did not come to the end of it (`assertions_completed`,
+//! `assertions_failed`) has a check that is running. Unknown are also: an assertion that was checked and of which no result is told, assertions of which not all passed and
 //! none is told to have failed, and a test of which a part may be beyond the limit of what is followed.
 //! [`ResultTree::outcome`] is the verdict on everything, what stands beside the tests and the experiments included.
 //!
@@ -88,7 +89,7 @@ use crate::domain::{Catalogue, StateTable};
 use crate::event::members::Members;
 use crate::event::{Context, Contexts, Domain, KindSet, Level, Record, Symbol, Symbols};
 use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
-use evidence::{Evidence, TEST_RESULTS};
+use evidence::{Checking, Evidence, TEST_RESULTS};
 use part::View;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -133,6 +134,28 @@ struct TestKey {
 struct Test {
     view: View,
     checks: Tally,
+    /// How often it began to check assertions.
+    checks_begun: u64,
+    /// How often it came to the end of that.
+    checks_ended: u64,
+}
+
+impl Test {
+    fn new(table: &StateTable) -> Test {
+        Test { view: View::new(table), ..Test::default() }
+    }
+
+    /// The assertions that it has checked, and one that runs for each time that it has not come to the end.
+    fn checks(&self) -> Tally {
+        Tally { running: self.checks_begun.saturating_sub(self.checks_ended), ..self.checks }
+    }
+
+    fn merge(&mut self, other: Test) {
+        self.view.merge(other.view);
+        self.checks.merge(other.checks);
+        self.checks_begun += other.checks_begun;
+        self.checks_ended += other.checks_ended;
+    }
 }
 
 /// What a part's own events say, and what others say of it.
@@ -274,8 +297,13 @@ impl ResultsReport {
     fn take_of_test(&mut self, event: &Event<'_>, table: &StateTable) -> bool {
         let (record, evidence) = (event.record, &event.evidence);
         let key = TestKey { experiment: event.experiment(), test: record.entity() };
-        let new = || Test { view: View::new(table), checks: Tally::default() };
+        let new = || Test::new(table);
         let Some(test) = entry(&mut self.tests, key, event.room, new) else { return false };
+        match evidence.checking {
+            Some(Checking::Begins) => test.checks_begun += 1,
+            Some(Checking::Ends) => test.checks_ended += 1,
+            None => {}
+        }
         if let Some(check) = evidence.check {
             test.checks.add(check);
         }
@@ -339,10 +367,7 @@ impl Report for ResultsReport {
         for (key, test) in other.tests {
             match self.tests.entry(key) {
                 Entry::Vacant(place) => drop(place.insert(test)),
-                Entry::Occupied(mut known) => {
-                    known.get_mut().checks.merge(test.checks);
-                    known.get_mut().view.merge(test.view);
-                }
+                Entry::Occupied(mut known) => known.get_mut().merge(test),
             }
         }
         for (key, step) in other.steps {

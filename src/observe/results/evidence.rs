@@ -25,6 +25,8 @@ pub(super) struct Evidence {
     pub(super) begins: bool,
     /// What became of an assertion without a name, which a test has checked.
     pub(super) check: Option<Outcome>,
+    /// That a test begins to check assertions, or has come to the end of it.
+    pub(super) checking: Option<Checking>,
     /// What became of a step, which a test names.
     pub(super) step: Option<Outcome>,
     /// What a service found that tests others.
@@ -32,6 +34,13 @@ pub(super) struct Evidence {
     pub(super) duration_ns: Option<u64>,
     /// Why it is so.
     pub(super) message: Option<Box<str>>,
+}
+
+/// Where a test is in checking its assertions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Checking {
+    Begins,
+    Ends,
 }
 
 /// Returns where the event's document is.
@@ -50,8 +59,12 @@ impl Evidence {
         let fields = Fields { kind, record, document };
         let mut evidence = Evidence {
             duration_ns: fields.number("duration_ns").or_else(|| fields.number("total_duration_ns")),
-            message: message(document),
             ..Evidence::default()
+        };
+        evidence.checking = match (record.kind().domain(), kind.name) {
+            (Domain::TEST, "assertions_started") => Some(Checking::Begins),
+            (Domain::TEST, "assertions_completed" | "assertions_failed") => Some(Checking::Ends),
+            _ => None,
         };
         match (record.kind().domain(), kind.name) {
             (Domain::TEST, "created" | "setup_started") => evidence.begins = true,
@@ -103,7 +116,7 @@ impl Evidence {
                     // It tells results, and not which.
                     (None, _) => Some(Unknown),
                 };
-                if evidence.found == Some(Failed) && evidence.message.is_none() {
+                if evidence.found == Some(Failed) {
                     let checks =
                         document.raw("failed_checks").filter(|checks| !matches!(*checks, "null" | "[]"));
                     evidence.message = checks.map(|checks| short(&format!("failed checks: {checks}")));
@@ -114,6 +127,10 @@ impl Evidence {
                 evidence.outcome = Some(Failed);
             }
             _ => {}
+        }
+        let tells = evidence.outcome.is_some() || evidence.step == Some(Failed) || evidence.found.is_some();
+        if tells && evidence.message.is_none() {
+            evidence.message = message(document);
         }
         evidence
     }

@@ -33,7 +33,8 @@ pub struct TestResult {
     pub steps: Vec<StepResult>,
     /// Its assertions that are of no known step.
     pub assertions: Vec<AssertionResult>,
-    /// Assertions that the test says it has checked. They have no names; those of `assertions` may be among them.
+    /// Assertions that the test says it has checked. They have no names; those of `assertions` may be among them. Running is
+    /// one for each time that it began to check and did not say that it ended.
     pub checks: Tally,
     /// Events were of more tests, steps and assertions than are followed: it may be that a part of this test is not
     /// here, and it has not passed.
@@ -181,7 +182,7 @@ pub(super) fn build(found: &ResultsReport) -> ResultTree {
             part: test.view.part(None),
             steps: steps.remove(&Home::Test(*key)).unwrap_or_default(),
             assertions: assertions.remove(&Home::Test(*key)).unwrap_or_default(),
-            checks: test.checks,
+            checks: test.checks(),
             parts_missing: found.untracked > 0,
         });
     }

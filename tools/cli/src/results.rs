@@ -211,6 +211,13 @@ impl Finished {
     }
 }
 
+/// Returns how a run ends that is to show that everything passed, where that is `required`. Where there is nothing that
+/// could have passed, it has not.
+pub(crate) fn judged(found: Outcome, summary: &Summary, required: bool) -> Outcome {
+    let passed = summary.results.as_ref().is_some_and(|results| results.outcome == "passed");
+    if found == Outcome::Done && required && !passed { Outcome::NotPassed } else { found }
+}
+
 /// Tells whether nothing was refused or lost.
 pub(crate) fn is_whole(summary: &Summary, losses: &[String]) -> bool {
     let short = |input: &InputSummary| input.error.is_some() || input.rejected > 0;

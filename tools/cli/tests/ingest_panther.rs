@@ -277,6 +277,7 @@ fn nothing_that_has_not_passed_goes_unnamed() {
     for warning in invalid {
         assert!(run.stderr().contains(warning), "{}", run.stderr());
     }
+    assert_eq!(Run::new(&[&path], &["--require-passed", "--quiet"]).status(), 3);
     // What the events tell is no loss.
     assert_eq!(run.status(), 0, "{}", run.stderr());
     let results = &run.summary()["results"];
@@ -287,6 +288,40 @@ fn nothing_that_has_not_passed_goes_unnamed() {
         (&2.into(), &1.into())
     );
     assert_eq!(run.summary()["warnings"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn a_run_that_is_to_pass_ends_with_success_only_where_something_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.jsonl");
+    let events = [
+        ("test", "setup_started", "t", r#"{"service_names": []}"#),
+        ("test", "setup_completed", "t", "{}"),
+        ("test", "environment_setup_started", "t", "{}"),
+        ("test", "environment_setup_completed", "t", "{}"),
+        ("test", "deployment_started", "t", "{}"),
+        ("test", "deployment_completed", "t", "{}"),
+        ("test", "execution_started", "t", "{}"),
+        ("test", "step_started", "t", r#"{"step_name": "connect"}"#),
+        ("test", "step_completed", "t", r#"{"step_name": "connect"}"#),
+        ("test", "teardown_started", "t", "{}"),
+        ("test", "completed", "t", "{}"),
+        ("step", "execution_failed", "lone", "{}"),
+    ];
+    let lines: Vec<_> = (0..)
+        .zip(events)
+        .map(|(number, (kind, name, entity, data))| numbered_line(number, kind, name, entity, data))
+        .collect();
+    // Nothing; a test that has not ended; all that passed; a step beside it that failed.
+    for (count, required) in [(0, 3), (10, 3), (11, 0), (12, 3)] {
+        fs::write(&path, lines[..count].join("\n")).unwrap();
+        let status = |options: &[&str]| {
+            let run = Run::new(&[&path], &[&["--format", "panther", "--quiet"], options].concat());
+            (run.status(), run.stderr())
+        };
+        assert_eq!(status(&["--require-passed"]), (required, String::new()), "{count} lines");
+        assert_eq!(status(&[]), (0, String::new()), "{count} lines");
+    }
 }
 
 #[test]
