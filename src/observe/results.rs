@@ -81,9 +81,9 @@ mod places;
 mod tree;
 mod verdict;
 
-pub use part::{Outcome, Part};
+pub use part::Part;
 pub use tree::{AssertionResult, ExperimentResult, ResultTree, StepResult, TestResult};
-pub use verdict::Tally;
+pub use verdict::{Outcome, Tally};
 
 use crate::domain::{Catalogue, StateTable};
 use crate::event::members::Members;

@@ -3,7 +3,7 @@
 //! Read from kinds and from the fields that they name. Members whose form is the user's (`result`, `summary`, …) are not
 //! read: nobody knows what they mean.
 
-use super::part::Outcome;
+use super::verdict::Outcome;
 use crate::domain::{KindDef, assertion, experiment, service, step, test};
 use crate::event::json::beginning;
 use crate::event::members::Members;

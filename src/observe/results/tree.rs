@@ -1,8 +1,8 @@
 //! The tree of results.
 
-use super::part::{Outcome, Part};
+use super::part::Part;
 use super::places::{Home, Places};
-use super::verdict::Tally;
+use super::verdict::{Outcome, Tally};
 use super::{ResultsReport, TestKey};
 use crate::event::Symbol;
 use std::collections::HashMap;

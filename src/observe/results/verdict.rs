@@ -1,6 +1,76 @@
-//! Verdicts: what follows for the whole from what became of its parts.
+//! Outcomes, and verdicts: what follows for the whole from what became of its parts.
 
-use super::part::Outcome;
+/// What became of a test, a step or an assertion.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Outcome {
+    /// It has not come to an end.
+    #[default]
+    Running,
+    /// It is what it should be.
+    Passed,
+    /// It is not, or could not be found out because of an error.
+    Failed,
+    /// It was left out.
+    Skipped,
+    /// What it needs is not there.
+    Unsupported,
+    /// It ended, and nobody knows how.
+    Unknown,
+    /// It ended, and something in it did not: a part, or an earlier run.
+    Incomplete,
+}
+
+impl Outcome {
+    /// All outcomes.
+    pub const ALL: [Outcome; 7] = [
+        Outcome::Running,
+        Outcome::Passed,
+        Outcome::Failed,
+        Outcome::Skipped,
+        Outcome::Unsupported,
+        Outcome::Unknown,
+        Outcome::Incomplete,
+    ];
+
+    /// Returns the outcome's name, as files have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Outcome::Running => "running",
+            Outcome::Passed => "passed",
+            Outcome::Failed => "failed",
+            Outcome::Skipped => "skipped",
+            Outcome::Unsupported => "unsupported",
+            Outcome::Unknown => "unknown",
+            Outcome::Incomplete => "incomplete",
+        }
+    }
+
+    /// Returns what it means that a part is in the state of that name.
+    pub(super) fn of_state(state: &str) -> Outcome {
+        match state {
+            "completed" | "passed" => Outcome::Passed,
+            "failed" | "error" => Outcome::Failed,
+            "skipped" => Outcome::Skipped,
+            "unsupported" => Outcome::Unsupported,
+            "unknown" => Outcome::Unknown,
+            "finished_early" => Outcome::Incomplete,
+            _ => Outcome::Running,
+        }
+    }
+
+    /// Of two things that are said of one part, the one that weighs more counts.
+    pub(super) fn weight(self) -> u8 {
+        match self {
+            Outcome::Passed => 0,
+            Outcome::Skipped => 1,
+            Outcome::Unsupported => 2,
+            Outcome::Unknown => 3,
+            Outcome::Running | Outcome::Incomplete => 4,
+            Outcome::Failed => 5,
+        }
+    }
+}
 
 /// How many parts have which outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

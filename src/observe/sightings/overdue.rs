@@ -1,7 +1,7 @@
 //! Packets whose horizon has passed and that some vantage point has not seen, for a while longer: one that is seen there
 //! after all was slow, and was not sent from there.
 
-use super::pairing::Seats;
+use super::packet::Seats;
 use crate::hash::BuildContentHasher;
 use smallvec::SmallVec;
 use std::collections::{HashMap, VecDeque};

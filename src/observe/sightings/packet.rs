@@ -1,8 +1,10 @@
 //! A packet between its first sighting and the end of its horizon.
 
-use super::pairing::Seats;
 use crate::event::Symbol;
 use smallvec::SmallVec;
+
+/// A set of vantage points, a bit each.
+pub(super) type Seats = u64;
 
 /// The sightings of one packet within the horizon, however often it was sent.
 pub(super) struct Packet {

@@ -2,7 +2,7 @@
 
 use super::Seen;
 use super::overdue::{Overdue, Sending, Slow};
-use super::packet::Packet;
+use super::packet::{Packet, Seats};
 use super::paths::{PathReport, SightingsReport};
 use crate::event::Symbol;
 use crate::hash::BuildContentHasher;
@@ -18,9 +18,6 @@ pub(super) struct Pairing {
     overdue: Overdue,
     ledger: Ledger,
 }
-
-/// A set of vantage points, a bit each.
-pub(super) type Seats = u64;
 
 /// What has become of packets.
 #[derive(Default)]
