@@ -18,7 +18,8 @@ pub(crate) mod wall;
 pub(crate) mod worker;
 
 use crate::dedup::Verdict;
-use crate::event::{EventKind, KindSet, Record};
+use crate::domain::Catalogue;
+use crate::event::{EventKind, KindSet, Record, Symbols};
 
 /// Does something with events.
 ///
@@ -57,6 +58,13 @@ pub trait Observer: Send + 'static {
 pub trait Report: Send + 'static {
     /// Takes in what another instance found.
     fn merge(&mut self, other: Self);
+
+    /// Says what in the merged report is to be among the warnings of the snapshot, a line each. The catalogue has the
+    /// names of kinds, the symbol table those of entities.
+    fn warnings(&self, catalogue: &Catalogue, symbols: &Symbols) -> Vec<String> {
+        let _ = (catalogue, symbols);
+        Vec::new()
+    }
 }
 
 impl Report for () {

@@ -37,7 +37,7 @@ mod validated;
 
 pub use crate::observe::worker::Delivery;
 pub use crate::wait::WaitStrategy;
-pub use account::{Account, AccountError};
+pub use account::{Account, AccountError, Further};
 pub use builder::{Builder, PipelineOptions, Setup, StartError};
 pub use drain::DrainError;
 pub use emitters::{Bound, Emitters};
@@ -53,7 +53,7 @@ use crate::emit::{EmitError, Emitter, FullPolicy};
 use crate::event::{Contexts, Origin, Symbols};
 use crate::observe::inside::{self, Inside};
 use crate::observe::wall::walled;
-use crate::observe::worker::{AnyObserver, AnyReport, Merged, Placed, SlotReport};
+use crate::observe::worker::{AnyObserver, AnyReport, Merged, WorkerReport};
 use crate::observe::{Observer, Report, Scope};
 use crate::process::Processing;
 use crate::recorder::FlightRecorder;
@@ -64,11 +64,15 @@ use lane::{LaneDesk, LaneOrder, LaneReport, LaneWork};
 use roster::Roster;
 use station::Order;
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 use ticker::Ticker;
+
+/// Warnings of the pipeline's own that are kept.
+const WARNINGS_MAX: usize = 1000;
 
 /// A running pipeline.
 ///
@@ -100,7 +104,7 @@ struct Shared {
 struct Threads {
     inline: Option<Mutex<LaneWork>>,
     lanes: Vec<JoinHandle<LaneReport>>,
-    crew: Vec<JoinHandle<Vec<SlotReport>>>,
+    crew: Vec<JoinHandle<WorkerReport>>,
     ticker: Option<Ticker>,
 }
 
@@ -239,16 +243,16 @@ impl Pipeline {
                 break;
             }
         }
-        let number = shared.roster.enter(&options).ok_or_else(|| AddError::Name(options.name.clone()))?;
+        let entered = shared.roster.enter(&options).ok_or_else(|| AddError::Name(options.name.clone()))?;
         let (pending, done) = mpsc::channel::<()>();
         for (worker, (interest, observer)) in instances.into_iter().enumerate() {
-            let placed = Box::new(Placed { number, priority: options.priority, interest, observer });
+            let placed = Box::new(entered.placed(options.priority, interest, observer));
             self.order(worker, Order::Add { placed, pending: pending.clone() });
         }
         drop(pending);
         // Ends when every worker has it.
         let _ = done.recv();
-        Ok(ReportKey::new(number))
+        Ok(ReportKey::new(entered.number))
     }
 
     /// Flushes and removes an observer while the pipeline runs, and returns its last report. To it, events that
@@ -268,7 +272,7 @@ impl Pipeline {
     }
 
     fn remove(&self, number: usize) -> Option<Box<dyn AnyReport>> {
-        if !self.shared.roster.strike(number) {
+        if !self.shared.roster.leave(number) {
             return None;
         }
         let (reply, answers) = mpsc::channel();
@@ -279,10 +283,11 @@ impl Pipeline {
         let mut merged = Merged::default();
         for slot in answers.iter().flatten() {
             for trouble in [slot.trouble, merged.take_in(slot.report)].into_iter().flatten() {
-                lock(&self.shared.warnings)
-                    .push(format!("observer {}: {trouble}", self.shared.roster.name(number)));
+                self.shared.warn(format!("observer {}: {trouble}", slot.name));
             }
         }
+        // All workers have answered, so nobody counts under its name any more.
+        self.shared.roster.strike(number);
         merged.into_report()
     }
 
@@ -335,7 +340,7 @@ impl Pipeline {
             match thread.join() {
                 Ok(report) => lanes.push(report),
                 Err(_) => {
-                    lock(&self.shared.warnings).push("a dedup thread died; please report this bug".into())
+                    self.shared.warn("a dedup thread died; please report this bug".into());
                 }
             }
         }
@@ -343,7 +348,7 @@ impl Pipeline {
         for thread in self.threads.crew.drain(..) {
             match thread.join() {
                 Ok(reports) => crew.push(reports),
-                Err(_) => lock(&self.shared.warnings).push("a worker died; please report this bug".into()),
+                Err(_) => self.shared.warn("a worker died; please report this bug".into()),
             }
         }
         self.threads.ticker = None;
@@ -368,7 +373,7 @@ impl fmt::Debug for Pipeline {
         f.debug_struct("Pipeline")
             .field("topology", &self.shared.options.topology)
             .field("emitters", &self.shared.entrance.sources.live())
-            .field("observers", &self.shared.roster.names())
+            .field("observers", &self.shared.roster.present())
             .finish_non_exhaustive()
     }
 }
@@ -440,14 +445,24 @@ impl Shared {
         (unique, duplicates)
     }
 
-    fn assemble(&self, lanes: Vec<LaneReport>, crew: Vec<Vec<SlotReport>>) -> Snapshot {
+    /// Keeps a warning; one that is there already, or is beyond the limit, is not kept again.
+    fn warn(&self, warning: String) {
+        let mut warnings = lock(&self.warnings);
+        if warnings.len() < WARNINGS_MAX && !warnings.contains(&warning) {
+            warnings.push(warning);
+            if warnings.len() == WARNINGS_MAX {
+                warnings.push("there were more warnings than are kept".to_owned());
+            }
+        }
+    }
+
+    fn assemble(&self, lanes: Vec<LaneReport>, crew: Vec<WorkerReport>) -> Snapshot {
         let offered = self.entrance.sources.totals();
         // Read after `accepted`, so that what lies between is at most what the rings hold.
         let (unique, duplicates) = self.verdicts();
         let in_flight = offered.sent.accepted.saturating_sub(unique + duplicates);
         let at_rest = self.threads_have_ended();
         let accepted = if at_rest { offered.sent.accepted } else { unique + duplicates + in_flight };
-        let names = self.roster.names();
         let mut snapshot = Snapshot {
             origin: self.entrance.origin,
             account: Account {
@@ -462,7 +477,8 @@ impl Shared {
                 unique,
                 duplicates,
                 in_flight,
-                observers: Snapshot::empty_deliveries(&names),
+                observers: Vec::new(),
+                further_observers: Further::default(),
                 processors: self
                     .processors
                     .iter()
@@ -477,18 +493,17 @@ impl Shared {
             catalogue: Arc::clone(&self.catalogue),
             symbols: Arc::clone(&self.symbols),
             contexts: Arc::clone(&self.entrance.contexts),
-            reports: names.iter().map(|_| Merged::default()).collect(),
+            reports: BTreeMap::new(),
         };
+        let mut workers = crew;
         for lane in lanes {
             snapshot.take_in_dedup(lane.dedup);
             snapshot.take_in_processors(lane.processors);
-            if let Some(reports) = lane.observers {
-                snapshot.take_in(&names, reports);
-            }
+            workers.extend(lane.observers);
         }
-        for reports in crew {
-            snapshot.take_in(&names, reports);
-        }
+        // Read after the workers have answered: whoever is in their answers has an account.
+        let (names, further) = self.roster.accounts();
+        snapshot.take_in_observers(&names, further, workers);
         snapshot
     }
 

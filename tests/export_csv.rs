@@ -8,6 +8,7 @@ const ROW: PathRow<'_> = PathRow {
     to: "server",
     sent: 1201,
     lost: 32,
+    beyond_horizon: 3,
     duplicated: 9,
     reordered: 500,
     delay_count: 1169,
@@ -28,9 +29,9 @@ fn rows_stand_under_the_columns_they_belong_to() {
     let silent = PathRow { from: "b", to: "a", delay_count: 0, delay: None, ..ROW };
     write_paths(&mut out, [ROW, silent]).unwrap();
     let expected = "from,to,sent,lost,duplicated,reordered,delay_count,delay_min_ns,delay_p50_ns,delay_p90_ns,\
-        delay_p99_ns,delay_p999_ns,delay_max_ns,delay_mean_ns\n\
-        client,server,1201,32,9,500,1169,1,2,3,4,5,18446744073709551615,6\n\
-        b,a,1201,32,9,500,0,,,,,,,\n";
+        delay_p99_ns,delay_p999_ns,delay_max_ns,delay_mean_ns,beyond_horizon\n\
+        client,server,1201,32,9,500,1169,1,2,3,4,5,18446744073709551615,6,3\n\
+        b,a,1201,32,9,500,0,,,,,,,,3\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
     assert_eq!(PATH_COLUMNS.join(","), expected.lines().next().unwrap());
 }

@@ -54,6 +54,7 @@ fn write_result(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
         to,
         sent: 700,
         lost: 32,
+        beyond_horizon: 3,
         duplicated: 9,
         reordered: 5,
         delay_count: h.len(),
@@ -135,6 +136,7 @@ fn write_result(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
         });
         json!({
             "from": row.from, "to": row.to, "sent": row.sent, "lost": row.lost,
+            "beyond_horizon": row.beyond_horizon,
             "duplicated": row.duplicated, "reordered": row.reordered, "delay_ns": delay,
         })
     });

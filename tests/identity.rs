@@ -95,7 +95,7 @@ fn a_step_that_fails_alike_in_three_tests_fails_three_times() {
             let (pipeline, key) = start(topology);
             let mut emitter = pipeline.emitter("runner").unwrap();
             for test in ["first", "second", "third"] {
-                let mut fail = |emitter: &mut panther_events::emit::Emitter| {
+                let fail = |emitter: &mut panther_events::emit::Emitter| {
                     let mut step = emitter.step("connect");
                     step.execution_started(Value::Null, "connect", Default::default()).unwrap();
                     step.execution_failed("no answer", 0, "connect", Default::default()).unwrap();

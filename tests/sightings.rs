@@ -408,3 +408,87 @@ fn clocks_that_differ_by_more_than_the_delay_are_hinted_at() {
         assert_eq!(hints.iter().map(|hint| hint.doubt).collect::<Vec<_>>(), [doubt], "{ahead_ms} ms");
     }
 }
+
+/// Of one path, found by its ends: sent, lost, beyond the horizon, duplicated.
+fn path_counts(report: &SightingsReport, from: &str, to: &str) -> Option<(u64, u64, u64, u64)> {
+    let ends = (Symbol::of(from), Symbol::of(to));
+    let path = report.paths.iter().find(|path| (path.from, path.to) == ends)?;
+    Some((path.sent, path.lost, beyond_horizon(path), path.duplicated))
+}
+
+fn beyond_horizon(path: &PathReport) -> u64 {
+    path.beyond_horizon
+}
+
+#[test]
+fn a_packet_slower_than_the_horizon_counts_once() {
+    let see = |vantage, id, ms| Sighted { time_ns: START + ms * MS, vantage, id, flow: 0 };
+    // Exactly the horizon is within it; one nanosecond more is not.
+    let mut seen = vec![see("a", 1, 0), see("b", 1, 100), see("a", 2, 200), see("b", 2, 301)];
+    // Much slower, twice of which the second is a copy; lost; on its way at the end.
+    seen.extend([
+        see("a", 3, 400),
+        see("b", 3, 720),
+        see("b", 3, 721),
+        see("a", 4, 1_000),
+        see("a", 5, 2_000),
+    ]);
+    let found = observe_in_order(&seen, 100);
+    assert_eq!(path_counts(&found, "a", "b"), Some((5, 2, 2, 1)));
+    assert_eq!(found.paths.len(), 1, "a path back that nobody took");
+    assert_eq!(found.paths[0].delay_ns_max, Some(100 * MS), "only arrivals within the horizon have a delay");
+    assert_eq!((found.paths[0].arrivals(), found.pending), (1, 0));
+}
+
+#[test]
+fn each_sending_of_a_packet_is_beyond_the_horizon_at_most_once() {
+    let see = |vantage, id, ms| Sighted { time_ns: START + ms * MS, vantage, id, flow: 0 };
+    // Sent twice within the horizon, both arrive beyond it; then once more, and arrives in time.
+    let seen = [
+        see("a", 1, 0),
+        see("a", 1, 50),
+        see("b", 1, 160),
+        see("b", 1, 210),
+        see("a", 1, 300),
+        see("b", 1, 305),
+        see("a", 2, 900),
+        see("b", 2, 905),
+    ];
+    let found = observe_in_order(&seen, 100);
+    assert_eq!(path_counts(&found, "a", "b"), Some((4, 0, 2, 0)));
+    assert_eq!(found.paths.len(), 1);
+    // What is forgotten is a packet from the far end: told in the module's limits.
+    let found = observe_in_order(&[see("a", 1, 0), see("b", 1, 5_000)], 100);
+    assert_eq!(path_counts(&found, "a", "b"), Some((1, 1, 0, 0)));
+}
+
+#[test]
+fn with_three_vantage_points_each_path_counts_what_was_beyond_its_horizon() {
+    let options = SightingsOptions {
+        vantages: ["a", "m", "b"].map(Symbol::of).to_vec(),
+        horizon: Duration::from_millis(100),
+        ..SightingsOptions::default()
+    };
+    let mut builder =
+        Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
+    let key = builder.observer("sightings", move |_| Sightings::new(&options));
+    let pipeline = builder.start().unwrap();
+    let mut emitter = pipeline.emitter("taps").unwrap();
+    let mut see = |vantage: &str, id: u64, time_ms: u64, flow: &str| {
+        let payload = PacketSeen { vantage: Symbol::of(vantage), ..PacketSeen::zeroed() };
+        let digest = EventId::digest(&id.to_le_bytes());
+        emitter.emit_digest(digest, START + time_ms * MS, Symbol::of(flow), &payload).unwrap();
+    };
+    // In time in the middle, beyond the horizon at the end.
+    see("a", 1, 0, "f");
+    see("m", 1, 5, "f");
+    see("b", 1, 150, "f");
+    // The first that is seen of its flow anywhere else.
+    see("a", 2, 300, "g");
+    see("m", 2, 450, "g");
+    let snapshot = pipeline.shutdown();
+    let report = snapshot.report(key).unwrap();
+    assert_eq!(path_counts(report, "a", "m"), Some((2, 0, 1, 0)));
+    assert_eq!(path_counts(report, "a", "b"), Some((1, 0, 1, 0)));
+    assert_eq!((report.paths.len(), report.unpaired), (2, 0));
+}

@@ -295,6 +295,13 @@ fn random_histories_answer_as_a_naive_oracle_does() {
                         other
                     }
                 }
+                Path::From { state, way, other } => {
+                    if state == from {
+                        way
+                    } else {
+                        other
+                    }
+                }
             };
             let (mut here, mut came, mut allowed) =
                 (from, Vec::new(), way.last().is_some_and(|to| *to != from));

@@ -37,7 +37,7 @@ ACCOUNT = {
 }
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 # Members of an entry of packets.paths in summary.json, by column of paths.csv.
-COUNTS = ["sent", "lost", "duplicated", "reordered"]
+COUNTS = ["sent", "lost", "duplicated", "reordered", "beyond_horizon"]
 DELAYS = ["count", "min", "p50", "p90", "p99", "p999", "max", "mean"]
 # Three significant digits: the histograms' precision.
 PRECISION = 1e-3

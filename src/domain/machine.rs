@@ -8,6 +8,8 @@
 //! - An event that leads to the current state changes nothing, whatever lies on the way: `[stopping, stopped]` from
 //!   `stopped` says what is known already.
 //! - A state on the path that equals the current one is skipped: `[starting, running]` from `starting`.
+//! - A path may depend on the state that it starts from: a step that begins again after it failed goes through
+//!   `retrying`, and at first does not.
 //! - An event without a path changes nothing.
 
 use crate::domain::DomainDef;
@@ -48,6 +50,15 @@ pub enum Path {
         /// The way when the field is zero or false.
         zero: &'static [u8],
         /// The way when it is anything else.
+        other: &'static [u8],
+    },
+    /// Along one of two ways, by the state that the entity is in.
+    From {
+        /// The state that has a way of its own.
+        state: u8,
+        /// The way from there.
+        way: &'static [u8],
+        /// The way from everywhere else.
         other: &'static [u8],
     },
 }
@@ -106,15 +117,7 @@ impl StateTable {
     /// A `state` that the table does not have allows nothing.
     #[must_use]
     pub fn step(&self, state: u8, code: u8, payload: &[u8; 24]) -> Step {
-        let path: &[u8] = match self.paths.get(usize::from(code)) {
-            None | Some(Path::Stay) => &[],
-            Some(Path::To(path)) => path,
-            Some(Path::By { field, zero, other }) => match field.read(payload) {
-                None => &[],
-                Some(value) if is_zero(value) => zero,
-                Some(_) => other,
-            },
-        };
+        let path = self.path(state, code, payload);
         if path.last().is_none_or(|last| *last == state) {
             return Step::Unchanged;
         }
@@ -129,6 +132,28 @@ impl StateTable {
             at = wanted;
         }
         Step::Moved(at)
+    }
+
+    /// Returns the states along which an event of kind `code` with this payload leads an entity in `state`, whether
+    /// that is allowed or not. Empty where it leads nowhere.
+    #[must_use]
+    pub fn path(&self, state: u8, code: u8, payload: &[u8; 24]) -> &'static [u8] {
+        match self.paths.get(usize::from(code)) {
+            None | Some(Path::Stay) => &[],
+            Some(Path::To(path)) => path,
+            Some(Path::By { field, zero, other }) => match field.read(payload) {
+                None => &[],
+                Some(value) if is_zero(value) => zero,
+                Some(_) => other,
+            },
+            Some(Path::From { state: from, way, other }) => {
+                if *from == state {
+                    way
+                } else {
+                    other
+                }
+            }
+        }
     }
 
     /// Tells whether `to` may follow `from`.
@@ -190,6 +215,10 @@ impl StateTable {
                 Path::Stay => continue,
                 Path::To(path) => (*path, &[][..]),
                 Path::By { zero, other, .. } => (*zero, *other),
+                Path::From { state, way, other } => {
+                    in_range("a path", no_state(*state))?;
+                    (*way, *other)
+                }
             };
             for state in one.iter().chain(other) {
                 in_range("a path", no_state(*state))?;
@@ -313,6 +342,21 @@ mod tests {
     }
 
     #[test]
+    fn a_path_may_depend_on_where_it_starts() {
+        let paths: &[Path] = &[Path::From { state: 2, way: &[1, 2, 1], other: &[1] }];
+        let table = StateTable { paths, ..GOOD };
+        assert_eq!(table.path(0, 0, &[0; 24]), [1]);
+        assert_eq!(table.path(2, 0, &[0; 24]), [1, 2, 1]);
+        assert_eq!(table.step(0, 0, &[0; 24]), Step::Moved(1));
+        assert_eq!(table.step(1, 0, &[0; 24]), Step::Unchanged);
+        assert_eq!(table.step(2, 0, &[0; 24]), Step::Moved(1));
+        // From down there is a way to up, and from new there is none to down.
+        let table = StateTable { paths: &[Path::From { state: 2, way: &[1], other: &[2] }], ..GOOD };
+        assert_eq!(table.step(2, 0, &[0; 24]), Step::Moved(1));
+        assert_eq!(table.step(0, 0, &[0; 24]), Step::Invalid { at: 0, wanted: 2 });
+    }
+
+    #[test]
     fn a_table_that_contradicts_itself_is_refused() {
         let foreign = Field { offset: 12, ..UP };
         let cases = [
@@ -336,6 +380,14 @@ mod tests {
             (
                 StateTable { paths: &[Path::To(&[1, 9])], ..GOOD },
                 StateFault::Range { place: "a path", state: 9, states: 3 },
+            ),
+            (
+                StateTable { paths: &[Path::From { state: 7, way: &[1], other: &[1] }], ..GOOD },
+                StateFault::Range { place: "a path", state: 7, states: 3 },
+            ),
+            (
+                StateTable { paths: &[Path::From { state: 0, way: &[1], other: &[8] }], ..GOOD },
+                StateFault::Range { place: "a path", state: 8, states: 3 },
             ),
             (StateTable { initial: 1, ..GOOD }, StateFault::Unreachable("new")),
             (StateTable { paths: &[Path::Stay, Path::Stay, Path::To(&[1])], ..GOOD }, StateFault::NoKind(2)),

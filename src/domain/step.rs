@@ -1,4 +1,6 @@
 //! The domain `step`: a step of a test.
+//!
+//! A step that failed may be tried again: that it is retried is told by its next `execution_started`.
 
 use crate::event::{Domain, Value};
 use std::time::Duration;
@@ -18,7 +20,7 @@ crate::domain::table::domain! {
     state Skipped "skipped"          -> [];
     state Unsupported "unsupported"  -> [];
 
-    0 "execution_started" Lifecycle -> [Executing] {}
+    0 "execution_started" Lifecycle -> { from Failed: [Retrying Executing] | [Executing] } {}
         StepExecutionStartedEvent execution_started(prerequisites: Value<'_>, step_name: &str)
             + ExecutionStarted<'a> { step_config: Value<'a>, test_case_id: &'a str }
             = { action: "step_execution_started" };

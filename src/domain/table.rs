@@ -23,7 +23,8 @@
 //! ```
 //!
 //! A path may fork: `{ failed_count: Passed | Failed }` leads to `Passed` when that place in the payload is zero or
-//! false, and to `Failed` otherwise. A kind may have several classes; then byte 20 of the payload names the one.
+//! false, and to `Failed` otherwise. So does `{ from Failed: [Retrying Executing] | [Executing] }`, by the state that
+//! the entity is in. A kind may have several classes; then byte 20 of the payload names the one.
 //!
 //! **Payload.** Bytes 0 to 7 are the event's [`Detail`](crate::event::Detail), and the rest is what the table says.
 //! Codes and places are part of the journal's format: new kinds take new codes, and places never move. A number that
@@ -282,6 +283,13 @@ macro_rules! leads {
     };
     ($kinds:ident, $code:literal, [$($State:ident)+]) => {
         $crate::domain::Path::To(&[$(State::$State as u8),+])
+    };
+    ($kinds:ident, $code:literal, { from $From:ident: [$($Way:ident)+] | [$($Other:ident)+] }) => {
+        $crate::domain::Path::From {
+            state: State::$From as u8,
+            way: &[$(State::$Way as u8),+],
+            other: &[$(State::$Other as u8),+],
+        }
     };
     ($kinds:ident, $code:literal, { $place:ident: $Zero:ident | $Other:ident }) => {
         $crate::domain::Path::By {

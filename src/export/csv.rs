@@ -23,6 +23,8 @@ pub struct PathRow<'a> {
     pub sent: u64,
     /// Packets that never arrived.
     pub lost: u64,
+    /// Packets that arrived later than the horizon allows.
+    pub beyond_horizon: u64,
     /// Packets that arrived more than once.
     pub duplicated: u64,
     /// Packets that arrived after one sent later.
@@ -47,7 +49,7 @@ pub struct DelayCells {
 }
 
 /// The columns of `paths.csv`.
-pub const PATH_COLUMNS: [&str; 14] = [
+pub const PATH_COLUMNS: [&str; 15] = [
     "from",
     "to",
     "sent",
@@ -62,6 +64,7 @@ pub const PATH_COLUMNS: [&str; 14] = [
     "delay_p999_ns",
     "delay_max_ns",
     "delay_mean_ns",
+    "beyond_horizon",
 ];
 
 /// The state of one entity, in one context where it is one in each.
@@ -141,7 +144,7 @@ pub fn write_paths<'a>(out: &mut dyn Write, rows: impl IntoIterator<Item = PathR
             Some(d) => [d.min_ns, d.p50_ns, d.p90_ns, d.p99_ns, d.p999_ns, d.max_ns, d.mean_ns].map(Some),
             None => [None; 7],
         };
-        let numbers = counts.into_iter().map(Some).chain(delays);
+        let numbers = counts.into_iter().map(Some).chain(delays).chain([Some(row.beyond_horizon)]);
         let cells = numbers.map(|number| number.map_or_else(String::new, |number| number.to_string()));
         let names = [row.from.to_owned(), row.to.to_owned()];
         table.write_record(names.into_iter().chain(cells))?;

@@ -8,7 +8,8 @@ use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use crate::pipeline::Setup;
 use std::fmt;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes of lines that an instance holds back before it writes.
 const HELD_BYTES: usize = 1 << 16;
@@ -18,16 +19,40 @@ const HELD_BYTES: usize = 1 << 16;
 /// Lines of one instance stay in order; with several workers, those of different entities mix.
 #[derive(Clone)]
 pub struct EventFile {
-    file: Arc<Mutex<Option<ResultFile>>>,
+    shared: Arc<Mutex<Shared>>,
     elsewhere: Option<(Box<str>, IdElsewhere)>,
     within: Context,
+}
+
+struct Shared {
+    /// `None` once it was committed.
+    file: Option<ResultFile>,
+    /// Observers that are there: they may hold lines back.
+    writers: usize,
+}
+
+/// Why the file could not be completed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// An observer may still hold lines back.
+    #[error("{}: {writers} observers still write it; shut the pipeline down, or remove them, and commit it then", path.display())]
+    InUse {
+        /// The file's path.
+        path: PathBuf,
+        /// How many: one a worker.
+        writers: usize,
+    },
+    /// It could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl EventFile {
     /// Takes the file, new and empty.
     #[must_use]
     pub fn new(file: ResultFile) -> EventFile {
-        EventFile { file: Arc::new(Mutex::new(Some(file))), elsewhere: None, within: Context::NONE }
+        let shared = Shared { file: Some(file), writers: 0 };
+        EventFile { shared: Arc::new(Mutex::new(shared)), elsewhere: None, within: Context::NONE }
     }
 
     /// Writes a second id of each event that has one, under `member`; see [`EventLines::with_id_elsewhere`].
@@ -54,6 +79,7 @@ impl EventFile {
         if let Some((member, id)) = &self.elsewhere {
             lines = lines.with_id_elsewhere(member, Arc::clone(id));
         }
+        self.lock().writers += 1;
         EventLog {
             file: self.clone(),
             lines,
@@ -65,21 +91,31 @@ impl EventFile {
         }
     }
 
-    /// Completes the file, after the pipeline has been shut down.
+    /// Completes the file, after the pipeline has been shut down or the observer was removed. A second time it does
+    /// nothing.
     ///
     /// # Errors
-    /// When a write failed, now or earlier.
-    pub fn commit(&self) -> Result<(), FileError> {
-        match self.file.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(file) => file.commit(),
+    /// When an observer still writes it, after which it can be tried again, or a write failed, now or earlier.
+    pub fn commit(&self) -> Result<(), CommitError> {
+        let mut shared = self.lock();
+        match &shared.file {
+            Some(file) if shared.writers > 0 => {
+                Err(CommitError::InUse { path: file.path(), writers: shared.writers })
+            }
+            Some(_) => Ok(shared.file.take().map_or(Ok(()), ResultFile::commit)?),
             None => Ok(()),
         }
+    }
+
+    /// Each change leaves it whole.
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for EventFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventFile").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("EventFile").field("file", &self.lock().file).finish_non_exhaustive()
     }
 }
 
@@ -99,10 +135,19 @@ impl EventLog {
     fn write_held(&mut self) -> Result<(), Undelivered> {
         let events = std::mem::take(&mut self.held);
         let lines = self.lines.get_mut();
-        let mut file = self.file.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = file.as_mut().map_or(Ok(()), |file| file.write_all(lines));
+        let written = match &mut self.file.lock().file {
+            _ if lines.is_empty() => Ok(()),
+            Some(file) => file.write_all(lines).map_err(|error| error.to_string()),
+            None => Err("its file was committed before it came to be".to_owned()),
+        };
         lines.clear();
-        written.map_err(|error| Undelivered { events, reason: error.to_string() })
+        written.map_err(|reason| Undelivered { events, reason })
+    }
+}
+
+impl Drop for EventLog {
+    fn drop(&mut self) {
+        self.file.lock().writers -= 1;
     }
 }
 

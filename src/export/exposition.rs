@@ -161,9 +161,12 @@ fn paths(text: &mut Text<'_>, snapshot: &Snapshot, report: &SightingsReport) -> 
     let named: Vec<(String, String, &PathReport)> =
         report.paths.iter().map(|path| (name(path.from), name(path.to), path)).collect();
     type Count = fn(&PathReport) -> u64;
-    let counters: [(&str, &str, Count); 4] = [
+    let counters: [(&str, &str, Count); 5] = [
         ("panther_path_sent", "Packets sent along a path", |path| path.sent),
-        ("panther_path_lost", "Packets that did not arrive within the horizon", |path| path.lost),
+        ("panther_path_lost", "Packets that did not arrive", |path| path.lost),
+        ("panther_path_beyond_horizon", "Packets that arrived later than the horizon allows", |path| {
+            path.beyond_horizon
+        }),
         ("panther_path_duplicated", "Copies that arrived beyond the first", |path| path.duplicated),
         ("panther_path_reordered", "First copies that arrived after a later packet", |path| path.reordered),
     ];

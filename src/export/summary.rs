@@ -5,7 +5,8 @@
 mod results;
 
 pub use results::{
-    AssertionSummary, PartSummary, ResultsSummary, StepSummary, TESTS_SHOWN, TallySummary, TestSummary,
+    AssertionSummary, ExperimentSummary, PartSummary, ResultsSummary, StepSummary, TESTS_SHOWN, TallySummary,
+    TestSummary,
 };
 
 use crate::dedup::DedupStats;
@@ -144,6 +145,7 @@ pub struct PathSummary {
     pub to: String,
     pub sent: u64,
     pub lost: u64,
+    pub beyond_horizon: u64,
     pub duplicated: u64,
     pub reordered: u64,
     pub delay_ns: DelaySummary,
@@ -237,6 +239,7 @@ impl Summary {
             to: name(path.to),
             sent: path.sent,
             lost: path.lost,
+            beyond_horizon: path.beyond_horizon,
             duplicated: path.duplicated,
             reordered: path.reordered,
             delay_ns: DelaySummary::new(path),
@@ -264,6 +267,11 @@ impl Summary {
         warn(
             report.ambiguous,
             "arrivals could be of several identical packets; their delays may be off, a shorter horizon may help",
+        );
+        let beyond = report.paths.iter().map(|path| path.beyond_horizon).sum();
+        warn(
+            beyond,
+            "packets arrived beyond the horizon, and their delays are in no figure; a longer horizon would have them",
         );
         warn(report.refused, "sightings were at more vantage points than there can be, and were left out");
         warn(report.paths.iter().map(|path| path.clamped).sum(), "delays were beyond the histograms' range");
@@ -303,6 +311,13 @@ impl Summary {
     /// Adds what became of tests, steps and assertions.
     pub fn add_results(&mut self, report: &ResultsReport, snapshot: &Snapshot) {
         self.results = Some(ResultsSummary::new(report, snapshot));
+        let account = &snapshot.account;
+        let lost = account.dropped_full + account.rejected;
+        if lost > 0 {
+            self.warnings.push(format!(
+                "{lost} events were dropped or refused; if one of them told of a failure, no verdict knows of it"
+            ));
+        }
         if report.untracked() > 0 {
             let events = report.untracked();
             self.warnings

@@ -7,11 +7,52 @@
 //!  └─ step "migrate"     failed    1.2 s   no answer on the new path
 //! ```
 //!
-//! A part goes through the states of its domain's table, as in [`state`](crate::observe::state): an event that is not
-//! allowed changes nothing. Which test a step or an assertion belongs to is taken from its context, or else from the
-//! members `test_case_id` and `step_id` of its document, or else from a test that names the step. What belongs to no
-//! known test is in the tree all the same, beside the tests.
+//! A part goes through the states of its domain's table, as in [`state`](crate::observe::state): it passes only by events
+//! that the table allows. Which test a step or an assertion belongs to is taken from its context, or else from the
+//! members `test_case_id` and `step_id` of its document, or else from the only test that has a step of that name. What
+//! belongs to no known test, or may belong to several, is in the tree all the same, beside the tests. Tests of one name
+//! in two experiments are two, where the context names the experiment.
 //!
+//! # What fails a part
+//! Whatever says that something failed, when it comes and whether the table allows it or not: events named `…failed`, an
+//! `error` of an assertion, flags that say so (`assertion_passed`, `all_passed`, `assertions_passed`, `passed`), numbers of
+//! what failed. A failure and a passing end of one part make a failure in either order. An assertion of which two results
+//! differ has failed: at least one time it did not hold.
+//!
+//! One thing undoes a failure: a step that failed, began again and completed has passed, as its table has it. It has to
+//! have begun again later than it failed, both in the order in which events came and by their times, and before its test
+//! ended. Where it is not known that it was the same step of the same run of a test (the test was run twice, or the step
+//! names no test and there are several), the failure counts.
+//!
+//! A part that begins again after an end (`created` or `setup_started` of a test, `execution_started` of a step,
+//! `validation_started` of an assertion) is run again. It is as good as the worst of its runs; a run that ended only by
+//! the next one is incomplete.
+//!
+//! A service or an environment that fails is no failed test: its test may want that. But what a tester finds
+//! (`service.test_results`) is an assertion under the tester's name.
+//!
+//! # Verdicts
+//! The verdict on a test follows from what it says of itself and from its steps, assertions and checks; that on a step
+//! from what is said of it and from its assertions ([`Outcome::with_parts`]). The first row that fits counts:
+//!
+//! | it says of itself | | of its parts | verdict |
+//! |---|---|---|---|
+//! | failed | or | one failed | failed |
+//! | running: it never ended | and | | running |
+//! | incomplete | or | one is running or incomplete | incomplete |
+//! | unknown | or | one is unknown | unknown |
+//! | unsupported | or | one is unsupported | unsupported |
+//! | skipped | or | some were skipped, none passed | skipped |
+//! | passed | and | | passed |
+//!
+//! A test that began to check assertions (`assertions_started`) and did not come to the end of it (`assertions_completed`,
+//! `assertions_failed`) has a check that is running. Unknown are also: an assertion that was checked and of which no result is told, assertions of which not all passed and
+//! none is told to have failed, and a test of which a part may be beyond the limit of what is followed.
+//! [`ResultTree::outcome`] is the verdict on everything, what stands beside the tests and the experiments included.
+//!
+//! Events that never came (dropped, refused) say nothing. Look at the [account](crate::pipeline::Account) too.
+//!
+//! # Example
 //! ```
 //! use panther_events::event::{Level, Value};
 //! use panther_events::observe::results::{Outcome, Results};
@@ -34,19 +75,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod evidence;
 mod part;
+mod places;
 mod tree;
+mod verdict;
 
-pub use part::{Outcome, Part};
-pub use tree::{AssertionResult, ResultTree, StepResult, Tally, TestResult};
+pub use part::Part;
+pub use tree::{AssertionResult, ExperimentResult, ResultTree, StepResult, TestResult};
+pub use verdict::{Outcome, Tally};
 
 use crate::domain::{Catalogue, StateTable};
 use crate::event::members::Members;
-use crate::event::payload::Value;
-use crate::event::{Context, Contexts, Detail, Domain, KindSet, Level, Record, Symbol, Symbols};
+use crate::event::{Context, Contexts, Domain, KindSet, Level, Record, Symbol, Symbols};
 use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
+use evidence::{Checking, Evidence, TEST_RESULTS};
 use part::View;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::sync::Arc;
 
 /// Tests, steps and assertions that an instance follows, unless told otherwise.
@@ -59,7 +106,7 @@ pub const PARTS_MAX: usize = 1 << 20;
 pub struct Results {
     symbols: Arc<Symbols>,
     contexts: Arc<Contexts>,
-    tables: [Option<&'static StateTable>; 3],
+    tables: [Option<&'static StateTable>; DOMAINS.len()],
     parts_max: usize,
     found: ResultsReport,
 }
@@ -67,22 +114,51 @@ pub struct Results {
 /// What is known of tests, steps and assertions; [`ResultsReport::tree`] puts it in order.
 #[derive(Clone, Debug, Default)]
 pub struct ResultsReport {
-    tests: HashMap<Symbol, Test>,
-    /// By test, or [`Symbol::NONE`], and name.
-    steps: HashMap<(Symbol, Symbol), Known>,
+    tests: HashMap<TestKey, Test>,
+    /// By test and name.
+    steps: HashMap<(TestKey, Symbol), Known>,
     /// By test and step, or [`Symbol::NONE`], and name.
-    assertions: HashMap<(Symbol, Symbol, Symbol), Known>,
+    assertions: HashMap<(TestKey, Symbol, Symbol), Known>,
+    experiments: HashMap<Symbol, View>,
     untracked: u64,
+}
+
+/// A test and the experiment in whose context it is, each [`Symbol::NONE`] where it is not known.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+struct TestKey {
+    experiment: Symbol,
+    test: Symbol,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Test {
-    experiment: Option<Symbol>,
-    known: Known,
+    view: View,
     checks: Tally,
+    /// How often it began to check assertions.
+    checks_begun: u64,
+    /// How often it came to the end of that.
+    checks_ended: u64,
 }
 
-/// What a part's own events say, and what those of its test say of it.
+impl Test {
+    fn new(table: &StateTable) -> Test {
+        Test { view: View::new(table), ..Test::default() }
+    }
+
+    /// The assertions that it has checked, and one that runs for each time that it has not come to the end.
+    fn checks(&self) -> Tally {
+        Tally { running: self.checks_begun.saturating_sub(self.checks_ended), ..self.checks }
+    }
+
+    fn merge(&mut self, other: Test) {
+        self.view.merge(other.view);
+        self.checks.merge(other.checks);
+        self.checks_begun += other.checks_begun;
+        self.checks_ended += other.checks_ended;
+    }
+}
+
+/// What a part's own events say, and what others say of it.
 #[derive(Clone, Debug, Default)]
 struct Known {
     own: Option<View>,
@@ -111,63 +187,70 @@ impl Results {
 
     /// False when there is no room for the part.
     fn take(&mut self, record: &Record) -> bool {
-        let (domain, entity) = (record.kind().domain(), record.entity());
-        let Some(table) = DOMAINS.iter().zip(self.tables).find(|(known, _)| **known == domain) else {
-            return true;
-        };
-        let Some(table) = table.1 else { return true };
-        let fields = Fields::of(record);
+        let domain = record.kind().domain();
+        let table = DOMAINS.iter().zip(self.tables).find(|(known, _)| **known == domain);
+        let table = table.and_then(|(_, table)| table);
         let context = self.contexts.of(record);
         let room = self.found.len() < self.parts_max;
-        let symbols = Arc::clone(&self.symbols);
-        symbols.details().with_text(fields.detail, |document| {
+        let (symbols, found) = (&self.symbols, &mut self.found);
+        symbols.details().with_text(evidence::detail(record), |document| {
             let document = Members::of(document.unwrap_or_default());
-            let found = &mut self.found;
-            match domain {
-                Domain::TEST => {
-                    let Some(test) = found.test(entity, room) else { return false };
-                    if let Some(experiment) = context.get(Level::Experiment) {
-                        test.experiment = Some(experiment);
-                    }
-                    if let Some(passed) = fields.checked {
-                        test.checks.add(if passed { Outcome::Passed } else { Outcome::Failed });
-                    }
-                    test.known.own.get_or_insert_with(|| View::new(table)).take(
-                        table,
-                        record,
-                        fields.duration_ns,
-                        document,
-                    );
-                    found.take_told_step(entity, record, &fields, document, &symbols, room)
-                }
-                Domain::STEP => {
-                    let test = place(&context, Level::Test, document, "test_case_id", &symbols);
-                    let Some(step) = entry(&mut found.steps, (test, entity), room) else { return false };
-                    let view = step.own.get_or_insert_with(|| View::new(table));
-                    view.take(table, record, fields.duration_ns, document);
-                    true
-                }
-                _ => {
-                    let test = place(&context, Level::Test, document, "test_case_id", &symbols);
-                    let step = place(&context, Level::Step, document, "step_id", &symbols);
-                    let key = (test, step, entity);
-                    let Some(known) = entry(&mut found.assertions, key, room) else { return false };
-                    let view = known.own.get_or_insert_with(|| View::new(table));
-                    view.take(table, record, fields.duration_ns, document);
-                    true
-                }
+            let event =
+                Event { record, evidence: Evidence::of(record, document), context, document, symbols, room };
+            match (domain, table) {
+                (Domain::TEST, Some(table)) => found.take_of_test(&event, table),
+                (Domain::STEP, Some(table)) => found.take_of_step(&event, table),
+                (Domain::ASSERTION, Some(table)) => found.take_of_assertion(&event, table),
+                (Domain::EXPERIMENT, Some(table)) => found.take_of_experiment(&event, table),
+                (Domain::SERVICE, _) => found.take_of_service(&event),
+                _ => true,
             }
         })
     }
 }
 
-const DOMAINS: [Domain; 3] = [Domain::TEST, Domain::STEP, Domain::ASSERTION];
+/// An event with what is known of it.
+struct Event<'a> {
+    record: &'a Record,
+    evidence: Evidence,
+    context: Context,
+    document: Members<'a>,
+    symbols: &'a Symbols,
+    /// Whether there is room for one more part.
+    room: bool,
+}
+
+impl Event<'_> {
+    /// The test that its context or document names.
+    fn test(&self) -> TestKey {
+        TestKey { experiment: self.experiment(), test: self.place(Level::Test, "test_case_id") }
+    }
+
+    fn experiment(&self) -> Symbol {
+        self.context.get(Level::Experiment).unwrap_or(Symbol::NONE)
+    }
+
+    /// Where a part belongs, by its context or by a member of its document.
+    fn place(&self, level: Level, member: &str) -> Symbol {
+        self.context.get(level).or_else(|| self.name(member)).unwrap_or(Symbol::NONE)
+    }
+
+    /// The name that stands in a member of the document. One that the table refuses goes by number.
+    fn name(&self, member: &str) -> Option<Symbol> {
+        let name = self.document.text(member)?;
+        Some(self.symbols.intern(&name).unwrap_or(Symbol::of(&name)))
+    }
+}
+
+/// Domains whose entities are followed through their tables.
+const DOMAINS: [Domain; 4] = [Domain::TEST, Domain::STEP, Domain::ASSERTION, Domain::EXPERIMENT];
 
 impl Observer for Results {
     type Report = ResultsReport;
 
     fn interest(&self) -> Interest {
-        let kinds = DOMAINS.iter().fold(KindSet::EMPTY, |set, domain| set.union(&KindSet::domain(*domain)));
+        let testers = KindSet::of(&[TEST_RESULTS]);
+        let kinds = DOMAINS.iter().fold(testers, |set, domain| set.union(&KindSet::domain(*domain)));
         Interest { kinds, duplicates: false, scope: Scope::Entity }
     }
 
@@ -208,40 +291,84 @@ impl ResultsReport {
     }
 
     fn len(&self) -> usize {
-        self.tests.len() + self.steps.len() + self.assertions.len()
+        self.tests.len() + self.steps.len() + self.assertions.len() + self.experiments.len()
     }
 
-    fn test(&mut self, entity: Symbol, room: bool) -> Option<&mut Test> {
-        entry(&mut self.tests, entity, room)
-    }
-
-    /// Takes what a test says of a step; false when there is no room for it.
-    fn take_told_step(
-        &mut self,
-        test: Symbol,
-        record: &Record,
-        fields: &Fields,
-        document: Members<'_>,
-        symbols: &Symbols,
-        room: bool,
-    ) -> bool {
-        let Some(outcome) = fields.step else { return true };
-        let Some(name) = document.text("step_name") else { return true };
-        // A name that the table refuses goes by number.
-        let name = symbols.intern(&name).unwrap_or(Symbol::of(&name));
-        let Some(step) = entry(&mut self.steps, (test, name), room) else { return false };
-        step.told.get_or_insert_default().told(outcome, record.time_ns(), fields.duration_ns, document);
+    fn take_of_test(&mut self, event: &Event<'_>, table: &StateTable) -> bool {
+        let (record, evidence) = (event.record, &event.evidence);
+        let key = TestKey { experiment: event.experiment(), test: record.entity() };
+        let new = || Test::new(table);
+        let Some(test) = entry(&mut self.tests, key, event.room, new) else { return false };
+        match evidence.checking {
+            Some(Checking::Begins) => test.checks_begun += 1,
+            Some(Checking::Ends) => test.checks_ended += 1,
+            None => {}
+        }
+        if let Some(check) = evidence.check {
+            test.checks.add(check);
+        }
+        let Some(outcome) = evidence.step else {
+            test.view.take(table, record, evidence);
+            return true;
+        };
+        let step = event.name("step_name");
+        if step.is_none() && outcome == Outcome::Failed {
+            // Nobody knows which, so it is the test that failed.
+            test.view.take(table, record, &Evidence { outcome: Some(outcome), ..evidence.clone() });
+            return true;
+        }
+        test.view.take(table, record, evidence);
+        let Some(step) = step else { return true };
+        let Some(step) = entry(&mut self.steps, (key, step), event.room, Known::default) else {
+            return false;
+        };
+        step.told.get_or_insert_default().told(outcome, record.time_ns(), evidence, true);
         true
+    }
+
+    fn take_of_step(&mut self, event: &Event<'_>, table: &StateTable) -> bool {
+        let key = (event.test(), event.record.entity());
+        let Some(step) = entry(&mut self.steps, key, event.room, Known::default) else { return false };
+        step.own.get_or_insert_with(|| View::new(table)).take(table, event.record, &event.evidence);
+        true
+    }
+
+    fn take_of_assertion(&mut self, event: &Event<'_>, table: &StateTable) -> bool {
+        let Some(known) = self.assertion(event) else { return false };
+        known.own.get_or_insert_with(|| View::new(table)).take(table, event.record, &event.evidence);
+        true
+    }
+
+    /// What a service finds that tests others is an assertion under its name.
+    fn take_of_service(&mut self, event: &Event<'_>) -> bool {
+        let Some(outcome) = event.evidence.found else { return true };
+        let Some(known) = self.assertion(event) else { return false };
+        known.told.get_or_insert_default().told(outcome, event.record.time_ns(), &event.evidence, false);
+        true
+    }
+
+    fn take_of_experiment(&mut self, event: &Event<'_>, table: &StateTable) -> bool {
+        let key = event.record.entity();
+        let Some(view) = entry(&mut self.experiments, key, event.room, || View::new(table)) else {
+            return false;
+        };
+        view.take(table, event.record, &event.evidence);
+        true
+    }
+
+    fn assertion(&mut self, event: &Event<'_>) -> Option<&mut Known> {
+        let key = (event.test(), event.place(Level::Step, "step_id"), event.record.entity());
+        entry(&mut self.assertions, key, event.room, Known::default)
     }
 }
 
 impl Report for ResultsReport {
     fn merge(&mut self, other: ResultsReport) {
-        for (name, test) in other.tests {
-            let known = self.tests.entry(name).or_default();
-            known.experiment = known.experiment.or(test.experiment);
-            known.checks.merge(test.checks);
-            known.known.merge(test.known);
+        for (key, test) in other.tests {
+            match self.tests.entry(key) {
+                Entry::Vacant(place) => drop(place.insert(test)),
+                Entry::Occupied(mut known) => known.get_mut().merge(test),
+            }
         }
         for (key, step) in other.steps {
             self.steps.entry(key).or_default().merge(step);
@@ -249,83 +376,47 @@ impl Report for ResultsReport {
         for (key, assertion) in other.assertions {
             self.assertions.entry(key).or_default().merge(assertion);
         }
+        for (name, view) in other.experiments {
+            match self.experiments.entry(name) {
+                Entry::Vacant(place) => drop(place.insert(view)),
+                Entry::Occupied(mut known) => known.get_mut().merge(view),
+            }
+        }
         self.untracked += other.untracked;
     }
 }
 
 impl Known {
-    /// All events of one entity come to one instance, so no two have the same view.
     fn merge(&mut self, other: Known) {
-        self.own = self.own.take().or(other.own);
-        self.told = match (self.told.take(), other.told) {
-            (Some(one), Some(other)) => Some(one.later(other)),
-            (one, other) => one.or(other),
-        };
+        for (known, other) in [(&mut self.own, other.own), (&mut self.told, other.told)] {
+            match (known.as_mut(), other) {
+                (Some(known), Some(other)) => known.merge(other),
+                (None, other) => *known = other,
+                (Some(_), None) => {}
+            }
+        }
     }
 
-    /// A failure counts whoever tells of it, and an end more than none; else the part's own events say it better.
-    fn part(&self) -> Part {
+    /// As [`View::part`].
+    fn part(&self, retries_until_ns: Option<u64>) -> Part {
+        let part = |view: &View| view.part(retries_until_ns);
         match (&self.own, &self.told) {
-            (Some(own), Some(told)) => own.part().or_worse(told.part()),
-            (Some(view), None) | (None, Some(view)) => view.part(),
+            (Some(own), Some(told)) => part(own).and_told(&part(told)),
+            (Some(view), None) | (None, Some(view)) => part(view),
             (None, None) => Part::default(),
         }
     }
 }
 
-/// What is read of the payload.
-struct Fields {
-    detail: Detail,
-    duration_ns: Option<u64>,
-    /// An assertion that a test has checked.
-    checked: Option<bool>,
-    /// What a test says of a step.
-    step: Option<Outcome>,
-}
-
-impl Fields {
-    fn of(record: &Record) -> Fields {
-        use crate::domain::{assertion, step, test};
-        let kinds = match record.kind().domain() {
-            Domain::TEST => test::KINDS,
-            Domain::STEP => step::KINDS,
-            _ => assertion::KINDS,
-        };
-        let mut fields = Fields { detail: Detail::NONE, duration_ns: None, checked: None, step: None };
-        let Some(kind) = kinds.get(usize::from(record.kind().code())) else { return fields };
-        for field in kind.fields {
-            match (field.name, field.read(record.payload_bytes())) {
-                ("detail", Some(Value::Detail(detail))) => fields.detail = detail,
-                ("duration_ns" | "total_duration_ns", Some(Value::Unsigned(ns))) => {
-                    fields.duration_ns = Some(ns);
-                }
-                ("passed", Some(Value::Bool(passed))) => fields.checked = Some(passed),
-                _ => {}
-            }
-        }
-        fields.step = match (record.kind().domain(), kind.name) {
-            (Domain::TEST, "step_started") => Some(Outcome::Running),
-            (Domain::TEST, "step_completed") => Some(Outcome::Passed),
-            (Domain::TEST, "step_failed") => Some(Outcome::Failed),
-            _ => None,
-        };
-        fields
-    }
-}
-
-/// Where a part belongs, by its context or by a member of its document.
-fn place(context: &Context, level: Level, document: Members<'_>, member: &str, symbols: &Symbols) -> Symbol {
-    if let Some(name) = context.get(level) {
-        return name;
-    }
-    // A name that the table refuses goes by number.
-    document.text(member).map_or(Symbol::NONE, |name| symbols.intern(&name).unwrap_or(Symbol::of(&name)))
-}
-
 /// Finds or adds; `None` when it is not there and there is no room.
-fn entry<K: std::hash::Hash + Eq, V: Default>(map: &mut HashMap<K, V>, key: K, room: bool) -> Option<&mut V> {
+fn entry<K: Hash + Eq, V>(
+    map: &mut HashMap<K, V>,
+    key: K,
+    room: bool,
+    new: impl FnOnce() -> V,
+) -> Option<&mut V> {
     if room {
-        return Some(map.entry(key).or_default());
+        return Some(map.entry(key).or_insert_with(new));
     }
     map.get_mut(&key)
 }

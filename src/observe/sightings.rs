@@ -2,7 +2,8 @@
 //!
 //! The same packet at two vantage points is one event sighted twice. The vantage point that sees it first is
 //! its *origin*; every other one ends a *path* from there. Along a path a packet arrives (its delay is the
-//! difference of the times), arrives again (a duplicate), or does not arrive within the horizon (lost).
+//! difference of the times), arrives again (a duplicate), arrives only after the horizon
+//! ([`PathReport::beyond_horizon`]), or does not arrive (lost).
 //!
 //! Packets that recur legitimately, such as neighbour discovery, are told apart by order: the n-th sighting at
 //! the origin pairs with the n-th at the far end, as long as the horizon has not passed. A packet is *reordered*
@@ -36,9 +37,15 @@
 //! that does not arrive counts as lost on those paths that other packets of its flow have taken; if there are
 //! none it is [`SightingsReport::unpaired`].
 //!
-//! Memory holds what was sighted within the horizon, one entry per flow, and nothing else.
+//! A packet that takes more than five times the horizon counts as lost where it was to arrive, and as a lost one of the
+//! other direction where it is seen so late: it is forgotten by then. So is the oldest of more than a million that some
+//! vantage point has not seen.
+//!
+//! Memory holds what was sighted within the horizon, what some vantage point has not seen within five, one entry per flow,
+//! and nothing else.
 
 mod hint;
+mod overdue;
 mod packet;
 mod pairing;
 mod paths;

@@ -73,6 +73,7 @@ mod scoped;
 mod shard;
 mod trail;
 mod wait;
+mod warnings;
 mod workflow;
 
 pub use entities::Entities;

@@ -1,10 +1,12 @@
 //! A worker: a set of observers, fed batch by batch, each behind a wall that holds its panics.
 
 use crate::dedup::{BATCH, Verdict};
-use crate::event::{EventKind, KindSet, Record};
+use crate::domain::Catalogue;
+use crate::event::{EventKind, KindSet, Record, Symbols};
 use crate::observe::wall::walled;
 use crate::observe::{Batch, Interest, Observer, Report, Undelivered, mask};
 use std::any::Any;
+use std::sync::Arc;
 
 /// What became of the new events that one observer could have had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -58,6 +60,9 @@ impl<O: Observer> AnyObserver for O {
 pub(crate) trait AnyReport: Any + Send {
     /// Merges a report of the same type; another type is left alone.
     fn merge(&mut self, other: Box<dyn AnyReport>);
+
+    /// As [`Report::warnings`].
+    fn warnings(&self, catalogue: &Catalogue, symbols: &Symbols) -> Vec<String>;
 }
 
 impl<R: Report> AnyReport for R {
@@ -66,6 +71,10 @@ impl<R: Report> AnyReport for R {
         if let Ok(other) = other.downcast::<R>() {
             Report::merge(self, *other);
         }
+    }
+
+    fn warnings(&self, catalogue: &Catalogue, symbols: &Symbols) -> Vec<String> {
+        Report::warnings(self, catalogue, symbols)
     }
 }
 
@@ -127,18 +136,48 @@ impl Merged {
     }
 }
 
+/// What a worker says of its observers.
+#[derive(Default)]
+pub(crate) struct WorkerReport {
+    /// New events that have come.
+    pub(crate) unique: u64,
+    /// Of those that are there.
+    pub(crate) slots: Vec<SlotReport>,
+    /// By account: of those that were removed.
+    pub(crate) gone: Vec<Stay>,
+}
+
 /// What a worker says of one of its observers.
 pub(crate) struct SlotReport {
-    pub(crate) delivery: Delivery,
-    /// `None` where this worker has no instance; the panic's message when the observer panicked.
+    pub(crate) number: usize,
+    pub(crate) name: Arc<str>,
+    pub(crate) account: usize,
+    pub(crate) stay: Stay,
+    /// The panic's message when the observer panicked.
     pub(crate) report: Result<Option<Box<dyn AnyReport>>, String>,
     /// Why the observer was cut off, or could not deliver.
     pub(crate) trouble: Option<String>,
 }
 
+/// What became of the new events that came while observers of one account were there.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Stay {
+    /// Of the new events that came, all but `delivery.duplicates` add up to them.
+    pub(crate) delivery: Delivery,
+    /// New events that came.
+    pub(crate) came: u64,
+}
+
+impl Stay {
+    pub(crate) fn add(&mut self, other: Stay) {
+        self.delivery.add(other.delivery);
+        self.came += other.came;
+    }
+}
+
 /// What went wrong with an observer in the batch that was just dispatched.
 pub(crate) struct Trouble {
-    pub(crate) observer: usize,
+    pub(crate) observer: Arc<str>,
     pub(crate) message: String,
     pub(crate) handled: u64,
     /// Of the batch, where it panicked; else in all.
@@ -149,10 +188,10 @@ pub(crate) struct Trouble {
 
 /// Owns one instance of every observer that this worker serves.
 pub(crate) struct Worker {
-    /// By number of the observer; `None` where another worker has the only instance.
-    slots: Vec<Option<Slot>>,
-    /// Priorities and numbers, in the order in which they are called.
-    order: Vec<(i32, usize)>,
+    /// In the order in which they are called.
+    slots: Vec<Slot>,
+    /// By account.
+    gone: Vec<Stay>,
     unique: u64,
     troubles: Vec<Trouble>,
 }
@@ -160,6 +199,9 @@ pub(crate) struct Worker {
 /// An observer with its place among the others.
 pub(crate) struct Placed {
     pub(crate) number: usize,
+    pub(crate) name: Arc<str>,
+    /// The account that it counts in; see the pipeline's roster.
+    pub(crate) account: usize,
     pub(crate) priority: i32,
     pub(crate) interest: Interest,
     pub(crate) observer: Box<dyn AnyObserver>,
@@ -167,29 +209,30 @@ pub(crate) struct Placed {
 
 impl Worker {
     pub(crate) fn new() -> Worker {
-        Worker { slots: Vec::new(), order: Vec::new(), unique: 0, troubles: Vec::new() }
+        Worker { slots: Vec::new(), gone: Vec::new(), unique: 0, troubles: Vec::new() }
     }
 
-    /// Adds an observer, behind those of the same priority. To it, what came before counts as skipped.
+    /// Adds an observer, behind those of the same priority.
     pub(crate) fn add(&mut self, placed: Placed) {
-        let Placed { number, priority, interest, observer } = placed;
-        if self.slots.len() <= number {
-            self.slots.resize_with(number + 1, || None);
-        }
-        if let Some(slot) = self.slots.get_mut(number) {
-            *slot = Some(Slot::new(observer, interest, self.unique));
-        }
-        let behind = self.order.partition_point(|(other, _)| *other >= priority);
-        self.order.insert(behind, (priority, number));
+        let behind = self.slots.partition_point(|other| other.priority >= placed.priority);
+        self.slots.insert(behind, Slot::new(placed, self.unique));
     }
 
-    /// Flushes an observer and takes it out, with a last report. To it, what comes after counts as skipped.
+    /// Flushes an observer and takes it out, with a last report.
     pub(crate) fn remove(&mut self, number: usize) -> Option<SlotReport> {
-        let slot = self.slots.get_mut(number)?.as_mut()?;
+        let at = self.slots.iter().position(|slot| slot.number == number)?;
+        let mut slot = self.slots.remove(at);
         slot.guarded(|observer| observer.flush(), 0);
-        let report = slot.report(self.unique);
-        self.order.retain(|(_, other)| *other != number);
-        slot.remove(self.unique);
+        let mut report = slot.report(self.unique);
+        if let Err(trouble) = slot.dismiss() {
+            report.trouble = Some(trouble);
+        }
+        if self.gone.len() <= slot.account {
+            self.gone.resize_with(slot.account + 1, Stay::default);
+        }
+        if let Some(gone) = self.gone.get_mut(slot.account) {
+            gone.add(report.stay);
+        }
         Some(report)
     }
 
@@ -199,13 +242,12 @@ impl Worker {
         let new = new & mask(records.len());
         self.unique += u64::from(new.count_ones());
         let kinds = Kinds::of(records);
-        for (_, observer) in self.order.iter().copied() {
-            let Some(Some(slot)) = self.slots.get_mut(observer) else { continue };
+        for slot in &mut self.slots {
             let failed_before = slot.delivery.failed;
             if !slot.take(records, verdicts, new, &kinds) {
-                self.troubles.push(slot.cut_off(observer, slot.delivery.failed - failed_before));
+                self.troubles.push(slot.cut_off(slot.delivery.failed - failed_before));
             } else if slot.delivery.failed > slot.failed_bearable {
-                self.troubles.extend(slot.undelivered(observer));
+                self.troubles.extend(slot.undelivered());
             }
         }
     }
@@ -222,35 +264,27 @@ impl Worker {
 
     /// Flushes all observers, in the order in which they are called.
     pub(crate) fn flush(&mut self) {
-        for (_, observer) in self.order.iter().copied() {
-            let Some(Some(slot)) = self.slots.get_mut(observer) else { continue };
+        for slot in &mut self.slots {
             if !slot.cut_off && !slot.guarded(|observer| observer.flush(), 0) {
-                self.troubles.push(slot.cut_off(observer, 0));
+                self.troubles.push(slot.cut_off(0));
             } else if slot.delivery.failed > slot.failed_bearable {
-                self.troubles.extend(slot.undelivered(observer));
+                self.troubles.extend(slot.undelivered());
             }
         }
     }
 
     /// Drops all observers, whatever they do then.
     pub(crate) fn dismiss(&mut self) {
-        for slot in self.slots.iter_mut().flatten() {
-            slot.remove(self.unique);
+        for slot in &mut self.slots {
+            // There is no report any more in which it could be told.
+            let _ = slot.dismiss();
         }
     }
 
-    /// Reports on `observers` observers, by number.
-    pub(crate) fn reports(&self, observers: usize) -> Vec<SlotReport> {
-        let absent = || SlotReport {
-            // The kinds that it wants do not come here.
-            delivery: Delivery { skipped: self.unique, ..Delivery::default() },
-            report: Ok(None),
-            trouble: None,
-        };
-        let slot = |number| self.slots.get(number).and_then(Option::as_ref);
-        (0..observers)
-            .map(|number| slot(number).map_or_else(absent, |slot| slot.report(self.unique)))
-            .collect()
+    /// Reports on all observers.
+    pub(crate) fn report(&self) -> WorkerReport {
+        let slots = self.slots.iter().map(|slot| slot.report(self.unique)).collect();
+        WorkerReport { unique: self.unique, slots, gone: self.gone.clone() }
     }
 }
 
@@ -309,7 +343,13 @@ impl Kinds {
 }
 
 struct Slot {
-    /// `None` once it was removed.
+    number: usize,
+    name: Arc<str>,
+    account: usize,
+    priority: i32,
+    /// Unique events that had come when it was added.
+    added_at: u64,
+    /// `None` once it was dismissed.
     observer: Option<Box<dyn AnyObserver>>,
     interest: Interest,
     delivery: Delivery,
@@ -317,49 +357,49 @@ struct Slot {
     trouble: Option<String>,
     /// Failed events up to which nothing more is told.
     failed_bearable: u64,
-    /// Unique events that had come when it was removed.
-    removed_at: u64,
 }
 
 impl Slot {
-    fn new(observer: Box<dyn AnyObserver>, interest: Interest, unique: u64) -> Slot {
-        let delivery = Delivery { skipped: unique, ..Delivery::default() };
+    fn new(placed: Placed, added_at: u64) -> Slot {
+        let Placed { number, name, account, priority, interest, observer } = placed;
         Slot {
+            number,
+            name,
+            account,
+            priority,
+            added_at,
             observer: Some(observer),
             interest,
-            delivery,
+            delivery: Delivery::default(),
             cut_off: false,
             trouble: None,
             failed_bearable: 0,
-            removed_at: 0,
         }
     }
 
-    fn cut_off(&self, observer: usize, failed: u64) -> Trouble {
-        let message = self.trouble.clone().unwrap_or_default();
+    fn cut_off(&self, failed: u64) -> Trouble {
+        let (observer, message) = (Arc::clone(&self.name), self.trouble.clone().unwrap_or_default());
         Trouble { observer, message, handled: self.delivery.handled, failed, panicked: true }
     }
 
     /// Tells of events that could not be delivered: at the first one, and each time their number has doubled. The
     /// event that tells it may fail in turn, and this ends that.
     #[cold]
-    fn undelivered(&mut self, observer: usize) -> Option<Trouble> {
+    fn undelivered(&mut self) -> Option<Trouble> {
         let Delivery { handled, failed, .. } = self.delivery;
         self.failed_bearable = failed.saturating_mul(2).saturating_sub(1).max(failed);
         // What comes after a panic was told with it.
         (!self.cut_off).then(|| {
-            let message = self.trouble.clone().unwrap_or_default();
+            let (observer, message) = (Arc::clone(&self.name), self.trouble.clone().unwrap_or_default());
             Trouble { observer, message, handled, failed, panicked: false }
         })
     }
 
-    fn remove(&mut self, unique: u64) {
+    /// Drops the observer; says so where it panics then.
+    fn dismiss(&mut self) -> Result<(), String> {
         let observer = self.observer.take();
-        if let Err(trouble) = walled(|| drop(observer)) {
-            self.trouble = Some(trouble);
-        }
         self.cut_off = true;
-        self.removed_at = unique;
+        walled(|| drop(observer))
     }
 
     /// False when the observer was cut off by this batch.
@@ -412,15 +452,18 @@ impl Slot {
     }
 
     fn report(&self, unique: u64) -> SlotReport {
-        let mut delivery = self.delivery;
         let report = match &self.observer {
             Some(observer) => walled(|| observer.report()).map(Some),
-            None => {
-                delivery.skipped += unique - self.removed_at;
-                Ok(None)
-            }
+            None => Ok(None),
         };
-        SlotReport { delivery, report, trouble: self.trouble.clone() }
+        SlotReport {
+            number: self.number,
+            name: Arc::clone(&self.name),
+            account: self.account,
+            stay: Stay { delivery: self.delivery, came: unique - self.added_at },
+            report,
+            trouble: self.trouble.clone(),
+        }
     }
 }
 
@@ -439,7 +482,15 @@ mod tests {
         let mut worker = Worker::new();
         let observer = Metrics::new(&Catalogue::new());
         let interest = Observer::interest(&observer);
-        worker.add(Placed { number: 0, priority: 0, interest, observer: Box::new(observer) });
+        let name = "metrics".into();
+        worker.add(Placed {
+            number: 0,
+            name,
+            account: 0,
+            priority: 0,
+            interest,
+            observer: Box::new(observer),
+        });
         let mut expected = HashMap::new();
         for batch in ["a", "aabab", "b", "aaaa", "bbba", "ab", "abbbbbbbbb"] {
             let kind = |name: char| kinds[usize::from(name == 'b')];
@@ -455,7 +506,7 @@ mod tests {
                 *(if is_new(&at) { new } else { duplicates }) += 1;
             }
         }
-        let report = worker.reports(1).remove(0).report.unwrap().unwrap();
+        let report = worker.report().slots.remove(0).report.unwrap().unwrap();
         let report: Box<dyn Any> = report;
         let report = report.downcast::<MetricsReport>().unwrap();
         let found = report.kinds.iter().map(|count| (count.kind, (count.new, count.duplicates)));

@@ -10,8 +10,11 @@ use crate::process::Processing;
 /// ```text
 /// offered  = accepted + dropped_full + rejected
 /// accepted = unique + duplicates + in_flight
-/// unique   = handled + skipped + failed            for each observer
+/// unique   = handled + skipped + failed            for each name of an observer
 /// ```
+///
+/// An observer that was removed keeps its account, and one that is added under its name goes on with it. To both, what
+/// came while no observer of that name was there is skipped.
 ///
 /// While events flow, the first two hold by construction and the third may lag; `in_flight` lies between 0 and
 /// what the rings can hold, and what processors have just derived of one batch.
@@ -32,10 +35,22 @@ pub struct Account {
     pub duplicates: u64,
     /// Accepted events that dedup has not seen yet.
     pub in_flight: u64,
-    /// Per observer, by name: what became of the unique events.
+    /// Per name of an observer: what became of the unique events. The first 1,024 names, in the order in which they came
+    /// up.
     pub observers: Vec<(Box<str>, Delivery)>,
+    /// Observers of further names, all together.
+    pub further_observers: Further,
     /// Per processor, by name: what became of its work. What it derived was offered too, and stands in the counts above.
     pub processors: Vec<(Box<str>, Processing)>,
+}
+
+/// Observers beyond those whose accounts are kept by name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Further {
+    /// How many there were.
+    pub observers: u64,
+    /// The sum of their accounts: `handled + skipped + failed` is `unique` for each of them.
+    pub delivery: Delivery,
 }
 
 /// Which part of the account does not add up: a bug in this crate.
@@ -79,6 +94,11 @@ impl Account {
                 return Err(AccountError::Observer { observer, unique: self.unique, sum });
             }
         }
+        let Further { observers, delivery } = self.further_observers;
+        let (sum, unique) = (delivery.handled + delivery.skipped + delivery.failed, self.unique * observers);
+        if unique != sum {
+            return Err(AccountError::Observer { observer: "of further names".into(), unique, sum });
+        }
         Ok(())
     }
 
@@ -105,10 +125,14 @@ mod tests {
             duplicates: 3,
             in_flight: 0,
             observers: vec![("o".into(), delivery)],
+            further_observers: Further {
+                observers: 2,
+                delivery: Delivery { handled: 6, skipped: 3, failed: 1, duplicates: 0 },
+            },
             processors: Vec::new(),
         };
         assert_eq!(good.check_final(), Ok(()));
-        let broken: [fn(&mut Account); 8] = [
+        let broken: [fn(&mut Account); 10] = [
             |account| account.offered += 1,
             |account| account.dropped_full += 1,
             |account| account.rejected += 1,
@@ -117,6 +141,8 @@ mod tests {
             |account| account.duplicates += 1,
             |account| account.in_flight += 1,
             |account| account.observers[0].1.failed += 1,
+            |account| account.further_observers.observers += 1,
+            |account| account.further_observers.delivery.skipped += 1,
         ];
         for (at, break_it) in broken.iter().enumerate() {
             let mut account = good.clone();

@@ -7,7 +7,7 @@ use crate::emit::FullPolicy;
 use crate::emit::source::{Entrance, Routes, Sources};
 use crate::event::{Context, Contexts, EventKind, IdScope, Identity, KindSet, Origin, Record, Symbols};
 use crate::observe::wall::walled;
-use crate::observe::worker::{AnyObserver, Placed, Worker};
+use crate::observe::worker::{AnyObserver, Worker};
 use crate::observe::{Observer, Scope};
 use crate::pipeline::crew::{self, CrewDesk, CrewOutlet, CrewWork, Handover};
 use crate::pipeline::lane::{LaneDesk, LaneWork, Output};
@@ -247,7 +247,6 @@ impl Builder {
             entrance: Arc::clone(&entrance),
             clock: options.clock.clone(),
             symbols: Arc::clone(&symbols),
-            roster: Arc::clone(&roster),
             source: None,
         };
         let stations = (0..).zip(observers).map(|(number, worker)| Station::new(number, worker, voice()));
@@ -324,13 +323,13 @@ impl Builder {
         let mut whole = KindSet::EMPTY;
         for entry in &mut self.observers {
             let name = || StartError::ObserverName(entry.options.name.clone());
-            let number = roster.enter(&entry.options).ok_or_else(name)?;
+            let entered = roster.enter(&entry.options).ok_or_else(name)?;
             for (worker, observers) in by_worker.iter_mut().enumerate() {
                 let observer = (entry.make)(Setup { worker, ..setup });
                 let interest = walled(|| observer.interest()).map_err(|panic| {
                     StartError::ObserverPanicked { name: entry.options.name.clone(), panic }
                 })?;
-                observers.add(Placed { number, priority: entry.options.priority, interest, observer });
+                observers.add(entered.placed(entry.options.priority, interest, observer));
                 if interest.scope == Scope::Whole {
                     whole = whole.union(&interest.kinds);
                     break;

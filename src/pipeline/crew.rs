@@ -7,7 +7,7 @@ use crate::dedup::{BATCH, Verdict};
 use crate::emit::source::share;
 use crate::event::{KindSet, Record};
 use crate::observe::mask;
-use crate::observe::worker::SlotReport;
+use crate::observe::worker::WorkerReport;
 use crate::pipeline::post::Post;
 use crate::pipeline::station::{Order, Station};
 use crate::sync::{Arc, Ordering};
@@ -41,7 +41,7 @@ impl CrewDesk {
 /// What a pipeline may ask of a worker while it runs.
 pub(crate) enum CrewOrder {
     /// Report on all observers.
-    Report(Sender<Vec<SlotReport>>),
+    Report(Sender<WorkerReport>),
     /// Take what is in the rings, and say so by dropping the sender.
     CatchUp(Sender<()>),
     /// Something for the worker's observers.
@@ -164,7 +164,7 @@ impl CrewWork {
     }
 
     /// Works until all lanes are gone and their rings empty.
-    pub(crate) fn run(mut self, strategy: WaitStrategy) -> Vec<SlotReport> {
+    pub(crate) fn run(mut self, strategy: WaitStrategy) -> WorkerReport {
         let desk = Arc::clone(&self.desk);
         let _owned = desk.post.owned();
         let mut idle = Idle::new(strategy);
@@ -189,9 +189,9 @@ impl CrewWork {
         }
         self.own += self.station.flush();
         self.desk.own.store(self.own, Ordering::Release);
-        let reports = self.station.reports();
+        let report = self.station.report();
         self.station.dismiss();
-        reports
+        report
     }
 
     fn poll(&mut self) -> usize {
@@ -256,7 +256,7 @@ impl CrewWork {
                 }
                 CrewOrder::Report(reply) => {
                     // Whoever asked may have given up.
-                    let _ = reply.send(self.station.reports());
+                    let _ = reply.send(self.station.report());
                 }
                 CrewOrder::Station(order) => self.station.obey(order),
             }

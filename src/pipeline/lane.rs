@@ -2,7 +2,7 @@
 
 use crate::dedup::{BATCH, Dedup, DedupStats, Verdict};
 use crate::event::Record;
-use crate::observe::worker::SlotReport;
+use crate::observe::worker::WorkerReport;
 use crate::pipeline::crew::Handover;
 use crate::pipeline::post::Post;
 use crate::pipeline::processors::{ProcessorReport, Processors};
@@ -28,7 +28,7 @@ pub(crate) struct LaneCounts {
 pub(crate) struct LaneReport {
     pub(crate) dedup: DedupStats,
     /// Of the observers, where the lane has them itself.
-    pub(crate) observers: Option<Vec<SlotReport>>,
+    pub(crate) observers: Option<WorkerReport>,
     /// Of the processors, in the order in which they were added.
     pub(crate) processors: Vec<ProcessorReport>,
 }
@@ -158,7 +158,7 @@ impl LaneWork {
 
     pub(crate) fn report(&self) -> LaneReport {
         let observers = match &self.rest.output {
-            Output::Here(station) => Some(station.reports()),
+            Output::Here(station) => Some(station.report()),
             Output::Crew(_) => None,
         };
         let processors =

@@ -4,10 +4,12 @@ use crate::dedup::DedupStats;
 use crate::domain::Catalogue;
 use crate::event::{Contexts, Origin, Symbols};
 use crate::observe::Report;
-use crate::observe::worker::{Delivery, Merged, SlotReport};
-use crate::pipeline::account::Account;
+use crate::observe::wall::walled;
+use crate::observe::worker::{Merged, Stay, WorkerReport};
+use crate::pipeline::account::{Account, Further};
 use crate::pipeline::processors::ProcessorReport;
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -62,31 +64,54 @@ pub struct Snapshot {
     pub symbols: Arc<Symbols>,
     /// Which parts of the experiment events and entities belong to; goes on growing as well.
     pub contexts: Arc<Contexts>,
-    pub(crate) reports: Vec<Merged>,
+    /// By number of the observer.
+    pub(crate) reports: BTreeMap<usize, Merged>,
 }
 
 impl Snapshot {
-    /// Returns the report of an observer, merged over all its instances. `None` when it panicked while reporting,
-    /// or the key is another pipeline's.
+    /// Returns the report of an observer, merged over all its instances. `None` when it panicked while reporting, was
+    /// removed, or the key is another pipeline's.
     #[must_use]
     pub fn report<R: Report>(&self, key: ReportKey<R>) -> Option<&R> {
-        let report: &dyn Any = self.reports.get(key.index)?.report()?;
+        let report: &dyn Any = self.reports.get(&key.index)?.report()?;
         report.downcast_ref()
     }
 
-    /// Takes in what one worker said of its observers.
-    pub(crate) fn take_in(&mut self, names: &[Box<str>], reports: Vec<SlotReport>) {
-        for (index, slot) in reports.into_iter().enumerate() {
-            let Some(name) = names.get(index) else { continue };
-            if let Some((_, delivery)) = self.account.observers.get_mut(index) {
-                delivery.add(slot.delivery);
+    /// Takes in what the workers said of their observers. `names` are those of the accounts; `further` observers share
+    /// the one behind these.
+    pub(crate) fn take_in_observers(&mut self, names: &[Arc<str>], further: u64, workers: Vec<WorkerReport>) {
+        let mut stays = vec![Stay::default(); names.len()];
+        let (mut beyond, mut unique) = (Stay::default(), 0);
+        for worker in workers {
+            unique += worker.unique;
+            let gone = worker.gone.into_iter().enumerate();
+            for (account, stay) in worker.slots.iter().map(|slot| (slot.account, slot.stay)).chain(gone) {
+                stays.get_mut(account).unwrap_or(&mut beyond).add(stay);
             }
-            if let Some(trouble) = slot.trouble {
-                self.warnings.push(format!("observer {name}: {trouble}"));
+            for slot in worker.slots {
+                let trouble = self.reports.entry(slot.number).or_default().take_in(slot.report);
+                for trouble in [slot.trouble, trouble].into_iter().flatten() {
+                    self.warnings.push(format!("observer {}: {trouble}", slot.name));
+                }
             }
-            if let Some(trouble) = self.reports.get_mut(index).and_then(|merged| merged.take_in(slot.report))
-            {
-                self.warnings.push(format!("observer {name}: {trouble}"));
+        }
+        // To an observer, what came while it was not there is skipped.
+        let whole = |Stay { mut delivery, came }: Stay, all: u64| {
+            delivery.skipped += all.saturating_sub(came);
+            delivery
+        };
+        let accounts = names.iter().zip(stays);
+        self.account.observers =
+            accounts.map(|(name, stay)| ((**name).into(), whole(stay, unique))).collect();
+        let all = unique.saturating_mul(further);
+        self.account.further_observers = Further { observers: further, delivery: whole(beyond, all) };
+        let (catalogue, symbols) = (&self.catalogue, &self.symbols);
+        for report in self.reports.values().filter_map(Merged::report) {
+            match walled(|| report.warnings(catalogue, symbols)) {
+                Ok(warnings) => self.warnings.extend(warnings),
+                Err(panic) => {
+                    self.warnings.push(format!("an observer's report {panic} when asked for warnings"))
+                }
             }
         }
     }
@@ -122,10 +147,6 @@ impl Snapshot {
             spill_write_failures: total.spill_write_failures + lane.spill_write_failures,
             cold_hits: total.cold_hits + lane.cold_hits,
         };
-    }
-
-    pub(crate) fn empty_deliveries(names: &[Box<str>]) -> Vec<(Box<str>, Delivery)> {
-        names.iter().map(|name| (name.clone(), Delivery::default())).collect()
     }
 }
 

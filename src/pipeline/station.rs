@@ -6,8 +6,7 @@ use crate::domain::pipeline::{DeliveryFailed, ObserverFailed};
 use crate::emit::source::{Entrance, Source};
 use crate::event::json::beginning;
 use crate::event::{Identity, Record, Symbol, Symbols};
-use crate::observe::worker::{Placed, SlotReport, Trouble, Worker};
-use crate::pipeline::roster::Roster;
+use crate::observe::worker::{Placed, SlotReport, Trouble, Worker, WorkerReport};
 use crate::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
@@ -42,7 +41,6 @@ pub(crate) struct Voice {
     pub(crate) entrance: Arc<Entrance>,
     pub(crate) clock: Clock,
     pub(crate) symbols: Arc<Symbols>,
-    pub(crate) roster: Arc<Roster>,
     pub(crate) source: Option<Arc<Source>>,
 }
 
@@ -69,9 +67,9 @@ impl Station {
         self.worker.dismiss();
     }
 
-    /// Reports on all observers, by number.
-    pub(crate) fn reports(&self) -> Vec<SlotReport> {
-        self.worker.reports(self.voice.roster.names().len())
+    /// Reports on all observers.
+    pub(crate) fn report(&self) -> WorkerReport {
+        self.worker.report()
     }
 
     /// Does what the pipeline asks between two batches.
@@ -116,10 +114,9 @@ impl Voice {
             self.source = self.entrance.sources.open("pipeline");
         }
         let source = self.source.as_ref()?;
-        let name = self.roster.name(trouble.observer);
         // A message that the table refuses is in the snapshot all the same.
         let message = kept_message(&self.symbols, &trouble.message);
-        let entity = self.symbols.intern(&name).unwrap_or(Symbol::NONE);
+        let entity = self.symbols.intern(&trouble.observer).unwrap_or(Symbol::NONE);
         let (time_ns, handled, failed) = (self.clock.now_ns(), trouble.handled, trouble.failed);
         let record = if trouble.panicked {
             let failed = u32::try_from(failed).unwrap_or(u32::MAX);

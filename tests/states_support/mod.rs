@@ -54,9 +54,10 @@ pub(crate) fn random_domain(rng: &mut Rng, number: u8) -> DomainDef {
         leak((start..count.min(start + len)).collect::<Vec<u8>>())
     };
     let paths = (0..codes)
-        .map(|_| match rng.below(6) {
+        .map(|_| match rng.below(7) {
             0 => Path::Stay,
             1 => Path::By { field: FLAG, zero: way(rng), other: way(rng) },
+            2 => Path::From { state: rng.below(u64::from(count)) as u8, way: way(rng), other: way(rng) },
             _ => Path::To(way(rng)),
         })
         .collect();
@@ -110,6 +111,13 @@ impl Oracle {
         let way: &[u8] = match table.paths.get(usize::from(kind.code())) {
             None | Some(Path::Stay) => return,
             Some(Path::To(way)) => way,
+            Some(Path::From { state: from, way, other }) => {
+                if name(*from) == state {
+                    way
+                } else {
+                    other
+                }
+            }
             Some(Path::By { zero, other, .. }) => {
                 let value = table_flag(table, kind, record);
                 if value == 0.0 { zero } else { other }

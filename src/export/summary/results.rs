@@ -2,7 +2,8 @@
 
 use crate::event::Symbol;
 use crate::observe::results::{
-    AssertionResult, Part, ResultTree, ResultsReport, StepResult, Tally, TestResult,
+    AssertionResult, ExperimentResult, Outcome, Part, ResultTree, ResultsReport, StepResult, Tally,
+    TestResult,
 };
 use crate::pipeline::Snapshot;
 use serde::Serialize;
@@ -13,20 +14,29 @@ pub const TESTS_SHOWN: usize = 1000;
 /// What became of tests, steps and assertions.
 #[derive(Clone, Debug, Serialize)]
 pub struct ResultsSummary {
-    /// Tests by verdict: one of which a part failed has failed.
+    /// The verdict on everything: `passed` only where there is something, and all of it passed or was skipped.
+    pub outcome: &'static str,
+    /// Tests by verdict: one of which a part failed has failed, and one of which a part never ended is incomplete.
     pub tests: TallySummary,
-    /// Steps by outcome.
+    /// Steps by verdict.
     pub steps: TallySummary,
     /// Assertions by outcome.
     pub assertions: TallySummary,
     /// Assertions that tests say they have checked.
     pub checks: TallySummary,
-    /// The first tests, by their beginnings.
+    /// The first [`TESTS_SHOWN`] tests, by their beginnings; where there are more, those first that have not passed.
     pub tree: Vec<TestSummary>,
-    /// Steps of no known test, of those that have failed.
+    /// Steps of no known test, or of one of several, of those that have failed.
     pub failed_steps: Vec<StepSummary>,
-    /// Assertions of no known test, of those that have failed.
+    /// Assertions of no known test, or of one of several, of those that have failed.
     pub failed_assertions: Vec<AssertionSummary>,
+    /// All steps of no known test, or of one of several, by verdict; they are among `steps`.
+    pub steps_beside: TallySummary,
+    /// All assertions of no known test or step, or of one of several, by outcome; they are among `assertions`.
+    pub assertions_beside: TallySummary,
+    /// The experiments, by their beginnings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub experiments: Vec<ExperimentSummary>,
 }
 
 /// How many there are, and how many of them have which outcome.
@@ -40,6 +50,16 @@ pub struct TallySummary {
     pub skipped: u64,
     pub unsupported: u64,
     pub unknown: u64,
+    pub incomplete: u64,
+}
+
+/// One experiment.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are those of `ExperimentResult`")]
+pub struct ExperimentSummary {
+    pub experiment: String,
+    #[serde(flatten)]
+    pub part: PartSummary,
 }
 
 /// One test.
@@ -55,6 +75,9 @@ pub struct TestSummary {
     pub assertions: Vec<AssertionSummary>,
     pub checks_passed: u64,
     pub checks_failed: u64,
+    /// Checks of which no result is told.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub checks_unknown: u64,
 }
 
 /// One step.
@@ -84,6 +107,9 @@ pub struct PartSummary {
     pub started_ns: u64,
     pub ended_ns: Option<u64>,
     pub duration_ns: Option<u64>,
+    /// How often it was run; not there for once.
+    #[serde(skip_serializing_if = "is_once")]
+    pub runs: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
@@ -94,19 +120,37 @@ impl ResultsSummary {
     pub fn new(report: &ResultsReport, snapshot: &Snapshot) -> ResultsSummary {
         let names = Names(snapshot);
         let tree: ResultTree = report.tree();
-        let failed = |part: &Part| part.outcome == crate::observe::results::Outcome::Failed;
-        let steps = tree.steps.iter().filter(|step| failed(&step.part)).take(TESTS_SHOWN);
-        let assertions = tree.assertions.iter().filter(|assertion| failed(&assertion.part)).take(TESTS_SHOWN);
+        let steps = tree.steps.iter().filter(|step| step.outcome() == Outcome::Failed).take(TESTS_SHOWN);
+        let failed = |assertion: &&AssertionResult| assertion.part.outcome == Outcome::Failed;
+        let assertions = tree.assertions.iter().filter(failed).take(TESTS_SHOWN);
+        let beside = tree.steps.iter().flat_map(|step| &step.assertions).chain(&tree.assertions);
         ResultsSummary {
+            outcome: tree.outcome().name(),
             tests: tree.tests_tally().into(),
             steps: tree.steps_tally().into(),
             assertions: tree.assertions_tally().into(),
             checks: tree.checks_tally().into(),
-            tree: tree.tests.iter().take(TESTS_SHOWN).map(|test| names.test(test)).collect(),
+            tree: shown(&tree.tests).map(|test| names.test(test)).collect(),
             failed_steps: steps.map(|step| names.step(step)).collect(),
             failed_assertions: assertions.map(|assertion| names.assertion(assertion)).collect(),
+            steps_beside: tree.steps.iter().map(StepResult::outcome).collect::<Tally>().into(),
+            assertions_beside: beside.map(|assertion| assertion.part.outcome).collect::<Tally>().into(),
+            experiments: tree.experiments.iter().take(TESTS_SHOWN).map(|one| names.experiment(one)).collect(),
         }
     }
+}
+
+/// The tests that are shown: first those that have not passed, and in the order in which they stand.
+fn shown(tests: &[TestResult]) -> impl Iterator<Item = &TestResult> {
+    let passed = |test: &&TestResult| test.outcome() == Outcome::Passed;
+    let bad = tests.len() - tests.iter().filter(passed).count();
+    let (mut bad_left, mut passed_left) = (TESTS_SHOWN, TESTS_SHOWN.saturating_sub(bad));
+    tests.iter().filter(move |test| {
+        let left = if passed(test) { &mut passed_left } else { &mut bad_left };
+        let is_shown = *left > 0;
+        *left = left.saturating_sub(1);
+        is_shown
+    })
 }
 
 struct Names<'a>(&'a Snapshot);
@@ -125,14 +169,22 @@ impl Names<'_> {
             assertions: test.assertions.iter().map(|assertion| self.assertion(assertion)).collect(),
             checks_passed: test.checks.passed,
             checks_failed: test.checks.failed,
+            checks_unknown: test.checks.unknown,
         }
     }
 
     fn step(&self, step: &StepResult) -> StepSummary {
         StepSummary {
             step: self.name(step.step),
-            part: PartSummary::from(&step.part),
+            part: PartSummary { outcome: step.outcome().name(), ..PartSummary::from(&step.part) },
             assertions: step.assertions.iter().map(|assertion| self.assertion(assertion)).collect(),
+        }
+    }
+
+    fn experiment(&self, experiment: &ExperimentResult) -> ExperimentSummary {
+        ExperimentSummary {
+            experiment: self.name(experiment.experiment),
+            part: PartSummary::from(&experiment.part),
         }
     }
 
@@ -151,6 +203,7 @@ impl From<&Part> for PartSummary {
             started_ns: part.started_ns,
             ended_ns: part.ended_ns,
             duration_ns: part.duration_ns,
+            runs: part.runs,
             message: part.message.as_deref().map(str::to_owned),
         }
     }
@@ -159,7 +212,17 @@ impl From<&Part> for PartSummary {
 impl From<Tally> for TallySummary {
     fn from(tally: Tally) -> TallySummary {
         let total = tally.total();
-        let Tally { running, passed, failed, skipped, unsupported, unknown } = tally;
-        TallySummary { total, running, passed, failed, skipped, unsupported, unknown }
+        let Tally { running, passed, failed, skipped, unsupported, unknown, incomplete } = tally;
+        TallySummary { total, running, passed, failed, skipped, unsupported, unknown, incomplete }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
+fn is_once(runs: &u32) -> bool {
+    *runs <= 1
 }

@@ -1,97 +1,76 @@
-//! One test, step or assertion: where it is in its life.
+//! One test, step or assertion: where it is in its life, and what was said of it.
 
+use super::evidence::Evidence;
+use super::verdict::Outcome;
 use crate::domain::{StateTable, Step};
 use crate::event::Record;
-use crate::event::json::beginning;
-use crate::event::members::Members;
-
-/// What became of a test, a step or an assertion.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Outcome {
-    /// It has not come to an end.
-    #[default]
-    Running,
-    /// It is what it should be.
-    Passed,
-    /// It is not, or could not be found out because of an error.
-    Failed,
-    /// It was left out.
-    Skipped,
-    /// What it needs is not there.
-    Unsupported,
-    /// It ended, and nobody knows how.
-    Unknown,
-}
-
-impl Outcome {
-    /// Returns the outcome's name, as files have it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Outcome::Running => "running",
-            Outcome::Passed => "passed",
-            Outcome::Failed => "failed",
-            Outcome::Skipped => "skipped",
-            Outcome::Unsupported => "unsupported",
-            Outcome::Unknown => "unknown",
-        }
-    }
-
-    /// Returns what it means that a part is in the state of that name.
-    fn of_state(state: &str) -> Outcome {
-        match state {
-            "completed" | "passed" => Outcome::Passed,
-            "failed" | "error" => Outcome::Failed,
-            "skipped" => Outcome::Skipped,
-            "unsupported" => Outcome::Unsupported,
-            "unknown" => Outcome::Unknown,
-            _ => Outcome::Running,
-        }
-    }
-}
 
 /// What is known of a test, a step or an assertion.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Part {
-    /// What became of it.
+    /// What became of it: the worst that is known of it.
     pub outcome: Outcome,
     /// When its first event was, in nanoseconds since the Unix epoch.
     pub started_ns: u64,
-    /// When the event was that ended it.
+    /// When the event was that told of this outcome.
     pub ended_ns: Option<u64>,
-    /// How long it took: what that event says, or else the time between the first event and that one.
+    /// How long it took: what that event says, or else the time between the beginning of the run and that event.
     pub duration_ns: Option<u64>,
+    /// How often it was run: it began again after it had ended, or without having ended.
+    pub runs: u32,
     /// Why it failed, or was left out.
     pub message: Option<Box<str>>,
 }
 
 impl Part {
-    /// Returns this one, or `told` where only that one failed, or where only that one has come to an end: with the
-    /// earlier beginning of both, and the other's message where both failed and one does not say why.
-    pub(super) fn or_worse(self, told: Part) -> Part {
-        let weight = |part: &Part| match part.outcome {
-            Outcome::Failed => 2,
-            Outcome::Running => 0,
-            _ => 1,
-        };
-        let started_ns = self.started_ns.min(told.started_ns);
-        let (mut part, other) = if weight(&told) > weight(&self) { (told, self) } else { (self, told) };
-        if part.outcome == other.outcome {
-            part.message = part.message.or(other.message);
+    /// Returns this one, or `other` where that one weighs more; with the other's message where both say the same and
+    /// one does not say why.
+    fn or_worse(self, other: &Part) -> Part {
+        if other.outcome.weight() > self.outcome.weight() {
+            return Part { started_ns: self.started_ns, runs: self.runs, ..other.clone() };
         }
-        Part { started_ns, ..part }
+        let also = other.message.as_ref().filter(|_| self.outcome == other.outcome);
+        Part { message: self.message.or_else(|| also.cloned()), ..self }
+    }
+
+    /// Puts together what a part says of itself and what its test says of it: the worse of both, but for one that has
+    /// ended according to only one of them.
+    pub(super) fn and_told(self, told: &Part) -> Part {
+        let (started_ns, runs) = (self.started_ns.min(told.started_ns), self.runs.max(told.runs));
+        let open = |part: &Part| part.outcome == Outcome::Running;
+        let part = match (open(&self), open(told)) {
+            // The end may be that of another run.
+            (true, false) if self.runs <= told.runs => told.clone(),
+            (false, true) if told.runs <= self.runs => self,
+            _ => self.or_worse(told),
+        };
+        Part { started_ns, runs, ..part }
     }
 }
 
-/// Bytes of a message that are kept.
-const MESSAGE_LEN_MAX: usize = 1024;
-
-/// A part as events show it.
+/// A part as events show it: the run that is going on or was last, and what counts whatever comes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
     state: u8,
+    /// When it came into its state.
+    since_ns: u64,
     started_ns: Option<u64>,
-    part: Part,
+    run_started_ns: u64,
+    /// The first end of a run, by its time.
+    first_end_ns: Option<u64>,
+    runs: u32,
+    now: Part,
+    /// The worst of earlier runs, and of what was said where the table does not allow it.
+    stays: Option<Part>,
+    /// A failure that a retry has undone.
+    undone: Option<Undone>,
+}
+
+#[derive(Clone, Debug)]
+struct Undone {
+    failed: Part,
+    /// When the last retry began.
+    retried_ns: u64,
 }
 
 impl View {
@@ -100,64 +79,137 @@ impl View {
     }
 
     /// Takes an event of the part's own.
-    pub(super) fn take(
-        &mut self,
-        table: &StateTable,
-        record: &Record,
-        duration_ns: Option<u64>,
-        document: Members<'_>,
-    ) {
-        self.begin(record.time_ns());
-        if let Step::Moved(state) = table.step(self.state, record.kind().code(), record.payload_bytes()) {
+    pub(super) fn take(&mut self, table: &StateTable, record: &Record, evidence: &Evidence) {
+        let (code, payload, time_ns) = (record.kind().code(), record.payload_bytes(), record.time_ns());
+        self.begin(time_ns);
+        let mut step = table.step(self.state, code, payload);
+        // What began earlier than the part came into its state was only told late.
+        let again = evidence.begins && self.state != table.initial && time_ns >= self.since_ns;
+        if again && matches!(step, Step::Invalid { .. }) {
+            self.state = table.initial;
+            self.run_again(time_ns);
+            step = table.step(self.state, code, payload);
+        }
+        if let Step::Moved(state) = step {
             self.state = state;
             let outcome = Outcome::of_state(table.name(state).unwrap_or_default());
-            self.set(outcome, record.time_ns(), duration_ns, document);
+            if self.now.outcome == Outcome::Failed && outcome != Outcome::Failed {
+                self.retry(time_ns);
+            }
+            self.since_ns = time_ns;
+            self.set(outcome, time_ns, evidence);
+        }
+        let Some(outcome) = evidence.outcome else { return };
+        if matches!(step, Step::Invalid { .. }) || self.now.outcome != outcome {
+            self.stay(self.ended(outcome, time_ns, evidence));
         }
     }
 
-    /// Takes what somebody else says of the part.
-    pub(super) fn told(
-        &mut self,
-        outcome: Outcome,
-        time_ns: u64,
-        duration_ns: Option<u64>,
-        document: Members<'_>,
-    ) {
+    /// Takes what somebody else says of the part. What is `retried` may fail, begin again and pass.
+    pub(super) fn told(&mut self, outcome: Outcome, time_ns: u64, evidence: &Evidence, retried: bool) {
+        let begun = self.started_ns.is_some();
         self.begin(time_ns);
-        self.set(outcome, time_ns, duration_ns, document);
+        match (outcome, self.now.outcome) {
+            (Outcome::Running, _) if !begun => {}
+            (Outcome::Running, Outcome::Running) => return,
+            (Outcome::Running, _) if time_ns < self.since_ns => return,
+            (Outcome::Running, Outcome::Failed) if retried => self.retry(time_ns),
+            (Outcome::Running, _) => self.run_again(time_ns),
+            (Outcome::Failed, Outcome::Running) if begun => {}
+            (Outcome::Failed, _) => return self.stay(self.ended(outcome, time_ns, evidence)),
+            (_, Outcome::Failed) => return,
+            _ => {}
+        }
+        self.since_ns = time_ns;
+        self.set(outcome, time_ns, evidence);
     }
 
-    /// Returns the one that ended later, with the earlier beginning.
-    pub(super) fn later(self, other: View) -> View {
-        let started_ns = self.started_ns.min(other.started_ns).or(self.started_ns).or(other.started_ns);
-        let later = if other.part.ended_ns > self.part.ended_ns { other } else { self };
-        View { started_ns, ..later }
+    /// Returns what is known of the part. A failure that a retry has undone counts all the same where the retry began
+    /// after `retries_until_ns`, or that is not known.
+    pub(super) fn part(&self, retries_until_ns: Option<u64>) -> Part {
+        let mut part = Part { started_ns: self.started_ns.unwrap_or(0), runs: self.runs, ..self.now.clone() };
+        let undone = self.undone.as_ref();
+        if let Some(undone) =
+            undone.filter(|undone| retries_until_ns.is_none_or(|end| undone.retried_ns > end))
+        {
+            part = part.or_worse(&undone.failed);
+        }
+        self.stays.iter().fold(part, |part, stays| part.or_worse(stays))
     }
 
-    pub(super) fn part(&self) -> Part {
-        Part { started_ns: self.started_ns.unwrap_or(0), ..self.part.clone() }
+    /// Returns until when a step of this test may be retried: up to its end, if it was run once.
+    pub(super) fn retries_until_ns(&self) -> Option<u64> {
+        (self.runs <= 1).then(|| self.first_end_ns.unwrap_or(u64::MAX))
+    }
+
+    /// Takes in another instance's view of the same part. Events of one entity come to one instance, so it is not known
+    /// in which order these were: the worse counts.
+    pub(super) fn merge(&mut self, other: View) {
+        let worse = other.part(None);
+        self.started_ns = self.started_ns.into_iter().chain(other.started_ns).min();
+        self.first_end_ns = self.first_end_ns.into_iter().chain(other.first_end_ns).min();
+        self.runs += other.runs;
+        self.stay(worse);
     }
 
     fn begin(&mut self, time_ns: u64) {
-        self.started_ns = Some(self.started_ns.map_or(time_ns, |known| known.min(time_ns)));
-    }
-
-    fn set(&mut self, outcome: Outcome, time_ns: u64, duration_ns: Option<u64>, document: Members<'_>) {
-        self.part.outcome = outcome;
-        if outcome == Outcome::Running {
-            (self.part.ended_ns, self.part.duration_ns, self.part.message) = (None, None, None);
-            return;
+        if self.started_ns.is_none() {
+            (self.runs, self.run_started_ns) = (1, time_ns);
         }
-        self.part.ended_ns = Some(time_ns);
-        let since = || self.started_ns.map(|started| time_ns.saturating_sub(started));
-        self.part.duration_ns = duration_ns.or_else(since);
-        self.part.message = if outcome == Outcome::Passed { None } else { message(document) };
+        self.started_ns = Some(self.started_ns.map_or(time_ns, |known| known.min(time_ns)));
+        self.run_started_ns =
+            if self.runs == 1 { self.run_started_ns.min(time_ns) } else { self.run_started_ns };
     }
-}
 
-/// The first of the members in which events say why.
-fn message(document: Members<'_>) -> Option<Box<str>> {
-    const MEMBERS: [&str; 4] = ["error_message", "assertion_message", "reason", "skip_reason"];
-    let text = MEMBERS.iter().find_map(|member| document.text(member))?;
-    Some(beginning(&text, MESSAGE_LEN_MAX)).filter(|text| !text.is_empty()).map(Into::into)
+    /// Begins another run. One that has not ended never will.
+    fn run_again(&mut self, time_ns: u64) {
+        let mut last = std::mem::take(&mut self.now);
+        if last.outcome == Outcome::Running {
+            last.outcome = Outcome::Incomplete;
+        }
+        self.stay(last);
+        self.runs = self.runs.saturating_add(1);
+        self.run_started_ns = time_ns;
+    }
+
+    /// Undoes a failure, unless its time says that it came later.
+    fn retry(&mut self, time_ns: u64) {
+        let failed = std::mem::take(&mut self.now);
+        if time_ns < self.since_ns {
+            return self.stay(failed);
+        }
+        let (failed, retried_ns) = match self.undone.take() {
+            Some(before) => (before.failed, before.retried_ns.max(time_ns)),
+            None => (failed, time_ns),
+        };
+        self.undone = Some(Undone { failed, retried_ns });
+    }
+
+    fn stay(&mut self, part: Part) {
+        if part.outcome != Outcome::Passed {
+            self.stays = Some(match self.stays.take() {
+                Some(known) => known.or_worse(&part),
+                None => part,
+            });
+        }
+    }
+
+    fn set(&mut self, outcome: Outcome, time_ns: u64, evidence: &Evidence) {
+        self.now = Part::default();
+        if outcome != Outcome::Running {
+            self.now = self.ended(outcome, time_ns, evidence);
+            self.first_end_ns = Some(self.first_end_ns.map_or(time_ns, |known| known.min(time_ns)));
+        }
+    }
+
+    fn ended(&self, outcome: Outcome, time_ns: u64, evidence: &Evidence) -> Part {
+        let message = evidence.message.clone().filter(|_| outcome != Outcome::Passed);
+        Part {
+            outcome,
+            ended_ns: Some(time_ns),
+            duration_ns: evidence.duration_ns.or(Some(time_ns.saturating_sub(self.run_started_ns))),
+            message,
+            ..Part::default()
+        }
+    }
 }

@@ -1,21 +1,11 @@
 //! The tree of results.
 
-use super::part::{Outcome, Part};
-use super::{Known, ResultsReport};
+use super::part::Part;
+use super::places::{Home, Places};
+use super::verdict::{Outcome, Tally};
+use super::{ResultsReport, TestKey};
 use crate::event::Symbol;
 use std::collections::HashMap;
-
-/// How many parts have which outcome.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[allow(missing_docs, reason = "the names are those of `Outcome`")]
-pub struct Tally {
-    pub running: u64,
-    pub passed: u64,
-    pub failed: u64,
-    pub skipped: u64,
-    pub unsupported: u64,
-    pub unknown: u64,
-}
 
 /// Tests with what belongs to them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -26,6 +16,8 @@ pub struct ResultTree {
     pub steps: Vec<StepResult>,
     /// Assertions of no known test.
     pub assertions: Vec<AssertionResult>,
+    /// The experiments, by their beginnings.
+    pub experiments: Vec<ExperimentResult>,
 }
 
 /// A test with its steps and assertions.
@@ -33,7 +25,7 @@ pub struct ResultTree {
 pub struct TestResult {
     /// The test.
     pub test: Symbol,
-    /// The experiment in whose context its events were.
+    /// The experiment in whose context its events were. Tests of one name in two experiments are two.
     pub experiment: Option<Symbol>,
     /// What the test's events say of it.
     pub part: Part,
@@ -41,8 +33,12 @@ pub struct TestResult {
     pub steps: Vec<StepResult>,
     /// Its assertions that are of no known step.
     pub assertions: Vec<AssertionResult>,
-    /// Assertions that the test says it has checked. They have no names; those of `assertions` may be among them.
+    /// Assertions that the test says it has checked. They have no names; those of `assertions` may be among them. Running is
+    /// one for each time that it began to check and did not say that it ended.
     pub checks: Tally,
+    /// Events were of more tests, steps and assertions than are followed: it may be that a part of this test is not
+    /// here, and it has not passed.
+    pub parts_missing: bool,
 }
 
 /// A step with its assertions.
@@ -56,7 +52,7 @@ pub struct StepResult {
     pub assertions: Vec<AssertionResult>,
 }
 
-/// An assertion.
+/// An assertion, or what a service found that tests others, under the service's name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AssertionResult {
     /// The assertion.
@@ -65,52 +61,27 @@ pub struct AssertionResult {
     pub part: Part,
 }
 
-impl Tally {
-    /// Counts one more.
-    pub(super) fn add(&mut self, outcome: Outcome) {
-        *match outcome {
-            Outcome::Running => &mut self.running,
-            Outcome::Passed => &mut self.passed,
-            Outcome::Failed => &mut self.failed,
-            Outcome::Skipped => &mut self.skipped,
-            Outcome::Unsupported => &mut self.unsupported,
-            Outcome::Unknown => &mut self.unknown,
-        } += 1;
-    }
-
-    pub(super) fn merge(&mut self, other: Tally) {
-        self.running += other.running;
-        self.passed += other.passed;
-        self.failed += other.failed;
-        self.skipped += other.skipped;
-        self.unsupported += other.unsupported;
-        self.unknown += other.unknown;
-    }
-
-    /// Returns how many there are.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.running + self.passed + self.failed + self.skipped + self.unsupported + self.unknown
-    }
-}
-
-impl FromIterator<Outcome> for Tally {
-    fn from_iter<I: IntoIterator<Item = Outcome>>(outcomes: I) -> Tally {
-        let mut tally = Tally::default();
-        outcomes.into_iter().for_each(|outcome| tally.add(outcome));
-        tally
-    }
+/// An experiment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExperimentResult {
+    /// The experiment.
+    pub experiment: Symbol,
+    /// What its events say of it.
+    pub part: Part,
 }
 
 impl TestResult {
-    /// Returns the verdict: what the test says of itself, but failed where a part of it failed at last.
+    /// Returns the verdict: what the test says of itself and what became of its parts, by the table of
+    /// [the module](super).
     #[must_use]
     pub fn outcome(&self) -> Outcome {
-        let failed = self.part.outcome == Outcome::Failed
-            || self.checks.failed > 0
-            || self.steps.iter().any(|step| step.part.outcome == Outcome::Failed)
-            || self.all_assertions().any(|assertion| assertion.part.outcome == Outcome::Failed);
-        if failed { Outcome::Failed } else { self.part.outcome }
+        let steps = self.steps.iter().map(StepResult::outcome);
+        let mut parts: Tally = steps.chain(self.assertions.iter().map(|one| one.part.outcome)).collect();
+        parts.merge(self.checks);
+        if self.parts_missing {
+            parts.add(Outcome::Unknown);
+        }
+        self.part.outcome.with_parts(&parts)
     }
 
     /// Iterates over the assertions of the test and of its steps.
@@ -119,7 +90,29 @@ impl TestResult {
     }
 }
 
+impl StepResult {
+    /// Returns the verdict: what is said of the step and what became of its assertions, by the table of
+    /// [the module](super).
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.part.outcome.with_parts(&self.assertions.iter().map(|one| one.part.outcome).collect())
+    }
+}
+
 impl ResultTree {
+    /// Returns the verdict on everything: passed only where there is something, and all of it passed, but for what was
+    /// left out.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        let experiments = self.experiments.iter().map(|experiment| experiment.part.outcome);
+        let beside = self.steps.iter().map(StepResult::outcome);
+        let beside = beside.chain(self.assertions.iter().map(|one| one.part.outcome));
+        let all = self.tests.iter().map(TestResult::outcome).chain(experiments).chain(beside);
+        let all: Tally = all.collect();
+        let own = if all.total() == 0 { Outcome::Unknown } else { Outcome::Passed };
+        own.with_parts(&all)
+    }
+
     /// Counts the tests by verdict.
     #[must_use]
     pub fn tests_tally(&self) -> Tally {
@@ -137,10 +130,10 @@ impl ResultTree {
         in_tests.chain(self.steps.iter().flat_map(|step| &step.assertions)).chain(&self.assertions)
     }
 
-    /// Counts all steps by outcome.
+    /// Counts all steps by verdict.
     #[must_use]
     pub fn steps_tally(&self) -> Tally {
-        self.all_steps().map(|step| step.part.outcome).collect()
+        self.all_steps().map(StepResult::outcome).collect()
     }
 
     /// Counts all assertions by outcome.
@@ -159,73 +152,51 @@ impl ResultTree {
 }
 
 pub(super) fn build(found: &ResultsReport) -> ResultTree {
-    let steps = placed_steps(found);
-    // Where a step is known to be, for assertions that name it without its test.
-    let mut homes: HashMap<Symbol, Option<Symbol>> = HashMap::new();
-    for (test, step) in steps.keys() {
-        homes.entry(*step).and_modify(|home| *home = None).or_insert(Some(*test));
+    let places = Places::of(found);
+    let mut steps: HashMap<Home, Vec<StepResult>> = HashMap::new();
+    for (home, step, part) in places.steps(found) {
+        steps.entry(home).or_default().push(StepResult { step, part, assertions: Vec::new() });
     }
-    let mut of_steps: HashMap<(Symbol, Symbol), Vec<AssertionResult>> = HashMap::new();
-    let mut of_tests: HashMap<Symbol, Vec<AssertionResult>> = HashMap::new();
-    for ((test, step, name), known) in &found.assertions {
-        let assertion = AssertionResult { assertion: *name, part: known.part() };
-        let home = if *test == Symbol::NONE { homes.get(step).copied().flatten() } else { Some(*test) };
-        let test = home.unwrap_or(Symbol::NONE);
-        if steps.contains_key(&(test, *step)) {
-            of_steps.entry((test, *step)).or_default().push(assertion);
-        } else {
-            of_tests.entry(test).or_default().push(assertion);
+    steps.values_mut().for_each(|steps| steps.sort_by_key(|step| (step.part.started_ns, step.step)));
+    let mut assertions: HashMap<Home, Vec<AssertionResult>> = HashMap::new();
+    for (key, known) in &found.assertions {
+        let (test, step, name) = *key;
+        let assertion = AssertionResult { assertion: name, part: known.part(None) };
+        let home = places.of_assertion(test, step);
+        // Of several steps of that name it is in the first.
+        match steps.get_mut(&home).and_then(|steps| steps.iter_mut().find(|known| known.step == step)) {
+            Some(step) => step.assertions.push(assertion),
+            None => assertions.entry(home).or_default().push(assertion),
         }
     }
-    let mut by_test: HashMap<Symbol, Vec<StepResult>> = HashMap::new();
-    for ((test, step), part) in steps {
-        let mut assertions = of_steps.remove(&(test, step)).unwrap_or_default();
-        sort_assertions(&mut assertions);
-        by_test.entry(test).or_default().push(StepResult { step, part, assertions });
+    assertions.values_mut().for_each(|assertions| sort_assertions(assertions));
+    for step in steps.values_mut().flatten() {
+        sort_assertions(&mut step.assertions);
     }
     let mut tree = ResultTree::default();
-    for (name, test) in &found.tests {
-        let mut steps = by_test.remove(name).unwrap_or_default();
-        sort_steps(&mut steps);
-        let mut assertions = of_tests.remove(name).unwrap_or_default();
-        sort_assertions(&mut assertions);
-        let (part, checks) = (test.known.part(), test.checks);
+    for (key, test) in &found.tests {
+        let TestKey { experiment, test: name } = *key;
         tree.tests.push(TestResult {
-            test: *name,
-            experiment: test.experiment,
-            part,
-            steps,
-            assertions,
-            checks,
+            test: name,
+            experiment: (experiment != Symbol::NONE).then_some(experiment),
+            part: test.view.part(None),
+            steps: steps.remove(&Home::Test(*key)).unwrap_or_default(),
+            assertions: assertions.remove(&Home::Test(*key)).unwrap_or_default(),
+            checks: test.checks(),
+            parts_missing: found.untracked > 0,
         });
     }
-    tree.tests.sort_by_key(|test| (test.part.started_ns, test.test));
-    tree.steps = by_test.into_values().flatten().collect();
-    sort_steps(&mut tree.steps);
-    tree.assertions = of_tests.into_values().flatten().collect();
+    tree.tests.sort_by_key(|test| (test.part.started_ns, test.test, test.experiment));
+    tree.steps = steps.into_values().flatten().collect();
+    tree.steps.sort_by_key(|step| (step.part.started_ns, step.step));
+    tree.assertions = assertions.into_values().flatten().collect();
     sort_assertions(&mut tree.assertions);
+    let experiments = found.experiments.iter();
+    tree.experiments = experiments
+        .map(|(name, view)| ExperimentResult { experiment: *name, part: view.part(None) })
+        .collect();
+    tree.experiments.sort_by_key(|experiment| (experiment.part.started_ns, experiment.experiment));
     tree
-}
-
-/// Finds the test of each step; a step that names none goes to the only test that names it.
-fn placed_steps(found: &ResultsReport) -> HashMap<(Symbol, Symbol), Part> {
-    let mut by_name: HashMap<Symbol, Vec<Symbol>> = HashMap::new();
-    for (test, step) in found.steps.keys().filter(|(test, _)| *test != Symbol::NONE) {
-        by_name.entry(*step).or_default().push(*test);
-    }
-    let mut placed: HashMap<(Symbol, Symbol), Known> = HashMap::new();
-    for ((test, step), known) in &found.steps {
-        let home = match by_name.get(step).map(Vec::as_slice) {
-            Some([only]) if *test == Symbol::NONE => *only,
-            _ => *test,
-        };
-        placed.entry((home, *step)).or_default().merge(known.clone());
-    }
-    placed.into_iter().map(|(key, known)| (key, known.part())).collect()
-}
-
-fn sort_steps(steps: &mut [StepResult]) {
-    steps.sort_by_key(|step| (step.part.started_ns, step.step));
 }
 
 fn sort_assertions(assertions: &mut [AssertionResult]) {

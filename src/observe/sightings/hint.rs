@@ -44,9 +44,10 @@ impl SightingsReport {
                     continue;
                 }
                 let (most, least) = (there.arrived.max(back.arrived), there.arrived.min(back.arrived));
+                let (both, slow) = (there.sent > 0 && back.sent > 0, there.slow + back.slow > 0);
                 let doubt = if one.last_ns < other.first_ns || other.last_ns < one.first_ns {
                     ClockDoubt::Apart
-                } else if there.sent > 0 && back.sent > 0 && (most + least) * 100 <= there.sent + back.sent {
+                } else if (both || slow) && (most + least) * 100 <= there.sent + back.sent {
                     ClockDoubt::Unpaired
                 } else if most >= PACKETS_MIN && least * 99 <= most {
                     ClockDoubt::OneWay
@@ -62,11 +63,17 @@ impl SightingsReport {
 
     fn way(&self, from: Symbol, to: Symbol) -> Way {
         let path = self.paths.iter().find(|path| (path.from, path.to) == (from, to));
-        path.map_or(Way { sent: 0, arrived: 0 }, |path| Way { sent: path.sent, arrived: path.arrivals() })
+        path.map_or(Way { sent: 0, arrived: 0, slow: 0 }, |path| Way {
+            sent: path.sent,
+            arrived: path.arrivals(),
+            slow: path.beyond_horizon,
+        })
     }
 }
 
 struct Way {
     sent: u64,
     arrived: u64,
+    /// Arrived beyond the horizon.
+    slow: u64,
 }

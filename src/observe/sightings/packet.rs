@@ -1,8 +1,10 @@
 //! A packet between its first sighting and the end of its horizon.
 
-use super::pairing::Seats;
 use crate::event::Symbol;
 use smallvec::SmallVec;
+
+/// A set of vantage points, a bit each.
+pub(super) type Seats = u64;
 
 /// The sightings of one packet within the horizon, however often it was sent.
 pub(super) struct Packet {
@@ -63,19 +65,15 @@ impl Packet {
         Some(std::mem::replace(sent_ns, time_ns))
     }
 
-    /// Closes those sent before `before_ns`. Returns how many, and for each of the far ends `to` how many of them
-    /// did not arrive.
-    pub(super) fn close(&mut self, before_ns: u64, mut to: Seats, mut lost: impl FnMut(usize, u64)) -> u64 {
+    /// Closes those sent before `before_ns`, and tells of each when it was sent and at which of the far ends `to` it did
+    /// not arrive.
+    pub(super) fn close(&mut self, before_ns: u64, to: Seats, mut tell: impl FnMut(u64, Seats)) {
         let within = self.sent_ns.iter().skip(self.closed as usize);
         let count = within.take_while(|sent_ns| **sent_ns < before_ns).count() as u32;
         let closed = self.closed + count;
-        while to != 0 {
-            let far = to.trailing_zeros() as usize;
-            to &= to - 1;
-            let missing = closed.saturating_sub(self.dealt(far));
-            if missing > 0 {
-                lost(far, u64::from(missing));
-            }
+        for (number, sent_ns) in (0..closed).zip(&self.sent_ns).skip(self.closed as usize) {
+            let arrived = self.far.iter().filter(|(_, dealt)| *dealt > number);
+            tell(*sent_ns, to & !arrived.fold(0, |set: Seats, (far, _)| set | 1 << far));
         }
         self.closed = closed;
         if closed as usize > self.sent_ns.len() / 2 {
@@ -83,7 +81,6 @@ impl Packet {
             self.far.iter_mut().for_each(|(_, dealt)| *dealt = dealt.saturating_sub(closed));
             self.closed = 0;
         }
-        u64::from(count)
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -1,7 +1,8 @@
 //! Pairs sightings that come in order of time.
 
 use super::Seen;
-use super::packet::Packet;
+use super::overdue::{Overdue, Sending, Slow};
+use super::packet::{Packet, Seats};
 use super::paths::{PathReport, SightingsReport};
 use crate::event::Symbol;
 use crate::hash::BuildContentHasher;
@@ -14,11 +15,9 @@ pub(super) struct Pairing {
     packets: HashMap<u128, Packet, BuildContentHasher>,
     /// When each sent packet was sent, in order.
     sent: VecDeque<(u64, u128)>,
+    overdue: Overdue,
     ledger: Ledger,
 }
-
-/// A set of vantage points, a bit each.
-pub(super) type Seats = u64;
 
 /// What has become of packets.
 #[derive(Default)]
@@ -43,7 +42,13 @@ struct Path {
 
 impl Pairing {
     pub(super) fn new(horizon_ns: u64) -> Pairing {
-        Pairing { horizon_ns, packets: HashMap::default(), sent: VecDeque::new(), ledger: Ledger::default() }
+        Pairing {
+            horizon_ns,
+            packets: HashMap::default(),
+            sent: VecDeque::new(),
+            overdue: Overdue::default(),
+            ledger: Ledger::default(),
+        }
     }
 
     /// Adds the vantage point whose index is the number of those before it.
@@ -56,12 +61,16 @@ impl Pairing {
     pub(super) fn sight(&mut self, vantage: usize, seen: Seen, now_ns: u64) {
         let horizon_from_ns = now_ns.saturating_sub(self.horizon_ns);
         self.close(horizon_from_ns);
+        self.overdue.forget(now_ns, self.horizon_ns);
         if seen.time_ns < horizon_from_ns {
             return;
         }
         *self.ledger.flows.entry(seen.flow).or_default() |= 1 << vantage;
         let packet = match self.packets.entry(seen.id) {
             Entry::Vacant(place) => {
+                if let Some(slow) = self.overdue.sight(seen.id, vantage, seen.time_ns) {
+                    return self.ledger.slow(slow, vantage);
+                }
                 place.insert(Packet::new(vantage, seen.flow, seen.time_ns));
                 self.sent.push_back((seen.time_ns, seen.id));
                 return;
@@ -87,7 +96,7 @@ impl Pairing {
     pub(super) fn finish(&mut self) {
         while let Some((_, id)) = self.sent.pop_front() {
             if let Some(mut packet) = self.packets.remove(&id) {
-                self.ledger.close(&mut packet, u64::MAX);
+                self.ledger.close(&mut packet, u64::MAX, |_| {});
             }
         }
     }
@@ -97,7 +106,8 @@ impl Pairing {
         while let Some((_, id)) = self.sent.front().copied().filter(|(sent_ns, _)| *sent_ns < before_ns) {
             self.sent.pop_front();
             let Entry::Occupied(mut place) = self.packets.entry(id) else { continue };
-            self.ledger.close(place.get_mut(), before_ns);
+            let overdue = &mut self.overdue;
+            self.ledger.close(place.get_mut(), before_ns, |sending| overdue.add(id, sending));
             if place.get().is_over() {
                 place.remove();
             }
@@ -110,7 +120,8 @@ impl Pairing {
             paths: self.ledger.paths.iter().map(|path| path.report.clone()).collect(),
             flows: self.ledger.flows.len() as u64,
             pending: packets().map(|packet| packet.pending() as u64).sum(),
-            remembered: packets().map(|packet| packet.held() as u64).sum(),
+            remembered: packets().map(|packet| packet.held() as u64).sum::<u64>()
+                + self.overdue.held() as u64,
             unpaired: self.ledger.unpaired,
             ambiguous: self.ledger.ambiguous,
             ..SightingsReport::default()
@@ -143,22 +154,50 @@ impl Ledger {
         path.report.duplicated += 1;
     }
 
-    /// Counts as lost what was sent before a time and has not arrived.
-    fn close(&mut self, packet: &mut Packet, before_ns: u64) {
+    /// Counts as lost what was sent before a time and has not arrived, and tells of what some vantage point has not seen.
+    fn close(&mut self, packet: &mut Packet, before_ns: u64, mut overdue: impl FnMut(Sending)) {
         let origin = usize::from(packet.origin);
         let here: Seats = 1 << origin;
-        let others = if self.vantages.len() == 2 {
+        let vantages = self.vantages.len();
+        let others = if vantages == 2 {
             0b11 & !here
         } else {
             self.flows.get(&packet.flow).copied().unwrap_or(0) & !here
         };
-        let closed = packet.close(before_ns, others, |to, lost| {
-            if let Some(path) = self.path(origin, to) {
-                path.lost(lost);
+        let unpaired = others == 0 && vantages > 2;
+        let elsewhere = Seats::MAX.checked_shr(64 - vantages as u32).unwrap_or(0) & !here;
+        packet.close(before_ns, elsewhere, |sent_ns, unseen| {
+            let lost = unseen & others;
+            let mut left = lost;
+            while left != 0 {
+                if let Some(path) = self.path(origin, left.trailing_zeros() as usize) {
+                    path.lost(1);
+                }
+                left &= left - 1;
+            }
+            self.unpaired += u64::from(unpaired);
+            if unseen != 0 {
+                let seen = here | elsewhere & !unseen;
+                overdue(Sending { sent_ns, origin: origin as u8, lost, seen, unpaired });
             }
         });
-        if others == 0 && self.vantages.len() > 2 {
-            self.unpaired += closed;
+    }
+
+    /// Counts a packet that has arrived beyond its horizon.
+    fn slow(&mut self, slow: Slow, to: usize) {
+        let (Slow::First { origin, .. } | Slow::Copy { origin }) = slow;
+        let Some(path) = self.path(usize::from(origin), to) else { return };
+        match slow {
+            Slow::Copy { .. } => path.report.duplicated += 1,
+            Slow::First { lost, unpaired, .. } => {
+                path.report.beyond_horizon += 1;
+                if lost {
+                    path.report.lost -= 1;
+                } else {
+                    path.report.sent += 1;
+                }
+                self.unpaired -= u64::from(unpaired);
+            }
         }
     }
 

@@ -12,10 +12,13 @@ pub struct PathReport {
     pub from: Symbol,
     /// Where they were to arrive.
     pub to: Symbol,
-    /// Packets sent: arrived or lost. A packet that is still on its way is in neither.
+    /// Packets sent: arrived, lost or beyond the horizon. A packet that is still on its way is in none of these.
     pub sent: u64,
-    /// Packets that did not arrive within the horizon.
+    /// Packets that did not arrive.
     pub lost: u64,
+    /// Packets that arrived later than the horizon allows: within five times that, and their delays are in no figure.
+    /// Before they arrived they counted as lost.
+    pub beyond_horizon: u64,
     /// Copies that arrived beyond the first.
     pub duplicated: u64,
     /// First copies that arrived after a packet that was sent later (RFC 4737).
@@ -41,6 +44,7 @@ impl PathReport {
             to,
             sent: 0,
             lost: 0,
+            beyond_horizon: 0,
             duplicated: 0,
             reordered: 0,
             delay_ns,
@@ -59,10 +63,10 @@ impl PathReport {
         self.clamped += u64::from(self.delay_ns.record(delay_ns).is_err());
     }
 
-    /// Returns how many packets arrived.
+    /// Returns how many packets arrived within the horizon.
     #[must_use]
     pub fn arrivals(&self) -> u64 {
-        self.sent - self.lost
+        self.sent - self.lost - self.beyond_horizon
     }
 
     /// Returns the mean delay in nanoseconds; `None` when nothing arrived.
@@ -75,6 +79,7 @@ impl PathReport {
     fn add(&mut self, other: &PathReport) {
         self.sent += other.sent;
         self.lost += other.lost;
+        self.beyond_horizon += other.beyond_horizon;
         self.duplicated += other.duplicated;
         self.reordered += other.reordered;
         self.delay_ns_sum += other.delay_ns_sum;
@@ -111,8 +116,8 @@ pub struct SightingsReport {
     pub flows: u64,
     /// Sent packets whose horizon has not passed yet.
     pub pending: u64,
-    /// Times at which packets were sent that are held in memory: those within the horizon, and of packets that
-    /// recur at most as many again.
+    /// Times at which packets were sent that are held in memory: those within the horizon, of packets that recur at
+    /// most as many again, and for four horizons more those that some vantage point has not seen.
     pub remembered: u64,
     /// Sightings not processed yet, because an earlier one may still come.
     pub waiting: u64,

@@ -123,6 +123,13 @@ impl Plan {
                     zero
                 }
             }
+            Some(Path::From { state, way, other }) => {
+                if *state == from {
+                    way
+                } else {
+                    other
+                }
+            }
         };
         let mut at = from;
         way.iter()

@@ -2,9 +2,10 @@
 
 use super::entities::Entities;
 use super::shard::Shard;
+use super::warnings;
 use super::workflow::Workflow;
-use crate::domain::StateTable;
-use crate::event::{Context, Domain, EventKind, Symbol};
+use crate::domain::{Catalogue, StateTable};
+use crate::event::{Context, Domain, EventKind, Symbol, Symbols};
 use crate::observe::Report;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -182,6 +183,10 @@ impl Report for StateReport {
         merge_invalid(&mut self.invalid, other.invalid, self.invalid_max);
         self.untracked += other.untracked;
         self.shards.extend(other.shards);
+    }
+
+    fn warnings(&self, catalogue: &Catalogue, symbols: &Symbols) -> Vec<String> {
+        warnings::of(self, catalogue, symbols)
     }
 }
 

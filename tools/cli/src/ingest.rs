@@ -8,7 +8,9 @@ use crate::flight::Flight;
 use crate::journal_args::{Description, nanos};
 use crate::journal_log;
 use crate::report;
-use crate::results::{Events, Failure, FileFormat, Finished, InputNote, Told, View, commit, is_whole, tell};
+use crate::results::{
+    Events, Failure, FileFormat, Finished, InputNote, Told, View, commit, is_whole, judged, tell,
+};
 use crate::signals::Signals;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -109,6 +111,9 @@ pub(crate) struct Args {
     /// beside it.
     #[arg(long, value_name = "FILE")]
     recorder: Option<PathBuf>,
+    /// End with status 3 unless there are tests, and all that there is has passed or was skipped.
+    #[arg(long)]
+    require_passed: bool,
     /// Replace earlier results in the directory.
     #[arg(long)]
     force: bool,
@@ -200,6 +205,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     commit(dir, &run.finished, &summary, &losses, &FileFormat::ALL)?;
     let is_whole = is_whole(&summary, &losses) && run.trouble.is_empty();
     let found = if is_whole { Outcome::Done } else { Outcome::Partly };
+    let found = judged(found, &summary, args.require_passed);
     Ok(tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses, found))
 }
 

@@ -3,8 +3,12 @@
 use panther_events::observe::sightings::SightingsReport;
 use panther_events::pipeline::Snapshot;
 
-/// Says what was lost, a line each.
-pub(crate) fn losses(snapshot: &Snapshot, sightings: Option<&SightingsReport>) -> Vec<String> {
+/// Says what was lost, a line each. `findings` are warnings of what the events are, and not of how they were handled.
+pub(crate) fn losses(
+    snapshot: &Snapshot,
+    sightings: Option<&SightingsReport>,
+    findings: &[String],
+) -> Vec<String> {
     let (account, dedup) = (&snapshot.account, &snapshot.dedup);
     let refused = sightings.map_or(0, |report| report.refused);
     let counts = [
@@ -18,8 +22,9 @@ pub(crate) fn losses(snapshot: &Snapshot, sightings: Option<&SightingsReport>) -
     let counts = counts.map(|(count, what)| format!("{count} {what}"));
     let failed = account.observers.iter().filter(|(_, delivery)| delivery.failed > 0);
     let failed = failed.map(|(name, delivery)| format!("observer {name}: {} events failed", delivery.failed));
-    // No cores are asked for here, so what the pipeline warns of is trouble: of an observer, or a dead thread.
-    snapshot.warnings.iter().cloned().chain(failed).chain(counts).collect()
+    // No cores are asked for here, so what the pipeline warns of beside is trouble: of an observer, or a dead thread.
+    let trouble = snapshot.warnings.iter().filter(|warning| !findings.contains(warning)).cloned();
+    trouble.chain(failed).chain(counts).collect()
 }
 
 #[cfg(test)]
@@ -35,7 +40,7 @@ mod tests {
         let key = builder.observer("sightings", |_| Sightings::new(&SightingsOptions::default()));
         let mut snapshot = builder.start().unwrap().shutdown();
         let mut sightings = snapshot.report(key).unwrap().clone();
-        assert_eq!(losses(&snapshot, Some(&sightings)), Vec::<String>::new());
+        assert_eq!(losses(&snapshot, Some(&sightings), &[]), Vec::<String>::new());
         sightings.refused = 1;
         snapshot.account.dropped_full = 2;
         snapshot.account.rejected = 3;
@@ -43,7 +48,8 @@ mod tests {
         snapshot.dedup.spill_write_failures = 5;
         snapshot.account.observers[0].1.failed = 6;
         snapshot.warnings.push("observer x: disk full".to_owned());
-        let told = losses(&snapshot, Some(&sightings));
+        snapshot.warnings.push("1 invalid transition".to_owned());
+        let told = losses(&snapshot, Some(&sightings), &["1 invalid transition".to_owned()]);
         let starts = ["observer x: disk full", "observer sightings: 6", "2 ", "3 ", "4 ", "5 ", "1 "];
         assert_eq!(told.len(), starts.len(), "{told:?}");
         assert!(told.iter().zip(starts).all(|(told, start)| told.starts_with(start)), "{told:?}");

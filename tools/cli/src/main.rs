@@ -68,6 +68,8 @@ enum Outcome {
     Partly = 1,
     /// Nothing was done: unusable arguments or input.
     Nothing = 2,
+    /// All was done, and what was to have passed has not.
+    NotPassed = 3,
 }
 
 fn main() -> ExitCode {

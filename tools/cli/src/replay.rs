@@ -2,7 +2,9 @@
 
 use crate::Outcome;
 use crate::journal_args::{Description, JournalSource, restore_context};
-use crate::results::{Events, Failure, FileFormat, Finished, Told, View, commit, is_whole, said, tell};
+use crate::results::{
+    Events, Failure, FileFormat, Finished, Told, View, commit, is_whole, judged, said, tell,
+};
 use panther_events::dedup::Window;
 use panther_events::emit::Emitter;
 use panther_events::event::{Context, Level, Record};
@@ -39,6 +41,9 @@ pub(crate) struct Args {
     /// given for several levels: experiment, test, step, assertion, service, environment.
     #[arg(long, value_name = "LEVEL=NAME", value_parser = parse_part)]
     within: Vec<(Level, String)>,
+    /// End with status 3 unless there are tests, and all that there is has passed or was skipped.
+    #[arg(long)]
+    require_passed: bool,
     /// Replace earlier results in the directory.
     #[arg(long)]
     force: bool,
@@ -80,6 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         events: args.events,
         within: context(&args.within),
         force: args.force,
+        require_passed: args.require_passed,
         formats: &FileFormat::ALL,
         told: Told::new(args.json, args.quiet),
     };
@@ -96,6 +102,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<Outcome, Failure> {
         events: if wants_events { args.events } else { Events::None },
         within: context(&args.within),
         force: args.force,
+        require_passed: false,
         formats: &args.format,
         told: Told::Errors,
     };
@@ -110,6 +117,7 @@ struct Job<'a> {
     events: Events,
     within: Context,
     force: bool,
+    require_passed: bool,
     formats: &'a [FileFormat],
     told: Told,
 }
@@ -156,6 +164,7 @@ impl Job<'_> {
         let mut findings = Vec::new();
         let loses = source.print_findings(&mut findings)?;
         let found = if is_whole(&summary, &losses) && !loses { Outcome::Done } else { Outcome::Partly };
+        let found = judged(found, &summary, self.require_passed);
         let found = tell(self.told, self.out, &summary, &losses, found);
         Ok(said(found, io::stderr().write_all(&findings)))
     }

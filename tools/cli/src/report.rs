@@ -3,11 +3,12 @@
 use crate::plain::plain;
 use comfy_table::{CellAlignment, Table, presets};
 use panther_events::export::summary::{
-    InputSummary, PartSummary, PathSummary, ResultsSummary, StatesSummary, Summary,
+    AssertionSummary, InputSummary, PartSummary, PathSummary, ResultsSummary, StatesSummary, Summary,
+    TallySummary, TestSummary,
 };
 use std::io::{self, Write};
 
-/// Failed tests that are printed one by one.
+/// Failed tests that are printed one by one, and as many of those that have not passed otherwise.
 const FAILURES_SHOWN: usize = 20;
 
 /// Prints the paths, the states, the results and the account.
@@ -79,7 +80,7 @@ fn print_input(err: &mut impl Write, input: &InputSummary) -> io::Result<()> {
 }
 
 fn paths(paths: &[PathSummary]) -> Table {
-    let mut table = table(&[
+    let mut header = vec![
         "path",
         "sent",
         "lost",
@@ -91,7 +92,12 @@ fn paths(paths: &[PathSummary]) -> Table {
         "p90",
         "p99",
         "max",
-    ]);
+    ];
+    let beyond = paths.iter().any(|path| path.beyond_horizon > 0);
+    if beyond {
+        header.push("beyond horizon");
+    }
+    let mut table = table(&header);
     for path in paths {
         let share = if path.sent > 0 { path.lost as f64 / path.sent as f64 * 100.0 } else { 0.0 };
         let delay = &path.delay_ns;
@@ -104,6 +110,7 @@ fn paths(paths: &[PathSummary]) -> Table {
             grouped(path.reordered),
         ];
         row.extend([delay.min, delay.p50, delay.p90, delay.p99, delay.max].map(duration));
+        row.extend(beyond.then(|| grouped(path.beyond_horizon)));
         table.add_row(row);
     }
     table
@@ -111,7 +118,7 @@ fn paths(paths: &[PathSummary]) -> Table {
 
 /// How many tests, steps and assertions came out how.
 fn outcomes(results: &ResultsSummary) -> Table {
-    let mut table = table(&["", "passed", "failed", "running", "other", "all"]);
+    let mut table = table(&["", "passed", "failed", "incomplete", "running", "other", "all"]);
     let rows = [
         ("tests", &results.tests),
         ("steps", &results.steps),
@@ -120,33 +127,98 @@ fn outcomes(results: &ResultsSummary) -> Table {
     ];
     for (what, tally) in rows.into_iter().filter(|(_, tally)| tally.total > 0) {
         let other = tally.skipped + tally.unsupported + tally.unknown;
-        let counts = [tally.passed, tally.failed, tally.running, other, tally.total].map(grouped);
+        let counts =
+            [tally.passed, tally.failed, tally.incomplete, tally.running, other, tally.total].map(grouped);
         table.add_row(std::iter::once(what.to_owned()).chain(counts));
     }
     table
 }
 
-/// Names the first tests that failed, with what failed in them.
+/// Names what failed first, and then what has not passed otherwise.
 fn print_failures(out: &mut impl Write, results: &ResultsSummary) -> io::Result<()> {
-    const FAILED: &str = "failed";
-    let failed = results.tree.iter().filter(|test| test.part.outcome == FAILED);
-    for test in failed.take(FAILURES_SHOWN) {
-        writeln!(out, "failed: test {}{}", plain(&test.test), why(&test.part))?;
-        for step in &test.steps {
-            if step.part.outcome == FAILED {
-                writeln!(out, "  step {}{}", plain(&step.step), why(&step.part))?;
+    let is_bad = |part: &PartSummary| !matches!(part.outcome, FAILED | "passed" | "skipped");
+    let mut lines = 0;
+    for (bad, count) in [(false, results.tests.failed), (true, others(&results.tests))] {
+        let wanted = |part: &PartSummary| if bad { is_bad(part) } else { part.outcome == FAILED };
+        for test in results.tree.iter().filter(|test| wanted(&test.part)).take(FAILURES_SHOWN) {
+            print_test(out, test, wanted)?;
+            lines += 1;
+        }
+        let shown = count.min(FAILURES_SHOWN as u64);
+        if count > shown {
+            let what = if bad { "have not passed" } else { "failed" };
+            writeln!(out, "and {} more tests {what}; see summary.json", grouped(count - shown))?;
+        }
+    }
+    for step in results.failed_steps.iter().take(FAILURES_SHOWN) {
+        writeln!(out, "failed: step {}{}, of no known test", plain(&step.step), why(&step.part))?;
+        print_assertions(out, &step.assertions, |part| part.outcome == FAILED)?;
+        lines += 1;
+    }
+    for assertion in results.failed_assertions.iter().take(FAILURES_SHOWN) {
+        let (name, why) = (plain(&assertion.assertion), why(&assertion.part));
+        writeln!(out, "failed: assertion {name}{why}, of no known test")?;
+        lines += 1;
+    }
+    for (what, beside, named) in [
+        ("steps", &results.steps_beside, results.failed_steps.len()),
+        ("assertions", &results.assertions_beside, results.failed_assertions.len()),
+    ] {
+        let more = beside.failed.saturating_sub(named.min(FAILURES_SHOWN) as u64);
+        for (count, became) in [(more, "failed beside"), (others(beside), "have not passed")] {
+            if count > 0 {
+                writeln!(out, "{} {what} of no known test {became}", grouped(count))?;
+                lines += 1;
             }
         }
-        let assertions = test.steps.iter().flat_map(|step| &step.assertions).chain(&test.assertions);
-        for assertion in assertions.filter(|assertion| assertion.part.outcome == FAILED) {
-            writeln!(out, "  assertion {}{}", plain(&assertion.assertion), why(&assertion.part))?;
-        }
     }
-    let shown = results.tests.failed.min(FAILURES_SHOWN as u64);
-    if results.tests.failed > shown {
-        writeln!(out, "and {} more tests failed; see summary.json", grouped(results.tests.failed - shown))?;
+    let experiments = results.experiments.iter().filter(|experiment| experiment.part.outcome != "passed");
+    for experiment in experiments.take(FAILURES_SHOWN) {
+        let (outcome, why) = (experiment.part.outcome, why(&experiment.part));
+        writeln!(out, "{outcome}: experiment {}{why}", plain(&experiment.experiment))?;
+        lines += 1;
     }
-    if results.tests.failed > 0 { writeln!(out) } else { Ok(()) }
+    if lines > 0 { writeln!(out) } else { Ok(()) }
+}
+
+const FAILED: &str = "failed";
+
+/// How many have neither passed nor failed nor were left out.
+fn others(tally: &TallySummary) -> u64 {
+    tally.total - tally.passed - tally.failed - tally.skipped
+}
+
+/// Names a test and those of its parts that are `wanted`.
+fn print_test(
+    out: &mut impl Write,
+    test: &TestSummary,
+    wanted: impl Fn(&PartSummary) -> bool + Copy,
+) -> io::Result<()> {
+    let runs = if test.part.runs > 1 { format!(" ({} runs)", test.part.runs) } else { String::new() };
+    writeln!(out, "{}: test {}{runs}{}", test.part.outcome, plain(&test.test), why(&test.part))?;
+    for step in test.steps.iter().filter(|step| wanted(&step.part)) {
+        writeln!(out, "  step {}{}", plain(&step.step), how(&step.part))?;
+    }
+    for step in &test.steps {
+        print_assertions(out, &step.assertions, wanted)?;
+    }
+    print_assertions(out, &test.assertions, wanted)
+}
+
+fn print_assertions(
+    out: &mut impl Write,
+    assertions: &[AssertionSummary],
+    wanted: impl Fn(&PartSummary) -> bool,
+) -> io::Result<()> {
+    for assertion in assertions.iter().filter(|assertion| wanted(&assertion.part)) {
+        writeln!(out, "  assertion {}{}", plain(&assertion.assertion), how(&assertion.part))?;
+    }
+    Ok(())
+}
+
+/// Why a part failed, or what else became of it and why.
+fn how(part: &PartSummary) -> String {
+    if part.outcome == FAILED { why(part) } else { format!(": {}{}", part.outcome, why(part)) }
 }
 
 fn why(part: &PartSummary) -> String {

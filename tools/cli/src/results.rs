@@ -15,6 +15,7 @@ use panther_events::export::hlog::{Interval, path_tag, write_hlog};
 use panther_events::export::summary::{InputSummary, Summary};
 use panther_events::export::{ResultDir, ResultFile};
 use panther_events::ingest::panther::PantherIds;
+use panther_events::observe::Report;
 use panther_events::observe::metrics::{Metrics, MetricsReport};
 use panther_events::observe::results::{Results, ResultsReport};
 use panther_events::observe::sightings::{Sightings, SightingsOptions, SightingsReport};
@@ -202,8 +203,19 @@ impl Finished {
 
     /// Says what the run lost beyond what its inputs were short of.
     pub(crate) fn losses(&self) -> Vec<String> {
-        losses(&self.snapshot, self.snapshot.report(self.keys.sightings))
+        let states = self.snapshot.report(self.keys.states);
+        let findings = states
+            .map(|states| states.warnings(&self.snapshot.catalogue, &self.snapshot.symbols))
+            .unwrap_or_default();
+        losses(&self.snapshot, self.snapshot.report(self.keys.sightings), &findings)
     }
+}
+
+/// Returns how a run ends that is to show that everything passed, where that is `required`. Where there is nothing that
+/// could have passed, it has not.
+pub(crate) fn judged(found: Outcome, summary: &Summary, required: bool) -> Outcome {
+    let passed = summary.results.as_ref().is_some_and(|results| results.outcome == "passed");
+    if found == Outcome::Done && required && !passed { Outcome::NotPassed } else { found }
 }
 
 /// Tells whether nothing was refused or lost.
@@ -319,6 +331,7 @@ fn write_csv(dir: &ResultDir, run: &Finished, summary: &Summary) -> Result<(), F
             to: &path.to,
             sent: path.sent,
             lost: path.lost,
+            beyond_horizon: path.beyond_horizon,
             duplicated: path.duplicated,
             reordered: path.reordered,
             delay_count: d.count,

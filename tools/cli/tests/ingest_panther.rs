@@ -226,6 +226,104 @@ fn failures_are_printed_with_their_reasons() {
     assert_eq!(run.status(), 0, "{}", run.stderr());
 }
 
+/// A line of PANTHER's.
+fn numbered_line(number: usize, kind: &str, name: &str, entity: &str, data: &str) -> String {
+    format!(
+        r#"{{"name": "{name}", "type": "x", "entity_type": "{kind}", "entity_id": "{entity}", "timestamp": "2026-11-23T22:43:47.{number:06}", "data": {data}}}"#
+    )
+}
+
+#[test]
+fn nothing_that_has_not_passed_goes_unnamed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.jsonl");
+    let in_test = r#"{"test_case_id": "t"}"#;
+    let events = [
+        ("test", "setup_started", "t", r#"{"service_names": []}"#),
+        ("test", "setup_completed", "t", "{}"),
+        ("test", "environment_setup_started", "t", "{}"),
+        ("test", "environment_setup_completed", "t", "{}"),
+        ("test", "deployment_started", "t", "{}"),
+        ("test", "deployment_completed", "t", "{}"),
+        ("test", "execution_started", "t", "{}"),
+        ("test", "step_started", "t", r#"{"step_name": "connect"}"#),
+        ("step", "execution_started", "connect", in_test),
+        ("assertion", "validation_started", "rtt", in_test),
+        ("test", "teardown_started", "t", "{}"),
+        ("test", "completed", "t", "{}"),
+        // Of no known test.
+        ("step", "execution_failed", "lone", r#"{"error_message": "no answer"}"#),
+        ("assertion", "result", "lost", r#"{"assertion_passed": false, "assertion_message": "too slow"}"#),
+        ("step", "execution_started", "open", "{}"),
+        ("experiment", "failed", "x", r#"{"error_message": "no plugin"}"#),
+        ("test", "completed", "u", "{}"),
+    ];
+    let lines: Vec<_> = (0..)
+        .zip(events)
+        .map(|(number, (kind, name, entity, data))| numbered_line(number, kind, name, entity, data))
+        .collect();
+    fs::write(&path, lines.join("\n")).unwrap();
+    let run = Run::new(&[&path], &[]);
+    let told = String::from_utf8(run.output.stdout.clone()).unwrap();
+    let expected = "incomplete: test t\n  step connect: running\n  assertion rtt: running\nrunning: test u\n\
+        failed: step lone: no answer, of no known test\nfailed: assertion lost: too slow, of no known test\n\
+        1 steps of no known test have not passed\nfailed: experiment x: no plugin\n";
+    assert!(told.contains(expected), "{told}");
+    let invalid = [
+        "warning: 1 invalid transition of domain test: \"u\" was created when completed came",
+        "warning: 1 invalid transition of domain step: \"lone\" was created when execution_failed came",
+        "warning: 1 invalid transition of domain assertion: \"lost\" was created when result came",
+    ];
+    for warning in invalid {
+        assert!(run.stderr().contains(warning), "{}", run.stderr());
+    }
+    assert_eq!(Run::new(&[&path], &["--require-passed", "--quiet"]).status(), 3);
+    // What the events tell is no loss.
+    assert_eq!(run.status(), 0, "{}", run.stderr());
+    let results = &run.summary()["results"];
+    assert_eq!((&results["outcome"], &results["tests"]["passed"]), (&"failed".into(), &0.into()));
+    assert_eq!((&results["tests"]["incomplete"], &results["tests"]["running"]), (&1.into(), &1.into()));
+    assert_eq!(
+        (&results["steps_beside"]["total"], &results["assertions_beside"]["failed"]),
+        (&2.into(), &1.into())
+    );
+    assert_eq!(run.summary()["warnings"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn a_run_that_is_to_pass_ends_with_success_only_where_something_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.jsonl");
+    let events = [
+        ("test", "setup_started", "t", r#"{"service_names": []}"#),
+        ("test", "setup_completed", "t", "{}"),
+        ("test", "environment_setup_started", "t", "{}"),
+        ("test", "environment_setup_completed", "t", "{}"),
+        ("test", "deployment_started", "t", "{}"),
+        ("test", "deployment_completed", "t", "{}"),
+        ("test", "execution_started", "t", "{}"),
+        ("test", "step_started", "t", r#"{"step_name": "connect"}"#),
+        ("test", "step_completed", "t", r#"{"step_name": "connect"}"#),
+        ("test", "teardown_started", "t", "{}"),
+        ("test", "completed", "t", "{}"),
+        ("step", "execution_failed", "lone", "{}"),
+    ];
+    let lines: Vec<_> = (0..)
+        .zip(events)
+        .map(|(number, (kind, name, entity, data))| numbered_line(number, kind, name, entity, data))
+        .collect();
+    // Nothing; a test that has not ended; all that passed; a step beside it that failed.
+    for (count, required) in [(0, 3), (10, 3), (11, 0), (12, 3)] {
+        fs::write(&path, lines[..count].join("\n")).unwrap();
+        let status = |options: &[&str]| {
+            let run = Run::new(&[&path], &[&["--format", "panther", "--quiet"], options].concat());
+            (run.status(), run.stderr())
+        };
+        assert_eq!(status(&["--require-passed"]), (required, String::new()), "{count} lines");
+        assert_eq!(status(&[]), (0, String::new()), "{count} lines");
+    }
+}
+
 #[test]
 fn formats_are_told_apart_and_not_mixed() {
     let capture = fixture("client.pcap");

@@ -6,7 +6,7 @@ use crate::flight::Flight;
 use crate::journal_args::{Description, nanos};
 use crate::journal_log;
 use crate::report;
-use crate::results::{Failure, FileFormat, Finished, InputNote, Told, View, commit, is_whole, tell};
+use crate::results::{Failure, FileFormat, Finished, InputNote, Told, View, commit, is_whole, judged, tell};
 use crate::signals::Signals;
 use panther_events::event::{Context, Symbols};
 use panther_events::export::ResultDir;
@@ -85,6 +85,7 @@ pub(super) fn run(
     commit(dir, &finished, &summary, &losses, &FileFormat::ALL)?;
     let is_whole = is_whole(&summary, &losses) && trouble.is_empty();
     let found = if is_whole { Outcome::Done } else { Outcome::Partly };
+    let found = judged(found, &summary, args.require_passed);
     Ok(tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses, found))
 }
 

@@ -1,0 +1,238 @@
+//! What an event says of a test, a step, an assertion or an experiment, beside where it leads.
+//!
+//! Read from kinds and from the fields that they name. Members whose form is the user's (`result`, `summary`, …) are not
+//! read: nobody knows what they mean.
+
+use super::verdict::Outcome;
+use crate::domain::{KindDef, assertion, experiment, service, step, test};
+use crate::event::json::beginning;
+use crate::event::members::Members;
+use crate::event::payload::Value;
+use crate::event::{Detail, Domain, EventKind, Record};
+
+/// Bytes of a message that are kept.
+const MESSAGE_LEN_MAX: usize = 1024;
+
+/// The kind of the domain `service` by which testers tell what they found.
+pub(super) const TEST_RESULTS: EventKind = EventKind::new(Domain::SERVICE, 14);
+
+/// What an event says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Evidence {
+    /// That its entity ended in another way than by passing.
+    pub(super) outcome: Option<Outcome>,
+    /// That a run of its entity begins.
+    pub(super) begins: bool,
+    /// What became of an assertion without a name, which a test has checked.
+    pub(super) check: Option<Outcome>,
+    /// That a test begins to check assertions, or has come to the end of it.
+    pub(super) checking: Option<Checking>,
+    /// What became of a step, which a test names.
+    pub(super) step: Option<Outcome>,
+    /// What a service found that tests others.
+    pub(super) found: Option<Outcome>,
+    pub(super) duration_ns: Option<u64>,
+    /// Why it is so.
+    pub(super) message: Option<Box<str>>,
+}
+
+/// Where a test is in checking its assertions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Checking {
+    Begins,
+    Ends,
+}
+
+/// Returns where the event's document is.
+pub(super) fn detail(record: &Record) -> Detail {
+    let field = kind(record).and_then(|kind| kind.fields.iter().find(|field| field.name == "detail"));
+    match field.and_then(|field| field.read(record.payload_bytes())) {
+        Some(Value::Detail(detail)) => detail,
+        _ => Detail::NONE,
+    }
+}
+
+impl Evidence {
+    pub(super) fn of(record: &Record, document: Members<'_>) -> Evidence {
+        use Outcome::{Failed, Passed, Running, Skipped, Unknown, Unsupported};
+        let Some(kind) = kind(record) else { return Evidence::default() };
+        let fields = Fields { kind, record, document };
+        let mut evidence = Evidence {
+            duration_ns: fields.number("duration_ns").or_else(|| fields.number("total_duration_ns")),
+            ..Evidence::default()
+        };
+        evidence.checking = match (record.kind().domain(), kind.name) {
+            (Domain::TEST, "assertions_started") => Some(Checking::Begins),
+            (Domain::TEST, "assertions_completed" | "assertions_failed") => Some(Checking::Ends),
+            _ => None,
+        };
+        match (record.kind().domain(), kind.name) {
+            (Domain::TEST, "created" | "setup_started") => evidence.begins = true,
+            (Domain::TEST, "step_started") => evidence.step = Some(Running),
+            (Domain::TEST, "step_completed") => evidence.step = Some(Passed),
+            (Domain::TEST, "step_failed") => evidence.step = Some(Failed),
+            (Domain::TEST, "assertion_checked") => {
+                evidence.check = Some(match fields.flag("passed") {
+                    Some(true) => Passed,
+                    Some(false) => Failed,
+                    None => Unknown,
+                });
+            }
+            (Domain::TEST, "assertions_completed") => {
+                let [total, passed, failed] = ["total_assertions", "passed_assertions", "failed_assertions"];
+                evidence.count(&fields, total, passed, failed);
+                if fields.flag("all_passed") == Some(false) {
+                    evidence.says(Failed, || "not all assertions passed".into());
+                }
+            }
+            (Domain::TEST, "execution_completed") if fields.flag("assertions_passed") == Some(false) => {
+                evidence.says(Failed, || "not all assertions passed".into());
+            }
+            (Domain::STEP, "execution_started") => evidence.begins = true,
+            (Domain::STEP, "unsupported") => evidence.outcome = Some(Unsupported),
+            (Domain::STEP, "skipped") => evidence.outcome = Some(Skipped),
+            (Domain::ASSERTION, "validation_started") => evidence.begins = true,
+            (Domain::ASSERTION, "validation_completed") => {
+                evidence.count(&fields, "total_count", "passed_count", "failed_count");
+            }
+            (Domain::ASSERTION, "result") if fields.flag("assertion_passed") == Some(false) => {
+                evidence.outcome = Some(Failed);
+            }
+            (Domain::ASSERTION, "error") => evidence.outcome = Some(Failed),
+            (Domain::ASSERTION, "unknown") => evidence.outcome = Some(Unknown),
+            (Domain::EXPERIMENT, "initialized") => evidence.begins = true,
+            (Domain::EXPERIMENT, "finished_early") => evidence.outcome = Some(Outcome::Incomplete),
+            (Domain::EXPERIMENT, "execution_completed") => {
+                let failed = fields.number("failure_count").unwrap_or(0);
+                if failed > 0 {
+                    evidence.says(Failed, || format!("{failed} tests failed"));
+                }
+            }
+            (Domain::SERVICE, _) => {
+                evidence.found = match (fields.flag("passed"), fields.variant()) {
+                    (Some(true), _) => Some(Passed),
+                    (Some(false), _) => Some(Failed),
+                    (None, Some("tester_analysis_started")) => Some(Running),
+                    // It tells results, and not which.
+                    (None, _) => Some(Unknown),
+                };
+                if evidence.found == Some(Failed) {
+                    let checks =
+                        document.raw("failed_checks").filter(|checks| !matches!(*checks, "null" | "[]"));
+                    evidence.message = checks.map(|checks| short(&format!("failed checks: {checks}")));
+                }
+            }
+            // A service that fails is no failed test: only the test can know.
+            (Domain::TEST | Domain::STEP | Domain::EXPERIMENT, name) if name.ends_with("failed") => {
+                evidence.outcome = Some(Failed);
+            }
+            _ => {}
+        }
+        let tells = evidence.outcome.is_some() || evidence.step == Some(Failed) || evidence.found.is_some();
+        if tells && evidence.message.is_none() {
+            evidence.message = message(document);
+        }
+        evidence
+    }
+
+    /// Takes in how many of several assertions passed.
+    fn count(&mut self, fields: &Fields<'_>, total: &str, passed: &str, failed: &str) {
+        let [total, passed, failed] = [total, passed, failed].map(|name| fields.number(name));
+        match (total, passed, failed) {
+            (Some(total), _, Some(failed)) if failed > 0 => {
+                self.says(Outcome::Failed, || format!("{failed} of {total} assertions failed"));
+            }
+            (None, _, Some(failed)) if failed > 0 => {
+                self.says(Outcome::Failed, || format!("{failed} assertions failed"));
+            }
+            // What became of the others is not told.
+            (Some(total), Some(passed), _) if passed != total => {
+                self.says(Outcome::Unknown, || format!("{passed} of {total} assertions passed"));
+            }
+            _ => {}
+        }
+    }
+
+    fn says(&mut self, outcome: Outcome, message: impl FnOnce() -> String) {
+        if self.outcome != Some(Outcome::Failed) {
+            self.outcome = Some(outcome);
+            self.message = Some(short(&message()));
+        }
+    }
+}
+
+fn kind(record: &Record) -> Option<&'static KindDef> {
+    let kinds = match record.kind().domain() {
+        Domain::TEST => test::KINDS,
+        Domain::STEP => step::KINDS,
+        Domain::ASSERTION => assertion::KINDS,
+        Domain::EXPERIMENT => experiment::KINDS,
+        Domain::SERVICE => service::KINDS,
+        _ => return None,
+    };
+    kinds.get(usize::from(record.kind().code()))
+}
+
+/// The places of an event's payload, and the members of its document for what they could not hold.
+struct Fields<'a> {
+    kind: &'static KindDef,
+    record: &'a Record,
+    document: Members<'a>,
+}
+
+impl Fields<'_> {
+    fn read(&self, name: &str) -> Option<Value> {
+        self.kind.fields.iter().find(|field| field.name == name)?.read(self.record.payload_bytes())
+    }
+
+    /// A number too large for its place stands in the document; one too large for that is the largest.
+    fn number(&self, name: &str) -> Option<u64> {
+        match self.read(name) {
+            Some(Value::Unsigned(number)) => Some(number),
+            _ => match self.document.raw(name)? {
+                "null" => None,
+                text => Some(text.parse().unwrap_or(u64::MAX)),
+            },
+        }
+    }
+
+    fn flag(&self, name: &str) -> Option<bool> {
+        match self.read(name) {
+            Some(Value::Bool(flag)) => Some(flag),
+            _ => match self.document.raw(name)? {
+                "true" => Some(true),
+                "false" => Some(false),
+                _ => None,
+            },
+        }
+    }
+
+    fn variant(&self) -> Option<&'static str> {
+        match self.read("variant") {
+            Some(Value::Name(name)) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// The first of the members in which events say why.
+fn message(document: Members<'_>) -> Option<Box<str>> {
+    const MEMBERS: [&str; 4] = ["error_message", "assertion_message", "reason", "skip_reason"];
+    let text = MEMBERS.iter().find_map(|member| document.text(member))?;
+    Some(short(&text)).filter(|text| !text.is_empty())
+}
+
+fn short(text: &str) -> Box<str> {
+    beginning(text, MESSAGE_LEN_MAX).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn testers_tell_results_by_the_kind_of_that_name() {
+        let kind = service::KINDS.iter().find(|kind| kind.name == "test_results").unwrap();
+        assert_eq!(kind.kind, TEST_RESULTS);
+    }
+}

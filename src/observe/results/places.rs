@@ -1,0 +1,122 @@
+//! Which test a step or an assertion belongs to.
+//!
+//! A part goes to the test that its context or document names. What names none goes to the only test that has a step of
+//! its name; where there are several, it stands beside the tests, and can make none of them pass.
+
+use super::part::Part;
+use super::{Known, ResultsReport, TestKey};
+use crate::event::Symbol;
+use std::collections::HashMap;
+
+/// Where a part stands in the tree.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Home {
+    /// In this test, which is known.
+    Test(TestKey),
+    /// Beside the tests; it names this one, if any.
+    Beside(TestKey),
+}
+
+pub(super) struct Places {
+    /// By name: the experiments that have a test of that name.
+    tests: HashMap<Symbol, Vec<Symbol>>,
+    /// By name of a step: the only test that has it; `None` where several do.
+    steps: HashMap<Symbol, Option<TestKey>>,
+    /// With one test, nothing can be another's.
+    only_one: bool,
+}
+
+impl Places {
+    pub(super) fn of(found: &ResultsReport) -> Places {
+        let mut tests: HashMap<Symbol, Vec<Symbol>> = HashMap::new();
+        for key in found.tests.keys() {
+            tests.entry(key.test).or_default().push(key.experiment);
+        }
+        let mut places = Places { tests, steps: HashMap::new(), only_one: found.tests.len() <= 1 };
+        for (named, step) in found.steps.keys().filter(|(named, _)| named.test != Symbol::NONE) {
+            // A test that is not known keeps the name from being another's.
+            let (Home::Test(key) | Home::Beside(key)) = places.of_named(*named);
+            let only = places.steps.entry(*step).or_insert(Some(key));
+            *only = only.filter(|only| *only == key);
+        }
+        places
+    }
+
+    /// Returns all steps with where they are.
+    pub(super) fn steps(&self, found: &ResultsReport) -> Vec<(Home, Symbol, Part)> {
+        // What tests tell of their steps goes to these where there is one of that name.
+        let mut by_home: HashMap<(Home, Symbol), Vec<(TestKey, &Known)>> = HashMap::new();
+        for ((named, step), known) in &found.steps {
+            by_home.entry((self.of_step(*named, *step), *step)).or_default().push((*named, known));
+        }
+        let mut steps = Vec::new();
+        for ((home, step), mut entries) in by_home {
+            entries.sort_by_key(|(named, _)| *named);
+            let mut told = entries
+                .iter()
+                .find_map(|(_, known)| known.told.as_ref())
+                .map(|told| told.part(self.retries_until_ns(found, home, true)));
+            // That of the test's own context first.
+            entries.sort_by_key(|(named, _)| Home::Test(*named) != home);
+            for (named, known) in entries {
+                let Some(own) = &known.own else { continue };
+                let certain = named.test != Symbol::NONE || self.only_one;
+                let own = own.part(self.retries_until_ns(found, home, certain));
+                let part = match told.take() {
+                    Some(told) => own.and_told(&told),
+                    None => own,
+                };
+                steps.push((home, step, part));
+            }
+            steps.extend(told.map(|told| (home, step, told)));
+        }
+        steps
+    }
+
+    /// Returns where an assertion of this test and step stands; either may be unknown.
+    pub(super) fn of_assertion(&self, named: TestKey, step: Symbol) -> Home {
+        if step == Symbol::NONE { self.of_named(named) } else { self.of_step(named, step) }
+    }
+
+    fn of_step(&self, named: TestKey, step: Symbol) -> Home {
+        if named.test != Symbol::NONE {
+            return self.of_named(named);
+        }
+        let fits = |key: &TestKey| {
+            [Symbol::NONE, key.experiment].contains(&named.experiment) || key.experiment == Symbol::NONE
+        };
+        match self.steps.get(&step).copied().flatten().filter(fits) {
+            Some(key) if self.is_known(key) => Home::Test(key),
+            _ => Home::Beside(named),
+        }
+    }
+
+    /// Where the name of the experiment is missing on one side, the only test of that name will do.
+    fn of_named(&self, named: TestKey) -> Home {
+        let experiments = self.tests.get(&named.test).map_or(&[][..], Vec::as_slice);
+        let experiment = match experiments {
+            _ if experiments.contains(&named.experiment) => Some(named.experiment),
+            [only] if named.experiment == Symbol::NONE => Some(*only),
+            _ if experiments.contains(&Symbol::NONE) => Some(Symbol::NONE),
+            _ => None,
+        };
+        match experiment {
+            Some(experiment) => Home::Test(TestKey { experiment, ..named }),
+            None => Home::Beside(named),
+        }
+    }
+
+    fn is_known(&self, key: TestKey) -> bool {
+        self.tests.get(&key.test).is_some_and(|experiments| experiments.contains(&key.experiment))
+    }
+
+    /// Returns until when a retry may undo a failure there; `None` for never.
+    fn retries_until_ns(&self, found: &ResultsReport, home: Home, certain: bool) -> Option<u64> {
+        match home {
+            _ if !certain => None,
+            Home::Test(key) => found.tests.get(&key)?.view.retries_until_ns(),
+            Home::Beside(named) if named.test != Symbol::NONE && self.tests.contains_key(&named.test) => None,
+            Home::Beside(_) => Some(u64::MAX),
+        }
+    }
+}

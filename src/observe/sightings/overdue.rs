@@ -1,0 +1,110 @@
+//! Packets whose horizon has passed and that some vantage point has not seen, for a while longer: one that is seen there
+//! after all was slow, and was not sent from there.
+
+use super::packet::Seats;
+use crate::hash::BuildContentHasher;
+use smallvec::SmallVec;
+use std::collections::{HashMap, VecDeque};
+
+/// Horizons after its sending for which a packet is remembered.
+const HORIZONS: u64 = 5;
+/// Sendings that are remembered; the oldest give way.
+const SENDINGS_MAX: usize = 1 << 20;
+
+/// What is remembered of packets beyond their horizon.
+#[derive(Default)]
+pub(super) struct Overdue {
+    packets: HashMap<u128, SmallVec<[Sending; 1]>, BuildContentHasher>,
+    /// When each was sent, in the order in which they were closed.
+    sent: VecDeque<(u64, u128)>,
+}
+
+/// One sending of a packet.
+#[derive(Clone, Copy)]
+pub(super) struct Sending {
+    pub(super) sent_ns: u64,
+    pub(super) origin: u8,
+    /// Where it counts as lost.
+    pub(super) lost: Seats,
+    /// Where it was seen, the origin included.
+    pub(super) seen: Seats,
+    /// It counts as unpaired.
+    pub(super) unpaired: bool,
+}
+
+/// What a sighting of such a packet is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Slow {
+    /// The first one there, of a packet that counts as lost there, or as unpaired, or as neither.
+    First {
+        /// Where it was sent.
+        origin: u8,
+        /// It counts as lost on the path from there.
+        lost: bool,
+        /// It counts as unpaired.
+        unpaired: bool,
+    },
+    /// One more.
+    Copy {
+        /// Where it was sent.
+        origin: u8,
+    },
+}
+
+impl Overdue {
+    pub(super) fn add(&mut self, id: u128, sending: Sending) {
+        while self.sent.len() >= SENDINGS_MAX {
+            self.forget_first();
+        }
+        self.packets.entry(id).or_default().push(sending);
+        self.sent.push_back((sending.sent_ns, id));
+    }
+
+    /// Takes a sighting; `None` where it is not one of these packets, or is their sending once more.
+    pub(super) fn sight(&mut self, id: u128, vantage: usize, time_ns: u64) -> Option<Slow> {
+        let bit: Seats = 1 << vantage;
+        let sendings = self.packets.get_mut(&id)?;
+        let fits =
+            |sending: &&mut Sending| usize::from(sending.origin) != vantage && sending.sent_ns <= time_ns;
+        let unseen = |sending: &&mut Sending| fits(sending) && sending.seen & bit == 0;
+        // First those that count as lost there.
+        let is_lost = |sending: &Sending| sending.lost & bit != 0 && sending.sent_ns <= time_ns;
+        let any_lost = sendings.iter().any(is_lost);
+        let found = sendings.iter_mut().find(|sending| unseen(sending) && (!any_lost || is_lost(sending)));
+        if let Some(sending) = found {
+            let first = Slow::First {
+                origin: sending.origin,
+                lost: sending.lost & bit != 0,
+                unpaired: std::mem::take(&mut sending.unpaired),
+            };
+            sending.lost &= !bit;
+            sending.seen |= bit;
+            return Some(first);
+        }
+        sendings.iter_mut().rfind(fits).map(|sending| Slow::Copy { origin: sending.origin })
+    }
+
+    /// Forgets what was sent too long before `now_ns`.
+    pub(super) fn forget(&mut self, now_ns: u64, horizon_ns: u64) {
+        let before_ns = now_ns.saturating_sub(horizon_ns.saturating_mul(HORIZONS));
+        while self.sent.front().is_some_and(|(sent_ns, _)| *sent_ns < before_ns) {
+            self.forget_first();
+        }
+    }
+
+    /// Returns how many sendings are held.
+    pub(super) fn held(&self) -> usize {
+        self.sent.len()
+    }
+
+    fn forget_first(&mut self) {
+        let Some((_, id)) = self.sent.pop_front() else { return };
+        let Some(sendings) = self.packets.get_mut(&id) else { return };
+        // Those of one packet were closed in the order in which they stand here.
+        if sendings.len() > 1 {
+            sendings.remove(0);
+        } else {
+            self.packets.remove(&id);
+        }
+    }
+}
