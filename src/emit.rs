@@ -26,8 +26,7 @@ use crate::emit::source::{Entrance, SEQ_LAST, Source};
 use crate::event::{Context, EventId, EventKind, Identity, Payload, Record, Symbol, Symbols};
 use crate::recorder::LaneWriter;
 use crate::ring::{Inlet, fill};
-use crate::sync::Arc;
-use crossbeam_utils::Backoff;
+use crate::sync::{Arc, Backoff, sleep, thread};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -476,10 +475,10 @@ fn wait_for_room(inlet: &mut Inlet, policy: FullPolicy) -> Result<(), EmitError>
                     std::hint::spin_loop();
                 }
                 // Where there are more threads than cores, somebody else can use this one: a journal's thread, say.
-                std::thread::yield_now();
+                thread::yield_now();
             }
             Some(left) if backoff.is_completed() => {
-                std::thread::sleep(nap.min(left));
+                sleep(nap.min(left));
                 nap = (nap * 2).min(NAP_MAX);
             }
             Some(_) => backoff.snooze(),

@@ -24,6 +24,8 @@ mod builder;
 mod crew;
 mod emitters;
 mod lane;
+#[cfg(all(test, loom))]
+mod models;
 mod post;
 mod processors;
 mod recall;
@@ -54,7 +56,8 @@ use crate::observe::worker::{AnyObserver, AnyReport, Merged, Placed, SlotReport}
 use crate::observe::{Observer, Report, Scope};
 use crate::process::Processing;
 use crate::recorder::FlightRecorder;
-use crate::sync::{Arc, Mutex, Ordering, lock};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Arc, Mutex, Ordering, lock, mpsc};
 use crate::wait::Gate;
 use crew::{CrewDesk, CrewOrder};
 use lane::{LaneDesk, LaneOrder, LaneReport, LaneWork};
@@ -62,8 +65,6 @@ use roster::Roster;
 use station::Order;
 use std::any::Any;
 use std::fmt;
-use std::sync::mpsc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use ticker::Ticker;
 
@@ -333,7 +334,7 @@ impl Pipeline {
         Gate::close(&self.shared.entrance.closed);
         while self.shared.entrance.sources.any_inside() {
             self.poll();
-            std::thread::yield_now();
+            thread::yield_now();
         }
         self.shared.give_last_orders();
         let mut lanes = Vec::new();

@@ -5,7 +5,7 @@ mod fill;
 pub(crate) use fill::fill;
 
 use crate::event::Record;
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock, rtrb};
 use crate::wait::Sleeper;
 
 /// Producer's end: owned by an emitter.

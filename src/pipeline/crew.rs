@@ -10,11 +10,10 @@ use crate::observe::mask;
 use crate::observe::worker::SlotReport;
 use crate::pipeline::post::Post;
 use crate::pipeline::station::{Order, Station};
-use crate::sync::{Arc, Ordering};
+use crate::sync::mpsc::Sender;
+use crate::sync::{Arc, AtomicU64, Backoff, Ordering, rtrb};
 use crate::wait::{Idle, Sleeper, WaitStrategy};
-use crossbeam_utils::{Backoff, CachePadded};
-use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::Sender;
+use crossbeam_utils::CachePadded;
 use std::time::Duration;
 
 /// What a worker's thread and the pipeline share.

@@ -8,9 +8,8 @@ use crate::event::json::beginning;
 use crate::event::{Identity, Record, Symbol, Symbols};
 use crate::observe::worker::{Placed, SlotReport, Trouble, Worker};
 use crate::pipeline::roster::Roster;
-use crate::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::Sender;
+use crate::sync::mpsc::Sender;
+use crate::sync::{Arc, Ordering};
 
 /// Runs a worker's observers and emits an event for each that is cut off or cannot deliver.
 pub(crate) struct Station {
