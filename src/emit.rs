@@ -388,9 +388,8 @@ impl Drop for Emitter {
     fn drop(&mut self) {
         self.end_context();
         self.entrance.sources.close(&self.source);
-        for inlet in &self.inlets {
-            // A sleeping lane may now be able to let the ring go.
-            inlet.published();
+        for inlet in self.inlets.drain(..) {
+            inlet.close();
         }
     }
 }

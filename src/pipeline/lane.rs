@@ -131,7 +131,7 @@ impl LaneWork {
             } else {
                 let intake = &self.intake;
                 idle.wait(&desk.lane.sleeper, || {
-                    intake.is_empty() && !desk.post.is_waiting() && !desk.last_orders.load(Ordering::Acquire)
+                    intake.is_idle() && !desk.post.is_waiting() && !desk.last_orders.load(Ordering::Acquire)
                 });
             }
             if desk.post.is_waiting() {
