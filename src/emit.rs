@@ -26,8 +26,7 @@ use crate::emit::source::{Entrance, SEQ_LAST, Source};
 use crate::event::{Context, EventId, EventKind, IdScope, Identity, Payload, Record, Symbol, Symbols};
 use crate::recorder::LaneWriter;
 use crate::ring::{Inlet, fill};
-use crate::sync::Arc;
-use crossbeam_utils::Backoff;
+use crate::sync::{Arc, Backoff, sleep, thread};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -424,9 +423,8 @@ impl Drop for Emitter {
     fn drop(&mut self) {
         self.end_context();
         self.entrance.sources.close(&self.source);
-        for inlet in &self.inlets {
-            // A sleeping lane may now be able to let the ring go.
-            inlet.published();
+        for inlet in self.inlets.drain(..) {
+            inlet.close();
         }
     }
 }
@@ -516,10 +514,10 @@ fn wait_for_room(inlet: &mut Inlet, policy: FullPolicy) -> Result<(), EmitError>
                     std::hint::spin_loop();
                 }
                 // Where there are more threads than cores, somebody else can use this one: a journal's thread, say.
-                std::thread::yield_now();
+                thread::yield_now();
             }
             Some(left) if backoff.is_completed() => {
-                std::thread::sleep(nap.min(left));
+                sleep(nap.min(left));
                 nap = (nap * 2).min(NAP_MAX);
             }
             Some(_) => backoff.snooze(),

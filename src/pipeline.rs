@@ -25,6 +25,8 @@ mod crew;
 mod drain;
 mod emitters;
 mod lane;
+#[cfg(all(test, loom))]
+mod models;
 mod post;
 mod processors;
 mod recall;
@@ -57,7 +59,8 @@ use crate::observe::worker::{AnyObserver, AnyReport, Merged, WorkerReport};
 use crate::observe::{Observer, Report, Scope};
 use crate::process::Processing;
 use crate::recorder::FlightRecorder;
-use crate::sync::{Arc, Mutex, Ordering, lock};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Arc, Mutex, Ordering, lock, mpsc};
 use crate::wait::Gate;
 use crew::{CrewDesk, CrewOrder};
 use lane::{LaneDesk, LaneOrder, LaneReport, LaneWork};
@@ -66,8 +69,6 @@ use station::Order;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::mpsc;
-use std::thread::JoinHandle;
 use std::time::Instant;
 use ticker::Ticker;
 
@@ -326,7 +327,7 @@ impl Pipeline {
         Gate::close(&self.shared.entrance.closed);
         while self.shared.entrance.sources.any_inside() {
             self.poll();
-            std::thread::yield_now();
+            thread::yield_now();
         }
         self.shared.give_last_orders();
         let mut lanes = Vec::new();

@@ -5,7 +5,7 @@ mod fill;
 pub(crate) use fill::fill;
 
 use crate::event::Record;
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock, rtrb};
 use crate::wait::Sleeper;
 
 /// Producer's end: owned by an emitter.
@@ -81,6 +81,14 @@ impl Inlet {
     pub(crate) fn published(&self) {
         self.lane.sleeper.wake();
     }
+
+    /// Ends the ring, and wakes the lane's thread to let it go.
+    pub(crate) fn close(self) {
+        let Inlet { producer, lane } = self;
+        // First the ring is abandoned, then the lane is woken to see it.
+        drop(producer);
+        lane.sleeper.wake();
+    }
 }
 
 /// A lane's view of its rings.
@@ -131,11 +139,11 @@ impl Intake {
         }
     }
 
-    /// Tells whether no record waits in any ring.
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Tells whether [`Intake::poll`] would find nothing to do: no record waits, and no ring comes or goes.
+    pub(crate) fn is_idle(&self) -> bool {
         // Acquire: partner is the store in `Lane::connect`.
         !self.lane.arrived.load(Ordering::Acquire)
-            && self.outlets.iter().all(|outlet| outlet.consumer.is_empty())
+            && self.outlets.iter().all(|outlet| outlet.consumer.is_empty() && !outlet.consumer.is_abandoned())
     }
 
     fn admit(&mut self) {
@@ -167,7 +175,7 @@ mod tests {
             }
         }
         let mut times = Vec::new();
-        assert!(!intake.is_empty());
+        assert!(!intake.is_idle());
         while intake.poll(
             5,
             2,
@@ -180,7 +188,7 @@ mod tests {
         {}
         times.sort_unstable();
         assert_eq!(times, (0..24).collect::<Vec<_>>());
-        assert!(intake.is_empty() && intake.outlets.is_empty());
+        assert!(intake.is_idle() && intake.outlets.is_empty());
     }
 
     #[test]
@@ -192,5 +200,85 @@ mod tests {
         inlet.producer.push(record(1)).unwrap();
         intake.poll(8, 8, || false, |_| assert!(inlet.producer.is_full()));
         assert!(!inlet.producer.is_full());
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::sync;
+
+    /// Works as a lane does, asleep when there is nothing to do, until it has so many records and no ring any more.
+    fn serve(intake: &mut Intake, records: usize) {
+        let (lane, mut taken) = (Arc::clone(&intake.lane), 0);
+        loop {
+            taken += intake.poll(1, 1, || false, |_| ());
+            if taken == records && intake.outlets.is_empty() {
+                return;
+            }
+            lane.sleeper.sleep(None, || intake.is_idle());
+        }
+    }
+
+    fn send(inlet: &mut Inlet) {
+        assert!(inlet.producer.push(Record::from_words([0; 8])).is_ok());
+        inlet.published();
+    }
+
+    /// Runs a lane on a thread of its own while `emit` works on this one.
+    fn model(
+        preemptions: usize,
+        rings: usize,
+        records: usize,
+        emit: impl Fn(&Arc<Lane>, Vec<Inlet>) + Send + Sync + 'static,
+    ) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(preemptions);
+        model.check(move || {
+            let lane = Lane::new();
+            let mut intake = Intake::new(Arc::clone(&lane));
+            let inlets = (0..rings).map(|_| lane.connect(1)).collect();
+            intake.admit();
+            let thread = sync::spawn("lane".to_owned(), move || serve(&mut intake, records));
+            emit(&lane, inlets);
+            thread.unwrap().join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_ring_whose_emitter_is_gone_is_emptied_and_let_go() {
+        model(3, 1, 1, |_, inlets| {
+            for mut inlet in inlets {
+                send(&mut inlet);
+                inlet.close();
+            }
+        });
+    }
+
+    #[test]
+    fn rings_that_come_while_the_lane_works_are_all_admitted() {
+        let emit = |lane: &Arc<Lane>| {
+            let mut inlet = lane.connect(1);
+            send(&mut inlet);
+            inlet.close();
+        };
+        model(1, 0, 2, move |lane, _| {
+            let twin = Arc::clone(lane);
+            let other = sync::spawn("emitter".to_owned(), move || emit(&twin));
+            emit(lane);
+            other.unwrap().join().unwrap();
+        });
+    }
+
+    /// The second goes while the lane looks which ring has gone.
+    #[test]
+    fn of_two_rings_that_go_each_is_emptied_first() {
+        model(2, 2, 1, |_, inlets| {
+            let mut inlets = inlets.into_iter();
+            inlets.next().unwrap().close();
+            let mut other = inlets.next().unwrap();
+            send(&mut other);
+            other.close();
+        });
     }
 }

@@ -83,26 +83,30 @@ fn a_pipeline_turns_its_clock_from_its_start_to_its_end() {
         builder.domain(&LAB);
         let key = builder.observer("times", |_| Times::default());
         let pipeline = builder.start().unwrap();
-        assert!(stands());
         wait_for_turning(1);
-        // The thread has slept, because nobody asked. It looks again soon.
+        // The thread may have slept, because nobody asked. It looks again soon.
         let asking = Instant::now();
         while !stands() {
             assert!(asking.elapsed() < Duration::from_secs(10), "nobody turns it, though it is asked for");
         }
         let mut emitter = pipeline.emitter("test").unwrap();
         let start = Instant::now();
-        let mut number = 0;
-        while start.elapsed() < Duration::from_millis(200) {
+        let (mut number, mut turns, mut last_ns) = (0, 0, 0);
+        // Longer where the thread that turns it gets no core.
+        while start.elapsed() < Duration::from_millis(200) || turns <= 10 {
+            assert!(start.elapsed() < Duration::from_secs(30), "{turns} turns");
             emitter.emit(Symbol::of("clock"), &Tick { number }).unwrap();
             number += 1;
+            let now_ns = clock.now_ns();
+            turns += u64::from(std::mem::replace(&mut last_ns, now_ns) != now_ns);
         }
         let end_ns = exact.now_ns();
         drop(emitter);
         // With nobody who asks, it is not turned for nobody.
         std::thread::sleep(Duration::from_millis(200));
-        let (before, exact_before) = (clock.now_ns(), exact.now_ns());
-        assert!(exact_before.abs_diff(before) < 20_000_000, "an old time is told");
+        let (exact_before, told, exact_after) = (exact.now_ns(), clock.now_ns(), exact.now_ns());
+        let slack_ns = 20_000_000;
+        assert!((exact_before - slack_ns..exact_after + slack_ns).contains(&told), "an old time is told");
         let snapshot = pipeline.shutdown();
         assert!(!stands(), "nobody turns it any more");
         wait_for_turning(0);
@@ -113,7 +117,7 @@ fn a_pipeline_turns_its_clock_from_its_start_to_its_end() {
         let slack_ns = 2_000_000;
         assert!(*times.last().unwrap() <= end_ns + slack_ns, "a stamp is ahead of the time");
         let turns = times.chunk_by(|a, b| a == b).count();
-        assert!(turns >= 10, "{turns} turns in 200 ms");
+        assert!(turns >= 10, "{turns} turns");
         assert!(clock.now_ns() >= *times.last().unwrap());
     }
     // Nobody is there who could turn it.

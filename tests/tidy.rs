@@ -49,6 +49,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/recorder/map.rs",
     "src/recorder/stores.rs",
     "src/ring/fill.rs",
+    "src/sync/rtrb.rs",
     "tests/emit_path.rs",
     "tests/identity.rs",
     "tests/recorder_kill.rs",

@@ -3,10 +3,9 @@
 use crate::emit::{EmitError, Sent};
 use crate::event::kind::KIND_COUNT;
 use crate::event::{Contexts, EventId, EventKind, IdScope, Identity, KindSet, Origin, Symbol};
-use crate::sync::{Arc, AtomicBool, Mutex, lock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
 use crate::wait::Gate;
 use crossbeam_utils::CachePadded;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The last number of a source; after it the emitter takes another source.
 pub(crate) const SEQ_LAST: u64 = u32::MAX as u64;

@@ -21,7 +21,7 @@ use crate::pipeline::topology::{DEDUP_MAX, Pinning, Topology, WORKERS_MAX, pin};
 use crate::pipeline::{Pipeline, Shared, Threads};
 use crate::process::{Desk, Processing, Processor};
 use crate::recorder::FlightRecorder;
-use crate::sync::{Arc, AtomicBool, Mutex, lock};
+use crate::sync::{self, Arc, AtomicBool, Mutex, lock, thread};
 use crate::wait::WaitStrategy;
 use std::time::{Duration, Instant};
 
@@ -471,7 +471,7 @@ fn spawn<T: Send + 'static>(
     name: String,
     core: Option<usize>,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<std::thread::JoinHandle<T>, StartError> {
+) -> Result<thread::JoinHandle<T>, StartError> {
     let twin = Arc::clone(shared);
     let label = name.clone();
     let run = move || {
@@ -484,8 +484,5 @@ fn spawn<T: Send + 'static>(
         drop(twin);
         work()
     };
-    std::thread::Builder::new()
-        .name(name.clone())
-        .spawn(run)
-        .map_err(|source| StartError::Thread { name, source })
+    sync::spawn(name.clone(), run).map_err(|source| StartError::Thread { name, source })
 }

@@ -10,11 +10,10 @@ use crate::observe::mask;
 use crate::observe::worker::WorkerReport;
 use crate::pipeline::post::Post;
 use crate::pipeline::station::{Order, Station};
-use crate::sync::{Arc, Ordering};
+use crate::sync::mpsc::Sender;
+use crate::sync::{Arc, AtomicU64, Backoff, Ordering, rtrb};
 use crate::wait::{Idle, Sleeper, WaitStrategy};
-use crossbeam_utils::{Backoff, CachePadded};
-use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::Sender;
+use crossbeam_utils::CachePadded;
 use std::time::Duration;
 
 /// What a worker's thread and the pipeline share.
@@ -261,5 +260,53 @@ impl CrewWork {
                 CrewOrder::Station(order) => self.station.obey(order),
             }
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::emit::source::{Entrance, Routes, Sources};
+    use crate::observe::worker::Worker;
+    use crate::pipeline::roster::Roster;
+    use crate::pipeline::station::Voice;
+    use crate::sync::{self, AtomicBool};
+
+    fn station() -> Station {
+        let entrance = Entrance {
+            routes: Routes::new([], KindSet::EMPTY, 1),
+            sources: Sources::default(),
+            contexts: Arc::default(),
+            closed: AtomicBool::new(false),
+        };
+        let voice = Voice {
+            entrance: Arc::new(entrance),
+            clock: Clock::manual(0).0,
+            symbols: Arc::default(),
+            roster: Arc::new(Roster::default()),
+            source: None,
+        };
+        Station::new(0, Worker::new(), voice)
+    }
+
+    /// The lane waits for room with no time to wake it.
+    #[test]
+    fn a_full_ring_is_emptied_and_the_lane_woken() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model.check(|| {
+            let desk = Arc::new(CrewDesk::new());
+            let (inlet, outlet) = connect(BATCH, &desk);
+            let work = CrewWork::new(Arc::clone(&desk), vec![outlet], station());
+            let worker = sync::spawn("worker".to_owned(), move || work.run(WaitStrategy::Park));
+            let mut lane = Handover::new(vec![inlet], KindSet::EMPTY);
+            let records = [Record::from_words([0; 8]); BATCH];
+            lane.pass(&records, &[Verdict::New; BATCH]);
+            lane.pass(&records, &[Verdict::New; BATCH]);
+            drop(lane);
+            worker.unwrap().join().unwrap();
+            assert_eq!(desk.taken.load(Ordering::Acquire), 2 * BATCH as u64);
+        });
     }
 }

@@ -8,11 +8,10 @@ use crate::pipeline::post::Post;
 use crate::pipeline::processors::{ProcessorReport, Processors};
 use crate::pipeline::station::{Order, Station};
 use crate::ring::{Intake, Lane};
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sync::mpsc::Sender;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use crate::wait::{Idle, WaitStrategy};
 use crossbeam_utils::CachePadded;
-use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::Sender;
 
 /// Records taken from one ring before the next ring has its turn.
 const BURST: usize = 1024;
@@ -132,7 +131,7 @@ impl LaneWork {
             } else {
                 let intake = &self.intake;
                 idle.wait(&desk.lane.sleeper, || {
-                    intake.is_empty() && !desk.post.is_waiting() && !desk.last_orders.load(Ordering::Acquire)
+                    intake.is_idle() && !desk.post.is_waiting() && !desk.last_orders.load(Ordering::Acquire)
                 });
             }
             if desk.post.is_waiting() {

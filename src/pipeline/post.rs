@@ -82,3 +82,43 @@ mod tests {
         assert_eq!(answer.recv(), Err(RecvError));
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::sync::mpsc::{Sender, channel};
+    use crate::sync::{self, Arc};
+
+    #[test]
+    fn whoever_writes_to_one_who_goes_is_not_left_waiting() {
+        loom::model(|| {
+            let post: Arc<Post<Sender<()>>> = Arc::new(Post::new());
+            let twin = Arc::clone(&post);
+            let owner = sync::spawn("owner".to_owned(), move || drop(twin.owned()));
+            let (letter, answer) = channel();
+            post.put(letter);
+            assert!(answer.recv().is_err());
+            owner.unwrap().join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_letter_is_taken_once_however_many_write() {
+        loom::model(|| {
+            let post: Arc<Post<u32>> = Arc::new(Post::new());
+            let writers = [1, 2].map(|letter| {
+                let twin = Arc::clone(&post);
+                sync::spawn("writer".to_owned(), move || twin.put(letter)).unwrap()
+            });
+            let mut taken = if post.is_waiting() { post.take() } else { Vec::new() };
+            for writer in writers {
+                writer.join().unwrap();
+            }
+            if post.is_waiting() {
+                taken.extend(post.take());
+            }
+            taken.sort_unstable();
+            assert_eq!(taken, [1, 2]);
+        });
+    }
+}

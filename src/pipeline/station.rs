@@ -7,9 +7,8 @@ use crate::emit::source::{Entrance, Source};
 use crate::event::json::beginning;
 use crate::event::{Identity, Record, Symbol, Symbols};
 use crate::observe::worker::{Placed, SlotReport, Trouble, Worker, WorkerReport};
-use crate::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::Sender;
+use crate::sync::mpsc::Sender;
+use crate::sync::{Arc, Ordering};
 
 /// Runs a worker's observers and emits an event for each that is cut off or cannot deliver.
 pub(crate) struct Station {

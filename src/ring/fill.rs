@@ -4,7 +4,7 @@
 #![allow(unsafe_code, reason = "slots of a ring are not initialized before they are written")]
 
 use crate::event::Record;
-use rtrb::chunks::WriteChunkUninit;
+use crate::sync::rtrb::chunks::WriteChunkUninit;
 use std::mem::MaybeUninit;
 
 /// Writes `records` into `chunk` until they end or it is full, shows `look` what was written, in order and in two pieces of
