@@ -13,7 +13,7 @@ use panther_events::dedup::{BATCH, Verdict};
 use panther_events::domain::packet::PacketSeen;
 use panther_events::event::{EventId, Record, Symbol};
 use panther_events::observe::sightings::{
-    PathReport, Sightings, SightingsOptions, SightingsReport, VANTAGES_MAX,
+    ClockDoubt, ClockHint, PathReport, Sightings, SightingsOptions, SightingsReport, VANTAGES_MAX, VantageReport,
 };
 use panther_events::observe::{Batch, Observer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -470,4 +470,63 @@ fn vantage_points_beyond_the_most_are_refused_one_sighting_at_a_time() {
     assert_eq!((report.vantages.len(), report.refused), (VANTAGES_MAX, 2));
     let there: BTreeSet<usize> = report.paths.iter().map(|path| number(path.to)).collect();
     assert_eq!(there, (1..VANTAGES_MAX).collect());
+}
+
+#[test]
+fn clocks_are_doubted_from_99_of_100_packets_on() {
+    use ClockDoubt::{Apart, OneWay, Unpaired};
+    // Sent and arrived from the first vantage point to the second, the same back, and who is `a` of the hint.
+    let cases = [
+        ((99, 99), (0, 0), None),
+        ((100, 100), (0, 0), Some((OneWay, 0))),
+        ((0, 0), (100, 100), Some((OneWay, 1))),
+        ((0, 0), (99, 99), None),
+        ((50, 50), (50, 50), None),
+        // 198 of 200 are practically all, and 197 of 199 are not.
+        ((198, 198), (2, 2), Some((OneWay, 0))),
+        ((197, 197), (2, 2), None),
+        ((2, 2), (198, 198), Some((OneWay, 1))),
+        ((99, 99), (1, 1), None),
+        ((100, 100), (1, 1), Some((OneWay, 0))),
+        ((120, 99), (0, 0), None),
+        // 2 of 200 are practically none, and 3 are not.
+        ((100, 0), (100, 0), Some((Unpaired, 0))),
+        ((100, 2), (100, 0), Some((Unpaired, 0))),
+        ((100, 1), (100, 1), Some((Unpaired, 0))),
+        ((100, 0), (100, 2), Some((Unpaired, 1))),
+        ((100, 3), (100, 0), None),
+        ((50, 0), (49, 0), None),
+    ];
+    let report = |ways: [(u64, u64); 2], times: [(u64, u64); 2]| {
+        // Paths as the observer makes them, with other counts.
+        let mut report = observe(
+            &options(2, 10, 0, 1 << 40),
+            &[seen(0, 1, 1_000), seen(1, 2, 1_000), seen(1, 1, 1_001), seen(0, 2, 1_001)],
+        );
+        for path in &mut report.paths {
+            let (sent, arrived) = ways[number(path.from)];
+            (path.sent, path.lost) = (sent, sent - arrived);
+        }
+        report.vantages = (0..2)
+            .map(|at| VantageReport { name: name(at), sightings: 1, first_ns: times[at].0, last_ns: times[at].1 })
+            .collect();
+        report
+    };
+    for (there, back, expected) in cases {
+        let hints = report([there, back], [(1, 9), (5, 10)]).clock_hints();
+        let expected = expected.map(|(doubt, at)| ClockHint { a: name(at), b: name(1 - at), doubt });
+        assert_eq!(hints, expected.into_iter().collect::<Vec<_>>(), "{there:?} {back:?}");
+    }
+    // Times that meet overlap.
+    for (first, second, apart) in [
+        ((1, 10), (10, 20), false),
+        ((1, 10), (11, 20), true),
+        ((10, 20), (1, 10), false),
+        ((10, 20), (1, 9), true),
+        ((1, 20), (5, 6), false),
+    ] {
+        let hints = report([(50, 50), (50, 50)], [first, second]).clock_hints();
+        let doubts: Vec<ClockDoubt> = hints.iter().map(|hint| hint.doubt).collect();
+        assert_eq!(doubts, if apart { vec![Apart] } else { vec![] }, "{first:?} {second:?}");
+    }
 }

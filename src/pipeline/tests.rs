@@ -125,7 +125,10 @@ fn every_number_of_a_source_is_used_and_none_twice() {
                 let accepted = if others > 0 { events } else { events.min(left) };
                 assert_eq!(sent, Sent { accepted, dropped_full: 0, rejected: events - accepted }, "{label}");
                 assert_eq!(emitter.sent(), sent, "{label}");
+                // The source that is used up is gone once there is another one.
+                assert_eq!(pipeline.shared.entrance.sources.live(), 1, "{label}");
                 drop(emitter);
+                assert_eq!(pipeline.shared.entrance.sources.live(), 0, "{label}");
                 let snapshot = pipeline.shutdown();
                 let numbered = |value: u64| match value.checked_sub(left) {
                     None => (NEAR, u32::MAX - (left - 1 - value) as u32, value),
