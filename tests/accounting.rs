@@ -381,7 +381,11 @@ fn what_waits_in_a_ring_is_in_flight_until_it_is_taken() {
         let account = pipeline.snapshot().account;
         let in_flight = (rings[0].len() + rings[1].len()) as u64;
         let label = format!("step {step} seed {seed}");
-        assert_eq!((account.unique, account.duplicates, account.in_flight), (unique, duplicates, in_flight), "{label}");
+        assert_eq!(
+            (account.unique, account.duplicates, account.in_flight),
+            (unique, duplicates, in_flight),
+            "{label}"
+        );
         assert_eq!(account.accepted, unique + duplicates + in_flight, "{label}");
         assert_eq!((account.dropped_full, account.rejected), (dropped, 0), "{label}");
         assert_eq!(account.offered, account.accepted + dropped, "{label}");

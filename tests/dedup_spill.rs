@@ -205,7 +205,8 @@ fn epochs_that_are_forgotten_while_they_are_written_are_new_again() {
                 })
                 .collect();
             let time_ns = by_birth.len() as u64;
-            let mut records: Vec<Record> = numbers.iter().map(|number| record_of(*number, time_ns, 1)).collect();
+            let mut records: Vec<Record> =
+                numbers.iter().map(|number| record_of(*number, time_ns, 1)).collect();
             dedup.check(&mut records, &mut verdicts);
             for (number, verdict) in numbers.iter().zip(verdicts) {
                 let born = by_birth.len() as u64;

@@ -117,7 +117,11 @@ fn every_short_sequence_in_a_sliding_window_is_judged_by_the_promise() {
                 oracle.slide(KEEP, epoch_ns, id, seen, verdict);
             });
             let stats = whole.stats();
-            assert_eq!((stats.late, stats.remembered + stats.forgotten), (oracle.late, oracle.born), "{events:?}");
+            assert_eq!(
+                (stats.late, stats.remembered + stats.forgotten),
+                (oracle.late, oracle.born),
+                "{events:?}"
+            );
         }
     }
 }
@@ -135,7 +139,19 @@ fn a_sliding_window_is_exact_at_its_edges_and_however_events_are_batched() {
             for _ in 0..1_500 {
                 let mut events = Vec::new();
                 for _ in 0..rng.below(12) {
-                    let edges = [0, 0, 0, 1, 1, epoch_ns - 1, epoch_ns, epoch_ns + 1, keep_ns - 1, keep_ns, keep_ns + 1];
+                    let edges = [
+                        0,
+                        0,
+                        0,
+                        1,
+                        1,
+                        epoch_ns - 1,
+                        epoch_ns,
+                        epoch_ns + 1,
+                        keep_ns - 1,
+                        keep_ns,
+                        keep_ns + 1,
+                    ];
                     let step = edges[rng.below(edges.len() as u64) as usize];
                     // Now and then back, by all that can matter; never before 0.
                     if backward && rng.below(4) == 0 {
@@ -150,7 +166,11 @@ fn a_sliding_window_is_exact_at_its_edges_and_however_events_are_batched() {
                 });
                 for (at, event) in events.iter().enumerate() {
                     let one = check(&mut single, &[*event], |_, _, _| ());
-                    assert_eq!(one, new >> at & 1, "{keep_ns} ns, {epochs} epochs: alone it is judged otherwise");
+                    assert_eq!(
+                        one,
+                        new >> at & 1,
+                        "{keep_ns} ns, {epochs} epochs: alone it is judged otherwise"
+                    );
                 }
             }
             let stats = batched.stats();
@@ -181,7 +201,9 @@ fn every_short_sequence_in_a_window_of_the_last_ids_is_judged_by_the_promise() {
 #[test]
 fn a_window_of_the_last_ids_holds_them_and_at_most_an_epoch_more() {
     let mut rng = Rng::printed("last ids");
-    for (keep, epochs) in [(1, 8), (3, 2), (7, 3), (16, 2), (64, 1), (65, 8), (1_000, 1), (1_024, 2), (5_000, 8)] {
+    for (keep, epochs) in
+        [(1, 8), (3, 2), (7, 3), (16, 2), (64, 1), (65, 8), (1_000, 1), (1_024, 2), (5_000, 8)]
+    {
         let window = Window::Last(keep);
         let (mut whole, mut oracle) = (dedup(window, epochs), Oracle::default());
         let most = keep + keep.div_ceil(epochs as u64);

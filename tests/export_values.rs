@@ -224,7 +224,8 @@ fn metrics_om_holds_every_figure_under_its_name_in_its_unit() {
         non_ip,
     });
     const UNKNOWN: EventKind = EventKind::new(Domain::FIRST_USER, 3);
-    let kind_counts = [(PacketSeen::KIND, "packet.seen", next(), next()), (UNKNOWN, "unknown", next(), next())];
+    let kind_counts =
+        [(PacketSeen::KIND, "packet.seen", next(), next()), (UNKNOWN, "unknown", next(), next())];
     let field = |name| Field { name, ty: FieldType::U64, offset: 0 };
     let measured = [
         (PacketSeen::KIND, "packet.seen", "wire_len_bytes", Unit::Bytes, delays(900, 1)),
@@ -352,9 +353,15 @@ fn metrics_om_holds_every_figure_under_its_name_in_its_unit() {
     let mut bare = Vec::new();
     write_exposition(&mut bare, &snapshot, &[], None, None).unwrap();
     expected.0.retain(|name, _| {
-        !["panther_input_", "panther_events_by_kind", "panther_payload_", "panther_path_", "panther_sightings_"]
-            .iter()
-            .any(|part| name.starts_with(part))
+        ![
+            "panther_input_",
+            "panther_events_by_kind",
+            "panther_payload_",
+            "panther_path_",
+            "panther_sightings_",
+        ]
+        .iter()
+        .any(|part| name.starts_with(part))
     });
     assert_same(&Samples::parse(&String::from_utf8(bare).unwrap()), &expected);
 }
@@ -452,7 +459,10 @@ fn summary_json_holds_every_figure_under_its_name() {
     let throughput = &found["throughput"];
     assert_eq!((&throughput["events"], &throughput["seconds"]), (&json!(account.offered), &json!(2.5)));
     assert_eq!(throughput["events_per_second"], json!(account.offered as f64 / 2.5));
-    assert_eq!((&found["topology"], &found["version"]), (&json!("inline"), &json!(env!("CARGO_PKG_VERSION"))));
+    assert_eq!(
+        (&found["topology"], &found["version"]),
+        (&json!("inline"), &json!(env!("CARGO_PKG_VERSION")))
+    );
     assert_eq!(found["schema"], "panther-events/summary/1");
 
     // Each doubt has one warning, with its number; and none where there is no doubt.
@@ -475,7 +485,10 @@ fn summary_json_holds_every_figure_under_its_name() {
     calm.add_sightings(&SightingsReport::default(), &snapshot, None);
     assert_eq!(warnings(&calm), ["something went wrong"]);
     let calm = serde_json::to_value(&calm).unwrap();
-    assert_eq!((&calm["packets"]["digest_bytes"], &calm["throughput"]["events_per_second"]), (&json!(null), &json!(0.0)));
+    assert_eq!(
+        (&calm["packets"]["digest_bytes"], &calm["throughput"]["events_per_second"]),
+        (&json!(null), &json!(0.0))
+    );
     for (name, word) in [("late", "too late"), ("unpaired", "only one"), ("refused", "more vantage points")] {
         let mut report = SightingsReport::default();
         *(match name {

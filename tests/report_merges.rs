@@ -69,7 +69,8 @@ fn said(report: &StateReport) -> impl PartialEq + std::fmt::Debug + use<> {
         .map(|d| (d.domain, d.by_state.clone(), d.moved, d.unchanged, d.invalid))
         .collect();
     let invalid = report.invalid().to_vec();
-    let totals = (report.entities_total(), report.invalid_total(), report.workflow().span_ns, report.by_state());
+    let totals =
+        (report.entities_total(), report.invalid_total(), report.workflow().span_ns, report.by_state());
     (entities, counts, invalid, totals)
 }
 
@@ -100,7 +101,9 @@ fn states_of_several_instances_are_those_of_one() {
         let label = format!("round {round} seed {seed}");
         let mut expected = whole.invalid().to_vec();
         expected.sort_by_key(|invalid| invalid.time_ns);
-        for merged in merges(|| shares.iter().map(|share| states(&catalogue, options, share).report()).collect()) {
+        for merged in
+            merges(|| shares.iter().map(|share| states(&catalogue, options, share).report()).collect())
+        {
             assert_eq!(merged.invalid(), expected, "{label}");
             // A single instance keeps them as they come.
             let (mut found, mut wanted) = (format!("{:?}", said(&merged)), format!("{:?}", said(&whole)));
@@ -127,7 +130,8 @@ fn states_of_several_instances_are_those_of_one() {
         }
         kept.sort_by_key(|invalid| invalid.time_ns);
         kept.truncate(3);
-        for merged in merges(|| shares.iter().map(|share| states(&catalogue, few, share).report()).collect()) {
+        for merged in merges(|| shares.iter().map(|share| states(&catalogue, few, share).report()).collect())
+        {
             assert_eq!((merged.untracked(), merged.invalid()), (untracked, &*kept), "{label}");
         }
     }
@@ -231,7 +235,12 @@ fn results_of_several_instances_are_those_of_one() {
 }
 
 /// A path with these delays, and its counts.
-fn path(from: Symbol, to: Symbol, delays: &[u64], [lost, duplicated, reordered, clamped]: [u64; 4]) -> PathReport {
+fn path(
+    from: Symbol,
+    to: Symbol,
+    delays: &[u64],
+    [lost, duplicated, reordered, clamped]: [u64; 4],
+) -> PathReport {
     use bytemuck::Zeroable;
     use panther_events::domain::packet::PacketSeen;
     // An empty one, as the observer makes it.
@@ -321,7 +330,8 @@ fn sightings_merge_path_by_path_and_figure_by_figure() {
                 assert_eq!(histogram(found), histogram(&expected), "{label}");
                 let figures = |path: &PathReport| {
                     let counts = [path.sent, path.lost, path.duplicated, path.reordered, path.clamped];
-                    let delays = (path.delay_ns_min, path.delay_ns_max, path.delay_ns_sum, path.delay_ns.len());
+                    let delays =
+                        (path.delay_ns_min, path.delay_ns_max, path.delay_ns_sum, path.delay_ns.len());
                     (counts, delays, path.arrivals())
                 };
                 assert_eq!(figures(found), figures(&expected), "{label}");

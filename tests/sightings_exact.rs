@@ -13,7 +13,8 @@ use panther_events::dedup::{BATCH, Verdict};
 use panther_events::domain::packet::PacketSeen;
 use panther_events::event::{EventId, Record, Symbol};
 use panther_events::observe::sightings::{
-    ClockDoubt, ClockHint, PathReport, Sightings, SightingsOptions, SightingsReport, VANTAGES_MAX, VantageReport,
+    ClockDoubt, ClockHint, PathReport, Sightings, SightingsOptions, SightingsReport, VANTAGES_MAX,
+    VantageReport,
 };
 use panther_events::observe::{Batch, Observer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,7 +125,8 @@ impl Oracle {
         self.flows.entry(seen.flow).or_default().insert(seen.vantage);
         let open = |sent: &Sent| sent.seen.id == seen.id && !sent.closed;
         let Some(origin) = self.sent.iter().find(|sent| open(sent)).map(|sent| sent.seen.vantage) else {
-            let earlier = self.sent.iter().any(|sent| sent.seen.id == seen.id && sent.seen.vantage != seen.vantage);
+            let earlier =
+                self.sent.iter().any(|sent| sent.seen.id == seen.id && sent.seen.vantage != seen.vantage);
             self.sent.push(Sent { seen, closed: false, dealt: BTreeSet::new() });
             return (!earlier).then_some(());
         };
@@ -227,8 +229,7 @@ fn every_short_sequence_of_two_packets_is_paired_by_the_rules() {
     const HORIZON: u64 = 6;
     let options = options(2, HORIZON, 0, 1_000);
     let steps = [0, 1, 3, HORIZON, HORIZON + 1];
-    let symbols: Vec<(usize, u64, u64)> =
-        (0..20).map(|n| (n % 2, n as u64 / 2 % 2, steps[n / 4])).collect();
+    let symbols: Vec<(usize, u64, u64)> = (0..20).map(|n| (n % 2, n as u64 / 2 % 2, steps[n / 4])).collect();
     let mut judged = 0;
     for sequence in 0..symbols.len().pow(4) {
         let mut sightings = vec![seen(0, 0, 100)];
@@ -259,7 +260,8 @@ fn random_trains_of_equal_packets_are_paired_by_the_rules() {
         for _ in 0..1 + rng.below(30) {
             let id = rng.below(ids);
             // Each packet has one origin, so that few come after their horizon.
-            let origin = if rng.below(40) == 0 { rng.below(vantages as u64) as usize } else { id as usize % vantages };
+            let origin =
+                if rng.below(40) == 0 { rng.below(vantages as u64) as usize } else { id as usize % vantages };
             time_ns += [0, 0, 1, 2, horizon / 2, horizon][rng.below(6) as usize];
             let flow = id % 3;
             sightings.push(Seen { vantage: origin, id, flow, time_ns });
@@ -455,7 +457,8 @@ fn what_is_ahead_by_the_lateness_is_believed_and_what_is_further_ahead_is_doubte
     for (time_ns, taken) in [(1_399, 1), (1_400, 2)] {
         let mut observer = Sightings::new(&options(2, 1_000, 0, 100));
         feed(&mut observer, &[seen(0, 1, 1_000), seen(0, 2, 1_000), seen(0, 3, 1_500)]);
-        let steps: Vec<Seen> = (0..).map(|n| seen(1, 9, 1_000 + 99 * n)).take_while(|s| s.time_ns < time_ns).collect();
+        let steps: Vec<Seen> =
+            (0..).map(|n| seen(1, 9, 1_000 + 99 * n)).take_while(|s| s.time_ns < time_ns).collect();
         feed(&mut observer, &steps);
         assert_eq!(observer.report().vantages[0].sightings, 2, "{time_ns}");
         feed(&mut observer, &[seen(1, 9, time_ns)]);
@@ -508,7 +511,12 @@ fn clocks_are_doubted_from_99_of_100_packets_on() {
             (path.sent, path.lost) = (sent, sent - arrived);
         }
         report.vantages = (0..2)
-            .map(|at| VantageReport { name: name(at), sightings: 1, first_ns: times[at].0, last_ns: times[at].1 })
+            .map(|at| VantageReport {
+                name: name(at),
+                sightings: 1,
+                first_ns: times[at].0,
+                last_ns: times[at].1,
+            })
             .collect();
         report
     };

@@ -76,7 +76,10 @@ fn states_that_can_still_be_had_are_those_of_a_naive_search() {
                         hopeful += 1;
                         by_steps += u64::from(wanted.iter().all(|state| table.next[from] >> state & 1 == 0));
                     } else {
-                        assert!(matches!(outcome, Err(WaitError::Unreachable { .. })), "{label}: {outcome:?}");
+                        assert!(
+                            matches!(outcome, Err(WaitError::Unreachable { .. })),
+                            "{label}: {outcome:?}"
+                        );
                         hopeless += 1;
                     }
                 }

@@ -497,7 +497,9 @@ mod tests {
         catalogue.register(&DOMAIN).unwrap();
         for (made, duplicates) in [(mixed, 0_u64), (mixed, 0b1001_0010), (alike, 0), (alike, 0xff)] {
             let records: Vec<Record> = (0..).zip(&made).map(|(at, made)| made.record(at)).collect();
-            let verdict = |at: u64| if duplicates >> at & 1 == 1 { Verdict::Duplicate { first: None } } else { Verdict::New };
+            let verdict = |at: u64| {
+                if duplicates >> at & 1 == 1 { Verdict::Duplicate { first: None } } else { Verdict::New }
+            };
             let verdicts: Vec<Verdict> = (0..8).map(verdict).collect();
             let expected = expected(&made, |at| duplicates >> at as u64 & 1 == 0);
             for share in 0..=255 {

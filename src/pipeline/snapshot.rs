@@ -183,7 +183,12 @@ mod tests {
         let mut snapshot = Pipeline::builder().start().unwrap().shutdown();
         let none = Processing::default();
         snapshot.account.processors = vec![("one".into(), none), ("other".into(), none)];
-        let counts = |times| Processing { seen: times, derived: 10 * times, rejected: 100 * times, failed: 1_000 * times };
+        let counts = |times| Processing {
+            seen: times,
+            derived: 10 * times,
+            rejected: 100 * times,
+            failed: 1_000 * times,
+        };
         let report = |times, trouble: Option<&str>| ProcessorReport {
             counts: counts(times),
             trouble: trouble.map(str::to_owned),

@@ -105,7 +105,9 @@ fn all_used_up() -> Vec<Option<u32>> {
 #[test]
 fn every_number_of_a_source_is_used_and_none_twice() {
     for way in [Way::Single, Way::Digest, Way::Batch, Way::Records] {
-        for (left, events) in [(1, 1), (1, 2), (2, 1), (3, 70), (63, 64), (64, 64), (64, 65), (65, 64), (65, 130)] {
+        for (left, events) in
+            [(1, 1), (1, 2), (2, 1), (3, 70), (63, 64), (64, 64), (64, 65), (65, 64), (65, 130)]
+        {
             for others in [0, 1] {
                 let options = PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() };
                 let mut builder = Builder::new(options);
@@ -138,7 +140,10 @@ fn every_number_of_a_source_is_used_and_none_twice() {
                 assert_eq!(snapshot.report(key).unwrap().0, expected, "{label}");
                 let account = &snapshot.account;
                 assert_eq!(account.check_final(), Ok(()), "{label}");
-                assert_eq!((account.offered, account.accepted, account.rejected), (events, accepted, events - accepted));
+                assert_eq!(
+                    (account.offered, account.accepted, account.rejected),
+                    (events, accepted, events - accepted)
+                );
                 assert_eq!(snapshot.warnings, Vec::<String>::new(), "{label}");
             }
         }
@@ -147,7 +152,8 @@ fn every_number_of_a_source_is_used_and_none_twice() {
 
 #[test]
 fn a_used_up_source_is_gone_and_one_with_numbers_left_comes_again() {
-    let mut builder = Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
+    let mut builder =
+        Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
     builder.domain(&DOMAIN);
     let key = builder.observer("numbers", |_| Numbers::default());
     let pipeline = builder.start().unwrap();

@@ -75,7 +75,9 @@ impl Observer for Scripted {
     }
 
     fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
-        self.shown.0.extend(batch.iter().map(|(record, verdict)| (record.time_ns(), *verdict == Verdict::New)));
+        self.shown
+            .0
+            .extend(batch.iter().map(|(record, verdict)| (record.time_ns(), *verdict == Verdict::New)));
         match self.answers.next().unwrap_or(Answer::Take) {
             Answer::Take => Ok(()),
             Answer::Fail(events) => Err(Undelivered { events, reason: "as planned".into() }),
@@ -159,7 +161,10 @@ fn every_event_counts_once_for_each_observer() {
                     _ => Answer::Take,
                 };
                 let answers = (0..12).map(|_| answer(&mut below)).collect();
-                (Interest { kinds: KindSet::of(&kinds), duplicates, scope: crate::observe::Scope::Entity }, answers)
+                (
+                    Interest { kinds: KindSet::of(&kinds), duplicates, scope: crate::observe::Scope::Entity },
+                    answers,
+                )
             })
             .collect();
         let mut counted: [Counted; 4] = Default::default();
@@ -188,7 +193,8 @@ fn every_event_counts_once_for_each_observer() {
                 .collect();
             // Of the high bits some stand for no record.
             let new = below(1 << 30) << 34 | below(1 << 30) << 4 | below(16);
-            let verdict = |at| if new >> at & 1 == 1 { Verdict::New } else { Verdict::Duplicate { first: None } };
+            let verdict =
+                |at| if new >> at & 1 == 1 { Verdict::New } else { Verdict::Duplicate { first: None } };
             let verdicts: Vec<Verdict> = (0..records.len()).map(verdict).collect();
             worker.dispatch(&records, &verdicts, new);
             let new = new & mask(records.len());

@@ -272,7 +272,10 @@ fn check_delays(log: &[u8], ways: &[Way<'_>], first_ns: u64, last_ns: u64) {
         let tag = interval.tag().unwrap().as_str();
         tags.push(tag.to_owned());
         let (_, _, played) = ways.iter().find(|(from, to, _)| format!("{from}->{to}") == tag).unwrap();
-        assert_eq!((interval.start_timestamp(), interval.duration()), (Duration::ZERO, millis(last_ns - first_ns)));
+        assert_eq!(
+            (interval.start_timestamp(), interval.duration()),
+            (Duration::ZERO, millis(last_ns - first_ns))
+        );
         let delays = played.delays();
         // In milliseconds, and to three digits.
         let max_ms = quantile(&delays, 1.0) as f64 / 1e6;
@@ -310,8 +313,10 @@ fn check_events(text: &str, vantages: [(&str, &[Frame]); 2]) {
                 )
             })
             .collect();
-        let expected: Vec<(u64, u64, u64)> =
-            frames.iter().map(|(time_ns, frame)| (*time_ns, frame.len() as u64, frame.len() as u64)).collect();
+        let expected: Vec<(u64, u64, u64)> = frames
+            .iter()
+            .map(|(time_ns, frame)| (*time_ns, frame.len() as u64, frame.len() as u64))
+            .collect();
         assert_eq!(found, expected, "{vantage}");
     }
     // One id for equal frames, other ids for others; only the first of them is new.
@@ -327,7 +332,10 @@ fn check_events(text: &str, vantages: [(&str, &[Frame]); 2]) {
         match first.get(frame) {
             None => assert_eq!(line["verdict"], "new"),
             Some(time_ns) => {
-                assert_eq!((&line["verdict"], &line["first_time_ns"]), (&json!("duplicate"), &json!(time_ns)));
+                assert_eq!(
+                    (&line["verdict"], &line["first_time_ns"]),
+                    (&json!("duplicate"), &json!(time_ns))
+                );
             }
         }
         first.entry(frame).or_insert(line["time_ns"].as_u64().unwrap());
@@ -360,7 +368,9 @@ fn every_file_says_what_happened_between_two_captures() {
     let mut sizes: Vec<u64> = Vec::new();
     // Each packet once: at the side that sent it.
     for (frames, from) in [(&client, 1), (&server, 2)] {
-        sizes.extend(frames.iter().filter(|(_, frame)| frame[11] == from).map(|(_, frame)| frame.len() as u64));
+        sizes.extend(
+            frames.iter().filter(|(_, frame)| frame[11] == from).map(|(_, frame)| frame.len() as u64),
+        );
     }
     sizes.sort_unstable();
     assert_eq!(sizes.len() as u64, unique);
