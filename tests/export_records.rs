@@ -8,7 +8,7 @@ mod support;
 use panther_events::dedup::{BATCH, Verdict};
 use panther_events::domain::machine::{Path, StateTable, states};
 use panther_events::domain::{DomainDef, KindDef};
-use panther_events::event::{Context, Domain, EventId, EventKind, Identity, Level, Payload, Record, Symbol};
+use panther_events::event::{Context, Domain, EventId, EventKind, Identity, Level, Record, Symbol};
 use panther_events::export::csv::write_entity_states;
 use panther_events::export::event_log::EventFile;
 use panther_events::export::summary::Summary;
@@ -128,7 +128,7 @@ fn events_jsonl_holds_the_events_that_were_asked_for_with_their_verdicts() {
     for (duplicates, within) in [(false, false), (true, false), (false, true), (true, true)] {
         let mut rng = support::Rng::new(seed);
         let temp = tempfile::tempdir().unwrap();
-        let dir = ResultDir::create(&temp.path().join("out"), Overwrite::Refuse).unwrap();
+        let dir = ResultDir::create(temp.path().join("out"), Overwrite::Refuse).unwrap();
         let mut builder =
             Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
         builder.domain(&LAB);

@@ -242,7 +242,7 @@ mod tests {
         };
         let mut keys: Vec<Key> = (0..count).map(key).collect();
         if let Some(last) = keys.last_mut().filter(|_| count > 1) {
-            *last = Key { low: u64::MAX >> 2, high: u64::MAX & !0xf000 };
+            *last = Key { low: u64::MAX >> 2, high: !0xf000 };
         }
         keys.sort_by_key(|key| order(*key));
         keys

@@ -370,7 +370,7 @@ mod tests {
         assert_eq!(offered(&sources), before, "what is gone still counts");
         let other = sources.open("other").unwrap();
         other.accept(3);
-        assert_eq!(other.fail(EmitError::WrongIdentity(EventKind::from_index(0))).is_err(), true);
+        assert!(other.fail(EmitError::WrongIdentity(EventKind::from_index(0))).is_err());
         assert_eq!(offered(&sources), (before.0 + 4, before.1 + 3, before.2, before.3 + 1));
         sources.close(&other);
         assert_eq!(offered(&sources), (before.0 + 4, before.1 + 3, before.2, before.3 + 1));

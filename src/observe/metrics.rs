@@ -267,6 +267,7 @@ impl Report for MetricsReport {
 }
 
 #[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 mod tests {
     use super::*;
     use crate::dedup::Verdict;

@@ -1,4 +1,5 @@
 //! Emitters at the last number of their source.
+#![allow(clippy::panic, reason = "helpers of tests are tests")]
 
 use super::*;
 use crate::domain::{DomainDef, KindDef};
@@ -79,7 +80,7 @@ fn emit(emitter: &mut Emitter, way: Way, values: std::ops::Range<u64>) -> Sent {
                 match outcome {
                     Ok(()) => sent.accepted += 1,
                     Err(EmitError::SourcesExhausted) => sent.rejected += 1,
-                    Err(error) => std::panic::panic_any(error),
+                    Err(error) => panic!("{error}"),
                 }
             }
             sent

@@ -1,4 +1,5 @@
 //! Each event counts once for each observer, whatever the observer does.
+#![allow(clippy::panic, reason = "panics are what is tested")]
 
 use super::*;
 use crate::domain::Catalogue;
