@@ -33,6 +33,8 @@ mod recall;
 mod roster;
 mod snapshot;
 mod station;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod ticker;
 mod topology;
 mod validated;

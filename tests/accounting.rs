@@ -328,3 +328,70 @@ fn a_drop_leaves_a_gap_in_the_numbers() {
     assert_eq!(snapshot.report(numbers).unwrap().0, expected);
     assert_eq!(snapshot.account.dropped_full, 6);
 }
+
+/// Whoever looks between two calls sees each event where it is: in a ring, or through.
+#[test]
+fn what_waits_in_a_ring_is_in_flight_until_it_is_taken() {
+    panther_events::payload! {
+        struct Keyed [EventKind::new(Domain::FIRST_USER, 2)] { value: u64 }
+    }
+    const KEYED: DomainDef = DomainDef {
+        domain: Domain::FIRST_USER,
+        name: "trial",
+        kinds: &[KindDef::of::<Keyed>("keyed", Identity::Digest)],
+        states: None,
+    };
+    let seed = support::seed();
+    let mut rng = Rng::new(seed);
+    let options = PipelineOptions {
+        topology: Topology::Inline,
+        ring_capacity: 64,
+        full_policy: FullPolicy::DropNewest,
+        ..PipelineOptions::default()
+    };
+    let mut builder = panther_events::pipeline::Builder::new(options);
+    builder.domain(&KEYED);
+    builder.observer("keep", |_| Keep::default());
+    let pipeline = builder.start().unwrap();
+    let mut emitters = [pipeline.emitter("a").unwrap(), pipeline.emitter("b").unwrap()];
+    let mut rings = [Vec::new(), Vec::new()];
+    let (mut seen, mut unique, mut duplicates, mut dropped) = (HashSet::new(), 0, 0, 0);
+    for step in 0..400 {
+        let at = rng.below(2) as usize;
+        match rng.below(8) {
+            0 => {
+                while pipeline.poll() > 0 {}
+                for id in rings.iter_mut().flat_map(|ring| ring.drain(..)) {
+                    *(if seen.insert(id) { &mut unique } else { &mut duplicates }) += 1;
+                }
+            }
+            _ => {
+                for _ in 0..rng.below(12) {
+                    let id = rng.below(300);
+                    let digest = panther_events::event::EventId::digest(&u64::to_le_bytes(id));
+                    let outcome = emitters[at].emit_digest(digest, step, Symbol::NONE, &Keyed { value: id });
+                    assert_eq!(outcome.is_ok(), rings[at].len() < 64, "seed {seed}");
+                    match outcome {
+                        Ok(()) => rings[at].push(id),
+                        Err(_) => dropped += 1,
+                    }
+                }
+            }
+        }
+        let account = pipeline.snapshot().account;
+        let in_flight = (rings[0].len() + rings[1].len()) as u64;
+        let label = format!("step {step} seed {seed}");
+        assert_eq!(
+            (account.unique, account.duplicates, account.in_flight),
+            (unique, duplicates, in_flight),
+            "{label}"
+        );
+        assert_eq!(account.accepted, unique + duplicates + in_flight, "{label}");
+        assert_eq!((account.dropped_full, account.rejected), (dropped, 0), "{label}");
+        assert_eq!(account.offered, account.accepted + dropped, "{label}");
+        let (_, delivery) = account.observers[0];
+        assert_eq!((delivery.handled, delivery.duplicates), (unique, duplicates), "{label}");
+        assert_eq!((delivery.skipped, delivery.failed), (0, 0), "{label}");
+    }
+    assert!(dropped > 0 && duplicates > 100 && unique > 100, "{dropped} {duplicates} {unique} seed {seed}");
+}

@@ -162,3 +162,111 @@ fn a_budget_without_a_place_or_too_small_is_refused_by_name() {
     let error = Dedup::new(&options(&file)).err().unwrap();
     assert!(matches!(error, DedupError::SpillDir { .. }) && error.to_string().contains("file"), "{error}");
 }
+
+/// What is being written to disk is asked from memory, and what was written from the disk: in both, an epoch that is
+/// forgotten is forgotten at once, and one that is not is known to its last id.
+#[test]
+fn epochs_that_are_forgotten_while_they_are_written_are_new_again() {
+    let mut rng = Rng::printed("forgotten while written");
+    let (mut again, mut cold) = (0, 0);
+    // About as many ids as the hot table has room for, with and without first sightings.
+    for (first_sightings, keep, epochs) in [
+        (true, 18_000_u64, 8),
+        (true, 24_000, 24),
+        (true, 30_000, 4),
+        (true, 38_000, 24),
+        (false, 36_000, 16),
+        (false, 60_000, 24),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let window = Window::Last(keep);
+        let with_budget = DedupOptions { window, epochs, first_sightings, ..options(dir.path()) };
+        let mut dedup = Dedup::new(&with_budget).unwrap();
+        let most = keep + keep.div_ceil(epochs as u64);
+        // By number of the id: how many new ones came before it.
+        let mut births: Vec<u64> = Vec::new();
+        let mut by_birth: Vec<u64> = Vec::new();
+        let mut verdicts = [Verdict::New; BATCH];
+        while by_birth.len() < 260_000 {
+            let numbers: Vec<u64> = (0..64)
+                .map(|i| {
+                    let born = by_birth.len() as u64;
+                    // Just forgotten, about to be forgotten, and long known.
+                    let age = match rng.below(24) {
+                        0 | 1 => most + rng.below(keep / 4),
+                        2 => keep.saturating_sub(rng.below(200)),
+                        3 => 1 + rng.below(keep),
+                        _ => 0,
+                    };
+                    match born.checked_sub(age) {
+                        Some(at) if age > 0 => by_birth[at as usize],
+                        _ => births.len() as u64 + i,
+                    }
+                })
+                .collect();
+            let time_ns = by_birth.len() as u64;
+            let mut records: Vec<Record> =
+                numbers.iter().map(|number| record_of(*number, time_ns, 1)).collect();
+            dedup.check(&mut records, &mut verdicts);
+            for (number, verdict) in numbers.iter().zip(verdicts) {
+                let born = by_birth.len() as u64;
+                let at = *number as usize;
+                if at >= births.len() {
+                    births.resize(at + 1, u64::MAX);
+                }
+                let age = (births[at] != u64::MAX).then(|| born - births[at]);
+                let label = format!("{keep} ids in {epochs} epochs, {born} born");
+                match (age, verdict) {
+                    (None, verdict) => assert_eq!(verdict, Verdict::New, "{label}: a new event is dropped"),
+                    (Some(age), Verdict::New) => assert!(age > keep, "{label}: forgot after {age}"),
+                    (Some(age), Verdict::Duplicate { .. }) => {
+                        assert!(age <= most, "{label}: still knew after {age}");
+                    }
+                }
+                if verdict == Verdict::New {
+                    again += u64::from(age.is_some());
+                    births[at] = born;
+                    by_birth.push(*number);
+                }
+            }
+        }
+        let stats = dedup.stats();
+        assert_eq!(stats.remembered + stats.forgotten, by_birth.len() as u64, "{stats:?}");
+        assert!(stats.remembered >= keep && stats.remembered <= most, "{stats:?}");
+        assert_eq!((stats.spill_read_failures, stats.spill_write_failures), (0, 0));
+        println!("{keep} ids in {epochs} epochs: {stats:?}");
+        cold += stats.cold_hits;
+    }
+    assert!(again > 1_000 && cold > 1_000, "{again} sent again, {cold} cold");
+}
+
+/// An id that was read from disk lately is known without another look; one that only resembles it is not.
+#[test]
+fn an_id_that_resembles_a_cold_one_is_new() {
+    use panther_events::event::{EventId, Symbol};
+    let dir = tempfile::tempdir().unwrap();
+    let mut dedup = Dedup::new(&options(dir.path())).unwrap();
+    let mut verdicts = [Verdict::New; BATCH];
+    let digest = |id: u128| {
+        Record::with_digest(EventId::from_hash(id), 7, Symbol::NONE, &dedup_support::Number(0)).numbered(3, 0)
+    };
+    let number = |i: u64| dedup_support::id_of(i).bits();
+    for batch in 0..4_000_u64 {
+        let mut records: Vec<Record> = (0..64).map(|i| digest(number(batch * 64 + i))).collect();
+        assert_eq!(dedup.check(&mut records, &mut verdicts), u64::MAX, "{batch}");
+    }
+    assert!(dedup.stats().spilled_ids > 100_000);
+    for i in 0..2_000 {
+        let cold = number(i);
+        // The same low word beside it, and the same high word: each is new once, and changes nothing for the other.
+        let near = [cold ^ 1 << 64, cold ^ 1 << 66, cold ^ 1, cold ^ 1 << 40];
+        for (at, near) in near.into_iter().enumerate() {
+            let mut records = [digest(cold), digest(near), digest(cold), digest(near)];
+            assert_eq!(dedup.check(&mut records, &mut verdicts), 0b10, "{i}, neighbour {at}");
+        }
+    }
+    let stats = dedup.stats();
+    assert_eq!(stats.remembered, 256_000 + 8_000);
+    // In each batch the cold one came twice.
+    assert_eq!(stats.cold_hits, 2_000 * 4 * 2, "{stats:?}");
+}

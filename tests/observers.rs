@@ -275,4 +275,29 @@ mod log {
         let deaf = LogOptions { target: "deaf", ..LogOptions::default() };
         assert_eq!(logged(&deaf, &records, &[]).1, LogReport { lines: 0, batched: 0, unwanted: 4, cut: 0 });
     }
+
+    /// A window holds what comes before its end, and what comes at its end begins another one.
+    #[test]
+    fn windows_of_noisy_kinds_end_on_the_nanosecond() {
+        const S: u64 = 1_000_000_000;
+        for (target, last_ns, expected) in [
+            ("before the end", S - 1, vec!["lab.sample ×3 in 1.0 s"]),
+            ("at the end", S, vec!["lab.sample ×2 in 0.5 s", "lab.sample cpu value=0.5"]),
+        ] {
+            let records = [sample(0), sample(S / 2), sample(last_ns)];
+            let options = LogOptions { target, times: false, ..LogOptions::default() };
+            let (lines, report) = logged(&options, &records, &["cpu"]);
+            let texts: Vec<String> = lines.into_iter().map(|(_, text)| text).collect();
+            assert_eq!(texts, expected, "{target}");
+            let batched = if expected.len() == 1 { 3 } else { 2 };
+            assert_eq!(report, LogReport { lines: expected.len() as u64, batched, unwanted: 0, cut: 0 });
+        }
+        // A window that is still open is not written by another kind's event before its end, and is at its end.
+        for (target, time_ns, first) in [("open", S - 1, "lab.work.done"), ("over", S, "lab.sample")] {
+            let records = [sample(0), sample(1), done(time_ns, "job", "ann")];
+            let options = LogOptions { target, times: false, ..LogOptions::default() };
+            let (lines, _) = logged(&options, &records, &["job", "ann"]);
+            assert!(lines.len() == 2 && lines[0].1.starts_with(first), "{target}: {lines:?}");
+        }
+    }
 }

@@ -224,3 +224,82 @@ fn read_at(mut file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     file.seek(SeekFrom::Start(offset))?;
     file.read_exact(bytes)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::dedup::table::TAGS;
+
+    /// Sorted keys: several high words, each with many low ones, from the very first to the very last.
+    fn keys(count: usize) -> Vec<Key> {
+        let step = u64::MAX / 8;
+        let key = |at: usize| {
+            let at = at as u64;
+            // Blocks of one high word, so that it does not tell them apart, among others that stand alone.
+            let high = if at < 300 { at / 100 * step } else { 3 * step + at * (1 << 40) };
+            let low = if at == 0 { 0 } else { (at % 100) << 50 | at };
+            Key { low: low & (u64::MAX >> 2), high: high & !0xf000 }
+        };
+        let mut keys: Vec<Key> = (0..count).map(key).collect();
+        if let Some(last) = keys.last_mut().filter(|_| count > 1) {
+            *last = Key { low: u64::MAX >> 2, high: !0xf000 };
+        }
+        keys.sort_by_key(|key| order(*key));
+        keys
+    }
+
+    fn sighting(at: usize) -> Sighting {
+        Sighting { time_ns: u64::MAX - at as u64, source: u16::MAX - at as u16 }
+    }
+
+    #[test]
+    fn an_entry_is_that_of_its_own_key_and_of_no_other() {
+        let key = Key { low: 0x2345_6789_abcd_ef01, high: 0xfedc_ba98_7654_0210 };
+        for tag in 0..TAGS {
+            let entry = Entry { words: key.tagged(tag), sighting: Sighting::default() };
+            assert!(entry.is(key), "tag {tag}");
+            for bit in (0..62).map(|bit| 1 << bit) {
+                assert!(!entry.is(Key { low: key.low ^ bit, ..key }), "tag {tag}");
+            }
+            for bit in (0..64).filter(|bit| !(12..16).contains(bit)).map(|bit| 1 << bit) {
+                assert!(!entry.is(Key { high: key.high ^ bit, ..key }), "tag {tag}");
+            }
+        }
+        let zero = Key::default();
+        assert!(!Entry::default().is(zero), "what was never written is no key's");
+        assert!(Entry { words: zero.tagged(0), sighting: Sighting::default() }.is(zero));
+    }
+
+    #[test]
+    fn of_a_run_of_any_length_every_id_is_found_and_no_neighbour() {
+        let dir = tempfile::tempdir().unwrap();
+        for with_sightings in [false, true] {
+            for count in [1, 2, 127, 128, 129, 255, 256, 257, 511, 512, 513, 5_000] {
+                let keys = keys(count);
+                let mut writer = RunWriter::create(dir.path(), with_sightings).unwrap();
+                for (at, key) in keys.iter().enumerate() {
+                    let words = key.tagged(at as u64 % TAGS);
+                    writer.push(&Entry { words, sighting: sighting(at) }).unwrap();
+                }
+                let run = writer.finish().unwrap();
+                let per_block = BLOCK / if with_sightings { 32 } else { 16 };
+                let blocks = count.div_ceil(per_block);
+                assert_eq!((run.ids(), run.bytes_on_disk()), (count as u64, (blocks * BLOCK) as u64));
+                for (at, key) in keys.iter().enumerate() {
+                    let found = run.find(*key).unwrap().unwrap();
+                    assert!(found.is(*key), "{at} of {count}");
+                    assert_eq!(found.words, key.tagged(at as u64 % TAGS), "{at} of {count}");
+                    let expected = if with_sightings { sighting(at) } else { Sighting::default() };
+                    assert_eq!(found.sighting, expected, "{at} of {count}");
+                    // The same low word, or the same high word, with the other one beside it.
+                    for near in [Key { low: key.low ^ 1, ..*key }, Key { high: key.high ^ 1, ..*key }] {
+                        let is_there = keys.binary_search_by_key(&order(near), |key| order(*key)).is_ok();
+                        assert_eq!(run.find(near).unwrap().is_some(), is_there, "beside {at} of {count}");
+                    }
+                }
+            }
+        }
+        let run = RunWriter::create(dir.path(), true).unwrap().finish().unwrap();
+        assert!(run.find(Key::default()).unwrap().is_none());
+    }
+}

@@ -344,4 +344,65 @@ mod tests {
         }
         assert!(counts.iter().flatten().all(|n| (800..1200).contains(n)), "{counts:?}");
     }
+
+    #[test]
+    fn what_is_offered_is_the_sum_of_what_became_of_it_up_to_the_last_number_and_beyond() {
+        let sources = Sources::default();
+        let source = sources.open("last").unwrap();
+        source.counts.next_seq.store(SEQ_LAST - 1, Ordering::Relaxed);
+        let first = SEQ_LAST - 1;
+        let offered = |sources: &Sources| {
+            let Offered { offered, sent } = sources.totals();
+            (offered - first, sent.accepted, sent.dropped_full, sent.rejected)
+        };
+        source.accept(1);
+        assert_eq!(source.next_seq(), SEQ_LAST, "one more has a number");
+        assert_eq!(source.fail(EmitError::Full), Err(EmitError::Full));
+        assert_eq!((source.next_seq(), offered(&sources)), (SEQ_LAST + 1, (2, 1, 1, 0)));
+        for more in 1..4 {
+            assert_eq!(source.fail_unnumbered(), Err(EmitError::SourcesExhausted));
+            assert_eq!((source.next_seq(), offered(&sources)), (SEQ_LAST + 1, (2 + more, 1, 1, more)));
+        }
+        // What comes too late is known to the emitter only.
+        assert_eq!(source.too_late(), Err(EmitError::Closed));
+        assert_eq!(source.fail(EmitError::Closed), Err(EmitError::Closed));
+        assert_eq!(source.sent(), Sent { accepted: 1, dropped_full: 1, rejected: 5 });
+        let before = offered(&sources);
+        sources.close(&source);
+        assert_eq!(offered(&sources), before, "what is gone still counts");
+        let other = sources.open("other").unwrap();
+        other.accept(3);
+        assert!(other.fail(EmitError::WrongIdentity(EventKind::from_index(0))).is_err());
+        assert_eq!(offered(&sources), (before.0 + 4, before.1 + 3, before.2, before.3 + 1));
+        sources.close(&other);
+        assert_eq!(offered(&sources), (before.0 + 4, before.1 + 3, before.2, before.3 + 1));
+    }
+
+    #[test]
+    fn a_source_is_given_again_as_long_as_it_has_a_number() {
+        for (next_seq, is_given) in [(SEQ_LAST - 1, true), (SEQ_LAST, true), (SEQ_LAST + 1, false)] {
+            let sources = Sources::default();
+            let all: Vec<_> = (0..=u16::MAX).map(|_| sources.open("x").unwrap()).collect();
+            all[300].counts.next_seq.store(next_seq, Ordering::Relaxed);
+            sources.close(&all[300]);
+            let again = sources.open("again").map(|source| (source.number(), source.next_seq()));
+            assert_eq!(again, is_given.then_some((300, next_seq)));
+        }
+    }
+
+    #[test]
+    fn a_run_goes_on_behind_the_last_number_of_each_source() {
+        let last = u32::MAX;
+        let sources = Sources::default();
+        sources.begin_after(&[Some(0), None, Some(last - 1), Some(last), Some(7), None]);
+        let fresh: Vec<_> = (5..=u16::MAX).map(|_| sources.open("fresh").unwrap()).collect();
+        assert!((5..=u16::MAX).eq(fresh.iter().map(|source| source.number())), "fresh ones come first");
+        assert!(fresh.iter().all(|source| source.next_seq() == 0));
+        let mut again = std::collections::BTreeMap::new();
+        while let Some(source) = sources.open("again") {
+            again.insert(source.number(), source.next_seq());
+        }
+        assert_eq!(again, [(0, 1), (1, 0), (2, SEQ_LAST), (4, 8)].into());
+        assert_eq!(sources.totals().offered, 0, "what an earlier part of the run offered is its own");
+    }
 }

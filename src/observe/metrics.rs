@@ -267,6 +267,7 @@ impl Report for MetricsReport {
 }
 
 #[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 mod tests {
     use super::*;
     use crate::dedup::Verdict;
@@ -340,5 +341,178 @@ mod tests {
         }
         let exact: u128 = (1..=60).filter(|n| (n - 1) % 4 != 0).map(|n| n * 25).sum();
         assert_eq!(whole.measures[0].sum, exact);
+    }
+
+    const LAB: crate::event::Domain = crate::event::Domain::FIRST_USER;
+
+    const fn field(name: &'static str, ty: FieldType, offset: usize) -> Field {
+        Field { name, ty, offset }
+    }
+
+    /// A signed duration that is always there, one that may be absent, and sizes; what is called otherwise is not
+    /// measured.
+    const JITTER: &[Field] = &[
+        field("jitter_ns", FieldType::I64, 0),
+        field("offset_ns", FieldType::OptI64, 8),
+        field("len_bytes", FieldType::U16, 16),
+        field("queue_bytes", FieldType::OptU16, 18),
+        field("count", FieldType::U32, 20),
+    ];
+    const LOAD: &[Field] = &[field("load_bytes", FieldType::F64, 0), field("wait_ns", FieldType::U64, 8)];
+
+    const DOMAIN: crate::domain::DomainDef = crate::domain::DomainDef {
+        domain: LAB,
+        name: "lab",
+        kinds: &[
+            crate::domain::KindDef {
+                kind: EventKind::new(LAB, 0),
+                name: "jitter",
+                identity: crate::event::Identity::Digest,
+                fields: JITTER,
+            },
+            crate::domain::KindDef {
+                kind: EventKind::new(LAB, 1),
+                name: "load",
+                identity: crate::event::Identity::Digest,
+                fields: LOAD,
+            },
+        ],
+        states: None,
+    };
+
+    /// What a record holds, as it was put there.
+    #[derive(Clone, Copy, Debug)]
+    enum Made {
+        Jitter { jitter: i64, offset: Option<i64>, len: u16, queue: Option<u16> },
+        Load { load: f64, wait: u64 },
+    }
+
+    impl Made {
+        fn record(self, number: u128) -> Record {
+            let mut bytes = [0; 24];
+            let code = match self {
+                Made::Jitter { jitter, offset, len, queue } => {
+                    bytes[..8].copy_from_slice(&jitter.to_ne_bytes());
+                    bytes[8..16].copy_from_slice(&offset.unwrap_or(i64::MIN).to_ne_bytes());
+                    bytes[16..18].copy_from_slice(&len.to_ne_bytes());
+                    bytes[18..20].copy_from_slice(&queue.unwrap_or(u16::MAX).to_ne_bytes());
+                    bytes[20..].copy_from_slice(&77_u32.to_ne_bytes());
+                    0
+                }
+                Made::Load { load, wait } => {
+                    bytes[..8].copy_from_slice(&load.to_ne_bytes());
+                    bytes[8..16].copy_from_slice(&wait.to_ne_bytes());
+                    1
+                }
+            };
+            let kind = EventKind::new(LAB, code);
+            let id = EventId::digest(&number.to_le_bytes()).bits();
+            Record::raw(id, crate::event::Identity::Digest, 0, Symbol::NONE, kind, bytemuck::cast(bytes))
+        }
+
+        /// Kind, field, unit, and the value: `None` where it is refused.
+        fn values(self) -> Vec<(u8, &'static str, Unit, Option<u64>)> {
+            use Unit::{Bytes, Nanoseconds};
+            let at_least_0 = |value: i64| u64::try_from(value).ok();
+            match self {
+                Made::Jitter { jitter, offset, len, queue } => {
+                    let mut values = vec![(0, "jitter_ns", Nanoseconds, at_least_0(jitter))];
+                    values.extend(offset.map(|offset| (0, "offset_ns", Nanoseconds, at_least_0(offset))));
+                    values.push((0, "len_bytes", Bytes, Some(len.into())));
+                    values.extend(queue.map(|queue| (0, "queue_bytes", Bytes, Some(queue.into()))));
+                    values
+                }
+                Made::Load { wait, .. } => {
+                    vec![(1, "load_bytes", Bytes, None), (1, "wait_ns", Nanoseconds, Some(wait))]
+                }
+            }
+        }
+    }
+
+    /// By kind and offset: field, unit, values in order, and how many were refused.
+    type Expected = Vec<(u8, &'static str, Unit, Vec<u64>, u64)>;
+
+    fn expected(made: &[Made], is_new: impl Fn(usize) -> bool) -> (Vec<KindCount>, Expected) {
+        let mut kinds = Vec::new();
+        for code in [0, 1] {
+            let of_kind = |at: &usize| matches!(made[*at], Made::Jitter { .. }) == (code == 0);
+            let (new, duplicates): (Vec<usize>, Vec<usize>) =
+                (0..made.len()).filter(of_kind).partition(|at| is_new(*at));
+            let (new, duplicates) = (new.len() as u64, duplicates.len() as u64);
+            kinds.push(KindCount { kind: EventKind::new(LAB, code), new, duplicates });
+        }
+        kinds.retain(|count| count.new + count.duplicates > 0);
+        let order = ["jitter_ns", "offset_ns", "len_bytes", "queue_bytes", "load_bytes", "wait_ns"];
+        let measures = order.into_iter().filter_map(|name| {
+            let new = made.iter().enumerate().filter(|(at, _)| is_new(*at));
+            let of_field = new.flat_map(|(_, made)| made.values()).filter(|value| value.1 == name);
+            let all: Vec<_> = of_field.collect();
+            let (code, _, unit, _) = *all.first()?;
+            let mut values: Vec<u64> = all.iter().filter_map(|value| value.3).collect();
+            values.sort_unstable();
+            let refused = (all.len() - values.len()) as u64;
+            Some((code, name, unit, values, refused))
+        });
+        let measures = measures.collect();
+        (kinds, measures)
+    }
+
+    fn check(report: &MetricsReport, (kinds, measures): &(Vec<KindCount>, Expected), label: &str) {
+        assert_eq!(&report.kinds, kinds, "{label}");
+        let found: Vec<_> = report
+            .measures
+            .iter()
+            .map(|measure| (measure.kind.code(), measure.field.name, measure.unit, measure.refused))
+            .collect();
+        let wanted = measures.iter().map(|(code, name, unit, _, refused)| (*code, *name, *unit, *refused));
+        assert_eq!(found, wanted.collect::<Vec<_>>(), "{label}");
+        for (measure, (_, name, _, values, _)) in report.measures.iter().zip(measures) {
+            let mut histogram = Histogram::<u64>::new(SIGNIFICANT_DIGITS).unwrap();
+            values.iter().for_each(|value| histogram.record(*value).unwrap());
+            let counts = |histogram: &Histogram<u64>| -> Vec<_> {
+                let steps = histogram.iter_recorded();
+                steps.map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
+            };
+            assert_eq!(counts(&measure.histogram), counts(&histogram), "{label} {name}");
+            assert_eq!(measure.histogram.len(), values.len() as u64, "{label} {name}");
+            assert_eq!(measure.sum, values.iter().map(|value| u128::from(*value)).sum(), "{label} {name}");
+        }
+    }
+
+    /// Every way to share eight records out over two instances, in both orders of merging, and one instance for all.
+    #[test]
+    fn counts_sums_and_refusals_are_those_of_the_values_however_records_are_shared_out() {
+        let jitter = |jitter, offset, queue| Made::Jitter { jitter, offset, len: jitter as u16, queue };
+        let mixed = [
+            jitter(5, Some(-1), Some(1)),
+            jitter(-1, Some(i64::MAX), None),
+            jitter(i64::MAX, None, Some(u16::MAX - 1)),
+            Made::Load { load: 0.5, wait: u64::MAX },
+            jitter(i64::MIN, Some(0), Some(0)),
+            Made::Load { load: -0.5, wait: 0 },
+            jitter(0, Some(-7), None),
+            jitter(5, Some(i64::MIN + 1), Some(1)),
+        ];
+        let alike = [jitter(-3, Some(-4), None); 8];
+        let mut catalogue = Catalogue::new();
+        catalogue.register(&DOMAIN).unwrap();
+        for (made, duplicates) in [(mixed, 0_u64), (mixed, 0b1001_0010), (alike, 0), (alike, 0xff)] {
+            let records: Vec<Record> = (0..).zip(&made).map(|(at, made)| made.record(at)).collect();
+            let verdict = |at: u64| {
+                if duplicates >> at & 1 == 1 { Verdict::Duplicate { first: None } } else { Verdict::New }
+            };
+            let verdicts: Vec<Verdict> = (0..8).map(verdict).collect();
+            let expected = expected(&made, |at| duplicates >> at as u64 & 1 == 0);
+            for share in 0..=255 {
+                let part = |selected| {
+                    let mut instance = Metrics::new(&catalogue);
+                    instance.observe(&Batch::new(&records, &verdicts, selected)).unwrap();
+                    instance.report()
+                };
+                let mut merged = part(share);
+                merged.merge(part(!share));
+                check(&merged, &expected, &format!("{share:#b} of {made:?}, duplicates {duplicates:#b}"));
+            }
+        }
     }
 }

@@ -468,48 +468,4 @@ impl Slot {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use crate::domain::Catalogue;
-    use crate::event::{Domain, Identity, Symbol};
-    use crate::observe::metrics::{Metrics, MetricsReport};
-    use std::collections::HashMap;
-
-    /// Batches of one kind are divided in another way than those of several.
-    #[test]
-    fn events_count_for_their_own_kinds() {
-        let kinds = [Domain::PACKET, Domain::PIPELINE].map(|domain| EventKind::new(domain, 0));
-        let mut worker = Worker::new();
-        let observer = Metrics::new(&Catalogue::new());
-        let interest = Observer::interest(&observer);
-        let name = "metrics".into();
-        worker.add(Placed {
-            number: 0,
-            name,
-            account: 0,
-            priority: 0,
-            interest,
-            observer: Box::new(observer),
-        });
-        let mut expected = HashMap::new();
-        for batch in ["a", "aabab", "b", "aaaa", "bbba", "ab", "abbbbbbbbb"] {
-            let kind = |name: char| kinds[usize::from(name == 'b')];
-            let record = |name| Record::raw(0, Identity::Content, 1, Symbol::NONE, kind(name), [0; 3]);
-            let records: Vec<Record> = batch.chars().map(record).collect();
-            let is_new = |at: &usize| at % 3 != 1;
-            let verdict = |at| if is_new(&at) { Verdict::New } else { Verdict::Duplicate { first: None } };
-            let verdicts: Vec<Verdict> = (0..records.len()).map(verdict).collect();
-            let new = (0..records.len()).filter(is_new).fold(0, |mask, at| mask | 1 << at);
-            worker.dispatch(&records, &verdicts, new);
-            for (at, name) in batch.chars().enumerate() {
-                let (new, duplicates) = expected.entry(kind(name)).or_insert((0, 0));
-                *(if is_new(&at) { new } else { duplicates }) += 1;
-            }
-        }
-        let report = worker.report().slots.remove(0).report.unwrap().unwrap();
-        let report: Box<dyn Any> = report;
-        let report = report.downcast::<MetricsReport>().unwrap();
-        let found = report.kinds.iter().map(|count| (count.kind, (count.new, count.duplicates)));
-        assert_eq!(found.collect::<HashMap<_, _>>(), expected);
-    }
-}
+mod tests;

@@ -160,3 +160,65 @@ impl fmt::Debug for Snapshot {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::pipeline::Pipeline;
+    use crate::process::Processing;
+
+    /// Numbers of which each is told from every other and from every sum of two.
+    fn stats(times: u64) -> DedupStats {
+        let place = |place: u32| times * 3_u64.pow(place);
+        DedupStats {
+            remembered: place(0),
+            forgotten: place(1),
+            late: place(2),
+            epochs: place(3),
+            memory_bytes: place(4) as usize,
+            huge_page_bytes: place(5) as usize,
+            filter_negatives: place(6),
+            filter_false_positives: place(7),
+            growths: place(8),
+            growth_failures: place(9),
+            crowded: place(10),
+            spilled_ids: place(11),
+            spilled_bytes: place(12),
+            cold_hits: place(13),
+            spill_write_failures: place(14),
+            spill_read_failures: place(15),
+        }
+    }
+
+    #[test]
+    fn what_lanes_say_adds_up_figure_by_figure() {
+        for (first, second) in [(1, 1_000), (1_000, 1)] {
+            let mut snapshot = Pipeline::builder().start().unwrap().shutdown();
+            snapshot.dedup = stats(first);
+            snapshot.take_in_dedup(stats(second));
+            // Lanes have their epochs side by side.
+            assert_eq!(snapshot.dedup, DedupStats { epochs: stats(1_000).epochs, ..stats(1_001) });
+        }
+    }
+
+    #[test]
+    fn what_processors_say_adds_up_count_by_count() {
+        let mut snapshot = Pipeline::builder().start().unwrap().shutdown();
+        let none = Processing::default();
+        snapshot.account.processors = vec![("one".into(), none), ("other".into(), none)];
+        let counts = |times| Processing {
+            seen: times,
+            derived: 10 * times,
+            rejected: 100 * times,
+            failed: 1_000 * times,
+        };
+        let report = |times, trouble: Option<&str>| ProcessorReport {
+            counts: counts(times),
+            trouble: trouble.map(str::to_owned),
+        };
+        snapshot.take_in_processors(vec![report(1, None), report(2, None)]);
+        snapshot.take_in_processors(vec![report(3, None), report(4, Some("broke"))]);
+        assert_eq!(snapshot.account.processors, [("one".into(), counts(4)), ("other".into(), counts(6))]);
+        assert_eq!(snapshot.warnings, ["processor other: broke"]);
+    }
+}
