@@ -209,7 +209,6 @@ fn find_end(storage: &dyn Storage, run: RunId, now_ns: u64) -> Result<Resume, Op
             kept.synced &= file.sync().is_ok();
             kept.len += file.size().map_err(io("measure", &name))?;
         }
-        kept.doubtful = !kept.synced;
         all_synced &= kept.synced;
         resume.kept.push_back(kept);
     }

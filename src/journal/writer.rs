@@ -155,6 +155,7 @@ impl JournalWriter {
             resume(&*storage, run, now_ns)?;
         for kept in &mut kept {
             kept.to_compress = options.compress.is_some() && !kept.compressed;
+            kept.doubtful = !kept.synced;
         }
         Ok(JournalWriter {
             filling: Block::of_records(options.block_len),
