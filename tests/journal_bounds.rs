@@ -202,7 +202,14 @@ fn a_sync_comes_at_half_the_interval_and_not_before() {
             (None, 4 * half),
         ];
         assert_eq!(waiting(options.clone(), &steps), [0, 10, 10, 10, 10, 11], "every {every_ns} ns");
-        assert_eq!(waiting(options, &[(Some(3), every_ns)]), [3]);
+        assert_eq!(waiting(options.clone(), &[(Some(3), every_ns)]), [3]);
+        // Full blocks wait as well, by the oldest one, whatever was filled since.
+        let options = Options { block_len: Options::BLOCK_LEN_MIN, ..options };
+        assert_eq!(
+            waiting(options, &[(Some(64), half - 1), (Some(70), half)]),
+            [0, 134],
+            "every {every_ns} ns"
+        );
     }
 }
 

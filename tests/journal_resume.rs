@@ -200,8 +200,12 @@ fn live(
         // Removals may be on the disk before that which takes the place of what was removed, unless power cuts are guarded against.
         let gaps = journal.retains && !matches!(durability, Durability::PowerLoss { .. });
         // Then a failed sync may bring back what was removed, or what an earlier life has cut off: nothing is promised.
-        for image in 0..if gaps && failed { 0 } else { 4 } {
-            let cut = if image == 0 { disk.only_synced() } else { disk.power_cut(rng) };
+        for image in 0..if gaps && failed { 0 } else { 5 } {
+            let cut = match image {
+                0 => disk.only_synced(),
+                1 => disk.removals_and_synced(),
+                _ => disk.power_cut(rng),
+            };
             let what = format!("{what}, power cut {image}");
             let history = journal.check(&cut, promise.after_power_cut, gaps, &what);
             let certain = history.len();
@@ -316,6 +320,35 @@ fn what_cannot_be_synced_when_a_journal_is_resumed_is_never_taken_for_certain() 
                 assert!(read.len() as u64 >= promised, "{what}: {} of {promised}", read.len());
                 assert!(promised == 0 || read.len() as u64 >= 1_000 + promised, "{what}: {}", read.len());
             }
+        }
+    }
+}
+
+/// A sync fails when the journal is resumed, and then a write or another sync: what is saved of the segment that failed is
+/// no more certain than what lies before it.
+#[test]
+fn an_error_after_a_sync_that_failed_makes_nothing_certain() {
+    for durability in DURABILITIES {
+        for (fails, at) in (0..3).flat_map(|fails| (0..14).map(move |at| (fails, at))) {
+            let model = Model::default();
+            drop(write(&model, Durability::ProcessCrash, 0..1_000));
+            let fault = |at| Some(Fault { at: model.disk().ops + at, for_good: false, kind: EIO });
+            let first = fault(fails);
+            model.disk().fault = first;
+            let mut writer = write(&model, durability, 1_000..1_000);
+            assert_eq!(model.disk().struck, 1);
+            let second = fault(at);
+            model.disk().fault = second;
+            for part in 0..3 {
+                assert_eq!(writer.append(&journal_model::batch(1_000 + part * 150, 150)).lost, 0);
+                let _ = writer.flush();
+            }
+            let what = format!("{durability:?}, sync {fails} and operation {at} failed");
+            let all = journal_model::batch(0, 1_450);
+            let certain = read(&model.disk().only_synced()).0;
+            assert!(all.starts_with(&certain), "{what}: {} records are no prefix", certain.len());
+            let (left, findings) = read(&model.disk());
+            assert!(left == all, "{what}: {} records in the cache: {findings:?}", left.len());
         }
     }
 }
