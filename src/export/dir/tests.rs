@@ -21,7 +21,9 @@ impl From<Change<'_>> for Seen {
         match change {
             Change::Write(path) => Seen::Write(name(path)),
             Change::Rename(from, to) => {
-                Seen::Rename(name(from), name(to), fs::read_to_string(from).unwrap_or_default())
+                // A pipe would be waited for.
+                let text = if from.is_file() { fs::read_to_string(from) } else { Ok(String::new()) };
+                Seen::Rename(name(from), name(to), text.unwrap_or_default())
             }
             Change::Remove(path) => Seen::Remove(name(path)),
             Change::SyncDir => Seen::SyncDir,
