@@ -33,7 +33,7 @@ pub(super) struct Kept {
     pub(super) duplicates: u64,
     pub(super) ended_ns: u64,
     pub(super) synced: bool,
-    /// A sync of it has failed: whatever a later one says, it is not certain.
+    /// Its sync failed when the journal was resumed: whatever a later one says, it is not certain.
     pub(super) doubtful: bool,
     /// It is to be compressed.
     pub(super) to_compress: bool,
@@ -152,16 +152,14 @@ impl JournalWriter {
     pub(super) fn sync_ended(&mut self, number: u32) -> io::Result<()> {
         for kept in self.kept.iter_mut().filter(|kept| !kept.synced && kept.number < number) {
             if kept.doubtful {
-                return Err(io::Error::other("an earlier sync of it has failed"));
+                let why = "could not be synced when the journal was resumed";
+                return Err(io::Error::other(format!("segment {} {why}", kept.number)));
             }
             for name in kept.names() {
                 match self.storage.open(&name).and_then(|file| file.sync()) {
                     // Removed this instant: there is nothing to sync.
                     Err(error) if was_removed(&error) => self.account.errors += 1,
-                    synced => {
-                        kept.doubtful = synced.is_err();
-                        synced?;
-                    }
+                    other => other?,
                 }
             }
             kept.synced = true;
