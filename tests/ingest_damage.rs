@@ -63,6 +63,64 @@ fn a_cut_between_records_is_a_clean_end() {
     }
 }
 
+/// Where records and blocks end, by the lengths in the file alone.
+fn ends(file: &[u8], big_endian: bool) -> Vec<usize> {
+    let number = |at: usize, big_endian: bool| {
+        let bytes: [u8; 4] = file[at..at + 4].try_into().unwrap();
+        (if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }) as usize
+    };
+    let is_ng = file.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]);
+    let (mut ends, mut big_endian) = (vec![if is_ng { 0 } else { 24 }], big_endian);
+    while let Some(at) = ends.last().copied().filter(|at| *at < file.len()) {
+        if is_ng && file[at..at + 4] == [0x0a, 0x0d, 0x0d, 0x0a] {
+            big_endian = file[at + 8] == 0x1a;
+        }
+        let len = if is_ng { number(at + 4, big_endian) } else { 16 + number(at + 8, big_endian) };
+        ends.push(at + len);
+    }
+    // No byte at all is no capture.
+    ends.retain(|end| *end > 0);
+    ends
+}
+
+/// A cut is silent at the end of a record or block and nowhere else; everywhere else it is named exactly.
+#[test]
+fn a_cut_is_silent_between_records_and_blocks_only() {
+    for (whole, big_endian) in [
+        (small_pcap(false, true), false),
+        (small_pcap(true, false), true),
+        (rich_pcapng(), false),
+        (rich_pcapng().repeat(2), false),
+    ] {
+        let ends = ends(&whole, big_endian);
+        assert!(ends.len() > 6 && ends.last() == Some(&whole.len()));
+        let (all, _) = read_all(&whole);
+        for cut in 1..whole.len() {
+            let (packets, end) = read_all(&whole[..cut]);
+            let before = all.iter().filter(|p| p.offset as usize + record_len(&whole, p) <= cut).count();
+            assert_eq!(packets[..], all[..before], "cut at {cut}: all whole packets, and no other");
+            if ends.contains(&cut) {
+                assert!(end.is_ok(), "cut at {cut}: {end:?}");
+                continue;
+            }
+            let error = end.expect_err(&format!("cut at {cut}: nothing was told"));
+            let CaptureFault::Truncated { end, missing, .. } = error.fault() else {
+                panic!("cut at {cut}: {error}")
+            };
+            let from = ends.iter().rfind(|end| **end < cut).copied().unwrap_or(0);
+            let through = ends.iter().find(|end| **end > cut).copied().unwrap();
+            assert_eq!((error.offset(), *end), (from as u64, cut as u64), "cut at {cut}");
+            // What is missing of the part that was being read: of a header, or of all.
+            assert!((1..=(through - cut) as u64).contains(missing), "cut at {cut}: {missing} missing");
+            let (header, needed) = if whole[0] == 0x0a { (8, 12) } else { (16, 16) };
+            let of_section = whole[from..].starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]);
+            if cut - from >= if of_section { needed } else { header } && from > 0 {
+                assert_eq!(*missing, (through - cut) as u64, "cut at {cut}");
+            }
+        }
+    }
+}
+
 #[test]
 fn random_damage_gives_packets_or_a_typed_error() {
     let mut random = Random::seeded("random_damage");

@@ -174,6 +174,66 @@ fn lanes_of_emitters_that_are_gone_are_given_away_last_and_counted() {
     assert!(recording.closed && !recording.live);
 }
 
+/// A lane is given to one emitter after another, each with fewer events than the one before, or more: nothing of the earlier
+/// one is left, neither while the process lives nor when it has died.
+#[test]
+fn a_lane_used_again_holds_its_last_emitters_events_and_no_others() {
+    for slots in [1, 8, 64] {
+        let bed = Bed::new(RecorderOptions { slots, lanes: 1, definition_bytes: 0 }, 1 << 10);
+        let (mut value, mut forgotten) = (0, 0);
+        for events in [0, 1, 7, 200, 64, 63, 33, 32, 31, 9, 8, 3, 1, 0, 2, 0, 0, 5] {
+            let mut emitter = bed.pipeline.emitter("again").unwrap();
+            // Once it has begun, before its first event and behind each one.
+            for at in 0..=events {
+                if at > 0 {
+                    emit(&mut emitter, value).unwrap();
+                    value += 1;
+                }
+                let expected: Vec<u64> = (value - at.min(slots as u64)..value).collect();
+                for recording in [bed.read(), read_bytes(&fs::read(bed.path()).unwrap()).unwrap()] {
+                    let what = format!("{slots} slots, {events} events, {at} of them: {recording:?}");
+                    assert!(recording.is_whole(), "{what}");
+                    // A lane without events whose emitter is there is told of, too.
+                    assert_eq!(recording.lanes.len(), 1, "{what}");
+                    let lane = &recording.lanes[0];
+                    assert_eq!(values(&lane.records), expected, "{what}");
+                    assert_eq!((lane.recorded, lane.overwritten), (at, at - expected.len() as u64), "{what}");
+                    assert_eq!((lane.damaged, lane.torn, lane.gone), (0, false, false), "{what}");
+                    assert_eq!(recording.forgotten, forgotten, "{what}");
+                }
+            }
+            drop(emitter);
+            let recording = bed.read();
+            assert!(recording.lanes[0].gone && recording.lanes[0].recorded == events);
+            forgotten += events;
+            bed.pipeline.poll();
+        }
+    }
+}
+
+/// Lanes go to new emitters in the order in which their emitters went, and fresh ones first.
+#[test]
+fn the_lane_that_is_gone_longest_is_given_away_first() {
+    let bed = Bed::new(RecorderOptions { slots: 8, lanes: 4, definition_bytes: 0 }, 64);
+    let names = |bed: &Bed| bed.read().lanes.iter().map(|lane| lane.name.clone()).collect::<Vec<_>>();
+    let mut emitters: Vec<_> = ["a", "b", "c"].map(|name| Some(bed.pipeline.emitter(name).unwrap())).into();
+    for gone in [1, 0, 2] {
+        drop(emitters[gone].take());
+    }
+    let mut later = Vec::new();
+    for (name, expected) in [
+        ("d", ["a", "b", "c", "d"]),
+        ("e", ["a", "e", "c", "d"]),
+        ("f", ["f", "e", "c", "d"]),
+        ("g", ["f", "e", "g", "d"]),
+        ("h", ["f", "e", "g", "d"]),
+    ] {
+        later.push(bed.pipeline.emitter(name).unwrap());
+        assert_eq!(names(&bed), expected, "{name}");
+    }
+    assert_eq!(bed.read().emitters_without_lane, 1);
+}
+
 #[test]
 fn names_and_documents_are_there_before_and_after_the_start() {
     let dir = tempfile::tempdir().unwrap();

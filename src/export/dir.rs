@@ -459,7 +459,7 @@ fn place_list<'a>(
     let text: String = files.map(|(name, len)| format!("{len} {name}\n")).collect();
     let path = dir.join(partial(list));
     let write = || -> io::Result<()> {
-        interruption()?;
+        interruption(Change::Write(&path))?;
         let mut file = File::create(&path)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()
@@ -485,12 +485,13 @@ fn listed(path: &Path) -> Vec<String> {
 
 fn rename(dir: &Path, name: &str) -> Result<(), DirError> {
     let path = dir.join(name);
-    let renamed = interruption().and_then(|()| fs::rename(dir.join(partial(name)), &path));
+    let from = dir.join(partial(name));
+    let renamed = interruption(Change::Rename(&from, &path)).and_then(|()| fs::rename(&from, &path));
     renamed.map_err(|error| refused("rename the finished file", &path, error))
 }
 
 fn remove(path: &Path) -> Result<(), DirError> {
-    match interruption().and_then(|()| fs::remove_file(path)) {
+    match interruption(Change::Remove(path)).and_then(|()| fs::remove_file(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(refused("remove the earlier file", path, error))
         }
@@ -502,13 +503,22 @@ fn sync_dir(path: &Path) -> Result<(), DirError> {
     if !cfg!(unix) {
         return Ok(());
     }
-    let synced = File::open(path).and_then(|dir| dir.sync_all());
+    let synced = interruption(Change::SyncDir).and_then(|()| File::open(path)?.sync_all());
     synced.map_err(|error| refused("sync the directory", path, error))
 }
 
-/// Stands before every change that a commit makes, so that a test can stop the commit at each of them.
+/// What a commit does to the directory.
+#[cfg_attr(not(test), allow(dead_code, reason = "a test looks at it"))]
+enum Change<'a> {
+    Write(&'a Path),
+    Rename(&'a Path, &'a Path),
+    Remove(&'a Path),
+    SyncDir,
+}
+
+/// Stands before every change that a commit makes, so that a test can see their order and stop the commit at each of them.
 #[cfg(not(test))]
-fn interruption() -> io::Result<()> {
+fn interruption(_change: Change<'_>) -> io::Result<()> {
     Ok(())
 }
 

@@ -141,7 +141,7 @@ impl JournalWriter {
         if let Some(kept) = self.kept_mut(number) {
             kept.len = if removed.is_ok() { len } else { kept.len + len };
             (kept.plain, kept.compressed) = (removed.is_err(), true);
-            (kept.synced, kept.to_compress) = (true, false);
+            (kept.synced, kept.doubtful, kept.to_compress) = (true, false, false);
         }
         Ok(())
     }

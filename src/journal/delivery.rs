@@ -33,6 +33,8 @@ pub(super) struct Kept {
     pub(super) duplicates: u64,
     pub(super) ended_ns: u64,
     pub(super) synced: bool,
+    /// Its sync failed when the journal was resumed: whatever a later one says, it is not certain.
+    pub(super) doubtful: bool,
     /// It is to be compressed.
     pub(super) to_compress: bool,
 }
@@ -49,6 +51,7 @@ impl Kept {
             duplicates: 0,
             ended_ns: now_ns,
             synced: false,
+            doubtful: false,
             to_compress: false,
         }
     }
@@ -148,6 +151,10 @@ impl JournalWriter {
     /// Syncs the segments below `number` that have ended, not the directory.
     pub(super) fn sync_ended(&mut self, number: u32) -> io::Result<()> {
         for kept in self.kept.iter_mut().filter(|kept| !kept.synced && kept.number < number) {
+            if kept.doubtful {
+                let why = "could not be synced when the journal was resumed";
+                return Err(io::Error::other(format!("segment {} {why}", kept.number)));
+            }
             for name in kept.names() {
                 match self.storage.open(&name).and_then(|file| file.sync()) {
                     // Removed this instant: there is nothing to sync.
@@ -442,7 +449,9 @@ impl JournalWriter {
         }
         self.account.syncs += 1;
         segment.synced = segment.tail();
-        self.synced = self.synced.max(segment.synced.end);
+        if self.kept.iter().all(|kept| kept.synced) {
+            self.synced = self.synced.max(segment.synced.end);
+        }
         while self.written > 0 {
             if let Some(block) = self.queue.front() {
                 for span in block.spans() {

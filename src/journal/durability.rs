@@ -56,6 +56,8 @@ pub struct Marks {
 }
 
 impl Marks {
+    pub(crate) const NONE: Marks = Marks { by_source: Vec::new(), records: 0 };
+
     /// Returns the mark of `source`.
     #[must_use]
     pub fn get(&self, source: u16) -> Mark {

@@ -328,6 +328,7 @@ impl<'s> JournalReader<'s> {
         self.marks = Marks::default();
         self.from_start = false;
         self.records_expected = None;
+        self.totals = Totals::default();
         self.synced_surveyed = false;
         self.tail = None;
         self.closed = false;

@@ -157,6 +157,7 @@ impl JournalWriter {
             resume(&*storage, run, now_ns)?;
         for kept in &mut kept {
             kept.to_compress = options.compress.is_some() && !kept.compressed;
+            kept.doubtful = !kept.synced;
         }
         Ok(JournalWriter {
             filling: Block::of_records(options.block_len),
@@ -378,11 +379,14 @@ impl JournalWriter {
 
     /// Returns up to which record of which source the [`Durability`]'s promise holds now: under
     /// [`Durability::PowerLoss`] what is synced, under [`Durability::ProcessCrash`] what is in the page cache,
-    /// under [`Durability::Buffered`] nothing.
+    /// under [`Durability::Buffered`] nothing. Nothing either under [`Durability::PowerLoss`] as long as the journal has an
+    /// earlier segment that could not be synced: what lies behind it goes with it.
     #[must_use]
     pub fn watermark(&self) -> &Marks {
+        static NOTHING: Marks = Marks::NONE;
         match self.options.durability {
             Durability::ProcessCrash => &self.stored,
+            Durability::PowerLoss { .. } if self.kept.iter().any(|kept| kept.doubtful) => &NOTHING,
             Durability::Buffered | Durability::PowerLoss { .. } => &self.durable,
         }
     }

@@ -186,6 +186,26 @@ impl Disk {
         }
     }
 
+    /// What is there at least after a power cut: what was synced.
+    pub fn only_synced(&self) -> Disk {
+        let whole = |file: &ModelFile| ModelFile { now: file.durable.clone(), ..file.clone() };
+        let files = self.files.iter().map(whole).map(|file| ModelFile { unsynced: Vec::new(), ..file });
+        let dir = self.durable_dir.clone();
+        Disk { files: files.collect(), durable_dir: dir.clone(), dir, ..Disk::default() }
+    }
+
+    /// As [`Disk::only_synced`], and every file that was removed is gone already.
+    pub fn removals_and_synced(&self) -> Disk {
+        let mut image = self.only_synced();
+        for step in &self.unsynced_dir {
+            if let DirStep::Remove(name) = step {
+                image.dir.remove(name);
+                image.durable_dir.remove(name);
+            }
+        }
+        image
+    }
+
     /// What is there after a power cut: any subset of the unsynced steps.
     pub fn power_cut(&self, rng: &mut Rng) -> Disk {
         let mut image = Disk { durable_dir: self.durable_dir.clone(), ..Disk::default() };

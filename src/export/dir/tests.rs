@@ -1,11 +1,38 @@
 use super::*;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 thread_local! {
     static CHANGES_LEFT: Cell<u64> = const { Cell::new(u64::MAX) };
+    static SEEN: RefCell<Vec<Seen>> = const { RefCell::new(Vec::new()) };
 }
 
-pub(super) fn interruption() -> io::Result<()> {
+/// A change, and the text of the file that gets its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Seen {
+    Write(String),
+    Rename(String, String, String),
+    Remove(String),
+    SyncDir,
+}
+
+impl From<Change<'_>> for Seen {
+    fn from(change: Change<'_>) -> Seen {
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        match change {
+            Change::Write(path) => Seen::Write(name(path)),
+            Change::Rename(from, to) => {
+                // A pipe would be waited for.
+                let text = if from.is_file() { fs::read_to_string(from) } else { Ok(String::new()) };
+                Seen::Rename(name(from), name(to), text.unwrap_or_default())
+            }
+            Change::Remove(path) => Seen::Remove(name(path)),
+            Change::SyncDir => Seen::SyncDir,
+        }
+    }
+}
+
+pub(super) fn interruption(change: Change<'_>) -> io::Result<()> {
+    SEEN.with_borrow_mut(|seen| seen.push(change.into()));
     let left = CHANGES_LEFT.get();
     CHANGES_LEFT.set(left.saturating_sub(1));
     if left == 0 { Err(io::Error::other("interrupted by the test")) } else { Ok(()) }
@@ -144,6 +171,145 @@ fn an_interrupted_commit_is_never_taken_for_a_result_and_the_next_run_clears_it(
         assert_eq!(cleared, texts(LAST), "after a stop after {stop_after} changes");
     }
     assert!(interrupted >= 8 && whole_old >= 2 && unsealed >= 5, "{interrupted} {whole_old} {unsealed}");
+}
+
+type State = BTreeMap<String, String>;
+
+/// Every state that a power cut can leave, one change after the other: of those behind the last sync of the directory, any.
+fn after_power_cuts(start: State, changes: &[Seen]) -> Vec<State> {
+    let apply = |state: &mut State, change: &Seen| match change {
+        Seen::Write(name) => drop(state.insert(name.clone(), String::new())),
+        Seen::Rename(from, to, text) => {
+            state.remove(from);
+            state.insert(to.clone(), text.clone());
+        }
+        Seen::Remove(name) => drop(state.remove(name)),
+        Seen::SyncDir => {}
+    };
+    let (mut synced, mut states) = (start, Vec::new());
+    for part in changes.split_inclusive(|change| *change == Seen::SyncDir) {
+        for kept in 0..1_u32 << part.len() {
+            let mut state = synced.clone();
+            let kept = part.iter().enumerate().filter(|(at, _)| kept >> at & 1 != 0);
+            kept.for_each(|(_, change)| apply(&mut state, change));
+            states.push(state);
+        }
+        part.iter().for_each(|change| apply(&mut synced, change));
+    }
+    states
+}
+
+#[test]
+fn a_power_cut_leaves_a_whole_result_or_none_and_a_list_of_what_is_there() {
+    const OLD: &[(&str, &str)] = &[("a", "old a"), ("stale", "old s"), ("stale-too", "old t")];
+    const NEW: &[(&str, &str)] = &[("a", "new aa"), ("b", "new b"), ("c", "new c")];
+    let temp = tempfile::tempdir().unwrap();
+    run(temp.path(), Overwrite::Refuse, OLD);
+    let dir = ResultDir::create(temp.path(), Overwrite::Force).unwrap();
+    for (name, text) in NEW {
+        write(&dir, name, text);
+    }
+    let before = contents(temp.path());
+    SEEN.take();
+    dir.commit().unwrap();
+    let changes = SEEN.take();
+    let states = after_power_cuts(before.clone(), &changes);
+    let texts = |files: &[(&str, &str)]| -> State {
+        files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+    };
+    let listed = |state: &State, list: &str| -> State {
+        let lines = state.get(list).map_or("", String::as_str).lines();
+        let pairs = lines.map(|line| line.split_once(' ').unwrap());
+        pairs.map(|(len, name)| (name.to_owned(), len.to_owned())).collect()
+    };
+    let (mut of_old, mut of_new, mut of_none) = (0, 0, 0);
+    for state in &states {
+        let what = || format!("{state:?} after {changes:?}");
+        let (manifest, intent) = (listed(state, ResultDir::MANIFEST), listed(state, INTENT));
+        let files: State = state
+            .iter()
+            .filter(|(name, _)| !name.starts_with('.') && *name != ResultDir::MANIFEST)
+            .map(|(name, text)| (name.clone(), text.clone()))
+            .collect();
+        if manifest.is_empty() {
+            of_none += 1;
+            let whole = |(name, text): (&String, &String)| {
+                [OLD, NEW].iter().any(|run| run.contains(&(name.as_str(), text.as_str())))
+            };
+            assert!(files.iter().all(whole), "{}", what());
+        } else {
+            let expected = if manifest.contains_key("stale") { OLD } else { NEW };
+            assert_eq!(files, texts(expected), "{}", what());
+            assert!(files.iter().all(|(name, text)| manifest[name] == text.len().to_string()), "{}", what());
+            if expected == OLD { of_old += 1 } else { of_new += 1 }
+        }
+        // What is there is listed, so that the next run knows what to clear.
+        let known = |name: &String| manifest.contains_key(name) || intent.contains_key(name);
+        assert!(files.keys().all(known), "{}", what());
+    }
+    assert!(of_old > 2 && of_new > 1 && of_none > 8, "{of_old} {of_new} {of_none}");
+    // The last change is the end of the intent: everything before it is on the disk.
+    assert!(changes.ends_with(&[Seen::SyncDir, Seen::Remove(INTENT.to_owned())]), "{changes:?}");
+}
+
+/// A file that cannot be synced: a pipe takes what is written, and says that it cannot be synced.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_cannot_be_synced_is_no_result() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = ResultDir::create(temp.path(), Overwrite::Refuse).unwrap();
+    let (_reader, writer) = io::pipe().unwrap();
+    let file = File::from(std::os::fd::OwnedFd::from(writer));
+    let mut file = ResultFile::new(Arc::clone(&dir.shared), "x", file);
+    file.write_all(b"all of it").unwrap();
+    let error = file.commit().unwrap_err();
+    assert!(matches!(&error, FileError::Io { action: "sync to the disk", .. }), "{error:?}");
+    assert_eq!(dir.commit().unwrap(), BTreeMap::new());
+}
+
+/// The same for the lists: a pipe lies where the list is written.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_list_that_cannot_be_synced_seals_no_result() {
+    for list in [INTENT, ResultDir::MANIFEST] {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = ResultDir::create(temp.path(), Overwrite::Refuse).unwrap();
+        write(&dir, "a", "alpha");
+        let pipe = temp.path().join(partial(list));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        // Open for reading too, so that nobody waits.
+        let _reader = File::options().read(true).write(true).open(&pipe).unwrap();
+        let error = dir.commit().unwrap_err();
+        assert!(matches!(&error, DirError::Io { action: "write the list of files", .. }), "{error:?}");
+        assert!(!temp.path().join(ResultDir::MANIFEST).exists(), "{list}");
+    }
+}
+
+/// Names that look like this crate's, and are not.
+#[test]
+fn what_looks_like_a_leftover_and_is_none_stays() {
+    let foreign = [
+        "notes.panther-partial",
+        "a.txt.panther-partial",
+        "panther-partial",
+        ".a.txt.panther-partial.bak",
+        ".a.txt.panther-partial2",
+        ".a.panther-partia",
+        ".intent.bak",
+        ".hidden",
+    ];
+    for name in foreign {
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join(name), "mine").unwrap();
+        let refused = ResultDir::create(temp.path(), Overwrite::Refuse);
+        assert!(matches!(&refused, Err(DirError::NotEmpty { example, .. }) if example == name), "{name}");
+        for text in ["first", "second"] {
+            run(temp.path(), Overwrite::Force, &[("a.txt", text), ("b.txt", text)]);
+            assert_eq!(contents(temp.path()).remove(name).as_deref(), Some("mine"), "{name}");
+        }
+        drop(ResultDir::create(temp.path(), Overwrite::Force).unwrap());
+        assert_eq!(contents(temp.path()).remove(name).as_deref(), Some("mine"), "{name}");
+    }
 }
 
 #[test]

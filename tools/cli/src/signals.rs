@@ -45,3 +45,26 @@ impl Signals {
         self.snapshot.swap(false, Ordering::Relaxed)
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use signal_hook::consts::{SIGINT, SIGUSR1};
+    use signal_hook::low_level::raise;
+
+    #[test]
+    fn each_signal_is_told_once_and_of_its_own() {
+        let signals = Signals::catch().unwrap();
+        let stops = || signals.stop().load(Ordering::Relaxed);
+        assert!(!signals.take_snapshot() && !stops());
+        for _ in 0..2 {
+            raise(SIGUSR1).unwrap();
+            assert!(signals.clone().take_snapshot(), "it is one for all");
+            assert!(!signals.take_snapshot(), "it was taken");
+        }
+        assert!(!stops());
+        raise(SIGINT).unwrap();
+        assert!(stops() && stops() && !signals.take_snapshot());
+        assert!(!Signals::none().take_snapshot());
+    }
+}

@@ -245,3 +245,72 @@ fn a_run_that_waits_for_somebody_to_write_stops_when_it_is_told() {
         assert_eq!(verified.status.code(), Some(0), "{format}: {}", text(&verified.stdout));
     }
 }
+
+/// The journals that snapshots were written to, and what was said of them.
+fn snapshots(dir: &Path, told: &str) -> (Vec<String>, usize) {
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with("run.flight.")).collect();
+    names.sort();
+    (names, told.matches("events written to run.flight.").count())
+}
+
+/// Events that the run has recorded so far.
+fn recorded(run: &Run) -> u64 {
+    let told = text(&command().arg("recover").arg(run.path("run.flight")).output().unwrap().stderr);
+    let count = told.split("ingest: the last ").nth(1).and_then(|rest| rest.split(" of ").nth(1));
+    let digits = count.and_then(|rest| rest.split(' ').next()).unwrap_or_default().replace(',', "");
+    digits.parse().unwrap_or(0)
+}
+
+/// As many signals, each once the one before was answered, as snapshots: the run goes on for long between and behind them.
+#[test]
+fn each_signal_makes_one_snapshot() {
+    for signals in 0..=2 {
+        let run = Run::new(&["--recorder", "run.flight"]);
+        run.feed(|run| {
+            let goes_on = || {
+                // Many times as much as it reads between two looks at what was asked for.
+                let before = recorded(run);
+                wait_until("more events", || recorded(run) >= before + 10_000);
+            };
+            goes_on();
+            for n in 1..=signals {
+                run.signal("USR1");
+                wait_until("the snapshot", || run.path(&format!("run.flight.{n}.journal")).exists());
+                goes_on();
+            }
+        });
+        let (output, dir) = run.end();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let expected: Vec<String> = (1..=signals).map(|n| format!("run.flight.{n}.journal")).collect();
+        let found = snapshots(dir.path(), &text(&output.stderr));
+        assert_eq!(found, (expected, signals), "{signals} signals: {}", text(&output.stderr));
+    }
+}
+
+/// A run that is told to stop makes no snapshot that nobody asked for, and still the one that somebody did.
+#[test]
+fn a_stop_is_no_snapshot_and_a_snapshot_no_stop() {
+    for (asks, signal) in [(false, "TERM"), (true, "TERM"), (false, "INT"), (true, "INT")] {
+        let run = Run::new(&["--recorder", "run.flight", "--journal", "journal"]);
+        run.feed(|run| {
+            wait_until("events", || recorded(run) > 2_000);
+            if asks {
+                run.signal("USR1");
+                wait_until("the snapshot", || run.path("run.flight.1.journal").exists());
+                let before = recorded(run);
+                wait_until("more events", || recorded(run) > before + 2_000);
+            }
+            run.signal(signal);
+            // It reads on to the next packet, and no further.
+            wait_until("the results", || run.path("out/MANIFEST").exists());
+        });
+        let (output, dir) = run.end_soon();
+        assert_eq!(output.status.code(), Some(1), "{signal}: {}", text(&output.stderr));
+        let (names, told) = snapshots(dir.path(), &text(&output.stderr));
+        assert_eq!((names.len(), told), (usize::from(asks), usize::from(asks)), "{signal}: {names:?}");
+        assert_sound(&dir.path().join("journal"));
+        let left = command().arg("recover").arg(dir.path().join("run.flight")).output().unwrap();
+        assert!(text(&left.stderr).contains("closed in order"), "{}", text(&left.stderr));
+    }
+}
