@@ -5,8 +5,8 @@ use crate::pipeline::crew::CrewOrder;
 use crate::pipeline::lane::{LaneOrder, LaneWork};
 use crate::pipeline::topology::Topology;
 use crate::pipeline::{Handle, Pipeline, Shared};
-use crate::sync::Mutex;
-use std::sync::{TryLockError, mpsc};
+use crate::sync::{Mutex, mpsc};
+use std::sync::TryLockError;
 use std::time::{Duration, Instant};
 
 /// Why it is not known that everything that had been accepted was processed.

@@ -359,7 +359,7 @@ mod tests {
         let key = Key { domain: Domain::STEP, entity: Symbol::from_bits(7) };
         let (mut words, mut agree) = (std::collections::HashSet::new(), 0);
         for n in 0..300_000_u32 {
-            let context = Context::NONE.entered(Level::Test, Symbol::from_bits(1 + u64::from(n)));
+            let context = Context::NONE.entered(Level::Test, Symbol::of(&n.to_string()));
             agree += u32::from(!words.insert(hash_within(key, &context) >> 32));
             let found = machines.find_or_add_within(key, &context, 0, 0, Moment::after(0));
             assert_eq!(found, Some((n, true)));

@@ -7,6 +7,10 @@ use crate::event::{Domain, Identity, Symbol};
 use crate::observe::metrics::{Metrics, MetricsReport};
 use std::collections::HashMap;
 
+fn placed(number: usize, interest: Interest, observer: Box<dyn AnyObserver>) -> Placed {
+    Placed { number, name: "observer".into(), account: number, priority: 0, interest, observer }
+}
+
 /// Batches of one kind are divided in another way than those of several.
 #[test]
 fn events_count_for_their_own_kinds() {
@@ -14,7 +18,7 @@ fn events_count_for_their_own_kinds() {
     let mut worker = Worker::new();
     let observer = Metrics::new(&Catalogue::new());
     let interest = Observer::interest(&observer);
-    worker.add(Placed { number: 0, priority: 0, interest, observer: Box::new(observer) });
+    worker.add(placed(0, interest, Box::new(observer)));
     let mut expected = HashMap::new();
     for batch in ["a", "aabab", "b", "aaaa", "bbba", "ab", "abbbbbbbbb"] {
         let kind = |name: char| kinds[usize::from(name == 'b')];
@@ -30,7 +34,7 @@ fn events_count_for_their_own_kinds() {
             *(if is_new(&at) { new } else { duplicates }) += 1;
         }
     }
-    let report = worker.reports(1).remove(0).report.unwrap().unwrap();
+    let report = worker.report().slots.remove(0).report.unwrap().unwrap();
     let report: Box<dyn Any> = report;
     let report = report.downcast::<MetricsReport>().unwrap();
     let found = report.kinds.iter().map(|count| (count.kind, (count.new, count.duplicates)));
@@ -169,11 +173,13 @@ fn every_event_counts_once_for_each_observer() {
             })
             .collect();
         let mut counted: [Counted; 4] = Default::default();
+        // New events that came while the observer was there.
+        let mut came = [0; 4];
         let add = |worker: &mut Worker, number: usize| {
             let (interest, answers) = observers[number].clone();
             let answers = answers.into_iter();
             let observer = Box::new(Scripted { interest, answers, shown: Shown::default() });
-            worker.add(Placed { number, priority: 0, interest, observer });
+            worker.add(placed(number, interest, observer));
         };
         // The third comes after half of the batches; the fourth is another worker's; the second goes then.
         (0..2).for_each(|number| add(&mut worker, number));
@@ -181,7 +187,6 @@ fn every_event_counts_once_for_each_observer() {
         for batch in 0..12 {
             if batch == 6 {
                 add(&mut worker, 2);
-                counted[2].delivery.skipped = unique;
                 worker.remove(1);
             }
             let one_kind = (below(3) == 0).then(|| KINDS[below(4) as usize]);
@@ -205,21 +210,30 @@ fn every_event_counts_once_for_each_observer() {
                 if is_there {
                     let (interest, answers) = &observers[number];
                     counted[number].take(&records, new, *interest, answers);
-                } else if number != 2 {
-                    counted[number].delivery.skipped += u64::from(new.count_ones());
+                    came[number] += u64::from(new.count_ones());
                 }
             }
         }
-        for (number, report) in worker.reports(4).into_iter().enumerate() {
-            let found = report.delivery;
+        let WorkerReport { unique: told, slots, gone } = worker.report();
+        assert_eq!(told, unique, "seed {seed}");
+        assert_eq!(slots.iter().map(|slot| slot.number).collect::<Vec<_>>(), [0, 2]);
+        let stays = slots.iter().map(|slot| (slot.number, slot.stay)).chain(gone.into_iter().enumerate());
+        let mut left = 0;
+        for (number, stay) in
+            stays.filter(|(_, stay)| stay.came > 0 || stay.delivery != Delivery::default())
+        {
+            let found = stay.delivery;
             assert_eq!(found, counted[number].delivery, "observer {number}, round {round} of seed {seed}");
-            assert_eq!(found.handled + found.skipped + found.failed, unique, "seed {seed}");
-            let report = report.report.unwrap();
-            assert_eq!(report.is_some(), matches!(number, 0 | 2), "{number}");
-            if let Some(report) = report {
-                let report: Box<dyn Any> = report;
-                assert_eq!(report.downcast::<Shown>().unwrap().0, counted[number].shown, "seed {seed}");
-            }
+            assert_eq!(
+                (found.handled + found.skipped + found.failed, stay.came),
+                (came[number], came[number])
+            );
+            left |= 1 << number;
+        }
+        assert_eq!(left, 0b111, "seed {seed}");
+        for slot in slots {
+            let report: Box<dyn Any> = slot.report.unwrap().unwrap();
+            assert_eq!(report.downcast::<Shown>().unwrap().0, counted[slot.number].shown, "seed {seed}");
         }
     }
 }
