@@ -35,7 +35,13 @@ const LIFTS: StateTable = table(LIFT);
 
 const fn domain(domain: Domain, name: &'static str, states: &'static StateTable) -> DomainDef {
     const fn kind(domain: Domain, code: u8, name: &'static str) -> KindDef {
-        KindDef { kind: EventKind::new(domain, code), name, identity: Identity::Digest, fields: &[] }
+        KindDef {
+            kind: EventKind::new(domain, code),
+            name,
+            identity: Identity::Digest,
+            sampled: true,
+            fields: &[],
+        }
     }
     const OF_DOORS: &[KindDef] = &[kind(DOOR, 0, "opened"), kind(DOOR, 1, "closed"), kind(DOOR, 2, "left")];
     const OF_LIFTS: &[KindDef] = &[kind(LIFT, 0, "opened"), kind(LIFT, 1, "closed"), kind(LIFT, 2, "left")];
@@ -108,7 +114,7 @@ fn states_csv_and_the_summary_hold_where_every_entity_is_and_since_when() {
 }
 
 fn observer(snapshot: &Snapshot) -> States {
-    States::new(&snapshot.catalogue, StateOptions::default())
+    States::new(&snapshot.catalogue, &snapshot.contexts, StateOptions::default())
 }
 
 panther_events::payload! {

@@ -15,7 +15,7 @@ use panther_events::export::summary::Summary;
 use panther_events::observe::metrics::{KindCount, Measure, MetricsReport, Unit};
 use panther_events::observe::sightings::{PathReport, Sightings, SightingsOptions, SightingsReport};
 use panther_events::observe::{Batch, Observer};
-use panther_events::pipeline::{Account, Delivery, Pipeline, Snapshot};
+use panther_events::pipeline::{Account, Delivery, Further, Pipeline, Snapshot};
 use panther_events::process::Processing;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -54,6 +54,7 @@ fn snapshot(numbers: &mut Distinct) -> Snapshot {
         duplicates: next(),
         in_flight: next(),
         observers: vec![("first".into(), delivery(&mut next)), ("second".into(), delivery(&mut next))],
+        further_observers: Further { observers: next(), delivery: delivery(&mut next) },
         processors: vec![("one".into(), processing(&mut next)), ("other".into(), processing(&mut next))],
     };
     snapshot.dedup = DedupStats {
@@ -107,8 +108,8 @@ fn path(numbers: &mut Distinct, from: Symbol, to: Symbol, delays: &[u64]) -> Pat
     observer.observe(&Batch::new(&[record], &[Verdict::New], 1)).unwrap();
     observer.flush().unwrap();
     let mut path = observer.report().paths.remove(0);
-    path.lost = numbers.next();
-    path.sent = delays.len() as u64 + path.lost;
+    (path.lost, path.beyond_horizon) = (numbers.next(), numbers.next());
+    path.sent = delays.len() as u64 + path.lost + path.beyond_horizon;
     (path.duplicated, path.reordered, path.clamped) = (numbers.next(), numbers.next(), numbers.next());
     path.delay_ns = histogram(delays);
     (path.delay_ns_min, path.delay_ns_max) = (delays.iter().min().copied(), delays.iter().max().copied());
@@ -266,6 +267,12 @@ fn metrics_om_holds_every_figure_under_its_name_in_its_unit() {
             expected.add(format!("panther_events_observed_total{{{labels}}}"), count as f64);
         }
     }
+    let further = &account.further_observers.delivery;
+    let outcomes = [("handled", further.handled), ("skipped", further.skipped), ("failed", further.failed)];
+    for (outcome, count) in outcomes {
+        let name = format!("panther_events_observed_further_total{{outcome=\"{outcome}\"}}");
+        expected.add(name, count as f64);
+    }
     let dedup = &snapshot.dedup;
     for (name, count) in [
         ("remembered", dedup.remembered),
@@ -297,6 +304,7 @@ fn metrics_om_holds_every_figure_under_its_name_in_its_unit() {
         for (name, count) in [
             ("sent", path.sent),
             ("lost", path.lost),
+            ("beyond_horizon", path.beyond_horizon),
             ("duplicated", path.duplicated),
             ("reordered", path.reordered),
         ] {
@@ -383,12 +391,17 @@ fn summary_json_holds_every_figure_under_its_name() {
             (&**name, counts)
         })
         .collect();
+    let further = &account.further_observers.delivery;
     assert_eq!(
         found["accounting"],
         json!({
             "offered": account.offered, "accepted": account.accepted, "dropped_full": account.dropped_full,
             "rejected": account.rejected, "unique": account.unique, "duplicates": account.duplicates,
             "in_flight": account.in_flight, "observers": observers, "processors": processors,
+            "further_observers": {
+                "observers": account.further_observers.observers, "handled": further.handled,
+                "skipped": further.skipped, "failed": further.failed, "duplicates": further.duplicates,
+            },
         })
     );
     assert_eq!(
@@ -423,6 +436,7 @@ fn summary_json_holds_every_figure_under_its_name() {
         for (name, count) in [
             ("sent", path.sent),
             ("lost", path.lost),
+            ("beyond_horizon", path.beyond_horizon),
             ("duplicated", path.duplicated),
             ("reordered", path.reordered),
         ] {
@@ -461,6 +475,7 @@ fn summary_json_holds_every_figure_under_its_name() {
         (sightings.late, "too late"),
         (sightings.outliers, "far ahead"),
         (sightings.ambiguous, "identical"),
+        (sightings.paths.iter().map(|path| path.beyond_horizon).sum(), "beyond the horizon"),
         (sightings.refused, "more vantage points"),
         (sightings.unpaired, "only one"),
         (clamped, "range"),

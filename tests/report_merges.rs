@@ -54,7 +54,7 @@ fn shares(rng: &mut Rng, records: &[Record], instances: u64) -> Vec<Vec<Record>>
 }
 
 fn states(catalogue: &Catalogue, options: StateOptions, records: &[Record]) -> States {
-    let mut observer = States::new(catalogue, options);
+    let mut observer = States::new(catalogue, &std::sync::Arc::default(), options);
     feed(&mut observer, records);
     observer
 }

@@ -43,7 +43,7 @@ fn states_that_can_still_be_had_are_those_of_a_naive_search() {
         let table = domain.states.unwrap();
         let mut catalogue = Catalogue::new();
         catalogue.register(&domain).unwrap();
-        let mut observer = States::new(&catalogue, StateOptions::default());
+        let mut observer = States::new(&catalogue, &std::sync::Arc::default(), StateOptions::default());
         let query = observer.query();
         let entities: Vec<Symbol> = (0..12).map(|n| Symbol::of(&format!("entity-{n}"))).collect();
         let records: Vec<Record> = (0..600)

@@ -3,7 +3,7 @@
 use crate::export::openmetrics::{Exposition, OpenMetricsError};
 use crate::observe::metrics::{Measure, MetricsReport, Unit, quantile};
 use crate::observe::sightings::{PathReport, SightingsReport};
-use crate::pipeline::Snapshot;
+use crate::pipeline::{Delivery, Snapshot};
 use hdrhistogram::Histogram;
 use std::io::Write;
 
@@ -90,11 +90,20 @@ fn account(text: &mut Text<'_>, snapshot: &Snapshot) -> Result<(), OpenMetricsEr
         .sample(&[], account.in_flight)?;
     let mut observed =
         text.counter("panther_events_observed", "Unique events by observer and what became of them", None)?;
+    let outcomes = |delivery: &Delivery| {
+        [("handled", delivery.handled), ("skipped", delivery.skipped), ("failed", delivery.failed)]
+    };
     for (observer, delivery) in &account.observers {
-        let outcomes =
-            [("handled", delivery.handled), ("skipped", delivery.skipped), ("failed", delivery.failed)];
-        for (outcome, value) in outcomes {
+        for (outcome, value) in outcomes(delivery) {
             observed.sample(&[("observer", observer), ("outcome", outcome)], value)?;
+        }
+    }
+    let further = &account.further_observers;
+    if further.observers > 0 {
+        let help = "Unique events by what became of them, over all observers whose names are not kept";
+        let mut observed = text.counter("panther_events_observed_further", help, None)?;
+        for (outcome, value) in outcomes(&further.delivery) {
+            observed.sample(&[("outcome", outcome)], value)?;
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ use crate::observe::metrics::quantile;
 use crate::observe::results::ResultsReport;
 use crate::observe::sightings::{ClockDoubt, ClockHint, PathReport, SightingsReport};
 use crate::observe::state::StateReport;
-use crate::pipeline::{Account, Snapshot};
+use crate::pipeline::{Account, Delivery, Snapshot};
 use crate::process::Processing;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -79,6 +79,9 @@ pub struct AccountSummary {
     pub duplicates: u64,
     pub in_flight: u64,
     pub observers: BTreeMap<String, DeliverySummary>,
+    /// Observers beyond those that are kept by name, where there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub further_observers: Option<FurtherSummary>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub processors: BTreeMap<String, ProcessingSummary>,
 }
@@ -91,6 +94,15 @@ pub struct ProcessingSummary {
     pub derived: u64,
     pub rejected: u64,
     pub failed: u64,
+}
+
+/// What became of the unique events at observers of further names, all together.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are those of `Further`")]
+pub struct FurtherSummary {
+    pub observers: u64,
+    #[serde(flatten)]
+    pub delivery: DeliverySummary,
 }
 
 /// What became of the unique events at one observer.
@@ -344,14 +356,14 @@ impl Summary {
 
 impl AccountSummary {
     fn new(account: &Account) -> AccountSummary {
-        let observers = account.observers.iter().map(|(name, delivery)| {
-            let delivery = DeliverySummary {
-                handled: delivery.handled,
-                skipped: delivery.skipped,
-                failed: delivery.failed,
-                duplicates: delivery.duplicates,
-            };
-            (name.to_string(), delivery)
+        let observers = account
+            .observers
+            .iter()
+            .map(|(name, delivery)| (name.to_string(), DeliverySummary::new(delivery)));
+        let further = account.further_observers;
+        let further_observers = (further.observers > 0).then(|| FurtherSummary {
+            observers: further.observers,
+            delivery: DeliverySummary::new(&further.delivery),
         });
         let processors = account.processors.iter().map(|(name, processing)| {
             let Processing { seen, derived, rejected, failed } = *processing;
@@ -366,8 +378,16 @@ impl AccountSummary {
             duplicates: account.duplicates,
             in_flight: account.in_flight,
             observers: observers.collect(),
+            further_observers,
             processors: processors.collect(),
         }
+    }
+}
+
+impl DeliverySummary {
+    fn new(delivery: &Delivery) -> DeliverySummary {
+        let Delivery { handled, skipped, failed, duplicates } = *delivery;
+        DeliverySummary { handled, skipped, failed, duplicates }
     }
 }
 

@@ -219,8 +219,7 @@ fn every_event_counts_once_for_each_observer() {
         assert_eq!(slots.iter().map(|slot| slot.number).collect::<Vec<_>>(), [0, 2]);
         let stays = slots.iter().map(|slot| (slot.number, slot.stay)).chain(gone.into_iter().enumerate());
         let mut left = 0;
-        for (number, stay) in
-            stays.filter(|(_, stay)| stay.came > 0 || stay.delivery != Delivery::default())
+        for (number, stay) in stays.filter(|(_, stay)| stay.came > 0 || stay.delivery != Delivery::default())
         {
             let found = stay.delivery;
             assert_eq!(found, counted[number].delivery, "observer {number}, round {round} of seed {seed}");
