@@ -36,7 +36,7 @@ fn numbered(id: u64, source: u16, seq: u32, time_ns: u64, other: bool) -> Record
         true => Record::new(Identity::Occurrence, time_ns, entity, &Other { value: id }),
         false => Record::new(Identity::Occurrence, time_ns, entity, &Sample { value: id, other: 0 }),
     };
-    record.numbered(source, seq)
+    record.numbered(source, seq).identified(journal_model::ORIGIN)
 }
 
 /// Blocks of one to three records each, with times, numbers, sources and kinds from a few, so that ties are common.
