@@ -2,9 +2,16 @@
 
 use std::cell::RefCell;
 
+#[cfg(not(loom))]
 thread_local! {
     /// The innermost last: an observer may poll a pipeline of its own.
     static INSIDE: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+// Loom's threads are not the system's.
+#[cfg(loom)]
+loom::thread_local! {
+    static INSIDE: RefCell<Vec<usize>> = RefCell::new(Vec::new());
 }
 
 /// Says until it is dropped that this thread works for a pipeline.
@@ -40,7 +47,7 @@ fn address<T>(owned: &std::sync::Arc<T>) -> usize {
     std::sync::Arc::as_ptr(owned).addr()
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::sync::Arc;

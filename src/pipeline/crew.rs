@@ -268,13 +268,16 @@ mod models {
     use super::*;
     use crate::clock::Clock;
     use crate::emit::source::{Entrance, Routes, Sources};
+    use crate::event::{IdScope, Origin};
     use crate::observe::worker::Worker;
-    use crate::pipeline::roster::Roster;
     use crate::pipeline::station::Voice;
     use crate::sync::{self, AtomicBool};
 
     fn station() -> Station {
+        let origin = Origin::from_bits(7);
         let entrance = Entrance {
+            origin,
+            id_scope: IdScope::new(origin.bits()),
             routes: Routes::new([], KindSet::EMPTY, 1),
             sources: Sources::default(),
             contexts: Arc::default(),
@@ -284,7 +287,6 @@ mod models {
             entrance: Arc::new(entrance),
             clock: Clock::manual(0).0,
             symbols: Arc::default(),
-            roster: Arc::new(Roster::default()),
             source: None,
         };
         Station::new(0, Worker::new(), voice)

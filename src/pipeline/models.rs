@@ -12,6 +12,7 @@ use crate::emit::Sent;
 use crate::event::{Domain, EventKind, Identity, Symbol};
 use crate::observe::{Batch, Interest, Undelivered};
 use crate::sync;
+use std::time::Duration;
 
 crate::payload! {
     /// A sample.

@@ -1,6 +1,5 @@
 //! Random state tables, records of any kind, and an interpreter of tables that is as naive as can be.
 #![allow(dead_code, reason = "each test uses its part")]
-#![allow(dead_code, reason = "each test uses its part")]
 
 use crate::support::Rng;
 use panther_events::domain::machine::{Path, StateTable, states};
