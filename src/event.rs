@@ -6,8 +6,9 @@
 //!    u128      u64 ns    Symbol    u16    u16      u32     24 bytes
 //! ```
 //!
-//! Bytes 24..64 are the *content*. The [`EventId`] is a pure function of them and of the pipeline's [`Origin`] (see
-//! [`identity`]), so it can be computed by whichever stage needs it first: in a pipeline, dedup.
+//! Bytes 24..64 are the *content*. The [`EventId`] of an occurrence is a pure function of them and of the pipeline's
+//! [`Origin`], so it can be computed by whichever stage needs it first: in a pipeline, dedup. What is identified by its content
+//! and context, or by a digest, gets its id where it is emitted (see [`identity`]).
 
 pub mod context;
 pub mod detail;

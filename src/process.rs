@@ -193,7 +193,11 @@ impl Derived<'_> {
 impl EventSink for Derived<'_> {
     fn emit_event(&mut self, event: &TypedEvent<'_>) -> Result<(), EmitError> {
         let symbols = Arc::clone(&self.desk.symbols);
-        let made = self.identity(event.kind).and_then(|identity| {
+        let identity = match event.key {
+            Some(_) if self.desk.entrance.routes.identity(event.kind).is_some() => Ok(Identity::Digest),
+            _ => self.identity(event.kind),
+        };
+        let made = identity.and_then(|identity| {
             let entity =
                 symbols.intern(event.entity).map_err(|error| EmitError::Entity(NameRefused::from(error)))?;
             let document = match event.document {
@@ -208,8 +212,8 @@ impl EventSink for Derived<'_> {
             }
             let time_ns = event.time_ns.unwrap_or(self.time_ns);
             let payload = bytemuck::cast(event.payload_with(document));
-            let record = Record::raw(0, identity, time_ns, entity, event.kind, payload);
-            Ok(event.key.map_or(record, |key| record.with_digest_unless_identified(key)))
+            let id = event.key.map_or(0, EventId::bits);
+            Ok(Record::raw(id, identity, time_ns, entity, event.kind, payload))
         });
         match made {
             Ok(record) => self.desk.take(record),
@@ -219,8 +223,11 @@ impl EventSink for Derived<'_> {
 
     fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {
         let is_known = self.desk.entrance.routes.identity(record.kind()).is_some();
-        if !is_known || !record.is_well_formed() {
+        if !is_known {
             return self.desk.refuse(EmitError::UnknownKind(record.kind()));
+        }
+        if !record.is_well_formed() {
+            return self.desk.refuse(EmitError::Malformed);
         }
         self.desk.take(record)
     }

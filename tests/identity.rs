@@ -389,3 +389,23 @@ fn a_forked_child_draws_another_origin() {
         }
     }
 }
+
+/// A run-wide key makes no two tests' steps one.
+#[test]
+fn a_key_leaves_steps_of_different_tests_apart() {
+    for topology in TOPOLOGIES {
+        let (pipeline, key) = start(topology);
+        let run = EventId::key(&["run 7", "attempt 1"]);
+        for teller in ["runner", "watcher"] {
+            let mut emitter = pipeline.emitter(teller).unwrap();
+            for test in ["first", "second", "third"] {
+                let mut emitter = emitter.within(Level::Test, test).unwrap();
+                let mut told = emitter.keyed(run);
+                told.step("connect").execution_failed(teller, 0, "connect", Default::default()).unwrap();
+            }
+        }
+        let (records, duplicates) = end(pipeline, key);
+        let steps = records.iter().filter(|record| record.kind().domain() == Domain::STEP).count();
+        assert_eq!((steps, duplicates), (3, 3), "{topology}");
+    }
+}

@@ -201,7 +201,7 @@ fn a_step_that_failed_was_retried_and_completed_passes() {
 #[test]
 fn a_failed_step_that_only_looks_retried_fails_its_test() {
     type Emit = fn(&mut Emitter) -> Emitted;
-    let cases: [(&str, Emit); 6] = [
+    let cases: [(&str, Emit); 9] = [
         ("completed without a new start", |e| {
             step_fails(e, "connect")?;
             Ok(e.step("connect").execution_completed("connect", Default::default())?)
@@ -226,6 +226,21 @@ fn a_failed_step_that_only_looks_retried_fails_its_test() {
             e.test("t").step_failed("connect", "no", Default::default())?;
             step_fails(e, "connect")?;
             step_passes(e, "connect")
+        }),
+        ("the retry never ends", |e| {
+            step_fails(e, "connect")?;
+            Ok(e.step("connect").execution_started(Value::Null, "connect", Default::default())?)
+        }),
+        ("the retry never ends, and the test had told of an end", |e| {
+            e.step("connect").execution_started(Value::Null, "connect", Default::default())?;
+            e.test("t").step_completed("connect", Default::default())?;
+            e.step("connect").execution_failed("no", 0, "connect", Default::default())?;
+            Ok(e.step("connect").execution_started(Value::Null, "connect", Default::default())?)
+        }),
+        ("the test tells of a retry that never ends, and the step of an end", |e| {
+            step_passes(e, "connect")?;
+            e.test("t").step_failed("connect", "no", Default::default())?;
+            Ok(e.test("t").step_started("connect", Default::default())?)
         }),
         ("another run of the same step", |e| {
             step_passes(e, "connect")?;

@@ -15,7 +15,7 @@ use verdicts_support::{Emitted, TOPOLOGIES, begin, builder, end, run, step_fails
 #[test]
 fn a_test_that_ends_before_its_parts_is_incomplete() {
     type Emit = fn(&mut Emitter) -> Emitted;
-    let cases: [(&str, Emit); 11] = [
+    let cases: [(&str, Emit); 13] = [
         ("checks that began", |e| Ok(e.test("t").assertions_started(Value::Null)?)),
         ("checks that began again", |e| {
             e.test("t").assertions_started(Value::Null)?;
@@ -29,9 +29,19 @@ fn a_test_that_ends_before_its_parts_is_incomplete() {
         ("a step that only progresses", |e| {
             Ok(e.step("connect").progress("half", "connect", Default::default())?)
         }),
-        ("a step that is retried", |e| {
-            step_fails(e, "connect")?;
-            Ok(e.step("connect").execution_started(Value::Null, "connect", Default::default())?)
+        ("checks that began behind an end without a beginning", |e| {
+            e.test("t").assertions_completed(0, 0, 0, true)?;
+            Ok(e.test("t").assertions_started(Value::Null)?)
+        }),
+        ("a step that began twice and ended once", |e| {
+            e.step("connect").at(5).execution_started(Value::Null, "connect", Default::default())?;
+            e.step("connect").at(6).execution_started(Value::Null, "connect", Default::default())?;
+            Ok(e.step("connect").at(7).execution_completed("connect", Default::default())?)
+        }),
+        ("a step of which the test tells two beginnings and one end", |e| {
+            e.test("t").at(5).step_started("connect", Default::default())?;
+            e.test("t").at(6).step_started("connect", Default::default())?;
+            Ok(e.test("t").at(7).step_completed("connect", Default::default())?)
         }),
         ("a step that runs again", |e| {
             step_passes(e, "connect")?;
@@ -311,7 +321,7 @@ fn the_whole_passes_only_where_there_is_something_and_all_of_it_passed() {
         begin(&mut e, "t")?;
         end(&mut e, "t")
     };
-    let cases: [(&str, &str, Emit); 8] = [
+    let cases: [(&str, &str, Emit); 9] = [
         ("passed", "nothing beside", |_| Ok(())),
         ("failed", "a step of no test", |e| step_fails(e, "lone")),
         ("incomplete", "a step of no test that never ends", |e| {
@@ -328,6 +338,9 @@ fn the_whole_passes_only_where_there_is_something_and_all_of_it_passed() {
             Ok(e.service("ivy").test_results("ivy", Value::Null, false, Default::default())?)
         }),
         ("failed", "the experiment", |e| Ok(e.experiment("x").failed("no plugin", Default::default())?)),
+        ("incomplete", "tests of which nobody tells", |e| {
+            Ok(e.experiment("x").execution_completed(1, 0, 3, Default::default())?)
+        }),
         ("failed", "tests of which only the experiment tells", |e| {
             Ok(e.experiment("x").execution_completed(1, 1, 2, Default::default())?)
         }),
@@ -343,6 +356,14 @@ fn the_whole_passes_only_where_there_is_something_and_all_of_it_passed() {
         }
     }
     assert_eq!(ResultTree::default().outcome(), Outcome::Unknown);
+    // Without a test, what passed beside is not the whole.
+    let tree = run(Topology::Inline, |e| {
+        let mut assertion = e.assertion("lone");
+        assertion.validation_started("lone", Default::default())?;
+        Ok(assertion.result(true, "", "lone", Default::default())?)
+    });
+    assert_eq!(tree.assertions[0].part.outcome, Outcome::Passed);
+    assert_eq!(tree.outcome(), Outcome::Unknown);
 }
 
 #[test]

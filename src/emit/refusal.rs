@@ -18,6 +18,9 @@ pub enum EmitError {
     /// A kind of identity `Digest` was emitted without a digest; counted in `rejected`.
     #[error("{0:?} is identified by a digest; emit it with one")]
     WrongIdentity(EventKind),
+    /// The bytes are no record: an identity or an id that is none; counted in `rejected`.
+    #[error("the record is malformed: its identity or id is none; see Record::is_well_formed")]
+    Malformed,
     /// All 65,536 source numbers are in use; counted in `rejected`.
     #[error("all source numbers are in use; drop emitters that are no longer needed")]
     SourcesExhausted,

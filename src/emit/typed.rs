@@ -47,8 +47,11 @@ impl Emitter {
 
     /// Offers one record that was made elsewhere.
     pub(crate) fn emit_one(&mut self, record: Record) -> Result<(), EmitError> {
-        if self.entrance.routes.identity(record.kind()).is_none() || !record.is_well_formed() {
+        if self.entrance.routes.identity(record.kind()).is_none() {
             return self.refuse(None, record.kind());
+        }
+        if !record.is_well_formed() {
+            return self.refuse_unmade(EmitError::Malformed);
         }
         self.offer_record::<GIVE>(record)
     }

@@ -69,6 +69,12 @@ impl Level {
         }
     }
 
+    /// Returns the level of those domains whose entities belong to what encloses them. All others' entities are shared
+    /// between tests and threads: one per name.
+    pub(crate) fn enclosed(domain: Domain) -> Option<Level> {
+        [Level::Test, Level::Step, Level::Assertion].into_iter().find(|level| level.domain() == domain)
+    }
+
     /// Tells whether parts of level `inner` belong to a part of this level.
     const fn holds(self, inner: Level) -> bool {
         match self {
@@ -148,6 +154,12 @@ impl Context {
             }
         }
         self
+    }
+
+    /// Returns what of this context tells entities of one name apart in `domain`: the parts that enclose a test, a step or an
+    /// assertion. Entities of other domains are shared between tests.
+    pub(crate) fn enclosing(&self, domain: Domain) -> Context {
+        Level::enclosed(domain).map_or(Context::NONE, |level| self.around(level))
     }
 
     /// Returns the name of the innermost part, as the order of levels has it.

@@ -1,6 +1,6 @@
 //! `summary.json`: what a run was, and what became of every event.
 //!
-//! The member names are the format; [`SCHEMA`] changes when one goes or changes its meaning.
+//! The member names are the format; from the first release on, [`SCHEMA`] changes when one goes or changes its meaning.
 
 mod results;
 
@@ -31,7 +31,8 @@ pub struct Summary {
     pub schema: &'static str,
     pub version: &'static str,
     pub topology: String,
-    /// The start of the pipeline that the ids of its occurrences follow from: 32 hexadecimal digits.
+    /// The start of the pipeline that made this: 32 hexadecimal digits. The ids of what was emitted in it follow from it;
+    /// what was replayed keeps the ids of the pipeline that it was emitted in.
     pub origin: String,
     pub inputs: Vec<InputSummary>,
     pub accounting: AccountSummary,

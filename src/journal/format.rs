@@ -145,7 +145,9 @@ pub struct BlockHeader {
     pub written_ns: u64,
     /// Bit `n` is set when the body has a record of domain `n`.
     pub domains: u32,
-    /// The pipeline that the records were taken from, which their ids follow from; of blocks without records, 0.
+    /// The pipeline that the records were taken from, which the ids of its occurrences follow from, where the writer was told
+    /// ([`JournalWriter::set_origin`](crate::journal::JournalWriter::set_origin)); else one that the writer drew, from which the
+    /// ids follow of records that came without one. Of blocks without records, 0.
     pub origin: Origin,
 }
 

@@ -19,9 +19,9 @@
 //! what failed. A failure and a passing end of one part make a failure in either order. An assertion of which two results
 //! differ has failed: at least one time it did not hold.
 //!
-//! One thing undoes a failure: a step that failed, began again and completed has passed, as its table has it. It has to
-//! have begun again later than it failed, both in the order in which events came and by their times, and before its test
-//! ended. Where it is not known that it was the same step of the same run of a test (the test was run twice, or the step
+//! One thing undoes a failure: a step that failed, began again and completed has passed, as its table has it; until it has
+//! completed, it has failed. It has to have begun again behind the failure in the order in which events came, and by
+//! their times not before it and not after the end of its test. Where it is not known that it was the same step of the same run of a test (the test was run twice, or the step
 //! names no test and there are several), the failure counts.
 //!
 //! A part that begins again after an end (`created` or `setup_started` of a test, `execution_started` of a step,
@@ -48,7 +48,8 @@
 //! A test that began to check assertions (`assertions_started`) and did not come to the end of it (`assertions_completed`,
 //! `assertions_failed`) has a check that is running. Unknown are also: an assertion that was checked and of which no result is told, assertions of which not all passed and
 //! none is told to have failed, and a test of which a part may be beyond the limit of what is followed.
-//! [`ResultTree::outcome`] is the verdict on everything, what stands beside the tests and the experiments included.
+//! [`ResultTree::outcome`] is the verdict on everything, what stands beside the tests and the experiments included; without
+//! a test it is unknown.
 //!
 //! Events that never came (dropped, refused) say nothing. Look at the [account](crate::pipeline::Account) too.
 //!
@@ -134,10 +135,8 @@ struct TestKey {
 struct Test {
     view: View,
     checks: Tally,
-    /// How often it began to check assertions.
-    checks_begun: u64,
-    /// How often it came to the end of that.
-    checks_ended: u64,
+    /// How often it began to check assertions and has not come to the end of that.
+    checks_open: u64,
 }
 
 impl Test {
@@ -147,14 +146,13 @@ impl Test {
 
     /// The assertions that it has checked, and one that runs for each time that it has not come to the end.
     fn checks(&self) -> Tally {
-        Tally { running: self.checks_begun.saturating_sub(self.checks_ended), ..self.checks }
+        Tally { running: self.checks_open, ..self.checks }
     }
 
     fn merge(&mut self, other: Test) {
         self.view.merge(other.view);
         self.checks.merge(other.checks);
-        self.checks_begun += other.checks_begun;
-        self.checks_ended += other.checks_ended;
+        self.checks_open += other.checks_open;
     }
 }
 
@@ -300,8 +298,9 @@ impl ResultsReport {
         let new = || Test::new(table);
         let Some(test) = entry(&mut self.tests, key, event.room, new) else { return false };
         match evidence.checking {
-            Some(Checking::Begins) => test.checks_begun += 1,
-            Some(Checking::Ends) => test.checks_ended += 1,
+            Some(Checking::Begins) => test.checks_open += 1,
+            // An end without a beginning ends nothing that begins later.
+            Some(Checking::Ends) => test.checks_open = test.checks_open.saturating_sub(1),
             None => {}
         }
         if let Some(check) = evidence.check {

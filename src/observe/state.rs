@@ -80,7 +80,6 @@ pub use entities::Entities;
 pub use point::Point;
 pub use query::{EntityState, StateQuery, Transition, Transitions};
 pub use report::{DomainStates, InvalidTransition, StateReport};
-pub(crate) use scoped::enclosing;
 pub use wait::{Reached, WaitError};
 pub use workflow::{Phase, Workflow};
 

@@ -43,7 +43,7 @@ impl<R> fmt::Debug for ReportKey<R> {
 
 /// What the pipeline knows at a moment: the account, what dedup remembers, and each observer's report.
 pub struct Snapshot {
-    /// Which start of a pipeline it was: the ids of its occurrences follow from it.
+    /// Which start of a pipeline it was: the ids of what was emitted in it follow from it. What was replayed keeps its ids.
     pub origin: Origin,
     /// What became of every event.
     pub account: Account,

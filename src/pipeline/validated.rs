@@ -133,7 +133,7 @@ impl<S: EventSink> Validated<S> {
 
     /// What an event given to the sink now is about.
     fn followed_as(&self, domain: Domain, entity: Symbol) -> Followed {
-        (domain, entity, crate::observe::state::enclosing(domain, &self.sink.context()))
+        (domain, entity, self.sink.context().enclosing(domain))
     }
 }
 

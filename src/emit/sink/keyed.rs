@@ -4,10 +4,12 @@ use crate::emit::{EmitError, Emitter, EventSink, TypedEvent};
 use crate::event::{Context, EventId, EventKind, Record, Symbol};
 
 /// Identifies events by a key that all who tell of them agree on, such as the run and the attempt, and by what is told:
-/// kind and entity. Who tells second is a duplicate, whatever else is in its event.
+/// kind and entity, for a test, a step or an assertion with what encloses it of the emitter's context (a step "connect" of
+/// another test is another step). Who tells second is a duplicate, whatever else is in its event.
 ///
 /// What happens twice needs two keys: under one, the same kind of event about the same entity is one event. So say the
-/// attempt in the key. All who tell must share the pipeline, or a place where their journals meet.
+/// attempt in the key. All who tell must share the pipeline, or a place where their journals meet, and who tells of a
+/// step must be in its test.
 ///
 /// ```
 /// use panther_events::domain::TypedSink;
@@ -41,12 +43,14 @@ impl<S: EventSink> Keyed<S> {
 
     /// The key of an event about an entity.
     fn of(&self, kind: EventKind, entity: Symbol) -> EventId {
-        let mut bytes = [0; 32];
-        let (key, what) = bytes.split_at_mut(16);
-        key.copy_from_slice(&self.key.bits().to_le_bytes());
-        let (kind_bytes, entity_bytes) = what.split_at_mut(8);
-        kind_bytes.copy_from_slice(&(kind.index() as u64).to_le_bytes());
-        entity_bytes.copy_from_slice(&entity.bits().to_le_bytes());
+        let mut bytes = Vec::with_capacity(32);
+        bytes.extend_from_slice(&self.key.bits().to_le_bytes());
+        bytes.extend_from_slice(&(kind.index() as u64).to_le_bytes());
+        bytes.extend_from_slice(&entity.bits().to_le_bytes());
+        for (level, name) in self.sink.context().enclosing(kind.domain()).parts() {
+            bytes.push(level as u8);
+            bytes.extend_from_slice(&name.bits().to_le_bytes());
+        }
         EventId::digest(&bytes)
     }
 }

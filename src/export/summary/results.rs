@@ -14,7 +14,7 @@ pub const TESTS_SHOWN: usize = 1000;
 /// What became of tests, steps and assertions.
 #[derive(Clone, Debug, Serialize)]
 pub struct ResultsSummary {
-    /// The verdict on everything: `passed` only where there is something, and all of it passed or was skipped.
+    /// The verdict on everything: `passed` only where there is a test and everything passed; `skipped` where all of it was left out.
     pub outcome: &'static str,
     /// Tests by verdict: one of which a part failed has failed, and one of which a part never ended is incomplete.
     pub tests: TallySummary,

@@ -58,7 +58,7 @@ impl Evidence {
         let Some(kind) = kind(record) else { return Evidence::default() };
         let fields = Fields { kind, record, document };
         let mut evidence = Evidence {
-            duration_ns: fields.number("duration_ns").or_else(|| fields.number("total_duration_ns")),
+            duration_ns: fields.placed("duration_ns").or_else(|| fields.placed("total_duration_ns")),
             ..Evidence::default()
         };
         evidence.checking = match (record.kind().domain(), kind.name) {
@@ -79,8 +79,8 @@ impl Evidence {
                 });
             }
             (Domain::TEST, "assertions_completed") => {
-                let [total, passed, failed] = ["total_assertions", "passed_assertions", "failed_assertions"];
-                evidence.count(&fields, total, passed, failed);
+                let counts = ["total_assertions", "passed_assertions", "failed_assertions"];
+                evidence.count(&fields, "assertions", counts);
                 if fields.flag("all_passed") == Some(false) {
                     evidence.says(Failed, || "not all assertions passed".into());
                 }
@@ -93,7 +93,7 @@ impl Evidence {
             (Domain::STEP, "skipped") => evidence.outcome = Some(Skipped),
             (Domain::ASSERTION, "validation_started") => evidence.begins = true,
             (Domain::ASSERTION, "validation_completed") => {
-                evidence.count(&fields, "total_count", "passed_count", "failed_count");
+                evidence.count(&fields, "assertions", ["total_count", "passed_count", "failed_count"]);
             }
             (Domain::ASSERTION, "result") if fields.flag("assertion_passed") == Some(false) => {
                 evidence.outcome = Some(Failed);
@@ -103,10 +103,7 @@ impl Evidence {
             (Domain::EXPERIMENT, "initialized") => evidence.begins = true,
             (Domain::EXPERIMENT, "finished_early") => evidence.outcome = Some(Outcome::Incomplete),
             (Domain::EXPERIMENT, "execution_completed") => {
-                let failed = fields.number("failure_count").unwrap_or(0);
-                if failed > 0 {
-                    evidence.says(Failed, || format!("{failed} tests failed"));
-                }
+                evidence.count(&fields, "tests", ["total_count", "success_count", "failure_count"]);
             }
             (Domain::SERVICE, _) => {
                 evidence.found = match (fields.flag("passed"), fields.variant()) {
@@ -135,19 +132,20 @@ impl Evidence {
         evidence
     }
 
-    /// Takes in how many of several assertions passed.
-    fn count(&mut self, fields: &Fields<'_>, total: &str, passed: &str, failed: &str) {
-        let [total, passed, failed] = [total, passed, failed].map(|name| fields.number(name));
-        match (total, passed, failed) {
-            (Some(total), _, Some(failed)) if failed > 0 => {
-                self.says(Outcome::Failed, || format!("{failed} of {total} assertions failed"));
+    /// Takes in how many of several passed: the names of the fields with how many there are, passed and failed.
+    fn count(&mut self, fields: &Fields<'_>, what: &str, names: [&str; 3]) {
+        match names.map(|name| fields.count_of(name)) {
+            [Some(total), _, Some(failed)] if failed > 0 => {
+                self.says(Outcome::Failed, || format!("{failed} of {total} {what} failed"));
             }
-            (None, _, Some(failed)) if failed > 0 => {
-                self.says(Outcome::Failed, || format!("{failed} assertions failed"));
+            [None, _, Some(failed)] if failed > 0 => {
+                self.says(Outcome::Failed, || format!("{failed} {what} failed"));
             }
             // What became of the others is not told.
-            (Some(total), Some(passed), _) if passed != total => {
-                self.says(Outcome::Unknown, || format!("{passed} of {total} assertions passed"));
+            [Some(total), passed, _] if passed.unwrap_or(0) != total => {
+                let passed =
+                    passed.map_or_else(|| "an unknown number".to_owned(), |passed| passed.to_string());
+                self.says(Outcome::Unknown, || format!("{passed} of {total} {what} passed"));
             }
             _ => {}
         }
@@ -185,15 +183,21 @@ impl Fields<'_> {
         self.kind.fields.iter().find(|field| field.name == name)?.read(self.record.payload_bytes())
     }
 
-    /// A number too large for its place stands in the document; one too large for that is the largest.
-    fn number(&self, name: &str) -> Option<u64> {
+    /// A number in its place in the payload.
+    fn placed(&self, name: &str) -> Option<u64> {
         match self.read(name) {
             Some(Value::Unsigned(number)) => Some(number),
-            _ => match self.document.raw(name)? {
-                "null" => None,
-                text => Some(text.parse().unwrap_or(u64::MAX)),
-            },
+            _ => None,
         }
+    }
+
+    /// A count too large for its place stands in the document; one too large for that, or that is no number, is the
+    /// largest, so that it is not taken for none.
+    fn count_of(&self, name: &str) -> Option<u64> {
+        self.placed(name).or_else(|| match self.document.raw(name)? {
+            "null" => None,
+            text => Some(text.parse().unwrap_or(u64::MAX)),
+        })
     }
 
     fn flag(&self, name: &str) -> Option<bool> {

@@ -85,7 +85,9 @@ impl View {
         let mut step = table.step(self.state, code, payload);
         // What began earlier than the part came into its state was only told late.
         let again = evidence.begins && self.state != table.initial && time_ns >= self.since_ns;
-        if again && matches!(step, Step::Invalid { .. }) {
+        // Told again where it has begun, it has begun once more: what was going on never ended.
+        let anew = matches!(step, Step::Unchanged) && time_ns > self.since_ns;
+        if again && (anew || matches!(step, Step::Invalid { .. })) {
             self.state = table.initial;
             self.run_again(time_ns);
             step = table.step(self.state, code, payload);
@@ -111,7 +113,7 @@ impl View {
         self.begin(time_ns);
         match (outcome, self.now.outcome) {
             (Outcome::Running, _) if !begun => {}
-            (Outcome::Running, Outcome::Running) => return,
+            (Outcome::Running, Outcome::Running) if time_ns <= self.since_ns => return,
             (Outcome::Running, _) if time_ns < self.since_ns => return,
             (Outcome::Running, Outcome::Failed) if retried => self.retry(time_ns),
             (Outcome::Running, _) => self.run_again(time_ns),
@@ -124,15 +126,15 @@ impl View {
         self.set(outcome, time_ns, evidence);
     }
 
-    /// Returns what is known of the part. A failure that a retry has undone counts all the same where the retry began
-    /// after `retries_until_ns`, or that is not known.
+    /// Returns what is known of the part. A failure that was retried counts all the same until the retry has passed, and
+    /// where it began after `retries_until_ns`, or that is not known.
     pub(super) fn part(&self, retries_until_ns: Option<u64>) -> Part {
         let mut part = Part { started_ns: self.started_ns.unwrap_or(0), runs: self.runs, ..self.now.clone() };
-        let undone = self.undone.as_ref();
-        if let Some(undone) =
-            undone.filter(|undone| retries_until_ns.is_none_or(|end| undone.retried_ns > end))
-        {
-            part = part.or_worse(&undone.failed);
+        if let Some(undone) = &self.undone {
+            let in_time = retries_until_ns.is_some_and(|end| undone.retried_ns <= end);
+            if !in_time || self.now.outcome != Outcome::Passed {
+                part = part.or_worse(&undone.failed);
+            }
         }
         self.stays.iter().fold(part, |part, stays| part.or_worse(stays))
     }

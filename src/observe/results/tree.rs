@@ -18,6 +18,9 @@ pub struct ResultTree {
     pub assertions: Vec<AssertionResult>,
     /// The experiments, by their beginnings.
     pub experiments: Vec<ExperimentResult>,
+    /// Events were of more tests, steps and assertions than are followed: something may be missing here, and the whole has
+    /// not passed.
+    pub parts_missing: bool,
 }
 
 /// A test with its steps and assertions.
@@ -100,17 +103,17 @@ impl StepResult {
 }
 
 impl ResultTree {
-    /// Returns the verdict on everything: passed only where there is something, and all of it passed, but for what was
-    /// left out.
+    /// Returns the verdict on everything: passed only where there is a test and everything passed, but for what was left
+    /// out.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         let experiments = self.experiments.iter().map(|experiment| experiment.part.outcome);
         let beside = self.steps.iter().map(StepResult::outcome);
         let beside = beside.chain(self.assertions.iter().map(|one| one.part.outcome));
         let all = self.tests.iter().map(TestResult::outcome).chain(experiments).chain(beside);
-        let all: Tally = all.collect();
-        let own = if all.total() == 0 { Outcome::Unknown } else { Outcome::Passed };
-        own.with_parts(&all)
+        let is_known = !self.tests.is_empty() && !self.parts_missing;
+        let own = if is_known { Outcome::Passed } else { Outcome::Unknown };
+        own.with_parts(&all.collect())
     }
 
     /// Counts the tests by verdict.
@@ -173,7 +176,7 @@ pub(super) fn build(found: &ResultsReport) -> ResultTree {
     for step in steps.values_mut().flatten() {
         sort_assertions(&mut step.assertions);
     }
-    let mut tree = ResultTree::default();
+    let mut tree = ResultTree { parts_missing: found.untracked > 0, ..ResultTree::default() };
     for (key, test) in &found.tests {
         let TestKey { experiment, test: name } = *key;
         tree.tests.push(TestResult {

@@ -6,9 +6,9 @@
 //! back through the old table and the new one, and reads no machine.
 
 use super::Key;
-use super::scoped::{self, Moment, Scoped};
+use super::scoped::{Moment, Scoped};
 use crate::dedup::BATCH;
-use crate::event::{Context, Domain, Symbol};
+use crate::event::{Context, Domain, Level, Symbol};
 
 /// One entity's state: two to a cache line.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +84,7 @@ impl Machines {
 
     /// Returns the machines of a name within `outer`, whose parts are levels that enclose the domain, by their numbers.
     pub(super) fn named(&self, key: Key, outer: &Context) -> Vec<u32> {
-        match scoped::level(key.domain) {
+        match Level::enclosed(key.domain) {
             None => self.number(key).into_iter().collect(),
             Some(_) => {
                 let within = self.scoped.named(key).filter(|(_, entry)| entry.context.is_within(outer));
@@ -95,7 +95,7 @@ impl Machines {
 
     /// Returns whose machine it is, and what that belongs to.
     pub(super) fn owner(&self, machine: &Machine) -> Option<(Symbol, Context)> {
-        if scoped::level(machine.domain).is_none() {
+        if Level::enclosed(machine.domain).is_none() {
             return Some((machine.entity, Context::NONE));
         }
         self.scoped.of(machine).map(|entry| (entry.entity, entry.context))

@@ -1,6 +1,5 @@
 //! Plans: the tables of the catalogue, laid out for one look-up an event.
 
-use super::scoped;
 use crate::domain::machine::is_zero;
 use crate::domain::{Catalogue, Path, StateTable, Step};
 use crate::event::kind::{CODES_PER_DOMAIN, DOMAIN_COUNT};
@@ -81,7 +80,7 @@ impl Plan {
         let forks = |path: &&Path| matches!(path, Path::By { .. });
         let codes = (0..).zip(table.paths).filter(|(_, path)| forks(path));
         let forks = codes.fold(0, |set, (code, _): (u32, _)| set | 1_u64.wrapping_shl(code));
-        Plan { domain, name, table, steps, forks, reach: reach(table), level: scoped::level(domain) }
+        Plan { domain, name, table, steps, forks, reach: reach(table), level: Level::enclosed(domain) }
     }
 
     /// As [`StateTable::step`].

@@ -10,17 +10,6 @@ use crate::hash::BuildContentHasher;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-/// Returns the level of those domains whose entities belong to what encloses them. All others' entities are shared
-/// between tests and threads: one per name.
-pub(super) fn level(domain: Domain) -> Option<Level> {
-    [Level::Test, Level::Step, Level::Assertion].into_iter().find(|level| level.domain() == domain)
-}
-
-/// Returns what of `context` tells entities of one name apart in `domain`.
-pub(crate) fn enclosing(domain: Domain, context: &Context) -> Context {
-    level(domain).map_or(Context::NONE, |level| context.around(level))
-}
-
 /// One of several machines of one name.
 pub(super) struct Entry {
     pub(super) entity: Symbol,

@@ -20,7 +20,15 @@ pub(super) fn of(report: &StateReport, catalogue: &Catalogue, symbols: &Symbols)
     let line = |domain: &DomainStates| {
         let of_domain = report.invalid().iter().filter(|invalid| invalid.domain == domain.domain);
         let one = |invalid: &InvalidTransition| {
-            format!("{} was {} when {} came", name(invalid.entity), invalid.state, event(invalid.kind))
+            let within =
+                invalid.context.parts().map(|(level, part)| format!(" of {} {}", level.name(), name(part)));
+            let within: String = within.collect();
+            format!(
+                "{}{within} was {} when {} came",
+                name(invalid.entity),
+                invalid.state,
+                event(invalid.kind)
+            )
         };
         let first: Vec<_> = of_domain.take(SHOWN).map(one).collect();
         let more = match domain.invalid.saturating_sub(first.len() as u64) {

@@ -111,7 +111,7 @@ pub(crate) struct Args {
     /// beside it.
     #[arg(long, value_name = "FILE")]
     recorder: Option<PathBuf>,
-    /// End with status 3 unless there are tests, and all that there is has passed or was skipped.
+    /// End with status 3 unless there are tests and all passed; of what was skipped, something beside it must have passed.
     #[arg(long)]
     require_passed: bool,
     /// Replace earlier results in the directory.

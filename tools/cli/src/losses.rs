@@ -22,9 +22,11 @@ pub(crate) fn losses(
     let counts = counts.map(|(count, what)| format!("{count} {what}"));
     let failed = account.observers.iter().filter(|(_, delivery)| delivery.failed > 0);
     let failed = failed.map(|(name, delivery)| format!("observer {name}: {} events failed", delivery.failed));
+    let further = Some(account.further_observers.delivery.failed).filter(|failed| *failed > 0);
+    let further = further.map(|failed| format!("observers of further names: {failed} events failed"));
     // No cores are asked for here, so what the pipeline warns of beside is trouble: of an observer, or a dead thread.
     let trouble = snapshot.warnings.iter().filter(|warning| !findings.contains(warning)).cloned();
-    trouble.chain(failed).chain(counts).collect()
+    trouble.chain(failed).chain(further).chain(counts).collect()
 }
 
 #[cfg(test)]

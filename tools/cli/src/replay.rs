@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// given for several levels: experiment, test, step, assertion, service, environment.
     #[arg(long, value_name = "LEVEL=NAME", value_parser = parse_part)]
     within: Vec<(Level, String)>,
-    /// End with status 3 unless there are tests, and all that there is has passed or was skipped.
+    /// End with status 3 unless there are tests and all passed; of what was skipped, something beside it must have passed.
     #[arg(long)]
     require_passed: bool,
     /// Replace earlier results in the directory.

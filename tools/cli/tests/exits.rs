@@ -1,4 +1,4 @@
-//! Promise: the exit status of every command says what was found: 0 all, 1 a part, 2 nothing.
+//! Promise: the exit status of every command says what was found: 0 all, 1 a part, 2 nothing, 3 not all passed where that is required.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use panther_events::domain::packet::PacketSeen;
