@@ -7,7 +7,7 @@
 
 use hdrhistogram::Histogram;
 use panther_events::dedup::{Sighting, Verdict};
-use panther_events::event::{Domain, EventKind, Identity, Payload, Record, Symbols};
+use panther_events::event::{Domain, EventKind, Identity, Origin, Payload, Record, Symbols};
 use panther_events::export::csv::{DelayCells, PathRow, write_paths};
 use panther_events::export::hlog::{Interval, path_tag, write_hlog};
 use panther_events::export::jsonl::EventLines;
@@ -120,7 +120,9 @@ fn write_result(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
     for n in 0..UNIQUE + DUPLICATES {
         let entity = symbols.intern(PATHS[n as usize % 2].0)?;
         let seen = Seen { size_bytes: n % UNIQUE };
-        let record = Record::new(Identity::Content, START_NS + n, entity, &seen).numbered(0, n as u32);
+        let record = Record::new(Identity::Content, START_NS + n, entity, &seen)
+            .numbered(0, n as u32)
+            .identified(Origin::from_bits(7));
         let first = Sighting { time_ns: START_NS + n % UNIQUE, source: 0 };
         let verdict = if n < UNIQUE { Verdict::New } else { Verdict::Duplicate { first: Some(first) } };
         lines.write(&record, Some(verdict), &symbols)?;
