@@ -81,13 +81,9 @@ impl Evidence {
             (Domain::TEST, "assertions_completed") => {
                 let [total, passed, failed] = ["total_assertions", "passed_assertions", "failed_assertions"];
                 evidence.count(&fields, total, passed, failed);
-                if fields.flag("all_passed") == Some(false) {
-                    evidence.says(Failed, || "not all assertions passed".into());
-                }
+                evidence.all_passed(&fields, "all_passed");
             }
-            (Domain::TEST, "execution_completed") if fields.flag("assertions_passed") == Some(false) => {
-                evidence.says(Failed, || "not all assertions passed".into());
-            }
+            (Domain::TEST, "execution_completed") => evidence.all_passed(&fields, "assertions_passed"),
             (Domain::STEP, "execution_started") => evidence.begins = true,
             (Domain::STEP, "unsupported") => evidence.outcome = Some(Unsupported),
             (Domain::STEP, "skipped") => evidence.outcome = Some(Skipped),
@@ -103,9 +99,17 @@ impl Evidence {
             (Domain::EXPERIMENT, "initialized") => evidence.begins = true,
             (Domain::EXPERIMENT, "finished_early") => evidence.outcome = Some(Outcome::Incomplete),
             (Domain::EXPERIMENT, "execution_completed") => {
-                let failed = fields.number("failure_count").unwrap_or(0);
-                if failed > 0 {
-                    evidence.says(Failed, || format!("{failed} tests failed"));
+                let [succeeded, failed, total] =
+                    ["success_count", "failure_count", "total_count"].map(|name| fields.number(name));
+                match (succeeded, failed, total) {
+                    (_, Some(failed), _) if failed > 0 => {
+                        evidence.says(Failed, || format!("{failed} tests failed"));
+                    }
+                    // What became of the others is not told.
+                    (Some(succeeded), _, Some(total)) if succeeded != total => {
+                        evidence.says(Unknown, || format!("{succeeded} of {total} tests succeeded"));
+                    }
+                    _ => {}
                 }
             }
             (Domain::SERVICE, _) => {
@@ -150,6 +154,16 @@ impl Evidence {
                 self.says(Outcome::Unknown, || format!("{passed} of {total} assertions passed"));
             }
             _ => {}
+        }
+    }
+
+    /// Takes in a flag that says whether all assertions passed.
+    fn all_passed(&mut self, fields: &Fields<'_>, name: &str) {
+        match fields.flag(name) {
+            Some(true) => {}
+            Some(false) => self.says(Outcome::Failed, || "not all assertions passed".into()),
+            None if fields.document.raw(name).is_none_or(|text| text == "null") => {}
+            None => self.says(Outcome::Unknown, || format!("{name} is neither true nor false")),
         }
     }
 

@@ -18,6 +18,9 @@ pub struct ResultTree {
     pub assertions: Vec<AssertionResult>,
     /// The experiments, by their beginnings.
     pub experiments: Vec<ExperimentResult>,
+    /// Events were of more tests, steps and assertions than are followed: it may be that something is not here, and the
+    /// whole has not passed.
+    pub parts_missing: bool,
 }
 
 /// A test with its steps and assertions.
@@ -108,7 +111,10 @@ impl ResultTree {
         let beside = self.steps.iter().map(StepResult::outcome);
         let beside = beside.chain(self.assertions.iter().map(|one| one.part.outcome));
         let all = self.tests.iter().map(TestResult::outcome).chain(experiments).chain(beside);
-        let all: Tally = all.collect();
+        let mut all: Tally = all.collect();
+        if self.parts_missing {
+            all.add(Outcome::Unknown);
+        }
         let own = if all.total() == 0 { Outcome::Unknown } else { Outcome::Passed };
         own.with_parts(&all)
     }
@@ -173,7 +179,7 @@ pub(super) fn build(found: &ResultsReport) -> ResultTree {
     for step in steps.values_mut().flatten() {
         sort_assertions(&mut step.assertions);
     }
-    let mut tree = ResultTree::default();
+    let mut tree = ResultTree { parts_missing: found.untracked > 0, ..ResultTree::default() };
     for (key, test) in &found.tests {
         let TestKey { experiment, test: name } = *key;
         tree.tests.push(TestResult {

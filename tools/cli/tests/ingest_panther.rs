@@ -325,6 +325,29 @@ fn a_run_that_is_to_pass_ends_with_success_only_where_something_passed() {
 }
 
 #[test]
+fn a_run_without_a_test_is_no_run_that_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.jsonl");
+    let events = [
+        ("initialized", "{}"),
+        ("plugin_loading_started", "{}"),
+        ("plugin_loading_completed", "{}"),
+        ("test_cases_initialized", "{}"),
+        ("execution_started", "{}"),
+        ("execution_completed", r#"{"success_count": 0, "failure_count": 0, "total_count": 0}"#),
+        ("completed", "{}"),
+    ];
+    let lines: Vec<_> = (0..)
+        .zip(events)
+        .map(|(number, (name, data))| numbered_line(number, "experiment", name, "x", data))
+        .collect();
+    fs::write(&path, lines.join("\n")).unwrap();
+    let run = Run::new(&[&path], &["--require-passed", "--quiet"]);
+    assert_eq!(run.summary()["results"]["experiments"][0]["outcome"], "passed");
+    assert_eq!((run.status(), run.stderr()), (3, String::new()));
+}
+
+#[test]
 fn formats_are_told_apart_and_not_mixed() {
     let capture = fixture("client.pcap");
     let events = fixture("panther-lifecycle.jsonl");
