@@ -111,7 +111,8 @@ pub(crate) struct Args {
     /// beside it.
     #[arg(long, value_name = "FILE")]
     recorder: Option<PathBuf>,
-    /// End with status 3 unless there are tests, and all that there is has passed or was skipped.
+    /// End with status 3 unless there are tests, and all that there is has passed or was skipped; also where events come again
+    /// that a resumed journal may have held, whose results are not looked at.
     #[arg(long)]
     require_passed: bool,
     /// Replace earlier results in the directory.

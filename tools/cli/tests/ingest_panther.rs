@@ -348,6 +348,41 @@ fn a_run_without_a_test_is_no_run_that_passed() {
 }
 
 #[test]
+fn a_failure_that_a_resumed_journal_knew_already_makes_no_run_pass() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, journal) = (dir.path().join("events.jsonl"), dir.path().join("journal"));
+    let events = [
+        ("setup_started", r#"{"service_names": []}"#),
+        ("setup_completed", "{}"),
+        ("environment_setup_started", "{}"),
+        ("environment_setup_completed", "{}"),
+        ("deployment_started", "{}"),
+        ("deployment_completed", "{}"),
+        ("execution_started", "{}"),
+        ("step_started", r#"{"step_name": "connect"}"#),
+        ("step_completed", r#"{"step_name": "connect"}"#),
+        ("teardown_started", "{}"),
+        ("completed", "{}"),
+    ];
+    let failed = [("failed", "{}")];
+    let all = failed.iter().map(|event| ("a", event)).chain(events.iter().map(|event| ("b", event)));
+    let lines: Vec<_> = (0..)
+        .zip(all)
+        .map(|(number, (test, (name, data)))| numbered_line(number, "test", name, test, data))
+        .collect();
+    let run = |count: usize, options: &[&str]| {
+        fs::write(&path, lines[..count].join("\n")).unwrap();
+        let journal =
+            ["--format", "panther", "--quiet", "--require-passed", "--journal", journal.to_str().unwrap()];
+        Run::new(&[&path], &[&journal, options].concat())
+    };
+    assert_eq!(run(1, &[]).status(), 3);
+    let again = run(lines.len(), &["--resume"]);
+    assert_eq!(again.status(), 3, "{}", again.stderr());
+    assert!(again.stderr().contains("`replay` judges all that it holds"), "{}", again.stderr());
+}
+
+#[test]
 fn formats_are_told_apart_and_not_mixed() {
     let capture = fixture("client.pcap");
     let events = fixture("panther-lifecycle.jsonl");
