@@ -93,7 +93,8 @@ impl View {
         let again = evidence.begins && self.state != table.initial && time_ns >= self.since_ns;
         let invalid = matches!(step, Step::Invalid { .. });
         if evidence.begins {
-            self.begins(usize::from(code), !matches!(step, Step::Moved(_)) && !(again && invalid));
+            let is_one_more = step == Step::Unchanged || invalid && !again;
+            self.begins(usize::from(code), is_one_more);
         } else if step == Step::Unchanged && self.now.outcome == Outcome::Passed {
             self.ends_again(table.path(self.state, code, payload).last() == Some(&self.state));
         }
