@@ -304,12 +304,21 @@ impl Contexts {
     }
 
     /// Takes a definition from elsewhere, such as a journal: from `seq` on, events of `source` are in the context that
-    /// `document` describes; `None` for no context.
+    /// `document` describes; `None` for no context. Numbers are one origin's: see [`Contexts::forget_numbers`].
     ///
     /// # Errors
     /// When the table is full.
     pub fn restore(&self, source: u16, seq: u32, document: Option<&str>) -> Result<(), ContextsFull> {
         self.enter(source, seq, document.map_or(Context::NONE, Context::read))
+    }
+
+    /// Forgets in which contexts events are, and not which entities belong to contexts. A reader of events of several
+    /// [origins](crate::event::Origin), which have their numbers each for itself, calls it between two of them, once those of
+    /// the first have gone through the pipeline (`Pipeline::drain`).
+    pub fn forget_numbers(&self) {
+        let mut book = self.write();
+        book.spans.clear();
+        book.span_count = 0;
     }
 
     /// From `seq` on, events of `source` are in `context`.

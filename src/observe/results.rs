@@ -26,7 +26,7 @@
 //!
 //! A part that begins again after an end (`created` or `setup_started` of a test, `execution_started` of a step,
 //! `validation_started` of an assertion) is run again. It is as good as the worst of its runs; a run that ended only by
-//! the next one is incomplete.
+//! the next one is incomplete. What began twice and ended once is incomplete too.
 //!
 //! A service or an environment that fails is no failed test: its test may want that. But what a tester finds
 //! (`service.test_results`) is an assertion under the tester's name.
@@ -47,7 +47,8 @@
 //!
 //! A test that began to check assertions (`assertions_started`) and did not come to the end of it (`assertions_completed`,
 //! `assertions_failed`) has a check that is running. Unknown are also: an assertion that was checked and of which no result is told, assertions of which not all passed and
-//! none is told to have failed, and a test of which a part may be beyond the limit of what is followed.
+//! none is told to have failed, an experiment that counts fewer successes than tests and no failure, a flag that can be read
+//! neither as true nor as false, and whatever may have a part beyond the limit of what is followed: a test, and the whole.
 //! [`ResultTree::outcome`] is the verdict on everything, what stands beside the tests and the experiments included; without
 //! a test it is unknown.
 //!
@@ -135,8 +136,12 @@ struct TestKey {
 struct Test {
     view: View,
     checks: Tally,
-    /// How often it began to check assertions and has not come to the end of that.
+    /// How often it began to check assertions, less the ends of that.
     checks_open: u64,
+    /// Ends of which the beginning has not come.
+    ends_spare: u64,
+    /// When the last of these was.
+    end_spare_ns: u64,
 }
 
 impl Test {
@@ -149,10 +154,26 @@ impl Test {
         Tally { running: self.checks_open, ..self.checks }
     }
 
+    /// Takes in that it begins to check assertions, or has come to the end of it. A check is ended by what comes after its
+    /// beginning, or was told early: its time is later.
+    fn take_checking(&mut self, checking: Checking, time_ns: u64) {
+        match checking {
+            Checking::Begins if self.ends_spare > 0 && time_ns < self.end_spare_ns => self.ends_spare -= 1,
+            Checking::Begins => self.checks_open += 1,
+            Checking::Ends if self.checks_open > 0 => self.checks_open -= 1,
+            Checking::Ends => {
+                self.ends_spare += 1;
+                self.end_spare_ns = self.end_spare_ns.max(time_ns);
+            }
+        }
+    }
+
     fn merge(&mut self, other: Test) {
         self.view.merge(other.view);
         self.checks.merge(other.checks);
         self.checks_open += other.checks_open;
+        self.ends_spare += other.ends_spare;
+        self.end_spare_ns = self.end_spare_ns.max(other.end_spare_ns);
     }
 }
 
@@ -297,11 +318,8 @@ impl ResultsReport {
         let key = TestKey { experiment: event.experiment(), test: record.entity() };
         let new = || Test::new(table);
         let Some(test) = entry(&mut self.tests, key, event.room, new) else { return false };
-        match evidence.checking {
-            Some(Checking::Begins) => test.checks_open += 1,
-            // An end without a beginning ends nothing that begins later.
-            Some(Checking::Ends) => test.checks_open = test.checks_open.saturating_sub(1),
-            None => {}
+        if let Some(checking) = evidence.checking {
+            test.take_checking(checking, record.time_ns());
         }
         if let Some(check) = evidence.check {
             test.checks.add(check);
@@ -400,7 +418,7 @@ impl Known {
     fn part(&self, retries_until_ns: Option<u64>) -> Part {
         let part = |view: &View| view.part(retries_until_ns);
         match (&self.own, &self.told) {
-            (Some(own), Some(told)) => part(own).and_told(&part(told)),
+            (Some(own), Some(told)) => part(own).and_told(own.since_ns(), &part(told), told.since_ns()),
             (Some(view), None) | (None, Some(view)) => part(view),
             (None, None) => Part::default(),
         }

@@ -81,13 +81,9 @@ impl Evidence {
             (Domain::TEST, "assertions_completed") => {
                 let counts = ["total_assertions", "passed_assertions", "failed_assertions"];
                 evidence.count(&fields, "assertions", counts);
-                if fields.flag("all_passed") == Some(false) {
-                    evidence.says(Failed, || "not all assertions passed".into());
-                }
+                evidence.all_passed(&fields, "all_passed");
             }
-            (Domain::TEST, "execution_completed") if fields.flag("assertions_passed") == Some(false) => {
-                evidence.says(Failed, || "not all assertions passed".into());
-            }
+            (Domain::TEST, "execution_completed") => evidence.all_passed(&fields, "assertions_passed"),
             (Domain::STEP, "execution_started") => evidence.begins = true,
             (Domain::STEP, "unsupported") => evidence.outcome = Some(Unsupported),
             (Domain::STEP, "skipped") => evidence.outcome = Some(Skipped),
@@ -148,6 +144,16 @@ impl Evidence {
                 self.says(Outcome::Unknown, || format!("{passed} of {total} {what} passed"));
             }
             _ => {}
+        }
+    }
+
+    /// Takes in a flag that says whether all assertions passed.
+    fn all_passed(&mut self, fields: &Fields<'_>, name: &str) {
+        match fields.flag(name) {
+            Some(true) => {}
+            Some(false) => self.says(Outcome::Failed, || "not all assertions passed".into()),
+            None if fields.document.raw(name).is_none_or(|text| text == "null") => {}
+            None => self.says(Outcome::Unknown, || format!("{name} is neither true nor false")),
         }
     }
 

@@ -34,14 +34,16 @@ impl Part {
     }
 
     /// Puts together what a part says of itself and what its test says of it: the worse of both, but for one that has
-    /// ended according to only one of them.
-    pub(super) fn and_told(self, told: &Part) -> Part {
+    /// ended according to only one of them. An end that came before the other's run began, or began again, is not its end.
+    pub(super) fn and_told(self, since_ns: u64, told: &Part, told_since_ns: u64) -> Part {
+        let is_end_of =
+            |part: &Part, since_ns: u64| part.ended_ns.is_none_or(|ended_ns| ended_ns >= since_ns);
         let (started_ns, runs) = (self.started_ns.min(told.started_ns), self.runs.max(told.runs));
         let open = |part: &Part| part.outcome == Outcome::Running;
         let part = match (open(&self), open(told)) {
             // The end may be that of another run.
-            (true, false) if self.runs <= told.runs => told.clone(),
-            (false, true) if told.runs <= self.runs => self,
+            (true, false) if self.runs <= told.runs && is_end_of(told, since_ns) => told.clone(),
+            (false, true) if told.runs <= self.runs && is_end_of(&self, told_since_ns) => self,
             _ => self.or_worse(told),
         };
         Part { started_ns, runs, ..part }
@@ -59,6 +61,10 @@ pub(super) struct View {
     /// The first end of a run, by its time.
     first_end_ns: Option<u64>,
     runs: u32,
+    /// By beginning, of which tests have two: whether it was told.
+    begun: [bool; 2],
+    /// By beginning: how often it was told again while the part was going on, less the ends that were told again since.
+    open: [u32; 2],
     now: Part,
     /// The worst of earlier runs, and of what was said where the table does not allow it.
     stays: Option<Part>,
@@ -85,9 +91,14 @@ impl View {
         let mut step = table.step(self.state, code, payload);
         // What began earlier than the part came into its state was only told late.
         let again = evidence.begins && self.state != table.initial && time_ns >= self.since_ns;
-        // Told again where it has begun, it has begun once more: what was going on never ended.
-        let anew = matches!(step, Step::Unchanged) && time_ns > self.since_ns;
-        if again && (anew || matches!(step, Step::Invalid { .. })) {
+        let invalid = matches!(step, Step::Invalid { .. });
+        if evidence.begins {
+            let is_one_more = step == Step::Unchanged || invalid && !again;
+            self.begins(usize::from(code), is_one_more);
+        } else if step == Step::Unchanged && self.now.outcome == Outcome::Passed {
+            self.ends_again(table.path(self.state, code, payload).last() == Some(&self.state));
+        }
+        if again && invalid {
             self.state = table.initial;
             self.run_again(time_ns);
             step = table.step(self.state, code, payload);
@@ -111,15 +122,22 @@ impl View {
     pub(super) fn told(&mut self, outcome: Outcome, time_ns: u64, evidence: &Evidence, retried: bool) {
         let begun = self.started_ns.is_some();
         self.begin(time_ns);
+        if outcome == Outcome::Running {
+            let again = self.now.outcome == Outcome::Running || time_ns < self.since_ns;
+            self.begins(0, again);
+        }
         match (outcome, self.now.outcome) {
             (Outcome::Running, _) if !begun => {}
-            (Outcome::Running, Outcome::Running) if time_ns <= self.since_ns => return,
+            (Outcome::Running, Outcome::Running) => return,
             (Outcome::Running, _) if time_ns < self.since_ns => return,
             (Outcome::Running, Outcome::Failed) if retried => self.retry(time_ns),
             (Outcome::Running, _) => self.run_again(time_ns),
             (Outcome::Failed, Outcome::Running) if begun => {}
             (Outcome::Failed, _) => return self.stay(self.ended(outcome, time_ns, evidence)),
             (_, Outcome::Failed) => return,
+            (Outcome::Passed, Outcome::Passed) => self.ends_again(true),
+            // What nobody knows stays unknown, whatever else is known.
+            (Outcome::Passed, Outcome::Unknown) => return,
             _ => {}
         }
         self.since_ns = time_ns;
@@ -130,6 +148,9 @@ impl View {
     /// where it began after `retries_until_ns`, or that is not known.
     pub(super) fn part(&self, retries_until_ns: Option<u64>) -> Part {
         let mut part = Part { started_ns: self.started_ns.unwrap_or(0), runs: self.runs, ..self.now.clone() };
+        if part.outcome == Outcome::Passed && self.open != [0; 2] {
+            part.outcome = Outcome::Incomplete;
+        }
         if let Some(undone) = &self.undone {
             let in_time = retries_until_ns.is_some_and(|end| undone.retried_ns <= end);
             if !in_time || self.now.outcome != Outcome::Passed {
@@ -152,6 +173,30 @@ impl View {
         self.first_end_ns = self.first_end_ns.into_iter().chain(other.first_end_ns).min();
         self.runs += other.runs;
         self.stay(worse);
+    }
+
+    /// Returns since when the part is as it is.
+    pub(super) fn since_ns(&self) -> u64 {
+        self.since_ns
+    }
+
+    /// Takes in that a run begins. Told again while it is going on, or late, it is another one, which has an end of its own.
+    fn begins(&mut self, beginning: usize, again: bool) {
+        let at = beginning.min(1);
+        if let (Some(begun), Some(open)) = (self.begun.get_mut(at), self.open.get_mut(at)) {
+            if *begun && again {
+                *open = open.saturating_add(1);
+                self.runs = self.runs.saturating_add(1);
+            }
+            *begun = true;
+        }
+    }
+
+    /// Takes in that what has passed is told to have passed again, if it `is` so.
+    fn ends_again(&mut self, is: bool) {
+        if is {
+            self.open = self.open.map(|open| open.saturating_sub(1));
+        }
     }
 
     fn begin(&mut self, time_ns: u64) {

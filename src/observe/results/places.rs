@@ -55,20 +55,20 @@ impl Places {
             let mut told = entries
                 .iter()
                 .find_map(|(_, known)| known.told.as_ref())
-                .map(|told| told.part(self.retries_until_ns(found, home, true)));
+                .map(|told| (told.part(self.retries_until_ns(found, home, true)), told.since_ns()));
             // That of the test's own context first.
             entries.sort_by_key(|(named, _)| Home::Test(*named) != home);
             for (named, known) in entries {
                 let Some(own) = &known.own else { continue };
                 let certain = named.test != Symbol::NONE || self.only_one;
-                let own = own.part(self.retries_until_ns(found, home, certain));
+                let (own, since_ns) = (own.part(self.retries_until_ns(found, home, certain)), own.since_ns());
                 let part = match told.take() {
-                    Some(told) => own.and_told(&told),
+                    Some((told, told_since_ns)) => own.and_told(since_ns, &told, told_since_ns),
                     None => own,
                 };
                 steps.push((home, step, part));
             }
-            steps.extend(told.map(|told| (home, step, told)));
+            steps.extend(told.map(|(told, _)| (home, step, told)));
         }
         steps
     }

@@ -18,8 +18,8 @@ pub struct ResultTree {
     pub assertions: Vec<AssertionResult>,
     /// The experiments, by their beginnings.
     pub experiments: Vec<ExperimentResult>,
-    /// Events were of more tests, steps and assertions than are followed: something may be missing here, and the whole has
-    /// not passed.
+    /// Events were of more tests, steps and assertions than are followed: it may be that something is not here, and the
+    /// whole has not passed.
     pub parts_missing: bool,
 }
 

@@ -93,8 +93,12 @@ fn write<W: Write>(
 ) -> Result<io::Result<()>, Failure> {
     let symbols = Arc::clone(&source.symbols);
     loop {
-        if let Some(records) = source.next_block()? {
-            for record in records.iter().filter(|record| shown.show(record, &symbols)) {
+        let origin = source.origin();
+        if source.next_block()?.is_some() {
+            if source.origin() != origin {
+                shown.contexts.forget_numbers();
+            }
+            for record in source.block().iter().filter(|record| shown.show(record, &symbols)) {
                 if let Err(error) = lines.write(record, None, &symbols) {
                     return Ok(Err(error));
                 }

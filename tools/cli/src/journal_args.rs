@@ -3,7 +3,7 @@
 use crate::plain::plain;
 use crate::results::{Failure, InputNote};
 use panther_events::emit::ContextEntered;
-use panther_events::event::{Contexts, EventId, Record, Symbol, Symbols};
+use panther_events::event::{Contexts, EventId, Origin, Record, Symbol, Symbols};
 use panther_events::journal::{Defined, JournalReader, ReadOptions, overwritten};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -19,6 +19,8 @@ pub(crate) struct JournalSource {
     pub(crate) refused: u64,
     known: usize,
     block: Vec<Record>,
+    /// Of the block that was read last.
+    origin: Option<Origin>,
 }
 
 impl JournalSource {
@@ -32,7 +34,7 @@ impl JournalSource {
             return Err(format!("{shown}: holds no journal that can be read").into());
         }
         let symbols = Arc::new(Symbols::new());
-        Ok(JournalSource { reader, symbols, refused: 0, known: 0, block: Vec::new() })
+        Ok(JournalSource { reader, symbols, refused: 0, known: 0, block: Vec::new(), origin: None })
     }
 
     /// Returns the next block of records; `None` at the end, and where a live writer has not come yet.
@@ -41,12 +43,23 @@ impl JournalSource {
         let more = match self.reader.next_block()? {
             Some(block) => {
                 self.block.extend_from_slice(block.records());
+                self.origin = Some(block.header().origin);
                 true
             }
             None => false,
         };
         self.take_definitions();
         Ok(more.then_some(&self.block))
+    }
+
+    /// Returns the records of the block read last.
+    pub(crate) fn block(&self) -> &[Record] {
+        &self.block
+    }
+
+    /// Returns by which start of a pipeline the records of the block read last were numbered.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.origin
     }
 
     /// Counts the records of the block read last that are about an entity without a name.
@@ -92,6 +105,12 @@ impl JournalSource {
             }
         }
         sums
+    }
+
+    /// Returns how many events were let go on purpose, by retention or by a flight recorder, where `records` could be read.
+    pub(crate) fn gone(&self, records: u64) -> u64 {
+        let removed = self.reader.totals().records.saturating_sub(records);
+        removed.saturating_add(overwritten(&self.reader).unwrap_or(0))
     }
 
     /// Prints what is wrong with the journal, as far as it was read; false when nothing is missing.

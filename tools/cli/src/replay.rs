@@ -7,7 +7,7 @@ use crate::results::{
 };
 use panther_events::dedup::Window;
 use panther_events::emit::Emitter;
-use panther_events::event::{Context, Level, Record};
+use panther_events::event::{Context, Level, Origin, Record};
 use panther_events::export::summary::InputSummary;
 use panther_events::export::{Overwrite, ResultDir};
 use panther_events::journal::{Damage, ReadOptions};
@@ -41,7 +41,8 @@ pub(crate) struct Args {
     /// given for several levels: experiment, test, step, assertion, service, environment.
     #[arg(long, value_name = "LEVEL=NAME", value_parser = parse_part)]
     within: Vec<(Level, String)>,
-    /// End with status 3 unless there are tests and all passed; of what was skipped, something beside it must have passed.
+    /// End with status 3 unless there are tests and all passed, but for what was skipped beside them; also where
+    /// retention or a flight recorder has let earlier events go.
     #[arg(long)]
     require_passed: bool,
     /// Replace earlier results in the directory.
@@ -142,10 +143,12 @@ impl Job<'_> {
             pace: Pace::new(self.speed),
             time_ns: None,
             records: 0,
+            origin: source.origin(),
         };
         feed.emit(&first);
-        while let Some(records) = source.next_block()? {
-            feed.emit(records);
+        while source.next_block()?.is_some() {
+            feed.begin(source.origin())?;
+            feed.emit(source.block());
         }
         let Feed { emitter, time_ns, records, .. } = feed;
         drop(emitter);
@@ -164,7 +167,13 @@ impl Job<'_> {
         let mut findings = Vec::new();
         let loses = source.print_findings(&mut findings)?;
         let found = if is_whole(&summary, &losses) && !loses { Outcome::Done } else { Outcome::Partly };
-        let found = judged(found, &summary, self.require_passed);
+        let mut found = judged(found, &summary, self.require_passed);
+        if self.require_passed && found == Outcome::Done && source.gone(records) > 0 {
+            // Among them may be one that failed.
+            let gone = source.gone(records);
+            writeln!(findings, "error: {gone} earlier events are gone; whether all passed is not known")?;
+            found = Outcome::NotPassed;
+        }
         let found = tell(self.told, self.out, &summary, &losses, found);
         Ok(said(found, io::stderr().write_all(&findings)))
     }
@@ -206,9 +215,20 @@ struct Feed<'a> {
     pace: Pace,
     time_ns: Option<(u64, u64)>,
     records: u64,
+    origin: Option<Origin>,
 }
 
 impl Feed<'_> {
+    /// Ends the contexts of what another start of a pipeline has numbered: the numbers that come may be the same.
+    fn begin(&mut self, origin: Option<Origin>) -> Result<(), Failure> {
+        if origin != self.origin {
+            self.pipeline.drain(Duration::MAX)?;
+            self.pipeline.contexts().forget_numbers();
+            self.origin = origin;
+        }
+        Ok(())
+    }
+
     fn emit(&mut self, mut records: &[Record]) {
         self.records += records.len() as u64;
         while let Some(first) = records.first() {

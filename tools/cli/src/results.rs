@@ -12,7 +12,7 @@ use panther_events::export::csv::{DelayCells, PathRow, write_entity_states, writ
 use panther_events::export::event_log::EventFile;
 use panther_events::export::exposition::{InputCounts, write_exposition};
 use panther_events::export::hlog::{Interval, path_tag, write_hlog};
-use panther_events::export::summary::{InputSummary, Summary};
+use panther_events::export::summary::{InputSummary, ResultsSummary, Summary};
 use panther_events::export::{ResultDir, ResultFile};
 use panther_events::ingest::panther::PantherIds;
 use panther_events::observe::Report;
@@ -214,7 +214,8 @@ impl Finished {
 /// Returns how a run ends that is to show that everything passed, where that is `required`. Where there is nothing that
 /// could have passed, it has not.
 pub(crate) fn judged(found: Outcome, summary: &Summary, required: bool) -> Outcome {
-    let passed = summary.results.as_ref().is_some_and(|results| results.outcome == "passed");
+    let passed = |results: &ResultsSummary| results.tests.total > 0 && results.outcome == "passed";
+    let passed = summary.results.as_ref().is_some_and(passed);
     if found == Outcome::Done && required && !passed { Outcome::NotPassed } else { found }
 }
 

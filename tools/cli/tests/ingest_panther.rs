@@ -325,6 +325,64 @@ fn a_run_that_is_to_pass_ends_with_success_only_where_something_passed() {
 }
 
 #[test]
+fn a_run_without_a_test_is_no_run_that_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.jsonl");
+    let events = [
+        ("initialized", "{}"),
+        ("plugin_loading_started", "{}"),
+        ("plugin_loading_completed", "{}"),
+        ("test_cases_initialized", "{}"),
+        ("execution_started", "{}"),
+        ("execution_completed", r#"{"success_count": 0, "failure_count": 0, "total_count": 0}"#),
+        ("completed", "{}"),
+    ];
+    let lines: Vec<_> = (0..)
+        .zip(events)
+        .map(|(number, (name, data))| numbered_line(number, "experiment", name, "x", data))
+        .collect();
+    fs::write(&path, lines.join("\n")).unwrap();
+    let run = Run::new(&[&path], &["--require-passed", "--quiet"]);
+    assert_eq!(run.summary()["results"]["experiments"][0]["outcome"], "passed");
+    assert_eq!((run.status(), run.stderr()), (3, String::new()));
+}
+
+#[test]
+fn a_failure_that_a_resumed_journal_knew_already_makes_no_run_pass() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, journal) = (dir.path().join("events.jsonl"), dir.path().join("journal"));
+    let events = [
+        ("setup_started", r#"{"service_names": []}"#),
+        ("setup_completed", "{}"),
+        ("environment_setup_started", "{}"),
+        ("environment_setup_completed", "{}"),
+        ("deployment_started", "{}"),
+        ("deployment_completed", "{}"),
+        ("execution_started", "{}"),
+        ("step_started", r#"{"step_name": "connect"}"#),
+        ("step_completed", r#"{"step_name": "connect"}"#),
+        ("teardown_started", "{}"),
+        ("completed", "{}"),
+    ];
+    let failed = [("failed", "{}")];
+    let all = failed.iter().map(|event| ("a", event)).chain(events.iter().map(|event| ("b", event)));
+    let lines: Vec<_> = (0..)
+        .zip(all)
+        .map(|(number, (test, (name, data)))| numbered_line(number, "test", name, test, data))
+        .collect();
+    let run = |count: usize, options: &[&str]| {
+        fs::write(&path, lines[..count].join("\n")).unwrap();
+        let journal =
+            ["--format", "panther", "--quiet", "--require-passed", "--journal", journal.to_str().unwrap()];
+        Run::new(&[&path], &[&journal, options].concat())
+    };
+    assert_eq!(run(1, &[]).status(), 3);
+    let again = run(lines.len(), &["--resume"]);
+    assert_eq!(again.status(), 3, "{}", again.stderr());
+    assert!(again.stderr().contains("`replay` judges all that it holds"), "{}", again.stderr());
+}
+
+#[test]
 fn formats_are_told_apart_and_not_mixed() {
     let capture = fixture("client.pcap");
     let events = fixture("panther-lifecycle.jsonl");

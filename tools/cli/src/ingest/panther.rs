@@ -13,6 +13,7 @@ use panther_events::export::ResultDir;
 use panther_events::export::summary::{InputSummary, PantherSummary, Summary};
 use panther_events::ingest::panther::{FeedReport, FileReport, PantherIds, feed_until};
 use panther_events_cli::filters::window_text;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -85,8 +86,22 @@ pub(super) fn run(
     commit(dir, &finished, &summary, &losses, &FileFormat::ALL)?;
     let is_whole = is_whole(&summary, &losses) && trouble.is_empty();
     let found = if is_whole { Outcome::Done } else { Outcome::Partly };
-    let found = judged(found, &summary, args.require_passed);
-    Ok(tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses, found))
+    let mut found = judged(found, &summary, args.require_passed);
+    let (known, again) = (finished.snapshot.recalled, summary.accounting.duplicates);
+    let is_judged_in_part = args.require_passed && found == Outcome::Done && known > 0 && again > 0;
+    if is_judged_in_part {
+        found = Outcome::NotPassed;
+    }
+    let found = tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses, found);
+    if is_judged_in_part {
+        // What was known is a duplicate, and in no result. It may be what failed.
+        let mut err = std::io::stderr();
+        let _ = writeln!(
+            err,
+            "error: of {again} events the journal may have held each already; `replay` judges all that it holds"
+        );
+    }
+    Ok(found)
 }
 
 fn summary(args: &Args, fed: &FeedReport, ids: &PantherIds, finished: &Finished) -> Summary {

@@ -1,0 +1,112 @@
+//! Promise: what a recording is short of makes no test pass.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use panther_events::emit::Emitter;
+use panther_events::event::{Level, Value};
+use panther_events::journal::keep;
+use panther_events::pipeline::{Builder, PipelineOptions, Topology};
+use panther_events::recorder::{FlightRecorder, RecorderOptions};
+use std::path::Path;
+use std::process::Command;
+
+fn begin(emitter: &mut Emitter, name: &str) {
+    let mut test = emitter.test(name);
+    test.created(name, Value::Null, Default::default()).unwrap();
+    test.setup_started(Value::Null, Default::default()).unwrap();
+    test.setup_completed(Value::Null, Default::default()).unwrap();
+    test.environment_setup_started("docker", Default::default()).unwrap();
+    test.environment_setup_completed("docker", Default::default()).unwrap();
+    test.deployment_started(Value::Null).unwrap();
+    test.deployment_completed(Value::Null, Default::default()).unwrap();
+    test.execution_started(Value::Null, Default::default()).unwrap();
+    test.step_started("work", Default::default()).unwrap();
+    test.step_completed("work", Default::default()).unwrap();
+}
+
+fn end(emitter: &mut Emitter, name: &str) {
+    let mut test = emitter.test(name);
+    test.teardown_started().unwrap();
+    test.completed(name, Default::default()).unwrap();
+}
+
+fn replay(journal: &Path, out: &Path, topology: &str) -> (Option<i32>, String, serde_json::Value) {
+    let output = Command::new(env!("CARGO_BIN_EXE_panther-events"))
+        .args(["replay", "--require-passed", "--topology", topology, "--out"])
+        .arg(out)
+        .arg(journal)
+        .output()
+        .unwrap();
+    let told =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let summary = std::fs::read(out.join("summary.json")).unwrap_or_default();
+    (output.status.code(), told, serde_json::from_slice(&summary).unwrap_or_default())
+}
+
+#[test]
+fn a_recorder_that_let_a_failure_go_makes_no_test_pass() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = RecorderOptions { slots: 32, lanes: 4, definition_bytes: 1 << 16 };
+    let recorder = FlightRecorder::create(&dir.path().join("run.flight"), &options, 42).unwrap();
+    let mut builder =
+        Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
+    builder.recorder(&recorder);
+    let pipeline = builder.start().unwrap();
+    let mut runner = pipeline.emitter("runner").unwrap();
+    let mut steps = pipeline.emitter("steps").unwrap();
+    begin(&mut runner, "t");
+    let mut within = steps.within(Level::Test, "t").unwrap();
+    within.step("connect").execution_started(Value::Null, "connect", Default::default()).unwrap();
+    within.step("connect").execution_failed("boom", 0, "connect", Default::default()).unwrap();
+    for n in 0..40 {
+        let check = format!("check {n}");
+        within.service("server").health_check_passed("server", &check, Default::default()).unwrap();
+    }
+    drop(within);
+    end(&mut runner, "t");
+    drop((runner, steps));
+    let recording = recorder.snapshot().unwrap();
+    drop(pipeline.shutdown());
+    let journal = dir.path().join("journal");
+    keep(&recording, &journal, 1).unwrap();
+    let (status, told, _) = replay(&journal, &dir.path().join("out"), "inline");
+    assert_eq!(status, Some(3), "{told}");
+    assert!(told.contains("earlier events are gone; whether all passed is not known"), "{told}");
+}
+
+#[test]
+fn two_pipelines_of_one_recorder_do_not_mix_their_contexts() {
+    for round in 0..12 {
+        let dir = tempfile::tempdir().unwrap();
+        let options = RecorderOptions { slots: 64, lanes: 4, definition_bytes: 1 << 16 };
+        let recorder = FlightRecorder::create(&dir.path().join("run.flight"), &options, 42).unwrap();
+        let start = || {
+            let mut builder =
+                Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
+            builder.recorder(&recorder);
+            builder.start().unwrap()
+        };
+        let (one, two) = (start(), start());
+        for (pipeline, name, fails) in [(&one, "a", true), (&two, "b", false)] {
+            let mut emitter = pipeline.emitter("runner").unwrap();
+            let mut within = emitter.within(Level::Test, name).unwrap();
+            begin(&mut within, name);
+            within.step("connect").execution_started(Value::Null, "connect", Default::default()).unwrap();
+            if fails {
+                within.step("connect").execution_failed("boom", 0, "connect", Default::default()).unwrap();
+            } else {
+                within.step("connect").execution_completed("connect", Default::default()).unwrap();
+            }
+            end(&mut within, name);
+        }
+        let recording = recorder.snapshot().unwrap();
+        drop(one.shutdown());
+        drop(two.shutdown());
+        let journal = dir.path().join("journal");
+        keep(&recording, &journal, 1).unwrap();
+        let (_, _, summary) =
+            replay(&journal, &dir.path().join("out"), if round % 2 == 0 { "fused" } else { "staged:2x2" });
+        let tests = summary["results"]["tree"].as_array().unwrap();
+        let outcome = |name: &str| tests.iter().find(|t| t["test"] == name).unwrap()["outcome"].clone();
+        assert_eq!((outcome("a"), outcome("b")), ("failed".into(), "passed".into()), "round {round}");
+    }
+}
