@@ -293,13 +293,17 @@ fn content_merges_by_choice_and_within_one_context() {
 fn a_fact_that_two_tell_of_is_one_by_their_key_and_by_nothing_else() {
     for topology in TOPOLOGIES {
         let (pipeline, key) = start(topology);
-        let attempt = |n: u32| EventId::key(&["run 7", &format!("attempt {n}")]);
+        let attempt = |n: u32, fact: &str| EventId::key(&["run 7", &format!("attempt {n}"), fact]);
         for teller in ["runner", "watcher"] {
             let mut emitter = pipeline.emitter(teller).unwrap();
             for n in 1..=2 {
-                let mut told = emitter.keyed(attempt(n));
+                let mut told = emitter.keyed(attempt(n, "the server fails"));
                 // Each in its own words.
                 told.service("server").error("server", teller, Default::default()).unwrap();
+                // Another fact is not taken for this one.
+                let refused = told.service("server").error("server", "again", Default::default());
+                assert!(matches!(refused, Err(EmitError::KeyUsed(_))), "{refused:?}");
+                let mut told = emitter.keyed(attempt(n, "the client stops"));
                 told.service("client").stopped("client", Default::default()).unwrap();
             }
         }
@@ -395,7 +399,7 @@ fn a_forked_child_draws_another_origin() {
 fn a_key_leaves_steps_of_different_tests_apart() {
     for topology in TOPOLOGIES {
         let (pipeline, key) = start(topology);
-        let run = EventId::key(&["run 7", "attempt 1"]);
+        let run = EventId::key(&["run 7", "attempt 1", "no answer"]);
         for teller in ["runner", "watcher"] {
             let mut emitter = pipeline.emitter(teller).unwrap();
             for test in ["first", "second", "third"] {

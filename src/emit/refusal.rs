@@ -18,6 +18,9 @@ pub enum EmitError {
     /// A kind of identity `Digest` was emitted without a digest; counted in `rejected`.
     #[error("{0:?} is identified by a digest; emit it with one")]
     WrongIdentity(EventKind),
+    /// A key names one fact, and has had its event; this one was not offered, and stands in no pipeline's account.
+    #[error("the key has had its event, so {0:?} is another fact; give it a key of its own")]
+    KeyUsed(EventKind),
     /// The bytes are no record: an identity or an id that is none; counted in `rejected`.
     #[error("the record is malformed: its identity or id is none; see Record::is_well_formed")]
     Malformed,

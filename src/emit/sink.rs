@@ -1,7 +1,7 @@
 //! Sinks: where typed emitters can send events, besides an [`Emitter`].
 //!
 //! A sink distributes events its own way: into two pipelines ([`Tee`]), only some of them ([`Sampled`],
-//! [`RateLimited`]), under a key that several tellers agree on ([`Keyed`]), or as a user's own type does. All domains' typed emitters work over any sink, by
+//! [`RateLimited`]), one under a key that several tellers agree on ([`Keyed`]), or as a user's own type does. All domains' typed emitters work over any sink, by
 //! [`TypedSink`](crate::domain::TypedSink).
 
 mod keyed;

@@ -1,15 +1,15 @@
-//! Events that several may tell of.
+//! An event that several may tell of.
 
 use crate::emit::{EmitError, Emitter, EventSink, TypedEvent};
 use crate::event::{Context, EventId, EventKind, Record, Symbol};
 
-/// Identifies events by a key that all who tell of them agree on, such as the run and the attempt, and by what is told:
-/// kind and entity, for a test, a step or an assertion with what encloses it of the emitter's context (a step "connect" of
-/// another test is another step). Who tells second is a duplicate, whatever else is in its event.
+/// Identifies one event by the key of the fact that it tells of, on which all who tell of it agree: the run, the attempt, the
+/// fact. Who tells second is a duplicate, whatever else is in its event.
 ///
-/// What happens twice needs two keys: under one, the same kind of event about the same entity is one event. So say the
-/// attempt in the key. All who tell must share the pipeline, or a place where their journals meet, and who tells of a
-/// step must be in its test.
+/// A key names one fact, so it takes one event; a second one is refused rather than taken for the first. Beside the key
+/// count kind and entity, and of a test, a step or an assertion what encloses it of the emitter's context (a step
+/// "connect" of another test is another step). All who tell must share the pipeline, or a place where their journals meet,
+/// and who tells of a step must be in its test.
 ///
 /// ```
 /// use panther_events::domain::TypedSink;
@@ -19,10 +19,10 @@ use crate::event::{Context, EventId, EventKind, Record, Symbol};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let pipeline = Pipeline::builder().start()?;
 /// let (mut runner, mut watcher) = (pipeline.emitter("runner")?, pipeline.emitter("watcher")?);
-/// let attempt = EventId::key(&["nightly-7", "attempt 1"]);
-/// runner.keyed(attempt).test("handshake").teardown_started()?;
-/// watcher.keyed(attempt).test("handshake").teardown_started()?; // the same fact
-/// watcher.keyed(EventId::key(&["nightly-7", "attempt 2"])).test("handshake").teardown_started()?;
+/// let ready = |attempt| EventId::key(&["nightly-7", attempt, "the server is ready"]);
+/// runner.keyed(ready("attempt 1")).service("server").ready("server", Default::default())?;
+/// watcher.keyed(ready("attempt 1")).service("server").ready("server", Default::default())?; // the same fact
+/// watcher.keyed(ready("attempt 2")).service("server").ready("server", Default::default())?;
 /// # drop((runner, watcher));
 /// let account = pipeline.shutdown().account;
 /// assert_eq!((account.unique, account.duplicates), (2, 1));
@@ -33,12 +33,27 @@ use crate::event::{Context, EventId, EventKind, Record, Symbol};
 pub struct Keyed<S> {
     sink: S,
     key: EventId,
+    used: bool,
 }
 
 impl<S: EventSink> Keyed<S> {
-    /// Identifies what goes into `sink` by `key`, such as one of [`EventId::key`].
+    /// Identifies the one event that goes into `sink` by `key`, such as one of [`EventId::key`].
     pub fn new(sink: S, key: EventId) -> Keyed<S> {
-        Keyed { sink, key }
+        Keyed { sink, key, used: false }
+    }
+
+    /// Lets one event through.
+    fn once(
+        &mut self,
+        kind: EventKind,
+        emit: impl FnOnce(&mut S) -> Result<(), EmitError>,
+    ) -> Result<(), EmitError> {
+        if self.used {
+            return Err(EmitError::KeyUsed(kind));
+        }
+        emit(&mut self.sink)?;
+        self.used = true;
+        Ok(())
     }
 
     /// The key of an event about an entity.
@@ -58,13 +73,14 @@ impl<S: EventSink> Keyed<S> {
 impl<S: EventSink> EventSink for Keyed<S> {
     fn emit_event(&mut self, event: &TypedEvent<'_>) -> Result<(), EmitError> {
         let key = Some(self.of(event.kind, Symbol::of(event.entity)));
-        self.sink.emit_event(&TypedEvent { key, ..*event })
+        self.once(event.kind, |sink| sink.emit_event(&TypedEvent { key, ..*event }))
     }
 
     /// A record that has an id keeps it.
     fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {
         let key = self.of(record.kind(), record.entity());
-        self.sink.emit_record(record.with_digest_unless_identified(key))
+        let record = record.with_digest_unless_identified(key);
+        self.once(record.kind(), |sink| sink.emit_record(record))
     }
 
     fn context(&self) -> Context {
@@ -73,7 +89,7 @@ impl<S: EventSink> EventSink for Keyed<S> {
 }
 
 impl Emitter {
-    /// Identifies what is emitted through the result by `key`: see [`Keyed`].
+    /// Identifies the one event that is emitted through the result by `key`: see [`Keyed`].
     pub fn keyed(&mut self, key: EventId) -> Keyed<&mut Emitter> {
         Keyed::new(self, key)
     }
