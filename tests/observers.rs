@@ -31,9 +31,9 @@ const DOMAIN: DomainDef = DomainDef {
     domain: LAB,
     name: "lab",
     kinds: &[
-        KindDef::of::<Done>("work.done", Identity::Content),
+        KindDef::lifecycle::<Done>("work.done", Identity::Content),
         KindDef::of::<Sample>("sample", Identity::Occurrence),
-        KindDef::of::<Failed>("work_failed", Identity::Content),
+        KindDef::lifecycle::<Failed>("work_failed", Identity::Content),
     ],
     states: None,
 };
