@@ -26,7 +26,8 @@
 //!
 //! A part that begins again after an end (`created` or `setup_started` of a test, `execution_started` of a step,
 //! `validation_started` of an assertion) is run again. It is as good as the worst of its runs; a run that ended only by
-//! the next one is incomplete. What began twice and ended once is incomplete too.
+//! the next one is incomplete. What began twice and ended once is incomplete too. An end may be told in several ways
+//! (`result` and `validation_completed` of an assertion, `completed` and `result` of a test): told once in each, it is one.
 //!
 //! A service or an environment that fails is no failed test: its test may want that. But what a tester finds
 //! (`service.test_results`) is an assertion under the tester's name.
@@ -46,9 +47,11 @@
 //! | passed | and | | passed |
 //!
 //! A test that began to check assertions (`assertions_started`) and did not come to the end of it (`assertions_completed`,
-//! `assertions_failed`) has a check that is running. Unknown are also: an assertion that was checked and of which no result is told, assertions of which not all passed and
-//! none is told to have failed, an experiment that counts fewer successes than tests and no failure, a flag that can be read
-//! neither as true nor as false, and whatever may have a part beyond the limit of what is followed: a test, and the whole.
+//! `assertions_failed`) has a check that is running. Unknown are also: an assertion that was checked and of which no
+//! result is told, assertions of which not all passed and none is told to have failed, an experiment that counts fewer
+//! successes than tests and no failure, counts that cannot be read, a flag that can be read neither as true nor as false,
+//! a test that began a step without a name, and whatever may have a part beyond the limit of what is followed: a test, and
+//! the whole.
 //! [`ResultTree::outcome`] is the verdict on everything, what stands beside the tests and the experiments included; without
 //! a test it is unknown.
 //!
@@ -256,7 +259,10 @@ impl Event<'_> {
 
     /// The name that stands in a member of the document. One that the table refuses goes by number.
     fn name(&self, member: &str) -> Option<Symbol> {
-        let name = self.document.text(member)?;
+        let (raw, name) = (self.document.raw(member)?, self.document.text(member)?);
+        // Halves of surrogate pairs are read as one sign; as they are written they are several.
+        let has_halves = name.contains(char::REPLACEMENT_CHARACTER) && raw.contains("\\ud");
+        let name = if has_halves { raw.trim_matches('"').into() } else { name };
         Some(self.symbols.intern(&name).unwrap_or(Symbol::of(&name)))
     }
 }
@@ -329,8 +335,9 @@ impl ResultsReport {
             return true;
         };
         let step = event.name("step_name");
-        if step.is_none() && outcome == Outcome::Failed {
-            // Nobody knows which, so it is the test that failed.
+        if step.is_none() && outcome != Outcome::Passed {
+            // Nobody knows which, so it is the test that failed, or of which nobody knows whether the step ended.
+            let outcome = if outcome == Outcome::Failed { outcome } else { Outcome::Unknown };
             test.view.take(table, record, &Evidence { outcome: Some(outcome), ..evidence.clone() });
             return true;
         }
@@ -418,7 +425,10 @@ impl Known {
     fn part(&self, retries_until_ns: Option<u64>) -> Part {
         let part = |view: &View| view.part(retries_until_ns);
         match (&self.own, &self.told) {
-            (Some(own), Some(told)) => part(own).and_told(own.since_ns(), &part(told), told.since_ns()),
+            (Some(own), Some(told)) => {
+                let part = part(own).and_told(own.since_ns(), &part(told), told.since_ns());
+                part.or_kept(own).or_kept(told)
+            }
             (Some(view), None) | (None, Some(view)) => part(view),
             (None, None) => Part::default(),
         }

@@ -10,11 +10,17 @@ use crate::event::members::Members;
 use crate::event::payload::Value;
 use crate::event::{Detail, Domain, EventKind, Record};
 
+/// Stands for a count that cannot be read. Two of these may be two numbers.
+const NO_COUNT: u64 = u64::MAX;
+
 /// Bytes of a message that are kept.
 const MESSAGE_LEN_MAX: usize = 1024;
 
 /// The kind of the domain `service` by which testers tell what they found.
 pub(super) const TEST_RESULTS: EventKind = EventKind::new(Domain::SERVICE, 14);
+
+/// Ways in which it is told of one part that it has passed.
+pub(super) const PASSES_TOLD: usize = 3;
 
 /// What an event says.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +37,8 @@ pub(super) struct Evidence {
     pub(super) step: Option<Outcome>,
     /// What a service found that tests others.
     pub(super) found: Option<Outcome>,
+    /// In which of the ways it tells, where an end can be told in several: less than [`PASSES_TOLD`].
+    pub(super) told_as: usize,
     pub(super) duration_ns: Option<u64>,
     /// Why it is so.
     pub(super) message: Option<Box<str>>,
@@ -60,6 +68,11 @@ impl Evidence {
         let mut evidence = Evidence {
             duration_ns: fields.placed("duration_ns").or_else(|| fields.placed("total_duration_ns")),
             ..Evidence::default()
+        };
+        evidence.told_as = match (kind.name, fields.variant()) {
+            ("validation_completed", _) | (_, Some("result" | "tester_analysis_completed")) => 1,
+            (_, Some("enhanced_result")) => 2,
+            _ => 0,
         };
         evidence.checking = match (record.kind().domain(), kind.name) {
             (Domain::TEST, "assertions_started") => Some(Checking::Begins),
@@ -91,9 +104,11 @@ impl Evidence {
             (Domain::ASSERTION, "validation_completed") => {
                 evidence.count(&fields, "assertions", ["total_count", "passed_count", "failed_count"]);
             }
-            (Domain::ASSERTION, "result") if fields.flag("assertion_passed") == Some(false) => {
-                evidence.outcome = Some(Failed);
-            }
+            (Domain::ASSERTION, "result") => match fields.flag("assertion_passed") {
+                Some(true) => {}
+                Some(false) => evidence.outcome = Some(Failed),
+                None => evidence.is_no_flag("assertion_passed"),
+            },
             (Domain::ASSERTION, "error") => evidence.outcome = Some(Failed),
             (Domain::ASSERTION, "unknown") => evidence.outcome = Some(Unknown),
             (Domain::EXPERIMENT, "initialized") => evidence.begins = true,
@@ -102,12 +117,16 @@ impl Evidence {
                 evidence.count(&fields, "tests", ["total_count", "success_count", "failure_count"]);
             }
             (Domain::SERVICE, _) => {
-                evidence.found = match (fields.flag("passed"), fields.variant()) {
-                    (Some(true), _) => Some(Passed),
-                    (Some(false), _) => Some(Failed),
-                    (None, Some("tester_analysis_started")) => Some(Running),
+                // One of the members stands in the payload too. What one of them says undoes nothing that another says.
+                let placed = fields.flag("passed");
+                let said = ["passed", "overall_success"].map(|name| document.raw(name).unwrap_or("null"));
+                evidence.found = match fields.variant() {
+                    _ if placed == Some(false) || said.contains(&"false") => Some(Failed),
+                    _ if said.iter().any(|text| !["true", "null"].contains(text)) => Some(Unknown),
+                    _ if placed == Some(true) || said.contains(&"true") => Some(Passed),
+                    Some("tester_analysis_started") => Some(Running),
                     // It tells results, and not which.
-                    (None, _) => Some(Unknown),
+                    _ => Some(Unknown),
                 };
                 if evidence.found == Some(Failed) {
                     let checks =
@@ -138,9 +157,12 @@ impl Evidence {
                 self.says(Outcome::Failed, || format!("{failed} {what} failed"));
             }
             // What became of the others is not told.
-            [Some(total), passed, _] if passed.unwrap_or(0) != total => {
-                let passed =
-                    passed.map_or_else(|| "an unknown number".to_owned(), |passed| passed.to_string());
+            [Some(total), passed, _] if passed.unwrap_or(0) != total || total == NO_COUNT => {
+                let shown = |count| match count {
+                    None | Some(NO_COUNT) => "an unknown number".to_owned(),
+                    Some(count) => count.to_string(),
+                };
+                let (passed, total) = (shown(passed), shown(Some(total)));
                 self.says(Outcome::Unknown, || format!("{passed} of {total} {what} passed"));
             }
             _ => {}
@@ -153,8 +175,12 @@ impl Evidence {
             Some(true) => {}
             Some(false) => self.says(Outcome::Failed, || "not all assertions passed".into()),
             None if fields.document.raw(name).is_none_or(|text| text == "null") => {}
-            None => self.says(Outcome::Unknown, || format!("{name} is neither true nor false")),
+            None => self.is_no_flag(name),
         }
+    }
+
+    fn is_no_flag(&mut self, name: &str) {
+        self.says(Outcome::Unknown, || format!("{name} is neither true nor false"));
     }
 
     fn says(&mut self, outcome: Outcome, message: impl FnOnce() -> String) {
@@ -202,7 +228,7 @@ impl Fields<'_> {
     fn count_of(&self, name: &str) -> Option<u64> {
         self.placed(name).or_else(|| match self.document.raw(name)? {
             "null" => None,
-            text => Some(text.parse().unwrap_or(u64::MAX)),
+            text => Some(text.parse().unwrap_or(NO_COUNT)),
         })
     }
 

@@ -1,6 +1,6 @@
 //! One test, step or assertion: where it is in its life, and what was said of it.
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, PASSES_TOLD};
 use super::verdict::Outcome;
 use crate::domain::{StateTable, Step};
 use crate::event::Record;
@@ -31,6 +31,11 @@ impl Part {
         }
         let also = other.message.as_ref().filter(|_| self.outcome == other.outcome);
         Part { message: self.message.or_else(|| also.cloned()), ..self }
+    }
+
+    /// Returns this one, or what counts of the view whatever comes where that weighs more.
+    pub(super) fn or_kept(self, view: &View) -> Part {
+        view.stays.iter().fold(self, |part, stays| part.or_worse(stays))
     }
 
     /// Puts together what a part says of itself and what its test says of it: the worse of both, but for one that has
@@ -65,6 +70,12 @@ pub(super) struct View {
     begun: [bool; 2],
     /// By beginning: how often it was told again while the part was going on, less the ends that were told again since.
     open: [u32; 2],
+    /// By beginning: how often it was told.
+    beginnings: [u32; 2],
+    /// By the way in which it is told that the part has passed: how often it was. One run may be told of in several.
+    passes: [u32; PASSES_TOLD],
+    /// How often it came to fail.
+    failures: u32,
     now: Part,
     /// The worst of earlier runs, and of what was said where the table does not allow it.
     stays: Option<Part>,
@@ -95,8 +106,13 @@ impl View {
         if evidence.begins {
             let is_one_more = step == Step::Unchanged || invalid && !again;
             self.begins(usize::from(code), is_one_more);
-        } else if step == Step::Unchanged && self.now.outcome == Outcome::Passed {
-            self.ends_again(table.path(self.state, code, payload).last() == Some(&self.state));
+        } else if !invalid {
+            let end = table.path(self.state, code, payload).last();
+            let outcome = end.and_then(|state| table.name(*state)).map(Outcome::of_state);
+            self.passes(evidence, outcome == Some(Outcome::Passed));
+            if step == Step::Unchanged && self.now.outcome == Outcome::Passed {
+                self.ends_again(end == Some(&self.state));
+            }
         }
         if again && invalid {
             self.state = table.initial;
@@ -126,6 +142,7 @@ impl View {
             let again = self.now.outcome == Outcome::Running || time_ns < self.since_ns;
             self.begins(0, again);
         }
+        self.passes(evidence, outcome == Outcome::Passed);
         match (outcome, self.now.outcome) {
             (Outcome::Running, _) if !begun => {}
             (Outcome::Running, Outcome::Running) => return,
@@ -148,7 +165,7 @@ impl View {
     /// where it began after `retries_until_ns`, or that is not known.
     pub(super) fn part(&self, retries_until_ns: Option<u64>) -> Part {
         let mut part = Part { started_ns: self.started_ns.unwrap_or(0), runs: self.runs, ..self.now.clone() };
-        if part.outcome == Outcome::Passed && self.open != [0; 2] {
+        if part.outcome == Outcome::Passed && (self.open != [0; 2] || self.begins_more_often_than_it_ends()) {
             part.outcome = Outcome::Incomplete;
         }
         if let Some(undone) = &self.undone {
@@ -157,7 +174,7 @@ impl View {
                 part = part.or_worse(&undone.failed);
             }
         }
-        self.stays.iter().fold(part, |part, stays| part.or_worse(stays))
+        part.or_kept(self)
     }
 
     /// Returns until when a step of this test may be retried: up to its end, if it was run once.
@@ -190,6 +207,23 @@ impl View {
             }
             *begun = true;
         }
+        if let Some(beginnings) = self.beginnings.get_mut(at) {
+            *beginnings = beginnings.saturating_add(1);
+        }
+    }
+
+    /// Takes in that the part is told to have passed, if it `is` so.
+    fn passes(&mut self, evidence: &Evidence, is: bool) {
+        if let Some(passes) = self.passes.get_mut(evidence.told_as).filter(|_| is) {
+            *passes = passes.saturating_add(1);
+        }
+    }
+
+    /// Of what is told in one way, each is the end of another run; what is told in another way may be of the same runs.
+    fn begins_more_often_than_it_ends(&self) -> bool {
+        let beginnings = self.beginnings.iter().max().copied().unwrap_or(0);
+        let passes = self.passes.iter().max().copied().unwrap_or(0);
+        beginnings > passes.saturating_add(self.failures)
     }
 
     /// Takes in that what has passed is told to have passed again, if it `is` so.
@@ -243,6 +277,7 @@ impl View {
 
     fn set(&mut self, outcome: Outcome, time_ns: u64, evidence: &Evidence) {
         self.now = Part::default();
+        self.failures = self.failures.saturating_add(u32::from(outcome == Outcome::Failed));
         if outcome != Outcome::Running {
             self.now = self.ended(outcome, time_ns, evidence);
             self.first_end_ns = Some(self.first_end_ns.map_or(time_ns, |known| known.min(time_ns)));

@@ -55,16 +55,18 @@ impl Places {
             let mut told = entries
                 .iter()
                 .find_map(|(_, known)| known.told.as_ref())
-                .map(|told| (told.part(self.retries_until_ns(found, home, true)), told.since_ns()));
+                .map(|told| (told.part(self.retries_until_ns(found, home, true)), told));
             // That of the test's own context first.
             entries.sort_by_key(|(named, _)| Home::Test(*named) != home);
             for (named, known) in entries {
                 let Some(own) = &known.own else { continue };
                 let certain = named.test != Symbol::NONE || self.only_one;
-                let (own, since_ns) = (own.part(self.retries_until_ns(found, home, certain)), own.since_ns());
+                let part = own.part(self.retries_until_ns(found, home, certain));
                 let part = match told.take() {
-                    Some((told, told_since_ns)) => own.and_told(since_ns, &told, told_since_ns),
-                    None => own,
+                    Some((told, view)) => {
+                        part.and_told(own.since_ns(), &told, view.since_ns()).or_kept(own).or_kept(view)
+                    }
+                    None => part,
                 };
                 steps.push((home, step, part));
             }
