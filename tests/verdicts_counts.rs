@@ -292,6 +292,9 @@ fn flags_that_cannot_be_read_make_nothing_pass() {
     }
     for (data, verdict) in [
         (r#"{"action":"service_test_results","overall_success":true}"#, "passed"),
+        (r#"{"action":"service_test_results","overall_success":true,"failed_checks":[ ]}"#, "passed"),
+        (r#"{"action":"service_test_results","overall_success":true,"failed_checks":["rtt"]}"#, "failed"),
+        (r#"{"action":"tester_analysis_completed","passed":true,"failed_checks":{"rtt":1}}"#, "failed"),
         (r#"{"action":"service_test_results","overall_success":"false"}"#, "unknown"),
         (r#"{"action":"service_test_results","overall_success":"false","passed":true}"#, "unknown"),
         (r#"{"action":"service_test_results","overall_success":true,"passed":false}"#, "failed"),

@@ -29,8 +29,11 @@
 //! the next one is incomplete. What began twice and ended once is incomplete too. An end may be told in several ways
 //! (`result` and `validation_completed` of an assertion, `completed` and `result` of a test): told once in each, it is one.
 //!
+//! What is still running when its test ends has not passed, whatever comes later: it is incomplete if it passes after its test
+//! did, by the times of both, and its message says by how much. An end at the same time is in time.
+//!
 //! A service or an environment that fails is no failed test: its test may want that. But what a tester finds
-//! (`service.test_results`) is an assertion under the tester's name.
+//! (`service.test_results`) is an assertion under the tester's name; it failed where it names failed checks.
 //!
 //! # Verdicts
 //! The verdict on a test follows from what it says of itself and from its steps, assertions and checks; that on a step
@@ -49,7 +52,7 @@
 //! A test that began to check assertions (`assertions_started`) and did not come to the end of it (`assertions_completed`,
 //! `assertions_failed`) has a check that is running. Unknown are also: an assertion that was checked and of which no
 //! result is told, assertions of which not all passed and none is told to have failed, an experiment that counts fewer
-//! successes than tests and no failure, counts that cannot be read, a flag that can be read neither as true nor as false,
+//! successes than tests and no failure, or of which events of fewer tests came than it has, counts that cannot be read, a flag that can be read neither as true nor as false,
 //! a test that began a step without a name, and whatever may have a part beyond the limit of what is followed: a test, and
 //! the whole.
 //! [`ResultTree::outcome`] is the verdict on everything, what stands beside the tests and the experiments included; without
@@ -83,6 +86,7 @@
 mod evidence;
 mod part;
 mod places;
+mod runs;
 mod tree;
 mod verdict;
 
@@ -96,6 +100,8 @@ use crate::event::{Context, Contexts, Domain, KindSet, Level, Record, Symbol, Sy
 use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
 use evidence::{Checking, Evidence, TEST_RESULTS};
 use part::View;
+use places::Home;
+use runs::{Outlasts, Runs};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
@@ -124,7 +130,7 @@ pub struct ResultsReport {
     steps: HashMap<(TestKey, Symbol), Known>,
     /// By test and step, or [`Symbol::NONE`], and name.
     assertions: HashMap<(TestKey, Symbol, Symbol), Known>,
-    experiments: HashMap<Symbol, View>,
+    experiments: HashMap<Symbol, Experiment>,
     untracked: u64,
 }
 
@@ -145,6 +151,9 @@ struct Test {
     ends_spare: u64,
     /// When the last of these was.
     end_spare_ns: u64,
+    /// When the last checking began, and when those were that came to their end.
+    check_began_ns: u64,
+    checked: Runs,
 }
 
 impl Test {
@@ -154,7 +163,18 @@ impl Test {
 
     /// The assertions that it has checked, and one that runs for each time that it has not come to the end.
     fn checks(&self) -> Tally {
-        Tally { running: self.checks_open, ..self.checks }
+        let late = match self.checked.outlasts(self.view.passed()) {
+            Outlasts::No => (0, 0),
+            Outlasts::By(_) => (1, 0),
+            Outlasts::Unknown => (0, 1),
+        };
+        let Tally { incomplete, unknown, .. } = self.checks;
+        Tally {
+            running: self.checks_open,
+            incomplete: incomplete + late.0,
+            unknown: unknown + late.1,
+            ..self.checks
+        }
     }
 
     /// Takes in that it begins to check assertions, or has come to the end of it. A check is ended by what comes after its
@@ -162,8 +182,14 @@ impl Test {
     fn take_checking(&mut self, checking: Checking, time_ns: u64) {
         match checking {
             Checking::Begins if self.ends_spare > 0 && time_ns < self.end_spare_ns => self.ends_spare -= 1,
-            Checking::Begins => self.checks_open += 1,
-            Checking::Ends if self.checks_open > 0 => self.checks_open -= 1,
+            Checking::Begins => {
+                self.checks_open += 1;
+                self.check_began_ns = time_ns;
+            }
+            Checking::Ends if self.checks_open > 0 => {
+                self.checks_open -= 1;
+                self.checked.push(self.check_began_ns, time_ns);
+            }
             Checking::Ends => {
                 self.ends_spare += 1;
                 self.end_spare_ns = self.end_spare_ns.max(time_ns);
@@ -177,6 +203,21 @@ impl Test {
         self.checks_open += other.checks_open;
         self.ends_spare += other.ends_spare;
         self.end_spare_ns = self.end_spare_ns.max(other.end_spare_ns);
+        self.checked.merge(other.checked);
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Experiment {
+    view: View,
+    /// How many tests it says that it has.
+    tests: u64,
+}
+
+impl Experiment {
+    fn merge(&mut self, other: Experiment) {
+        self.view.merge(other.view);
+        self.tests = self.tests.max(other.tests);
     }
 }
 
@@ -319,6 +360,13 @@ impl ResultsReport {
         self.tests.len() + self.steps.len() + self.assertions.len() + self.experiments.len()
     }
 
+    /// Counts the runs of the tests that may be of this experiment.
+    fn runs_within(&self, experiment: Symbol) -> u64 {
+        let tests = self.tests.iter();
+        let within = tests.filter(|(key, _)| [Symbol::NONE, experiment].contains(&key.experiment));
+        within.map(|(_, test)| u64::from(test.view.runs())).sum()
+    }
+
     fn take_of_test(&mut self, event: &Event<'_>, table: &StateTable) -> bool {
         let (record, evidence) = (event.record, &event.evidence);
         let key = TestKey { experiment: event.experiment(), test: record.entity() };
@@ -346,7 +394,7 @@ impl ResultsReport {
         let Some(step) = entry(&mut self.steps, (key, step), event.room, Known::default) else {
             return false;
         };
-        step.told.get_or_insert_default().told(outcome, record.time_ns(), evidence, true);
+        step.told.get_or_insert_default().told(outcome, record, evidence, true);
         true
     }
 
@@ -367,16 +415,16 @@ impl ResultsReport {
     fn take_of_service(&mut self, event: &Event<'_>) -> bool {
         let Some(outcome) = event.evidence.found else { return true };
         let Some(known) = self.assertion(event) else { return false };
-        known.told.get_or_insert_default().told(outcome, event.record.time_ns(), &event.evidence, false);
+        known.told.get_or_insert_default().told(outcome, event.record, &event.evidence, false);
         true
     }
 
     fn take_of_experiment(&mut self, event: &Event<'_>, table: &StateTable) -> bool {
         let key = event.record.entity();
-        let Some(view) = entry(&mut self.experiments, key, event.room, || View::new(table)) else {
-            return false;
-        };
-        view.take(table, event.record, &event.evidence);
+        let new = || Experiment { view: View::new(table), tests: 0 };
+        let Some(experiment) = entry(&mut self.experiments, key, event.room, new) else { return false };
+        experiment.view.take(table, event.record, &event.evidence);
+        experiment.tests = experiment.tests.max(event.evidence.tests.unwrap_or(0));
         true
     }
 
@@ -400,10 +448,10 @@ impl Report for ResultsReport {
         for (key, assertion) in other.assertions {
             self.assertions.entry(key).or_default().merge(assertion);
         }
-        for (name, view) in other.experiments {
+        for (name, experiment) in other.experiments {
             match self.experiments.entry(name) {
-                Entry::Vacant(place) => drop(place.insert(view)),
-                Entry::Occupied(mut known) => known.get_mut().merge(view),
+                Entry::Vacant(place) => drop(place.insert(experiment)),
+                Entry::Occupied(mut known) => known.get_mut().merge(experiment),
             }
         }
         self.untracked += other.untracked;
@@ -421,9 +469,9 @@ impl Known {
         }
     }
 
-    /// As [`View::part`].
-    fn part(&self, retries_until_ns: Option<u64>) -> Part {
-        let part = |view: &View| view.part(retries_until_ns);
+    /// As [`View::part`], for what is never retried.
+    fn part(&self, found: &ResultsReport, home: Home) -> Part {
+        let part = |view: &View| places::in_time(found, home, view, view.part(None));
         match (&self.own, &self.told) {
             (Some(own), Some(told)) => {
                 let part = part(own).and_told(own.since_ns(), &part(told), told.since_ns());

@@ -11,7 +11,7 @@ use crate::event::payload::Value;
 use crate::event::{Detail, Domain, EventKind, Record};
 
 /// Stands for a count that cannot be read. Two of these may be two numbers.
-const NO_COUNT: u64 = u64::MAX;
+pub(super) const NO_COUNT: u64 = u64::MAX;
 
 /// Bytes of a message that are kept.
 const MESSAGE_LEN_MAX: usize = 1024;
@@ -35,6 +35,8 @@ pub(super) struct Evidence {
     pub(super) checking: Option<Checking>,
     /// What became of a step, which a test names.
     pub(super) step: Option<Outcome>,
+    /// How many tests an experiment says that it has.
+    pub(super) tests: Option<u64>,
     /// What a service found that tests others.
     pub(super) found: Option<Outcome>,
     /// In which of the ways it tells, where an end can be told in several: less than [`PASSES_TOLD`].
@@ -69,6 +71,9 @@ impl Evidence {
             duration_ns: fields.placed("duration_ns").or_else(|| fields.placed("total_duration_ns")),
             ..Evidence::default()
         };
+        if record.kind().domain() == Domain::EXPERIMENT {
+            evidence.tests = fields.count_of("test_count").max(fields.count_of("total_count"));
+        }
         evidence.told_as = match (kind.name, fields.variant()) {
             ("validation_completed", _) | (_, Some("result" | "tester_analysis_completed")) => 1,
             (_, Some("enhanced_result")) => 2,
@@ -120,8 +125,9 @@ impl Evidence {
                 // One of the members stands in the payload too. What one of them says undoes nothing that another says.
                 let placed = fields.flag("passed");
                 let said = ["passed", "overall_success"].map(|name| document.raw(name).unwrap_or("null"));
+                let checks = document.raw("failed_checks").filter(|checks| !is_empty(checks));
                 evidence.found = match fields.variant() {
-                    _ if placed == Some(false) || said.contains(&"false") => Some(Failed),
+                    _ if placed == Some(false) || said.contains(&"false") || checks.is_some() => Some(Failed),
                     _ if said.iter().any(|text| !["true", "null"].contains(text)) => Some(Unknown),
                     _ if placed == Some(true) || said.contains(&"true") => Some(Passed),
                     Some("tester_analysis_started") => Some(Running),
@@ -129,8 +135,6 @@ impl Evidence {
                     _ => Some(Unknown),
                 };
                 if evidence.found == Some(Failed) {
-                    let checks =
-                        document.raw("failed_checks").filter(|checks| !matches!(*checks, "null" | "[]"));
                     evidence.message = checks.map(|checks| short(&format!("failed checks: {checks}")));
                 }
             }
@@ -256,6 +260,13 @@ fn message(document: Members<'_>) -> Option<Box<str>> {
     const MEMBERS: [&str; 4] = ["error_message", "assertion_message", "reason", "skip_reason"];
     let text = MEMBERS.iter().find_map(|member| document.text(member))?;
     Some(short(&text)).filter(|text| !text.is_empty())
+}
+
+/// Whether a list or a number of things, as it is written, says that there are none.
+fn is_empty(list: &str) -> bool {
+    let within = list.trim().strip_prefix(['[', '{']).and_then(|list| list.strip_suffix([']', '}']));
+    ["null", "0", "false", "\"\""].contains(&list.trim())
+        || within.is_some_and(|within| within.trim().is_empty())
 }
 
 fn short(text: &str) -> Box<str> {

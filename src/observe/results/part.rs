@@ -1,9 +1,11 @@
 //! One test, step or assertion: where it is in its life, and what was said of it.
 
-use super::evidence::{Evidence, PASSES_TOLD};
+use super::evidence::{Evidence, NO_COUNT, PASSES_TOLD};
+use super::runs::{Outlasts, Runs};
 use super::verdict::Outcome;
 use crate::domain::{StateTable, Step};
 use crate::event::Record;
+use std::time::Duration;
 
 /// What is known of a test, a step or an assertion.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -38,6 +40,40 @@ impl Part {
         view.stays.iter().fold(self, |part, stays| part.or_worse(stays))
     }
 
+    /// Returns this one, which has not passed where one of its runs was still going on when its test ended.
+    pub(super) fn or_outlasting(self, runs: &Runs, test: &Runs) -> Part {
+        if self.outcome != Outcome::Passed {
+            return self;
+        }
+        let (outcome, message) = match runs.outlasts(test) {
+            Outlasts::No => return self,
+            Outlasts::By(by_ns) => {
+                let by = Duration::from_nanos(by_ns);
+                (
+                    Outcome::Incomplete,
+                    format!("was still running when its test ended, and ended {by:?} later"),
+                )
+            }
+            Outlasts::Unknown => (
+                Outcome::Unknown,
+                "had too many runs to tell whether one was running when its test ended".into(),
+            ),
+        };
+        Part { outcome, message: Some(message.into()), ..self }
+    }
+
+    /// Returns this one, an experiment's, which has not passed where not all of its tests are known.
+    pub(super) fn or_missing(self, tests: u64, known: u64) -> Part {
+        if self.outcome != Outcome::Passed || known >= tests {
+            return self;
+        }
+        let message = match tests {
+            NO_COUNT => "the number of its tests cannot be read".to_owned(),
+            tests => format!("it has {tests} tests, and events of {known} came"),
+        };
+        Part { outcome: Outcome::Unknown, message: Some(message.into()), ..self }
+    }
+
     /// Puts together what a part says of itself and what its test says of it: the worse of both, but for one that has
     /// ended according to only one of them. An end that came before the other's run began, or began again, is not its end.
     pub(super) fn and_told(self, since_ns: u64, told: &Part, told_since_ns: u64) -> Part {
@@ -59,8 +95,9 @@ impl Part {
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
     state: u8,
-    /// When it came into its state.
+    /// When it came into its state, and by whose event.
     since_ns: u64,
+    since_source: u16,
     started_ns: Option<u64>,
     run_started_ns: u64,
     /// The first end of a run, by its time.
@@ -77,6 +114,8 @@ pub(super) struct View {
     /// How often it came to fail.
     failures: u32,
     now: Part,
+    /// The runs that passed.
+    passed: Runs,
     /// The worst of earlier runs, and of what was said where the table does not allow it.
     stays: Option<Part>,
     /// A failure that a retry has undone.
@@ -111,7 +150,7 @@ impl View {
             let outcome = end.and_then(|state| table.name(*state)).map(Outcome::of_state);
             self.passes(evidence, outcome == Some(Outcome::Passed));
             if step == Step::Unchanged && self.now.outcome == Outcome::Passed {
-                self.ends_again(end == Some(&self.state));
+                self.ends_again(end == Some(&self.state), time_ns);
             }
         }
         if again && invalid {
@@ -123,10 +162,9 @@ impl View {
             self.state = state;
             let outcome = Outcome::of_state(table.name(state).unwrap_or_default());
             if self.now.outcome == Outcome::Failed && outcome != Outcome::Failed {
-                self.retry(time_ns);
+                self.retry(record);
             }
-            self.since_ns = time_ns;
-            self.set(outcome, time_ns, evidence);
+            self.set(outcome, record, evidence);
         }
         let Some(outcome) = evidence.outcome else { return };
         if matches!(step, Step::Invalid { .. }) || self.now.outcome != outcome {
@@ -135,7 +173,8 @@ impl View {
     }
 
     /// Takes what somebody else says of the part. What is `retried` may fail, begin again and pass.
-    pub(super) fn told(&mut self, outcome: Outcome, time_ns: u64, evidence: &Evidence, retried: bool) {
+    pub(super) fn told(&mut self, outcome: Outcome, record: &Record, evidence: &Evidence, retried: bool) {
+        let time_ns = record.time_ns();
         let begun = self.started_ns.is_some();
         self.begin(time_ns);
         if outcome == Outcome::Running {
@@ -147,18 +186,17 @@ impl View {
             (Outcome::Running, _) if !begun => {}
             (Outcome::Running, Outcome::Running) => return,
             (Outcome::Running, _) if time_ns < self.since_ns => return,
-            (Outcome::Running, Outcome::Failed) if retried => self.retry(time_ns),
+            (Outcome::Running, Outcome::Failed) if retried => self.retry(record),
             (Outcome::Running, _) => self.run_again(time_ns),
             (Outcome::Failed, Outcome::Running) if begun => {}
             (Outcome::Failed, _) => return self.stay(self.ended(outcome, time_ns, evidence)),
             (_, Outcome::Failed) => return,
-            (Outcome::Passed, Outcome::Passed) => self.ends_again(true),
+            (Outcome::Passed, Outcome::Passed) => self.ends_again(true, time_ns),
             // What nobody knows stays unknown, whatever else is known.
             (Outcome::Passed, Outcome::Unknown) => return,
             _ => {}
         }
-        self.since_ns = time_ns;
-        self.set(outcome, time_ns, evidence);
+        self.set(outcome, record, evidence);
     }
 
     /// Returns what is known of the part. A failure that was retried counts all the same until the retry has passed, and
@@ -189,7 +227,18 @@ impl View {
         self.started_ns = self.started_ns.into_iter().chain(other.started_ns).min();
         self.first_end_ns = self.first_end_ns.into_iter().chain(other.first_end_ns).min();
         self.runs += other.runs;
+        self.passed.merge(other.passed);
         self.stay(worse);
+    }
+
+    /// Returns how often the part was run.
+    pub(super) fn runs(&self) -> u32 {
+        self.runs
+    }
+
+    /// Returns when the runs were that passed.
+    pub(super) fn passed(&self) -> &Runs {
+        &self.passed
     }
 
     /// Returns since when the part is as it is.
@@ -227,8 +276,9 @@ impl View {
     }
 
     /// Takes in that what has passed is told to have passed again, if it `is` so.
-    fn ends_again(&mut self, is: bool) {
-        if is {
+    fn ends_again(&mut self, is: bool, time_ns: u64) {
+        if is && self.open != [0; 2] {
+            self.passed.push(self.run_started_ns, time_ns);
             self.open = self.open.map(|open| open.saturating_sub(1));
         }
     }
@@ -253,10 +303,11 @@ impl View {
         self.run_started_ns = time_ns;
     }
 
-    /// Undoes a failure, unless its time says that it came later.
-    fn retry(&mut self, time_ns: u64) {
+    /// Undoes a failure, unless its time says that it came later; of two at one time only their teller knows the order.
+    fn retry(&mut self, record: &Record) {
         let failed = std::mem::take(&mut self.now);
-        if time_ns < self.since_ns {
+        let (time_ns, source) = (record.time_ns(), record.source());
+        if time_ns < self.since_ns || time_ns == self.since_ns && source != self.since_source {
             return self.stay(failed);
         }
         let (failed, retried_ns) = match self.undone.take() {
@@ -275,7 +326,12 @@ impl View {
         }
     }
 
-    fn set(&mut self, outcome: Outcome, time_ns: u64, evidence: &Evidence) {
+    fn set(&mut self, outcome: Outcome, record: &Record, evidence: &Evidence) {
+        let time_ns = record.time_ns();
+        (self.since_ns, self.since_source) = (time_ns, record.source());
+        if outcome == Outcome::Passed && self.now.outcome != Outcome::Passed {
+            self.passed.push(self.run_started_ns, time_ns);
+        }
         self.now = Part::default();
         self.failures = self.failures.saturating_add(u32::from(outcome == Outcome::Failed));
         if outcome != Outcome::Running {

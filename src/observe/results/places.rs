@@ -3,7 +3,7 @@
 //! A part goes to the test that its context or document names. What names none goes to the only test that has a step of
 //! its name; where there are several, it stands beside the tests, and can make none of them pass.
 
-use super::part::Part;
+use super::part::{Part, View};
 use super::{Known, ResultsReport, TestKey};
 use crate::event::Symbol;
 use std::collections::HashMap;
@@ -52,16 +52,16 @@ impl Places {
         let mut steps = Vec::new();
         for ((home, step), mut entries) in by_home {
             entries.sort_by_key(|(named, _)| *named);
-            let mut told = entries
-                .iter()
-                .find_map(|(_, known)| known.told.as_ref())
-                .map(|told| (told.part(self.retries_until_ns(found, home, true)), told));
+            let mut told = entries.iter().find_map(|(_, known)| known.told.as_ref()).map(|told| {
+                (in_time(found, home, told, told.part(self.retries_until_ns(found, home, true))), told)
+            });
             // That of the test's own context first.
             entries.sort_by_key(|(named, _)| Home::Test(*named) != home);
             for (named, known) in entries {
                 let Some(own) = &known.own else { continue };
                 let certain = named.test != Symbol::NONE || self.only_one;
                 let part = own.part(self.retries_until_ns(found, home, certain));
+                let part = in_time(found, home, own, part);
                 let part = match told.take() {
                     Some((told, view)) => {
                         part.and_told(own.since_ns(), &told, view.since_ns()).or_kept(own).or_kept(view)
@@ -120,5 +120,14 @@ impl Places {
             Home::Beside(named) if named.test != Symbol::NONE && self.tests.contains_key(&named.test) => None,
             Home::Beside(_) => Some(u64::MAX),
         }
+    }
+}
+
+/// Returns what `view` shows of a part that stands there, which has not passed if it was running when its test ended.
+pub(super) fn in_time(found: &ResultsReport, home: Home, view: &View, part: Part) -> Part {
+    let Home::Test(key) = home else { return part };
+    match found.tests.get(&key) {
+        Some(test) => part.or_outlasting(view.passed(), test.view.passed()),
+        None => part,
     }
 }

@@ -164,8 +164,8 @@ pub(super) fn build(found: &ResultsReport) -> ResultTree {
     let mut assertions: HashMap<Home, Vec<AssertionResult>> = HashMap::new();
     for (key, known) in &found.assertions {
         let (test, step, name) = *key;
-        let assertion = AssertionResult { assertion: name, part: known.part(None) };
         let home = places.of_assertion(test, step);
+        let assertion = AssertionResult { assertion: name, part: known.part(found, home) };
         // Of several steps of that name it is in the first.
         match steps.get_mut(&home).and_then(|steps| steps.iter_mut().find(|known| known.step == step)) {
             Some(step) => step.assertions.push(assertion),
@@ -196,7 +196,13 @@ pub(super) fn build(found: &ResultsReport) -> ResultTree {
     sort_assertions(&mut tree.assertions);
     let experiments = found.experiments.iter();
     tree.experiments = experiments
-        .map(|(name, view)| ExperimentResult { experiment: *name, part: view.part(None) })
+        .map(|(name, known)| {
+            let part = known.view.part(None);
+            ExperimentResult {
+                experiment: *name,
+                part: part.or_missing(known.tests, found.runs_within(*name)),
+            }
+        })
         .collect();
     tree.experiments.sort_by_key(|experiment| (experiment.part.started_ns, experiment.experiment));
     tree
