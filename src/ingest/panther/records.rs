@@ -6,6 +6,9 @@
 //! version, 5, gives way to that of this crate's ids, 8. The id in the file is compared and decides nothing, so that a wrong
 //! one cannot make two different events one; where it differs, [`PantherRecords::id_mismatches`] counts it.
 //!
+//! What PANTHER makes equal at one time is one event here too: values of which Python's `str()` is the same (`"False"` and `false`),
+//! and lines that differ in a member `timestamp` of their data only. The first one counts.
+//!
 //! **Data.** The document holds all of an event's data, in the order of the file. JSON has no NaN and no infinities,
 //! so a float that is one becomes the string `"NaN"`, `"Infinity"` or `"-Infinity"`; half a surrogate pair stays an
 //! escape. Numbers and flags that the kind has places for stand in the payload too.
