@@ -82,6 +82,9 @@
 //!   source came before, so a gap is named by source and numbers by the first blocks behind it.
 //! - Definitions come before their first use. A writer repeats its definitions in each of its segments, so that each
 //!   can be read alone, whatever became of the others.
+//! - Documents above 64 bits are not of events. Two are the journal's own: under `kinds/1:` (and 8 bytes of its digest) the kinds
+//!   that its writer was to store, 16 hexadecimal digits for each domain, where these are not all; under `journal/1: lacks` what
+//!   was missing of what it was made of, lines `removed N` and `unsure WHY` ([`Lacking`]).
 //! - A segment's first block says where the one before it ends. Bytes behind that place do not count: that is how a
 //!   writer leaves a segment that failed, and how a resumed run cuts a torn tail without touching it.
 //! - A sync is preceded by padding to a page, so that no synced byte shares a page with a later write.
@@ -111,6 +114,7 @@ pub mod durability;
 pub mod filter;
 pub mod format;
 mod judge;
+pub mod lacking;
 mod lock;
 pub mod log;
 pub mod options;
@@ -134,6 +138,7 @@ pub use defined::Defined;
 pub use durability::{Account, Durability, Mark, Marks};
 pub use filter::Filter;
 pub use format::{Position, RunId};
+pub use lacking::Lacking;
 pub use lock::LOCK_NAME;
 pub use log::{JournalLog, JournalReport};
 pub use options::{DefineError, OpenError, Options, Select};

@@ -497,6 +497,7 @@ impl Shared {
             symbols: Arc::clone(&self.symbols),
             contexts: Arc::clone(&self.entrance.contexts),
             reports: BTreeMap::new(),
+            accounts: BTreeMap::new(),
         };
         let mut workers = crew;
         for lane in lanes {

@@ -254,3 +254,126 @@ fn what_a_test_tells_of_a_step_counts_where_the_step_says_less() {
         }
     }
 }
+
+/// A test that passes.
+#[cfg(feature = "json")]
+fn passes(emitter: &mut panther_events::emit::Emitter) -> Result<(), Box<dyn std::error::Error>> {
+    let mut test = emitter.test("t");
+    test.created("t", Value::Null, Default::default())?;
+    test.setup_started(Value::Null, Default::default())?;
+    test.setup_completed(Value::Null, Default::default())?;
+    test.environment_setup_started("docker", Default::default())?;
+    test.environment_setup_completed("docker", Default::default())?;
+    test.deployment_started(Value::Null)?;
+    test.deployment_completed(Value::Null, Default::default())?;
+    test.execution_started(Value::Null, Default::default())?;
+    test.step_started("work", Default::default())?;
+    test.step_completed("work", Default::default())?;
+    test.teardown_started()?;
+    test.completed("t", Default::default())?;
+    Ok(())
+}
+
+/// Takes events, and breaks at the first one or cannot deliver any.
+#[cfg(feature = "json")]
+struct Other {
+    panics: bool,
+}
+
+#[cfg(feature = "json")]
+impl panther_events::observe::Observer for Other {
+    type Report = Nothing;
+
+    fn interest(&self) -> panther_events::observe::Interest {
+        use panther_events::observe::{Interest, Scope};
+        Interest { kinds: panther_events::event::KindSet::ALL, duplicates: false, scope: Scope::Whole }
+    }
+
+    fn observe(
+        &mut self,
+        batch: &panther_events::observe::Batch<'_>,
+    ) -> Result<(), panther_events::observe::Undelivered> {
+        assert!(!self.panics, "as it is to");
+        let events = batch.iter().count() as u64;
+        Err(panther_events::observe::Undelivered { events, reason: "nobody is there".to_owned() })
+    }
+
+    fn report(&self) -> Nothing {
+        Nothing
+    }
+}
+
+#[cfg(feature = "json")]
+struct Nothing;
+
+#[cfg(feature = "json")]
+impl panther_events::observe::Report for Nothing {
+    fn merge(&mut self, _other: Nothing) {}
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn what_the_account_is_short_of_leaves_no_verdict_that_all_passed() {
+    use panther_events::export::summary::{ResultsSummary, Summary};
+    use panther_events::observe::results::ResultsReport;
+    use panther_events::process::Processing;
+    let finish = |fails: bool, others: &[bool]| {
+        let mut builder = Builder::default();
+        for (number, panics) in others.iter().copied().enumerate() {
+            builder.observer(["one", "other"][number], move |_| Other { panics });
+        }
+        // Under a name that nobody knows.
+        let key = builder
+            .observer("verdicts", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+        let pipeline = builder.start().unwrap();
+        let mut emitter = pipeline.emitter("runner").unwrap();
+        passes(&mut emitter).unwrap();
+        if fails {
+            emitter.step("s").execution_failed("boom", 0, "s", Default::default()).unwrap();
+        }
+        drop(emitter);
+        let snapshot = pipeline.shutdown();
+        snapshot.account.check().unwrap();
+        let report: ResultsReport = snapshot.report(key).unwrap().clone();
+        (snapshot, report)
+    };
+    // What befell others says nothing of the results.
+    let (mut snapshot, report) = finish(false, &[false, true]);
+    assert!(snapshot.account.observers[..2].iter().all(|(_, delivery)| delivery.failed > 0));
+    let summary = ResultsSummary::new(&report, &snapshot);
+    assert_eq!((summary.outcome, summary.doubts.len()), ("passed", 0), "{:?}", summary.doubts);
+    let whole = snapshot.account.clone();
+    type Break = fn(&mut panther_events::pipeline::Account);
+    let breaks: [(&str, Break); 6] = [
+        ("2 events were dropped", |account| account.dropped_full = 2),
+        ("3 events were refused", |account| account.rejected = 3),
+        ("4 events were still on their way", |account| account.in_flight = 4),
+        ("1 events were not taken", |account| {
+            account.observers[2].1.failed = 1;
+            account.observers[2].1.handled -= 1;
+        }),
+        ("5 events had not reached", |account| account.observers[2].1.handled -= 5),
+        ("6 events failed at the processor p", |account| {
+            account.processors = vec![("p".into(), Processing { failed: 6, ..Processing::default() })];
+        }),
+    ];
+    let (failed, failed_report) = finish(true, &[]);
+    for (why, break_it) in breaks {
+        snapshot.account = whole.clone();
+        break_it(&mut snapshot.account);
+        let mut all = Summary::new(&snapshot, "any", 0.0);
+        all.add_results(&report, &snapshot);
+        let json = serde_json::to_value(&all).unwrap();
+        assert_eq!(json["results"]["outcome"], "unknown", "{why}");
+        assert!(json["results"]["doubts"][0].as_str().unwrap().starts_with(why), "{json}");
+        assert_eq!(
+            (&json["results"]["tests"]["passed"], &json["results"]["tree"][0]["outcome"]),
+            (&1.into(), &"passed".into())
+        );
+    }
+    // What has failed has failed.
+    let mut summary = ResultsSummary::new(&failed_report, &failed);
+    assert_eq!((summary.outcome, summary.doubts.len()), ("failed", 0));
+    summary.doubt("who knows");
+    assert_eq!((summary.outcome, &*summary.doubts), ("failed", &["who knows".to_owned()][..]));
+}

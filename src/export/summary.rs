@@ -321,20 +321,22 @@ impl Summary {
         }
     }
 
-    /// Adds what became of tests, steps and assertions.
+    /// Adds what became of tests, steps and assertions. Where the snapshot's account tells of events that the observer may have
+    /// missed, the verdict is not `passed`.
     pub fn add_results(&mut self, report: &ResultsReport, snapshot: &Snapshot) {
         self.results = Some(ResultsSummary::new(report, snapshot));
-        let account = &snapshot.account;
-        let lost = account.dropped_full + account.rejected;
-        if lost > 0 {
-            self.warnings.push(format!(
-                "{lost} events were dropped or refused; if one of them told of a failure, no verdict knows of it"
-            ));
-        }
         if report.untracked() > 0 {
             let events = report.untracked();
             self.warnings
                 .push(format!("{events} events were of more tests, steps and assertions than are followed"));
+        }
+    }
+
+    /// Takes note of why it is not known whether everything passed, such as input that could not be read; to be called once the
+    /// results are there. See [`ResultsSummary::doubt`].
+    pub fn doubt_results(&mut self, why: impl Into<String>) {
+        if let Some(results) = &mut self.results {
+            results.doubt(why);
         }
     }
 

@@ -5,6 +5,7 @@ use crate::journal::damage::Finding;
 use crate::journal::defined::Defined;
 use crate::journal::durability::{Account, Marks};
 use crate::journal::format::{RunId, Totals};
+use crate::journal::lacking::Lacking;
 use crate::journal::options::{OpenError, Options};
 use crate::journal::reader::{JournalReader, ReadError, ReadOptions};
 use crate::journal::segment::parse_name;
@@ -102,8 +103,9 @@ pub enum RepairError {
 
 /// Writes what can be read of the journal `old` as a new journal into `new`; the old one stays as it is.
 ///
-/// The new journal has the same run, and is synced before this returns. Returns what was wrong with the old
-/// one, and the new one's account.
+/// The new journal has the same run, and is synced before this returns. What is known to be missing of the old one counts in
+/// it as lost before the journal; what retention removed, and why it may not be known what is missing, is its
+/// [`Lacking`]. Returns what was wrong with the old one, and the new one's account.
 ///
 /// # Errors
 /// When the old journal cannot be read at all, `new` has a journal, or the new one cannot be written.
@@ -134,6 +136,10 @@ pub fn repair(
         }
     }
     copy_definitions(&reader, &mut known, &mut writer);
+    let lacking = Lacking::found(&reader, report.records, lost, report.writer.clone());
+    if let Some((key, text)) = lacking.document() {
+        let _ = writer.define_detail(key, &text);
+    }
     let account = writer.close()?;
     Ok((report, account))
 }
@@ -144,6 +150,7 @@ fn copy_definitions(reader: &JournalReader<'_>, known: &mut usize, writer: &mut 
         // A journal has one definition for each symbol, so none is refused.
         let _ = match definition {
             Defined::Name(symbol, name) => writer.define(symbol, name),
+            Defined::Detail(key, _) if Lacking::is_document(key) => Ok(false),
             Defined::Detail(digest, bytes) => writer.define_detail(digest, bytes),
         };
     }

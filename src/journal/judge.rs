@@ -121,7 +121,7 @@ impl JournalReader<'_> {
         self.closed = ended == Some(EndReason::Closed);
         if self.step + 1 == self.plan.steps.len() && !self.closed {
             // Between two segments of a live writer, the next one is not in the plan yet.
-            if self.storage.writer().is_none() {
+            if self.options.as_ended || self.storage.writer().is_none() {
                 self.findings.push(Finding::new(Damage::NotClosed, at, 0));
             }
         }

@@ -7,6 +7,7 @@ use crate::event::{EventKind, Field, FieldType, KindSet, Origin, Record, Symbol,
 use crate::hash::BuildContentHasher;
 use crate::journal::durability::{Account, Marks};
 use crate::journal::format::RunId;
+use crate::journal::lacking;
 use crate::journal::options::{OpenError, Options, Select};
 use crate::journal::worker::{JournalNotes, JournalWorker, WorkerError};
 use crate::journal::writer::JournalWriter;
@@ -111,11 +112,14 @@ impl JournalLog {
     /// Hands events to `worker`, those that `select` names.
     #[must_use]
     pub fn new<'a>(
-        worker: JournalWorker,
+        mut worker: JournalWorker,
         select: Select,
         symbols: &Arc<Symbols>,
         fields: impl Fn(EventKind) -> Option<&'a [Field]>,
     ) -> JournalLog {
+        if let Some((key, text)) = lacking::kinds_document(&select.kinds) {
+            worker.define_detail(key, &text);
+        }
         let refers = |field: &&Field| matches!(field.ty, FieldType::Symbol | FieldType::Detail);
         let of_kind = |kind| {
             let fields: Vec<Field> = fields(kind)?.iter().filter(refers).copied().collect();

@@ -126,6 +126,7 @@ pub struct JournalReader<'s> {
     pub(super) losses: BTreeMap<u16, SourceSpan>,
     /// Places where a source's numbers do not rise.
     pub(super) falls: u64,
+    pub(super) unclosed: u64,
 }
 
 /// A place in the segment being read.
@@ -181,6 +182,7 @@ impl<'s> JournalReader<'s> {
             order: Vec::new(),
             losses: BTreeMap::new(),
             falls: 0,
+            unclosed: 0,
         };
         reader.saw_writer = reader.has_writer();
         reader.rewind();
@@ -241,7 +243,7 @@ impl<'s> JournalReader<'s> {
         self.from_start = first.is_some_and(|step| step.number == 0) || self.plan.oldest_segment == 0;
         self.records_expected = self.from_start.then_some(0);
         self.findings.clear();
-        self.falls = 0;
+        (self.falls, self.unclosed) = (0, 0);
         for number in &self.plan.abandoned {
             let at = Position { segment: *number, offset: 0 };
             self.findings.push(Finding::new(Damage::Abandoned, at, 0));
@@ -479,6 +481,7 @@ impl<'s> JournalReader<'s> {
             }
             BlockKind::Open => {
                 if Link::decode(body).is_some_and(|link| link.resumed) {
+                    self.unclosed += u64::from(self.step > 0 && !self.closed);
                     self.marks = Marks::default();
                     self.from_start = true;
                     self.losses.clear();

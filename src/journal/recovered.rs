@@ -3,6 +3,7 @@
 use crate::journal::check::{RepairError, Report, repair};
 use crate::journal::durability::Account;
 use crate::journal::format::RunId;
+use crate::journal::lacking::Lacking;
 use crate::journal::options::{OpenError, Options};
 use crate::journal::reader::{JournalReader, ReadOptions};
 use crate::journal::storage::DirStorage;
@@ -61,7 +62,8 @@ pub enum RecoverError {
 ///
 /// The journal appears under its name when it is whole and synced. It is made in a new directory beside it,
 /// `.NAME.RANDOM.partial`, which stays where a recovery dies and may be removed then. Damaged events count as lost before the journal. Those that
-/// the recorder let go for later ones are no loss: [`overwritten`] tells how many they were.
+/// the recorder let go for later ones are no loss: [`overwritten`] tells how many they were. That its process died, or that the
+/// recorder had no room for an emitter, is the journal's [`Lacking`].
 ///
 /// # Errors
 /// When there is something at `path`, another recovery writes there, or the journal cannot be written.
@@ -84,6 +86,9 @@ pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, 
         writer.note_upstream_loss(sum(|lane| lane.damaged));
         let before = sum(|lane| lane.overwritten).saturating_add(recording.forgotten);
         let _ = writer.define_detail(OVERWRITTEN_KEY, before.to_string().as_bytes());
+        if let Some((key, text)) = (Lacking { removed: 0, unsure: unsure(recording) }).document() {
+            let _ = writer.define_detail(key, &text);
+        }
         // What is lost makes `close` fail.
         for origin in recording.origins() {
             writer.set_origin(origin);
@@ -91,6 +96,32 @@ pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, 
         }
         Ok(writer.close()?)
     })
+}
+
+/// Says why it is not known what a recording is short of, beyond what is counted.
+fn unsure(recording: &Recording) -> Vec<String> {
+    let torn = recording.lanes.iter().filter(|lane| lane.torn).count() as u64;
+    let state = match (recording.live, recording.closed) {
+        (true, _) => Some("its process went on when the flight recorder was copied"),
+        (false, false) => Some("its process died"),
+        (false, true) => None,
+    };
+    let counts = [
+        (torn, "events were being written when the process died"),
+        (recording.lanes_damaged, "lanes of the flight recorder could not be read"),
+        (
+            recording.emitters_without_lane,
+            "emitters were not recorded: the flight recorder had no lane for them",
+        ),
+        (recording.definitions_left_out, "names or documents had no room in the flight recorder"),
+        (recording.definition_bytes_damaged, "bytes of names and documents were damaged"),
+    ];
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    state
+        .map(str::to_owned)
+        .into_iter()
+        .chain(counts.map(|(count, what)| format!("{count} {what}")))
+        .collect()
 }
 
 /// Returns how many events a flight recorder had let go for later ones when [`keep`] made this journal of it, once it was

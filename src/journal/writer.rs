@@ -5,6 +5,7 @@ use crate::journal::block::{Block, Definition, Slots};
 use crate::journal::delivery::Kept;
 use crate::journal::durability::{Account, Durability, Marks};
 use crate::journal::format::{Position, RunId, SourceSpan, Totals};
+use crate::journal::lacking;
 use crate::journal::lock::{self, Lock};
 use crate::journal::options::{DefineError, OpenError, Options, Select};
 use crate::journal::recovery::{Resume, resume};
@@ -159,7 +160,7 @@ impl JournalWriter {
             kept.to_compress = options.compress.is_some() && !kept.compressed;
             kept.doubtful = !kept.synced;
         }
-        Ok(JournalWriter {
+        let mut writer = JournalWriter {
             filling: Block::of_records(options.block_len),
             filling_since_ns: now_ns,
             slots: Slots::new(),
@@ -197,7 +198,12 @@ impl JournalWriter {
             run,
             origin: Origin::random(),
             now_ns,
-        })
+        };
+        if let Some((key, text)) = lacking::kinds_document(&writer.options.select.kinds) {
+            // It is the first one, so that it is not refused.
+            let _ = writer.define_detail(key, &text);
+        }
+        Ok(writer)
     }
 
     /// Says which pipeline the records come from that are appended from now on. Until then it is none that any other has:

@@ -5,6 +5,8 @@ use crate::domain::Catalogue;
 use crate::event::{Contexts, Origin, Symbols};
 use crate::observe::Report;
 use crate::observe::wall::walled;
+#[cfg(feature = "json")]
+use crate::observe::worker::Delivery;
 use crate::observe::worker::{Merged, Stay, WorkerReport};
 use crate::pipeline::account::{Account, Further};
 use crate::pipeline::processors::ProcessorReport;
@@ -66,6 +68,8 @@ pub struct Snapshot {
     pub contexts: Arc<Contexts>,
     /// By number of the observer.
     pub(crate) reports: BTreeMap<usize, Merged>,
+    /// By number of the observer: the place of its name in the account.
+    pub(crate) accounts: BTreeMap<usize, usize>,
 }
 
 impl Snapshot {
@@ -75,6 +79,18 @@ impl Snapshot {
     pub fn report<R: Report>(&self, key: ReportKey<R>) -> Option<&R> {
         let report: &dyn Any = self.reports.get(&key.index)?.report()?;
         report.downcast_ref()
+    }
+
+    /// Iterates over what became of the new events at the observers whose report is an `R`.
+    #[cfg(feature = "json")]
+    pub(crate) fn deliveries<R: Report>(&self) -> impl Iterator<Item = Delivery> {
+        let is_one = |merged: &Merged| merged.report().is_some_and(|report| (report as &dyn Any).is::<R>());
+        let numbers = self.reports.iter().filter(move |(_, merged)| is_one(merged)).map(|(number, _)| number);
+        let places = numbers.filter_map(|number| self.accounts.get(number));
+        places.map(|place| {
+            let of_name = self.account.observers.get(*place).map(|(_, delivery)| *delivery);
+            of_name.unwrap_or(self.account.further_observers.delivery)
+        })
     }
 
     /// Takes in what the workers said of their observers. `names` are those of the accounts; `further` observers share
@@ -89,6 +105,7 @@ impl Snapshot {
                 stays.get_mut(account).unwrap_or(&mut beyond).add(stay);
             }
             for slot in worker.slots {
+                self.accounts.insert(slot.number, slot.account);
                 let trouble = self.reports.entry(slot.number).or_default().take_in(slot.report);
                 for trouble in [slot.trouble, trouble].into_iter().flatten() {
                     self.warnings.push(format!("observer {}: {trouble}", slot.name));

@@ -5,7 +5,7 @@ use crate::observe::results::{
     AssertionResult, ExperimentResult, Outcome, Part, ResultTree, ResultsReport, StepResult, Tally,
     TestResult,
 };
-use crate::pipeline::Snapshot;
+use crate::pipeline::{Account, Snapshot};
 use serde::Serialize;
 
 /// Tests that the file shows one by one; all are counted.
@@ -14,8 +14,12 @@ pub const TESTS_SHOWN: usize = 1000;
 /// What became of tests, steps and assertions.
 #[derive(Clone, Debug, Serialize)]
 pub struct ResultsSummary {
-    /// The verdict on everything: `passed` only where there is a test and everything passed; `skipped` where all of it was left out.
+    /// The verdict on everything: `passed` only where there is a test, everything passed, and nothing is missing; `skipped` where all of it was left out.
     pub outcome: &'static str,
+    /// Why nobody can say that everything passed, though no failure may be known: events that were dropped, refused or not
+    /// taken may have told of one. With any of these, `outcome` is not `passed`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
     /// Tests by verdict: one of which a part failed has failed, and one of which a part never ended is incomplete.
     pub tests: TallySummary,
     /// Steps by verdict.
@@ -115,7 +119,8 @@ pub struct PartSummary {
 }
 
 impl ResultsSummary {
-    /// Makes the summary of what the observer `results` found.
+    /// Makes the summary of what the observer `results` found. Where the snapshot's account tells of events that it may have
+    /// missed, they are `doubts`.
     #[must_use]
     pub fn new(report: &ResultsReport, snapshot: &Snapshot) -> ResultsSummary {
         let names = Names(snapshot);
@@ -124,8 +129,9 @@ impl ResultsSummary {
         let failed = |assertion: &&AssertionResult| assertion.part.outcome == Outcome::Failed;
         let assertions = tree.assertions.iter().filter(failed).take(TESTS_SHOWN);
         let beside = tree.steps.iter().flat_map(|step| &step.assertions).chain(&tree.assertions);
-        ResultsSummary {
+        let mut summary = ResultsSummary {
             outcome: tree.outcome().name(),
+            doubts: Vec::new(),
             tests: tree.tests_tally().into(),
             steps: tree.steps_tally().into(),
             assertions: tree.assertions_tally().into(),
@@ -136,8 +142,41 @@ impl ResultsSummary {
             steps_beside: tree.steps.iter().map(StepResult::outcome).collect::<Tally>().into(),
             assertions_beside: beside.map(|assertion| assertion.part.outcome).collect::<Tally>().into(),
             experiments: tree.experiments.iter().take(TESTS_SHOWN).map(|one| names.experiment(one)).collect(),
+        };
+        missed(snapshot).into_iter().for_each(|why| summary.doubt(why));
+        summary
+    }
+
+    /// Takes note of why it is not known whether everything passed: a verdict that weighs less than `unknown` becomes that.
+    pub fn doubt(&mut self, why: impl Into<String>) {
+        self.doubts.push(why.into());
+        let weighs_less = [Outcome::Passed, Outcome::Skipped, Outcome::Unsupported].map(Outcome::name);
+        if weighs_less.contains(&self.outcome) {
+            self.outcome = Outcome::Unknown.name();
         }
     }
+}
+
+/// Says which events the observer may have missed, a line for each way.
+fn missed(snapshot: &Snapshot) -> Vec<String> {
+    let Account { dropped_full, rejected, in_flight, unique, .. } = snapshot.account;
+    let (mut failed, mut behind) = (0, 0);
+    for delivery in snapshot.deliveries::<ResultsReport>() {
+        failed += delivery.failed;
+        behind += unique.saturating_sub(delivery.handled + delivery.skipped + delivery.failed);
+    }
+    let counts = [
+        (dropped_full, "events were dropped because their ring was full"),
+        (rejected, "events were refused by the pipeline"),
+        (in_flight, "events were still on their way"),
+        (failed, "events were not taken by the observer of results: it panicked, or its limit was reached"),
+        (behind, "events had not reached the observer of results"),
+    ];
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    let processors = snapshot.account.processors.iter().filter(|(_, processing)| processing.failed > 0);
+    let processors = processors
+        .map(|(name, processing)| format!("{} events failed at the processor {name}", processing.failed));
+    counts.map(|(count, what)| format!("{count} {what}")).chain(processors).collect()
 }
 
 /// The tests that are shown: first those that have not passed, and in the order in which they stand.

@@ -111,8 +111,8 @@ pub(crate) struct Args {
     /// beside it.
     #[arg(long, value_name = "FILE")]
     recorder: Option<PathBuf>,
-    /// End with status 3 unless there are tests and all passed, but for what was skipped beside them; also where events come again
-    /// that a resumed journal may have held, whose results are not looked at.
+    /// End with status 3 unless there are tests and all passed, but for what was skipped beside them; also where a resumed
+    /// journal held events before, whose results are not looked at: `replay` judges them all.
     #[arg(long)]
     require_passed: bool,
     /// Replace earlier results in the directory.

@@ -2,9 +2,12 @@
 
 use crate::plain::plain;
 use crate::results::{Failure, InputNote};
+use panther_events::domain::Catalogue;
 use panther_events::emit::ContextEntered;
-use panther_events::event::{Contexts, EventId, Origin, Record, Symbol, Symbols};
-use panther_events::journal::{Defined, JournalReader, ReadOptions, overwritten};
+use panther_events::event::{Contexts, EventId, KindSet, Origin, Payload, Record, Symbol, Symbols};
+use panther_events::journal::{Damage, Defined, JournalReader, Lacking, ReadOptions, overwritten};
+use panther_events::observe::Observer;
+use panther_events::observe::results::Results;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
@@ -107,45 +110,87 @@ impl JournalSource {
         sums
     }
 
-    /// Returns how many events were let go on purpose, by retention or by a flight recorder, where `records` could be read.
-    pub(crate) fn gone(&self, records: u64) -> u64 {
-        let removed = self.reader.totals().records.saturating_sub(records);
-        removed.saturating_add(overwritten(&self.reader).unwrap_or(0))
+    /// Says why the journal, which was read to its end, may be short of events that no count tells of: what was let go on
+    /// purpose, what was not known when it was made of another one, kinds that were not stored. `records` could be read.
+    pub(crate) fn doubts(&self, records: u64) -> Vec<String> {
+        let lacking = Lacking::of(&self.reader);
+        let gone = self.reader.totals().records.saturating_sub(records).saturating_add(lacking.removed);
+        let gone = gone.saturating_add(overwritten(&self.reader).unwrap_or(0));
+        let mut doubts = Vec::new();
+        if gone > 0 {
+            doubts.push(format!("{gone} earlier events are gone"));
+        }
+        let made = "the journal was made of one, or of a flight recorder, of which not all was known";
+        doubts.extend(lacking.unsure.iter().map(|why| format!("{made}: {why}")));
+        if self.reader.unclosed() > 0 {
+            let (times, lost) = (self.reader.unclosed(), "its last events may be missing");
+            doubts.push(format!(
+                "{times} times, a writer of the journal did not close it before another one went on; {lost}"
+            ));
+        }
+        let abandoned =
+            self.reader.findings().iter().filter(|finding| finding.damage == Damage::Abandoned).count();
+        if abandoned > 0 {
+            doubts.push(format!(
+                "{abandoned} segments of the journal were given up; whether their writer wrote elsewhere what was in them is not known"
+            ));
+        }
+        let stored = self.reader.stored_kinds();
+        let left_out = telling_kinds().iter().filter(|kind| !stored.contains(*kind)).count();
+        if left_out > 0 {
+            doubts.push("events of kinds that may tell of a failure were not stored in the journal; select all kinds of the domains test, step, assertion, experiment and service, and the contexts of pipeline".to_owned());
+        }
+        doubts
+    }
+
+    /// Says what is wrong with the journal, as far as it was read, a line each; those that are no loss say so.
+    fn findings(&self) -> impl Iterator<Item = (bool, String)> {
+        let findings = self.reader.findings().iter();
+        let findings = findings.map(|finding| (finding.loses_records(), finding.to_string()));
+        findings.chain(self.losses().into_iter().map(|loss| (true, loss)))
+    }
+
+    /// Says what is missing, a line each.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        self.findings().filter(|(loses, _)| *loses).map(|(_, what)| what).collect()
+    }
+
+    fn losses(&self) -> Vec<String> {
+        let totals = self.reader.totals();
+        let counts = [
+            (totals.lost, "could not be written when they came; they are not in the journal"),
+            (totals.lost_upstream, "were lost before they reached the journal"),
+            (self.refused, "names or documents do not fit what they stand for"),
+        ];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        let mut losses: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+        if self.reader.falls() > 0 {
+            let why = "its events came in another order, or there is more than one run in the journal";
+            let places = self.reader.falls();
+            losses.push(format!("the numbers of a source do not rise in {places} places; {why}"));
+        }
+        losses
     }
 
     /// Prints what is wrong with the journal, as far as it was read; false when nothing is missing.
     pub(crate) fn print_findings(&self, err: &mut impl Write) -> std::io::Result<bool> {
-        let mut loses = false;
-        for finding in self.reader.findings() {
-            loses |= finding.loses_records();
-            let word = if finding.loses_records() { "error" } else { "warning" };
-            writeln!(err, "{word}: {}", plain(&finding.to_string()))?;
-        }
-        let totals = self.reader.totals();
-        for (records, what) in [
-            (totals.lost, "could not be written when they came; they are not in the journal"),
-            (totals.lost_upstream, "were lost before they reached the journal"),
-            (self.refused, "names or documents do not fit what they stand for"),
-        ] {
-            if records > 0 {
-                loses = true;
-                writeln!(err, "error: {records} {what}")?;
-            }
-        }
-        if self.reader.falls() > 0 {
-            loses = true;
-            let why = "its events came in another order, or there is more than one run in the journal";
-            writeln!(
-                err,
-                "error: the numbers of a source do not rise in {} places; {why}",
-                self.reader.falls()
-            )?;
+        let mut any = false;
+        for (loses, what) in self.findings() {
+            any |= loses;
+            writeln!(err, "{}: {}", if loses { "error" } else { "warning" }, plain(&what))?;
         }
         if let Some(records) = overwritten(&self.reader).filter(|records| *records > 0) {
             writeln!(err, "note: of a flight recorder, which {records} earlier events were no longer in")?;
         }
-        Ok(loses)
+        Ok(any)
     }
+}
+
+/// The kinds that verdicts follow from: those that the observer of results looks at, and the contexts that place them.
+fn telling_kinds() -> KindSet {
+    let (symbols, contexts) = (Arc::new(Symbols::new()), Arc::new(Contexts::default()));
+    let results = Results::new(&Catalogue::new(), &symbols, &contexts);
+    results.interest().kinds.with(ContextEntered::KIND)
 }
 
 /// How a run was observed: what a replay needs to come to the same results. Kept in the journal as a document.

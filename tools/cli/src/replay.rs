@@ -3,13 +3,14 @@
 use crate::Outcome;
 use crate::journal_args::{Description, JournalSource, restore_context};
 use crate::results::{
-    Events, Failure, FileFormat, Finished, Told, View, commit, is_whole, judged, said, tell,
+    Events, Failure, FileFormat, Finished, Told, View, commit, is_whole, judged, said, tell, tell_doubts,
 };
 use panther_events::dedup::Window;
 use panther_events::emit::Emitter;
 use panther_events::event::{Context, Level, Origin, Record};
 use panther_events::export::summary::InputSummary;
 use panther_events::export::{Overwrite, ResultDir};
+use panther_events::journal::storage::{DirStorage, Storage};
 use panther_events::journal::{Damage, ReadOptions};
 use panther_events::pipeline::{Pipeline, Topology};
 use panther_events_cli::filters::{Speed, context, parse_part, parse_speed, parse_window};
@@ -41,8 +42,9 @@ pub(crate) struct Args {
     /// given for several levels: experiment, test, step, assertion, service, environment.
     #[arg(long, value_name = "LEVEL=NAME", value_parser = parse_part)]
     within: Vec<(Level, String)>,
-    /// End with status 3 unless there are tests and all passed, but for what was skipped beside them; also where
-    /// retention or a flight recorder has let earlier events go.
+    /// End with status 3 unless there are tests and all passed, but for what was skipped beside them; also where the journal
+    /// may lack one that failed: retention or a flight recorder has let events go, a writer lives, died or did not store all
+    /// kinds, or it was repaired and not all was known.
     #[arg(long)]
     require_passed: bool,
     /// Replace earlier results in the directory.
@@ -127,6 +129,7 @@ impl Job<'_> {
     fn run(&self) -> Result<Outcome, Failure> {
         // A journal that is being written is taken as far as it has come.
         let options = ReadOptions { as_ended: true, ..ReadOptions::default() };
+        let mut writer = DirStorage::new(self.journal).writer();
         let mut source = JournalSource::open(self.journal, options)?;
         let overwrite = if self.force { Overwrite::Force } else { Overwrite::Refuse };
         let dir = ResultDir::create(self.out, overwrite)?;
@@ -162,17 +165,19 @@ impl Job<'_> {
         let digest_bytes = description.and_then(|description| description.digest_bytes);
         let mut summary = finished.summary(self.topology, digest_bytes);
         summary.inputs.push(self.input(&source, records, summary.accounting.rejected));
+        writer = writer.or_else(|| DirStorage::new(self.journal).writer());
+        let mut doubts = source.doubts(records);
+        doubts.extend(writer.map(|writer| format!("the journal is being written by {writer}")));
+        let missing = source.missing();
+        missing.iter().chain(&doubts).for_each(|doubt| summary.doubt_results(doubt));
         let losses = finished.losses();
         commit(dir, &finished, &summary, &losses, self.formats)?;
         let mut findings = Vec::new();
         let loses = source.print_findings(&mut findings)?;
         let found = if is_whole(&summary, &losses) && !loses { Outcome::Done } else { Outcome::Partly };
-        let mut found = judged(found, &summary, self.require_passed);
-        if self.require_passed && found == Outcome::Done && source.gone(records) > 0 {
-            // Among them may be one that failed.
-            let gone = source.gone(records);
-            writeln!(findings, "error: {gone} earlier events are gone; whether all passed is not known")?;
-            found = Outcome::NotPassed;
+        let found = judged(found, &summary, self.require_passed);
+        if self.require_passed {
+            tell_doubts(&mut findings, &summary, &doubts)?;
         }
         let found = tell(self.told, self.out, &summary, &losses, found);
         Ok(said(found, io::stderr().write_all(&findings)))

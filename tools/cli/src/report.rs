@@ -25,7 +25,8 @@ pub(crate) fn print(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
         writeln!(out, "{}\n", entities(states))?;
     }
     if let Some(results) = &summary.results {
-        writeln!(out, "{}\n", outcomes(results))?;
+        writeln!(out, "{}", outcomes(results))?;
+        writeln!(out, "{}\n", outcome(results))?;
         print_failures(out, results)?;
     }
     writeln!(out, "{}", account(summary))?;
@@ -134,6 +135,15 @@ fn outcomes(results: &ResultsSummary) -> Table {
     table
 }
 
+/// The verdict on everything, and why it is not known.
+fn outcome(results: &ResultsSummary) -> String {
+    let doubts = results.doubts.iter().map(|doubt| plain(doubt).to_string()).collect::<Vec<_>>().join("; ");
+    match results.outcome {
+        UNKNOWN if !doubts.is_empty() => format!("outcome: {UNKNOWN}: {doubts}"),
+        outcome => format!("outcome: {outcome}"),
+    }
+}
+
 /// Names what failed first, and then what has not passed otherwise.
 fn print_failures(out: &mut impl Write, results: &ResultsSummary) -> io::Result<()> {
     let is_bad = |part: &PartSummary| !matches!(part.outcome, FAILED | "passed" | "skipped");
@@ -182,6 +192,7 @@ fn print_failures(out: &mut impl Write, results: &ResultsSummary) -> io::Result<
 }
 
 const FAILED: &str = "failed";
+const UNKNOWN: &str = "unknown";
 
 /// How many have neither passed nor failed nor were left out.
 fn others(tally: &TallySummary) -> u64 {

@@ -211,6 +211,28 @@ impl Finished {
     }
 }
 
+/// Takes note in the results of what of the inputs was not read: it may have told of a failure.
+pub(crate) fn doubt_inputs(summary: &mut Summary) {
+    let mut doubts = Vec::new();
+    for input in &summary.inputs {
+        doubts.extend(input.error.clone());
+        if input.rejected > 0 {
+            doubts.push(format!("{} of the records of {} were refused", input.rejected, input.path));
+        }
+    }
+    doubts.into_iter().for_each(|doubt| summary.doubt_results(doubt));
+}
+
+/// Says why a run that is to have passed is not known to have, where no failure is known. The doubts are those that are
+/// told nowhere else.
+pub(crate) fn tell_doubts(err: &mut impl Write, summary: &Summary, doubts: &[String]) -> io::Result<()> {
+    let has_failed = summary.results.as_ref().is_some_and(|results| results.outcome == "failed");
+    for doubt in doubts.iter().filter(|_| !has_failed) {
+        writeln!(err, "error: {}; whether all passed is not known", plain(doubt))?;
+    }
+    Ok(())
+}
+
 /// Returns how a run ends that is to show that everything passed, where that is `required`. Where there is nothing that
 /// could have passed, it has not.
 pub(crate) fn judged(found: Outcome, summary: &Summary, required: bool) -> Outcome {

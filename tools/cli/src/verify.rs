@@ -43,6 +43,9 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         loses = true;
     }
     if !args.quiet {
+        for doubt in source.doubts(records) {
+            writeln!(out, "note: {}", plain(&doubt))?;
+        }
         print(&mut out, &report, sources.len(), nameless)?;
     }
     let found = if loses || !report.is_sound() { Outcome::Partly } else { Outcome::Done };

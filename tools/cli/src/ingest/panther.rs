@@ -6,14 +6,16 @@ use crate::flight::Flight;
 use crate::journal_args::{Description, nanos};
 use crate::journal_log;
 use crate::report;
-use crate::results::{Failure, FileFormat, Finished, InputNote, Told, View, commit, is_whole, judged, tell};
+use crate::results::{
+    Failure, FileFormat, Finished, InputNote, Told, View, commit, doubt_inputs, is_whole, judged, tell,
+    tell_doubts,
+};
 use crate::signals::Signals;
 use panther_events::event::{Context, Symbols};
 use panther_events::export::ResultDir;
 use panther_events::export::summary::{InputSummary, PantherSummary, Summary};
 use panther_events::ingest::panther::{FeedReport, FileReport, PantherIds, feed_until};
 use panther_events_cli::filters::window_text;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -78,6 +80,19 @@ pub(super) fn run(
     bar.finish_and_clear();
     let mut summary = summary(args, &fed, &ids, &finished);
     summary.warnings.extend(trouble.iter().cloned());
+    doubt_inputs(&mut summary);
+    let known = finished.snapshot.recalled;
+    let mut doubts = Vec::new();
+    if known > 0 {
+        // What was known is a duplicate, and in no result. It may be what failed, or have a part that failed.
+        let again = match summary.accounting.duplicates {
+            0 => String::new(),
+            again => format!(", and may have held {again} that came again"),
+        };
+        let judged = "the results are of this run's new events only; `replay` judges all that it holds";
+        doubts.push(format!("the journal held {known} events before{again}: {judged}"));
+    }
+    doubts.iter().for_each(|doubt| summary.doubt_results(doubt));
     let losses = finished.losses();
     if !fed.files.iter().any(|file| file.error.is_none() || file.used > 0) {
         report::print_errors(&mut std::io::stderr(), &summary, &losses)?;
@@ -86,20 +101,11 @@ pub(super) fn run(
     commit(dir, &finished, &summary, &losses, &FileFormat::ALL)?;
     let is_whole = is_whole(&summary, &losses) && trouble.is_empty();
     let found = if is_whole { Outcome::Done } else { Outcome::Partly };
-    let mut found = judged(found, &summary, args.require_passed);
-    let (known, again) = (finished.snapshot.recalled, summary.accounting.duplicates);
-    let is_judged_in_part = args.require_passed && found == Outcome::Done && known > 0 && again > 0;
-    if is_judged_in_part {
-        found = Outcome::NotPassed;
-    }
+    let found = judged(found, &summary, args.require_passed);
     let found = tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses, found);
-    if is_judged_in_part {
-        // What was known is a duplicate, and in no result. It may be what failed.
-        let mut err = std::io::stderr();
-        let _ = writeln!(
-            err,
-            "error: of {again} events the journal may have held each already; `replay` judges all that it holds"
-        );
+    if args.require_passed {
+        // Where standard error is gone, the exit status has to do.
+        let _ = tell_doubts(&mut std::io::stderr(), &summary, &doubts);
     }
     Ok(found)
 }

@@ -1,0 +1,174 @@
+//! What a journal is short of and no count of its own tells: what was removed from, or never known of, the journal or the
+//! flight recorder that it was made of; writers that died before a later one went on; kinds that were not to be stored.
+//!
+//! The first and the last stand in the journal as documents, and a repair hands them on.
+
+use crate::event::{Domain, EventId, EventKind, KindSet};
+use crate::journal::damage::{Damage, Finding};
+use crate::journal::reader::JournalReader;
+
+/// The key of the document with a [`Lacking`]: above 64 bits, where no event's document is.
+const KEY: u128 = u128::from_be_bytes(*b"journal/1: lacks");
+
+/// The upper half of the keys of documents with a selection; the lower half is of the document's digest.
+const KINDS_PREFIX: u64 = u64::from_be_bytes(*b"kinds/1:");
+
+/// Reasons that are kept one by one.
+const REASONS_MAX: usize = 20;
+
+/// What was missing when a journal was made of another one, or of a flight recorder, and no count of the journal tells.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Lacking {
+    /// Records that retention had removed by then.
+    pub removed: u64,
+    /// Why it was not known whether more was missing, a line each: the writer had not closed the journal, its tail was torn.
+    pub unsure: Vec<String>,
+}
+
+impl Lacking {
+    /// Reads what a journal says of its making; nothing of one that was not made of another. Known once it was read.
+    #[must_use]
+    pub fn of(reader: &JournalReader<'_>) -> Lacking {
+        let Some(bytes) = reader.detail(KEY) else { return Lacking::default() };
+        let mut lacking = Lacking::default();
+        for line in String::from_utf8_lossy(bytes).lines() {
+            match line.split_once(' ') {
+                Some(("removed", count)) => lacking.removed = count.parse().unwrap_or(u64::MAX),
+                Some(("unsure", why)) => lacking.unsure.push(why.to_owned()),
+                // Whatever it is, it says that something is missing.
+                _ => lacking.unsure.push(line.to_owned()),
+            }
+        }
+        lacking
+    }
+
+    /// Says what a journal is short of that was read to its end, beyond what its own counts tell. `records` could be read,
+    /// and `lost` are known to be missing. `writer` has it open.
+    pub(super) fn found(
+        reader: &JournalReader<'_>,
+        records: u64,
+        lost: u64,
+        writer: Option<String>,
+    ) -> Lacking {
+        let mut lacking = Lacking::of(reader);
+        let gone = reader.totals().records.saturating_sub(records.saturating_add(lost));
+        lacking.removed = lacking.removed.saturating_add(gone);
+        let is_unsure = |finding: &&Finding| match finding.damage {
+            Damage::Abandoned => true,
+            _ => finding.loses_records() && finding.records.is_none_or(|records| records == 0),
+        };
+        lacking.unsure.extend(reader.findings().iter().filter(is_unsure).map(ToString::to_string));
+        lacking.unsure.extend(unclosed_text(reader.unclosed()));
+        lacking.unsure.extend(writer.map(|writer| format!("it was being written by {writer}")));
+        lacking
+    }
+
+    /// Returns the document for the journal that is being made; `None` where nothing is missing.
+    pub(super) fn document(&self) -> Option<(u128, Vec<u8>)> {
+        if *self == Lacking::default() {
+            return None;
+        }
+        let mut text = format!("removed {}\n", self.removed);
+        for why in self.unsure.iter().take(REASONS_MAX) {
+            // A line each; the rest of a long one says no more.
+            let why: String = why.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect();
+            text.push_str(&format!("unsure {why}\n"));
+        }
+        let more = self.unsure.len().saturating_sub(REASONS_MAX);
+        if more > 0 {
+            text.push_str(&format!("unsure {more} more reasons\n"));
+        }
+        Some((KEY, text.into_bytes()))
+    }
+
+    /// Tells whether a document is one of these: it is not copied, but taken in.
+    pub(super) fn is_document(key: u128) -> bool {
+        key == KEY
+    }
+}
+
+/// Says that earlier writers did not close the journal, where there were any.
+fn unclosed_text(writers: u64) -> Option<String> {
+    let why = "did not close it before another one went on; its last records may be missing";
+    (writers > 0).then(|| format!("{writers} times, a writer {why}"))
+}
+
+impl JournalReader<'_> {
+    /// Returns how often a writer went on with the journal that the one before had not closed, in what was read: what that
+    /// one had not written is in no count.
+    #[must_use]
+    pub fn unclosed(&self) -> u64 {
+        self.unclosed
+    }
+
+    /// Returns the kinds that all of the journal's writers were to store ([`Select`](crate::journal::Select)), as far as the
+    /// journal was read.
+    #[must_use]
+    pub fn stored_kinds(&self) -> KindSet {
+        let selections = self.details().filter(|(key, _)| (key >> 64) as u64 == KINDS_PREFIX);
+        selections.fold(KindSet::ALL, |kinds, (_, text)| {
+            let these = kinds_of(text).unwrap_or(KindSet::EMPTY);
+            if kinds == KindSet::ALL {
+                these
+            } else {
+                kinds.iter().filter(|kind| these.contains(*kind)).collect()
+            }
+        })
+    }
+}
+
+/// Returns the document that tells of a selection; `None` where everything is stored.
+pub(super) fn kinds_document(kinds: &KindSet) -> Option<(u128, Vec<u8>)> {
+    if *kinds == KindSet::ALL {
+        return None;
+    }
+    let words = domains().map(|domain| format!("{:016x}", kinds.codes(domain)));
+    let text = words.collect::<Vec<_>>().join("\n").into_bytes();
+    let low = EventId::digest(&text).bits() as u64;
+    Some((u128::from(KINDS_PREFIX) << 64 | u128::from(low), text))
+}
+
+/// Reads such a document.
+fn kinds_of(text: &[u8]) -> Option<KindSet> {
+    let words: Option<Vec<u64>> =
+        std::str::from_utf8(text).ok()?.lines().map(|word| u64::from_str_radix(word, 16).ok()).collect();
+    let words = words.filter(|words| words.len() == domains().count())?;
+    let of_domain = |(domain, codes): (Domain, u64)| {
+        (0..64).filter(move |code| codes >> code & 1 != 0).map(move |code| EventKind::new(domain, code))
+    };
+    Some(domains().zip(words).flat_map(of_domain).collect())
+}
+
+fn domains() -> impl Iterator<Item = Domain> {
+    (0..=u8::MAX).map_while(Domain::new)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_selection_reads_as_it_was_written() {
+        assert_eq!(kinds_document(&KindSet::ALL), None);
+        let some = KindSet::domain(Domain::TEST).with(EventKind::new(Domain::STEP, 3));
+        let last = KindSet::ALL.without(EventKind::from_index(u16::MAX));
+        for kinds in [KindSet::EMPTY, some, last] {
+            let (key, text) = kinds_document(&kinds).unwrap();
+            assert_eq!(kinds_of(&text), Some(kinds));
+            assert_eq!((key >> 64) as u64, KINDS_PREFIX);
+        }
+        assert_eq!((kinds_of(b"no such"), kinds_of(b"0\n0"), kinds_of(b"\xff")), (None, None, None));
+    }
+
+    #[test]
+    fn nothing_that_is_lacking_is_no_document_and_many_reasons_stay_short() {
+        assert_eq!(Lacking::default().document(), None);
+        let unsure = vec!["one\ntwo".repeat(10_000); REASONS_MAX + 5];
+        let (_, text) = Lacking { removed: 7, unsure }.document().unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.lines().count(), 1 + REASONS_MAX + 1);
+        assert!(text.starts_with("removed 7\nunsure one two") && text.ends_with("unsure 5 more reasons\n"));
+        assert!(text.len() < crate::journal::block::Definition::DETAIL_LEN_MAX);
+    }
+}
