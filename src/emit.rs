@@ -83,7 +83,7 @@ pub struct Emitter {
     entrance: Arc<Entrance>,
     clock: Clock,
     policy: FullPolicy,
-    source: Arc<Source>,
+    pub(crate) source: Arc<Source>,
     symbols: Arc<Symbols>,
     /// Where a typed emitter writes an event's document; kept, so that writing one does not allocate.
     text: String,
@@ -95,6 +95,9 @@ pub struct Emitter {
     earlier: Sent,
     /// Where a flight recorder keeps this emitter's last events.
     recorder: Option<LaneWriter>,
+    /// The rings, while the definition of the context is still to be accepted: without them, what is emitted takes the slow
+    /// way, where the definition goes first. Empty otherwise.
+    held_back: Vec<Inlet>,
 }
 
 impl Emitter {
@@ -108,8 +111,8 @@ impl Emitter {
         recorder: Option<LaneWriter>,
     ) -> Emitter {
         let (text, context, earlier) = (String::new(), None, Sent::default());
-        let content_scope = None;
-        Emitter {
+        let (content_scope, held_back) = (None, Vec::new());
+        let mut emitter = Emitter {
             inlets,
             entrance,
             clock,
@@ -121,7 +124,10 @@ impl Emitter {
             content_scope,
             earlier,
             recorder,
-        }
+            held_back,
+        };
+        emitter.carry_context_over();
+        emitter
     }
 
     /// Emits one event, stamped now.
@@ -292,11 +298,15 @@ impl Emitter {
             self.renew_source()?;
         }
         let (source, seq) = (self.source.number(), self.source.next_seq() as u32);
-        let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
+        let Some(inside) = self.source.gate.enter(&self.entrance.closed) else {
             return self.source.too_late();
         };
         let lane = self.entrance.routes.lane(kind, entity, digest);
-        let Some(inlet) = self.inlets.get_mut(lane) else { return self.source.too_late() };
+        let Some(inlet) = self.inlets.get_mut(lane) else {
+            drop(inside);
+            let record = move |source, seq| make(source, seq);
+            return self.offer_behind_definition(lane, &record);
+        };
         if let Some(recorder) = &mut self.recorder {
             // Before the ring, and whatever becomes of it there: what a dead process could not deliver matters most.
             recorder.put(make(source, seq));
@@ -323,7 +333,7 @@ impl Emitter {
 
     fn offer_all<const NUMBERS: bool>(&mut self, mut records: impl Iterator<Item = Record>) -> Sent {
         self.counted(|this| {
-            if this.inlets.len() == 1 {
+            if this.inlets.len() + this.held_back.len() == 1 {
                 while this.offer_chunk::<NUMBERS>(&mut records) {}
             } else {
                 for record in records {
@@ -338,36 +348,38 @@ impl Emitter {
 
     /// Publishes up to [`PUBLISH_EVERY`] records in one step; false when there are no more.
     fn offer_chunk<const NUMBERS: bool>(&mut self, records: &mut impl Iterator<Item = Record>) -> bool {
-        let Some(inlet) = self.inlets.first_mut() else { return false };
-        // The cached count spares the consumer's cache line while it suffices.
-        let room = match inlet.producer.cached_slots() {
-            0 => inlet.producer.slots(),
-            cached => cached,
-        };
-        let step = room.min(PUBLISH_EVERY);
-        let next_seq = self.source.next_seq();
-        let numbers_suffice = next_seq + step as u64 <= SEQ_LAST;
-        if step > 0
-            && numbers_suffice
-            && let Some(_inside) = self.source.gate.enter(&self.entrance.closed)
-            && let Ok(chunk) = inlet.producer.write_chunk_uninit(step)
-        {
-            let (number, mut seq) = (self.source.number(), next_seq as u32);
-            let origin = &self.entrance.id_scope;
-            let records = records.map(|record| {
-                let numbered = numbered::<NUMBERS>(record, number, seq, origin);
-                seq += 1;
-                numbered
-            });
-            let filled = fill(chunk, records, |records| {
-                if let Some(recorder) = &mut self.recorder {
-                    // Before the ring, as with a single event.
-                    recorder.put_all(records);
-                }
-            });
-            inlet.published();
-            self.source.accept(filled as u64);
-            return filled == step;
+        // Without a ring at hand, the definition of the context has to go first.
+        if let Some(inlet) = self.inlets.first_mut() {
+            // The cached count spares the consumer's cache line while it suffices.
+            let room = match inlet.producer.cached_slots() {
+                0 => inlet.producer.slots(),
+                cached => cached,
+            };
+            let step = room.min(PUBLISH_EVERY);
+            let next_seq = self.source.next_seq();
+            let numbers_suffice = next_seq + step as u64 <= SEQ_LAST;
+            if step > 0
+                && numbers_suffice
+                && let Some(_inside) = self.source.gate.enter(&self.entrance.closed)
+                && let Ok(chunk) = inlet.producer.write_chunk_uninit(step)
+            {
+                let (number, mut seq) = (self.source.number(), next_seq as u32);
+                let origin = &self.entrance.id_scope;
+                let records = records.map(|record| {
+                    let numbered = numbered::<NUMBERS>(record, number, seq, origin);
+                    seq += 1;
+                    numbered
+                });
+                let filled = fill(chunk, records, |records| {
+                    if let Some(recorder) = &mut self.recorder {
+                        // Before the ring, as with a single event.
+                        recorder.put_all(records);
+                    }
+                });
+                inlet.published();
+                self.source.accept(filled as u64);
+                return filled == step;
+            }
         }
         // The slow way, as for a single event: wait, drop, reject, or take a new source number.
         match records.next() {
@@ -397,16 +409,19 @@ impl Emitter {
     /// Takes a new source, because the old one's numbers are used up.
     #[cold]
     fn renew_source(&mut self) -> Result<(), EmitError> {
-        let Some(source) = self.entrance.sources.open(self.source.name()) else {
-            let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
-                return self.source.too_late();
+        // The definition of the context may take the only number that a source has left.
+        while self.source.next_seq() > SEQ_LAST {
+            let Some(source) = self.entrance.sources.open(self.source.name()) else {
+                let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
+                    return self.source.too_late();
+                };
+                return self.source.fail_unnumbered();
             };
-            return self.source.fail_unnumbered();
-        };
-        self.entrance.sources.close(&self.source);
-        self.earlier = self.sent();
-        self.source = source;
-        self.carry_context_over();
+            self.entrance.sources.close(&self.source);
+            self.earlier = self.sent();
+            self.source = source;
+            self.carry_context_over();
+        }
         Ok(())
     }
 
@@ -423,7 +438,7 @@ impl Drop for Emitter {
     fn drop(&mut self) {
         self.end_context();
         self.entrance.sources.close(&self.source);
-        for inlet in self.inlets.drain(..) {
+        for inlet in self.inlets.drain(..).chain(self.held_back.drain(..)) {
             inlet.close();
         }
     }

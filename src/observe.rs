@@ -11,6 +11,7 @@ pub(crate) mod inside;
 #[cfg(feature = "log")]
 pub mod log;
 pub mod metrics;
+pub(crate) mod presence;
 pub mod results;
 pub mod sightings;
 pub mod state;

@@ -21,6 +21,8 @@
 
 mod account;
 mod builder;
+#[cfg(all(test, not(loom)))]
+mod context_tests;
 mod crew;
 mod drain;
 mod emitters;
@@ -43,7 +45,7 @@ pub use crate::observe::worker::Delivery;
 pub use crate::wait::WaitStrategy;
 pub use account::{Account, AccountError, Further};
 pub use builder::{Builder, PipelineOptions, Setup, StartError};
-pub use drain::DrainError;
+pub use drain::{DrainError, SettleError};
 pub use emitters::{Bound, Emitters};
 pub use roster::ObserverOptions;
 pub use snapshot::{ReportKey, Snapshot};
@@ -56,6 +58,7 @@ use crate::emit::source::Entrance;
 use crate::emit::{EmitError, Emitter, FullPolicy};
 use crate::event::{Contexts, Origin, Symbols};
 use crate::observe::inside::{self, Inside};
+use crate::observe::presence::{Unplaced, collect};
 use crate::observe::wall::walled;
 use crate::observe::worker::{AnyObserver, AnyReport, Merged, WorkerReport};
 use crate::observe::{Observer, Report, Scope};
@@ -228,16 +231,18 @@ impl Pipeline {
     ) -> Result<ReportKey<O::Report>, AddError> {
         let (options, shared) = (options.into(), &self.shared);
         let workers = shared.crew.len().max(1);
-        let mut instances = Vec::new();
+        let (mut instances, mut unplaced) = (Vec::new(), Unplaced::default());
         for worker in 0..workers {
             let contexts = &shared.entrance.contexts;
             let (catalogue, symbols) = (&shared.catalogue, &shared.symbols);
             let origin = shared.entrance.origin;
-            let observer = make(Setup { catalogue, symbols, contexts, origin, worker });
+            let (observer, presences) =
+                collect(|| make(Setup { catalogue, symbols, contexts, origin, worker }));
+            unplaced.take_note(&presences);
             let observer: Box<dyn AnyObserver> = Box::new(observer);
             let asked = walled(|| observer.interest());
             let interest = asked.map_err(|panic| AddError::Panicked(options.name.clone(), panic))?;
-            instances.push((interest, observer));
+            instances.push((interest, observer, presences));
             if interest.scope == Scope::Whole && workers > 1 {
                 let whole = &shared.entrance.routes.whole;
                 if interest.kinds.iter().any(|kind| !whole.contains(kind)) {
@@ -247,9 +252,10 @@ impl Pipeline {
             }
         }
         let entered = shared.roster.enter(&options).ok_or_else(|| AddError::Name(options.name.clone()))?;
+        unplaced.have_a_place();
         let (pending, done) = mpsc::channel::<()>();
-        for (worker, (interest, observer)) in instances.into_iter().enumerate() {
-            let placed = Box::new(entered.placed(options.priority, interest, observer));
+        for (worker, (interest, observer, presences)) in instances.into_iter().enumerate() {
+            let placed = Box::new(entered.placed(options.priority, interest, observer, presences));
             self.order(worker, Order::Add { placed, pending: pending.clone() });
         }
         drop(pending);

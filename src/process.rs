@@ -299,26 +299,27 @@ impl Desk {
     fn enter(&mut self, time_ns: u64) -> Result<(), EmitError> {
         let (source, seq) = self.number()?;
         let (context, before) = (self.context, self.entered);
-        if let Err(full) = self.entrance.contexts.enter(source, seq, context) {
-            self.count_rejected(1);
-            return Err(EmitError::Context(full));
-        }
-        self.entered = context;
         let document = match context.is_none() {
             true => Ok(Detail::NONE),
             false => self.symbols.details().insert(&context.document(&self.symbols)),
         };
-        match document {
-            Ok(document) => {
-                let entered = ContextEntered { context: document };
+        let entered = document.map_err(EmitError::Detail).and_then(|document| {
+            self.entrance.contexts.enter(source, seq, context).map_err(EmitError::Context)?;
+            Ok(ContextEntered { context: document })
+        });
+        match entered {
+            Ok(entered) => {
+                self.entered = context;
                 let record = Record::new(Identity::Occurrence, time_ns, context.innermost(), &entered);
                 self.out.push(record.numbered(source, seq));
                 self.defined = (self.defined.0 + 1, before);
+                Ok(())
             }
-            // Counted; the context holds all the same, as an emitter's.
-            Err(_) => self.count_rejected(1),
+            Err(error) => {
+                self.count_rejected(1);
+                Err(error)
+            }
         }
-        Ok(())
     }
 
     fn refuse(&mut self, error: EmitError) -> Result<(), EmitError> {

@@ -14,7 +14,9 @@ use panther_events::emit::Emitter;
 use panther_events::event::{Domain, EventKind, Identity, KindSet, Record, Symbol, Value};
 use panther_events::observe::state::{Point, Reached, StateOptions, StateQuery, WaitError};
 use panther_events::observe::{Batch, Interest, Observer, Undelivered};
-use panther_events::pipeline::{Builder, DrainError, Handle, Pipeline, PipelineOptions, Topology};
+use panther_events::pipeline::{
+    Builder, DrainError, Handle, Pipeline, PipelineOptions, SettleError, Topology,
+};
 use panther_events::process::{Derived, Processor};
 use states_support::{FLAG, random_domain, record};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -545,8 +547,16 @@ fn a_settled_read_ends_in_time_when_the_pipeline_does_not() {
             // Once it has the event, it is blocked.
             query.wait_until(LAMP, name(0), &["on"], LONG).unwrap();
             let late = |timeout| pipeline.settled(&query, timeout).map(|_| ());
-            assert_eq!(late(SHORT), Err(DrainError::Timeout { timeout: SHORT }), "{topology}");
-            assert_eq!(late(NOW), Err(DrainError::Timeout { timeout: NOW }), "{topology}");
+            assert_eq!(
+                late(SHORT),
+                Err(SettleError::Drain(DrainError::Timeout { timeout: SHORT })),
+                "{topology}"
+            );
+            assert_eq!(
+                late(NOW),
+                Err(SettleError::Drain(DrainError::Timeout { timeout: NOW })),
+                "{topology}"
+            );
             ends.clear();
             polling.join().unwrap();
             assert_eq!(late(Duration::MAX), Ok(()), "{topology}");
@@ -583,7 +593,7 @@ fn a_settled_read_has_everything_that_was_accepted_before_it() {
             // After the end everything has gone through, whoever asks.
             let after = handle.settled(&query, LONG).map(|_| ());
             let inline = topology == Topology::Inline;
-            assert_eq!(after, if inline { Err(DrainError::Inline) } else { Ok(()) });
+            assert_eq!(after, if inline { Err(SettleError::Drain(DrainError::Inline)) } else { Ok(()) });
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Contexts of emitters: set once, and inherited by all that is emitted from then on.
 
-use crate::emit::{EmitError, Emitter};
-use crate::event::{Context, ContextsFull, Detail, Domain, EventKind, Level, Symbol, SymbolError};
+use crate::emit::source::SEQ_LAST;
+use crate::emit::{EmitError, Emitter, push_when_room, wait_for_room};
+use crate::event::{
+    Context, ContextsFull, Detail, DetailError, Domain, EventKind, Identity, Level, Payload, Record, Symbol,
+    SymbolError,
+};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
@@ -23,6 +27,9 @@ pub enum ContextError {
     /// The table of contexts is full.
     #[error(transparent)]
     Full(#[from] ContextsFull),
+    /// The table of documents refused the definition, without which no journal would know of the context.
+    #[error("the definition of the context was refused: {0}")]
+    Detail(#[from] DetailError),
 }
 
 impl Emitter {
@@ -31,6 +38,10 @@ impl Emitter {
     /// What is within a part that is left for another is left with it: who enters a test leaves the step. Entering and
     /// leaving is told by an event of its own each, `pipeline.context_entered`; nothing else that is emitted costs
     /// more for it, except that a typed emitter notes once that its entity belongs to the context.
+    ///
+    /// No event is accepted before the event that tells of its context, so a journal has each event in the context in which
+    /// it was emitted. Where the ring has no room for that event, it is offered again before whatever is emitted next,
+    /// which is dropped itself, and counted, as long as there is none.
     ///
     /// ```
     /// use panther_events::event::{Context, Level, Symbol, Value};
@@ -50,7 +61,7 @@ impl Emitter {
     /// ```
     ///
     /// # Errors
-    /// When the name is refused, or the table of contexts is full.
+    /// When the name is refused, or the table of contexts or that of documents is full.
     pub fn within(&mut self, level: Level, name: &str) -> Result<Within<'_>, ContextError> {
         let outer = self.context();
         self.enter(level, name)?;
@@ -63,7 +74,7 @@ impl Emitter {
     /// As for [`Emitter::within`].
     pub fn enter(&mut self, level: Level, name: &str) -> Result<(), ContextError> {
         let name = self.symbols.intern(name)?;
-        Ok(self.set_context(self.context().entered(level, name))?)
+        self.set_context(self.context().entered(level, name))
     }
 
     /// Returns the context that events belong to.
@@ -75,33 +86,134 @@ impl Emitter {
     /// Takes over a context, such as that of another thread's emitter; [`Context::NONE`] leaves all.
     ///
     /// # Errors
-    /// When the table of contexts is full.
-    pub fn set_context(&mut self, context: Context) -> Result<(), ContextsFull> {
+    /// When the table of contexts or that of documents is full; nothing has changed then.
+    pub fn set_context(&mut self, context: Context) -> Result<(), ContextError> {
         if context == self.context() {
             return Ok(());
         }
-        // From the number on that the definition has, or what is offered next, if there is no more for it.
-        self.entrance.contexts.enter(self.source(), self.next_number(), context)?;
-        self.context = (!context.is_none()).then(|| Box::new(context));
-        self.content_scope = context.id_scope();
-        // Where it is not accepted it is counted, as any other.
-        let _ = self.define(context);
+        let document = self.document_of(context)?;
+        // Without a new source the definition is refused, and counted, here; it comes before what is emitted once there is one.
+        let has_number = self.source.next_seq() <= SEQ_LAST || self.renew_source().is_ok();
+        if has_number {
+            // From the number on that the definition has.
+            self.entrance.contexts.enter(self.source(), self.next_number(), context)?;
+        }
+        self.move_to(context);
+        if has_number {
+            // Counted where it fails; it is offered again then.
+            let _ = self.define(document, true);
+        }
         Ok(())
     }
 
-    /// Emits the definition of a context.
-    fn define(&mut self, context: Context) -> Result<(), EmitError> {
-        let document = if context.is_none() {
-            Ok(Detail::NONE)
-        } else {
-            self.symbols.details().insert(&context.document(&self.symbols))
-        };
-        match document {
-            Ok(context_document) => {
-                self.emit(context.innermost(), &ContextEntered { context: context_document })
-            }
-            Err(error) => self.refuse_unmade(EmitError::Detail(error)),
+    /// Goes back to a context in which the emitter was. Where that cannot be told, what is emitted is refused until it can.
+    fn go_back(&mut self, context: Context) {
+        if context == self.context() {
+            return;
         }
+        let document = self.document_of(context);
+        // As in `set_context`.
+        let has_number = self.source.next_seq() <= SEQ_LAST || self.renew_source().is_ok();
+        self.move_to(context);
+        if has_number {
+            self.entrance.contexts.go_on(self.source(), self.next_number(), context);
+            if let Ok(document) = document {
+                // As above.
+                let _ = self.define(document, true);
+            }
+        }
+    }
+
+    /// Lets what is emitted belong to `context`, of which the definition is to be accepted first.
+    fn move_to(&mut self, context: Context) {
+        self.context = (!context.is_none()).then(|| Box::new(context));
+        self.content_scope = context.id_scope();
+        self.hold_back();
+    }
+
+    fn hold_back(&mut self) {
+        if self.held_back.is_empty() {
+            std::mem::swap(&mut self.inlets, &mut self.held_back);
+        }
+    }
+
+    /// Offers the definition of the context. Offered for the first time, it counts whatever becomes of it. Offered again, it
+    /// counts only where it is accepted: until then, what is lost is each event that was to come after it.
+    fn define(&mut self, document: Detail, is_first: bool) -> Result<(), EmitError> {
+        let context = self.context();
+        let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
+            return if is_first { self.source.too_late() } else { Err(EmitError::Closed) };
+        };
+        let lane = self.entrance.routes.lane(ContextEntered::KIND, context.innermost(), None);
+        let Some(inlet) = self.held_back.get_mut(lane) else { return Ok(()) };
+        if !is_first && inlet.producer.is_full() {
+            wait_for_room(inlet, self.policy)?;
+        }
+        let (source, seq) = (self.source.number(), self.source.next_seq() as u32);
+        let payload = ContextEntered { context: document };
+        // An occurrence whatever the run chose for its kind: one that is merged with another is missing in a journal.
+        let record = Record::new(Identity::Occurrence, self.clock.now_ns(), context.innermost(), &payload)
+            .numbered(source, seq);
+        self.entrance.contexts.go_on(source, seq, context);
+        if let Some(recorder) = &mut self.recorder {
+            // Before the ring, as any other.
+            recorder.put(record);
+        }
+        if inlet.producer.push(record).is_err() {
+            push_when_room(inlet, &self.source, self.policy, &|| record)?;
+        } else {
+            inlet.published();
+            self.source.accept(1);
+        }
+        std::mem::swap(&mut self.inlets, &mut self.held_back);
+        Ok(())
+    }
+
+    /// Offers an event of which the context's definition is still to be accepted, behind that.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn offer_behind_definition(
+        &mut self,
+        lane: usize,
+        record: &dyn Fn(u16, u32) -> Record,
+    ) -> Result<(), EmitError> {
+        let missing = loop {
+            let document = self.document_of(self.context()).map_err(EmitError::Detail);
+            let missing = document.and_then(|document| self.define(document, false)).err();
+            if self.source.next_seq() <= SEQ_LAST {
+                break missing;
+            }
+            // The definition took the last number, and holds under that source only.
+            self.renew_source()?;
+            if self.held_back.is_empty() {
+                break None;
+            }
+        };
+        let (source, seq) = (self.source.number(), self.source.next_seq() as u32);
+        let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
+            return self.source.too_late();
+        };
+        if let Some(recorder) = &mut self.recorder {
+            recorder.put(record(source, seq));
+        }
+        if let Some(error) = missing {
+            return self.source.fail(error);
+        }
+        let Some(inlet) = self.inlets.get_mut(lane) else { return self.source.too_late() };
+        if inlet.producer.push(record(source, seq)).is_err() {
+            return push_when_room(inlet, &self.source, self.policy, &|| record(source, seq));
+        }
+        inlet.published();
+        self.source.accept(1);
+        Ok(())
+    }
+
+    /// Puts the document that defines a context into its table.
+    fn document_of(&self, context: Context) -> Result<Detail, DetailError> {
+        if context.is_none() {
+            return Ok(Detail::NONE);
+        }
+        self.symbols.details().insert(&context.document(&self.symbols))
     }
 
     /// Notes that a typed emitter's entity belongs to the context, where there is one.
@@ -112,19 +224,27 @@ impl Emitter {
         }
     }
 
-    /// Goes on in the same context under a new source, where the old one's numbers are used up.
+    /// Goes on in the same context under a new source, where the old one's numbers are used up. Journals know contexts by
+    /// source, so the context is told anew; also that there is none, where the number was another emitter's.
     pub(super) fn carry_context_over(&mut self) {
-        if let Some(context) = &self.context {
-            // There is no room for one more: the events of the new source are in no context, rather than in a wrong one.
-            let _ = self.entrance.contexts.enter(self.source(), self.next_number(), **context);
+        let source = self.source();
+        if self.context.is_some() || (self.source.is_given_again() && self.entrance.contexts.knows(source)) {
+            self.hold_back();
+            self.entrance.contexts.go_on(source, self.next_number(), self.context());
+            if let Ok(document) = self.document_of(self.context()) {
+                // Counted where it fails; it is offered again then.
+                let _ = self.define(document, true);
+            }
+        } else if !self.held_back.is_empty() {
+            // To have left a context needs not be told under a source that was in none.
+            std::mem::swap(&mut self.inlets, &mut self.held_back);
         }
     }
 
     /// Ends the context with the emitter: its number may be given to another.
     pub(super) fn end_context(&mut self) {
         if self.context.take().is_some() {
-            // Without room the number keeps the context; it is given again only after all others.
-            let _ = self.entrance.contexts.enter(self.source(), self.next_number(), Context::NONE);
+            self.entrance.contexts.go_on(self.source(), self.next_number(), Context::NONE);
         }
     }
 }
@@ -151,9 +271,7 @@ impl DerefMut for Within<'_> {
 
 impl Drop for Within<'_> {
     fn drop(&mut self) {
-        // Where there is no room for the change, what follows would be told to be within what is left. That takes
-        // four million changes; the next change that fails says so.
-        let _ = self.emitter.set_context(self.outer);
+        self.emitter.go_back(self.outer);
     }
 }
 

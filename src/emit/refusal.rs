@@ -1,5 +1,6 @@
 //! Why an event was not accepted, or not even made.
 
+use crate::emit::ContextError;
 use crate::event::{ContextsFull, DetailError, EventKind, Symbols};
 
 /// Why an event was not accepted.
@@ -74,4 +75,14 @@ pub enum NameRefused {
     /// The table is full.
     #[error("the symbol table is full; raise its limit or use fewer names")]
     Full,
+}
+
+impl From<ContextError> for EmitError {
+    fn from(error: ContextError) -> EmitError {
+        match error {
+            ContextError::Name(error) => EmitError::Entity(error.into()),
+            ContextError::Full(error) => EmitError::Context(error),
+            ContextError::Detail(error) => EmitError::Detail(error),
+        }
+    }
 }

@@ -118,6 +118,11 @@ impl Source {
         &self.name
     }
 
+    /// Tells whether an emitter that is gone has used the number.
+    pub(crate) fn is_given_again(&self) -> bool {
+        self.first_seq > 0
+    }
+
     /// Returns the number that the next event gets; beyond [`SEQ_LAST`] there is none left.
     #[inline]
     pub(crate) fn next_seq(&self) -> u64 {

@@ -247,13 +247,14 @@ struct Book {
 }
 
 impl Contexts {
-    /// Changes of context, and members, that the table holds, each.
+    /// Changes of context, and members, that the table takes, each. Who is in a context can always leave it: for that there
+    /// is as much room again.
     pub const SPANS_MAX: usize = 1 << 22;
 
     /// Returns the context in which the event was emitted; [`Context::NONE`] where there was none.
     #[must_use]
     pub fn of(&self, record: &Record) -> Context {
-        // Acquire: partner is the store in `enter`.
+        // Acquire: partner is the store in `note`.
         if !self.used.load(Ordering::Acquire) {
             return Context::NONE;
         }
@@ -263,7 +264,7 @@ impl Contexts {
     /// Returns the context of number `seq` of `source`, and the numbers around it that are in the same one. It holds for
     /// numbers that have been given by now; those to come may be in another.
     pub(crate) fn span(&self, source: u16, seq: u32) -> (Context, RangeInclusive<u32>) {
-        // Acquire: partner is the store in `enter`.
+        // Acquire: partner is the store in `note`.
         if !self.used.load(Ordering::Acquire) {
             return (Context::NONE, 0..=u32::MAX);
         }
@@ -323,10 +324,29 @@ impl Contexts {
 
     /// From `seq` on, events of `source` are in `context`.
     pub(crate) fn enter(&self, source: u16, seq: u32, context: Context) -> Result<(), ContextsFull> {
-        let mut book = self.write();
+        let book = self.write();
         if book.span_count >= Contexts::SPANS_MAX {
             return Err(ContextsFull);
         }
+        self.note(book, source, seq, context);
+        Ok(())
+    }
+
+    /// As [`Contexts::enter`], for who goes back to where it was, or on under another number. There is always room for
+    /// that: no more often than something was entered, which had room.
+    pub(crate) fn go_on(&self, source: u16, seq: u32, context: Context) {
+        let book = self.write();
+        if book.of(source, seq) != context {
+            self.note(book, source, seq, context);
+        }
+    }
+
+    /// Tells whether events of `source` have ever been in a context.
+    pub(crate) fn knows(&self, source: u16) -> bool {
+        self.read().spans.contains_key(&source)
+    }
+
+    fn note(&self, mut book: RwLockWriteGuard<'_, Book>, source: u16, seq: u32, context: Context) {
         let number = book.number(context);
         for (level, name) in context.parts() {
             if !book.join(level.domain(), name, number) {
@@ -343,7 +363,6 @@ impl Contexts {
         }
         // Release: partner is the load in `of`.
         self.used.store(true, Ordering::Release);
-        Ok(())
     }
 
     /// Notes that the entity belongs to `context`.
@@ -485,5 +504,19 @@ mod tests {
             contexts.entities(&a),
             [(Domain::TEST, Symbol::of("a")), (Domain::SERVICE, Symbol::of("s"))]
         );
+    }
+    #[test]
+    fn who_is_in_a_context_can_leave_it_although_the_table_is_full() {
+        let (contexts, a) = (Contexts::default(), Context::of(Level::Test, "a"));
+        contexts.enter(3, 10, a).unwrap();
+        contexts.write().span_count = Contexts::SPANS_MAX;
+        assert_eq!(contexts.enter(3, 20, Context::NONE), Err(ContextsFull));
+        contexts.go_on(3, 20, Context::NONE);
+        let of = |seq| contexts.read().of(3, seq);
+        assert_eq!([of(19), of(20), of(21)], [a, Context::NONE, Context::NONE]);
+        let before = contexts.read().span_count;
+        contexts.go_on(3, 30, Context::NONE);
+        assert_eq!(contexts.read().span_count, before, "where it is already, nothing is noted");
+        assert!(contexts.knows(3) && !contexts.knows(4));
     }
 }

@@ -78,6 +78,7 @@ mod workflow;
 
 pub use entities::Entities;
 pub use point::Point;
+pub(crate) use query::Standing;
 pub use query::{EntityState, StateQuery, Transition, Transitions};
 pub use report::{DomainStates, InvalidTransition, StateReport};
 pub use wait::{Reached, WaitError};

@@ -3,6 +3,7 @@
 use crate::dedup::{BATCH, Verdict};
 use crate::domain::Catalogue;
 use crate::event::{EventKind, KindSet, Record, Symbols};
+use crate::observe::presence::{Left, Presence};
 use crate::observe::wall::walled;
 use crate::observe::{Batch, Interest, Observer, Report, Undelivered, mask};
 use std::any::Any;
@@ -205,6 +206,8 @@ pub(crate) struct Placed {
     pub(crate) priority: i32,
     pub(crate) interest: Interest,
     pub(crate) observer: Box<dyn AnyObserver>,
+    /// Those of the instances that fill queries, this one's own or within it.
+    pub(crate) presences: Vec<Arc<Presence>>,
 }
 
 impl Worker {
@@ -222,6 +225,7 @@ impl Worker {
     pub(crate) fn remove(&mut self, number: usize) -> Option<SlotReport> {
         let at = self.slots.iter().position(|slot| slot.number == number)?;
         let mut slot = self.slots.remove(at);
+        slot.leave(Left::Removed);
         slot.guarded(|observer| observer.flush(), 0);
         let mut report = slot.report(self.unique);
         if let Err(trouble) = slot.dismiss() {
@@ -351,6 +355,7 @@ struct Slot {
     added_at: u64,
     /// `None` once it was dismissed.
     observer: Option<Box<dyn AnyObserver>>,
+    presences: Vec<Arc<Presence>>,
     interest: Interest,
     delivery: Delivery,
     cut_off: bool,
@@ -361,7 +366,7 @@ struct Slot {
 
 impl Slot {
     fn new(placed: Placed, added_at: u64) -> Slot {
-        let Placed { number, name, account, priority, interest, observer } = placed;
+        let Placed { number, name, account, priority, interest, observer, presences } = placed;
         Slot {
             number,
             name,
@@ -369,6 +374,7 @@ impl Slot {
             priority,
             added_at,
             observer: Some(observer),
+            presences,
             interest,
             delivery: Delivery::default(),
             cut_off: false,
@@ -443,12 +449,17 @@ impl Slot {
             }
             Err(trouble) => {
                 self.cut_off = true;
+                self.leave(Left::Panicked);
                 self.delivery.failed += events;
                 self.trouble = Some(trouble);
                 return false;
             }
         }
         true
+    }
+
+    fn leave(&self, why: Left) {
+        self.presences.iter().for_each(|presence| presence.leave(why));
     }
 
     fn report(&self, unique: u64) -> SlotReport {

@@ -6,6 +6,7 @@ use crate::domain::{Catalogue, CatalogueError, DomainDef};
 use crate::emit::FullPolicy;
 use crate::emit::source::{Entrance, Routes, Sources};
 use crate::event::{Context, Contexts, EventKind, IdScope, Identity, KindSet, Origin, Record, Symbols};
+use crate::observe::presence::collect;
 use crate::observe::wall::walled;
 use crate::observe::worker::{AnyObserver, Worker};
 use crate::observe::{Observer, Scope};
@@ -325,11 +326,11 @@ impl Builder {
             let name = || StartError::ObserverName(entry.options.name.clone());
             let entered = roster.enter(&entry.options).ok_or_else(name)?;
             for (worker, observers) in by_worker.iter_mut().enumerate() {
-                let observer = (entry.make)(Setup { worker, ..setup });
+                let (observer, presences) = collect(|| (entry.make)(Setup { worker, ..setup }));
                 let interest = walled(|| observer.interest()).map_err(|panic| {
                     StartError::ObserverPanicked { name: entry.options.name.clone(), panic }
                 })?;
-                observers.add(entered.placed(entry.options.priority, interest, observer));
+                observers.add(entered.placed(entry.options.priority, interest, observer, presences));
                 if interest.scope == Scope::Whole {
                     whole = whole.union(&interest.kinds);
                     break;

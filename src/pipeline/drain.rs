@@ -1,6 +1,6 @@
 //! Draining: waiting until what was accepted has gone through, and reads that have all of it.
 
-use crate::observe::state::StateQuery;
+use crate::observe::state::{Standing, StateQuery};
 use crate::pipeline::crew::CrewOrder;
 use crate::pipeline::lane::{LaneOrder, LaneWork};
 use crate::pipeline::topology::Topology;
@@ -24,6 +24,32 @@ pub enum DrainError {
     /// The pipeline has no thread that would do the work, and a [`Handle`] does not own it.
     #[error("the pipeline is inline, so whoever owns it does the work; call this on the pipeline itself")]
     Inline,
+}
+
+/// Why a read that has everything accepted before it was not given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The pipeline did not drain.
+    #[error(transparent)]
+    Drain(#[from] DrainError),
+    /// No observer was made for the query.
+    #[error("no observer fills the query; add the one that `StateQuery::observer` makes to the pipeline")]
+    NeverAdded,
+    /// An observer of another pipeline fills the query.
+    #[error(
+        "the query is filled by another pipeline; ask that one, and give each pipeline a query of its own"
+    )]
+    Elsewhere,
+    /// The observer was taken out of the pipeline.
+    #[error(
+        "the observer that fills the query was removed, and later events are not in it; add it again, or ask before"
+    )]
+    Removed,
+    /// The observer panicked, and was cut off.
+    #[error(
+        "the observer that fills the query panicked, and later events are not in it; the snapshot's warnings say why"
+    )]
+    Panicked,
 }
 
 impl Pipeline {
@@ -64,14 +90,18 @@ impl Pipeline {
     /// # }
     /// ```
     ///
+    /// Of an observer that was added while the pipeline ran, `states` know what came since.
+    ///
     /// # Errors
-    /// As for [`Pipeline::drain`].
+    /// As for [`Pipeline::drain`]; and when no observer of this pipeline fills `states`, or none does any more: it was
+    /// never added, was removed, or panicked.
     pub fn settled<'q>(
         &self,
         states: &'q StateQuery,
         timeout: Duration,
-    ) -> Result<&'q StateQuery, DrainError> {
-        self.drain(timeout).map(|()| states)
+    ) -> Result<&'q StateQuery, SettleError> {
+        self.drain(timeout)?;
+        self.shared.filled(states)
     }
 }
 
@@ -96,17 +126,29 @@ impl Handle {
     /// call; see [`Pipeline::settled`].
     ///
     /// # Errors
-    /// As for [`Handle::drain`].
+    /// As for [`Handle::drain`], and as for [`Pipeline::settled`].
     pub fn settled<'q>(
         &self,
         states: &'q StateQuery,
         timeout: Duration,
-    ) -> Result<&'q StateQuery, DrainError> {
-        self.drain(timeout).map(|()| states)
+    ) -> Result<&'q StateQuery, SettleError> {
+        self.drain(timeout)?;
+        self.0.filled(states)
     }
 }
 
 impl Shared {
+    /// Gives the query, where it has what has gone through the pipeline.
+    fn filled<'q>(&self, states: &'q StateQuery) -> Result<&'q StateQuery, SettleError> {
+        match states.standing(&self.entrance.contexts, self.threads_have_ended()) {
+            Standing::Filled => Ok(states),
+            Standing::NeverAdded => Err(SettleError::NeverAdded),
+            Standing::Elsewhere => Err(SettleError::Elsewhere),
+            Standing::Removed => Err(SettleError::Removed),
+            Standing::Panicked => Err(SettleError::Panicked),
+        }
+    }
+
     fn drain(&self, timeout: Duration, inline: Option<&Mutex<LaneWork>>) -> Result<(), DrainError> {
         if self.is_own_thread() {
             return Err(DrainError::OwnThread);

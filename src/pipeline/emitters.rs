@@ -80,7 +80,7 @@ impl Emitters {
     ///
     /// # Errors
     /// When an emitter is needed and cannot be had: the pipeline has been shut down, all source numbers are in use, or
-    /// the table of contexts is full.
+    /// the table of contexts or that of documents is full.
     pub fn of<D: TypedDomain>(&self, name: &str) -> Result<Bound<D>, EmitError> {
         let hash = Symbol::of(name).bits() ^ u64::from(D::DOMAIN.number());
         let place = (hash % self.shared.len() as u64) as usize;
@@ -90,7 +90,7 @@ impl Emitters {
             Some(emitter) => Arc::clone(emitter),
             None => {
                 let mut emitter = self.handle.emitter(&format!("entities {place}"))?;
-                emitter.set_context(self.context).map_err(EmitError::Context)?;
+                emitter.set_context(self.context)?;
                 Arc::clone(slot.insert(Arc::new(Mutex::new(emitter))))
             }
         };

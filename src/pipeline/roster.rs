@@ -1,6 +1,7 @@
 //! The roster of observers: their names, scopes and numbers, while the pipeline runs.
 
 use crate::observe::Interest;
+use crate::observe::presence::Presence;
 use crate::observe::worker::{AnyObserver, Placed};
 use crate::sync::{Arc, Mutex, lock};
 use std::collections::BTreeMap;
@@ -59,9 +60,15 @@ pub(crate) struct Entered {
 
 impl Entered {
     /// Gives the observer its place.
-    pub(crate) fn placed(&self, priority: i32, interest: Interest, observer: Box<dyn AnyObserver>) -> Placed {
+    pub(crate) fn placed(
+        &self,
+        priority: i32,
+        interest: Interest,
+        observer: Box<dyn AnyObserver>,
+        presences: Vec<Arc<Presence>>,
+    ) -> Placed {
         let name = Arc::clone(&self.name);
-        Placed { number: self.number, name, account: self.account, priority, interest, observer }
+        Placed { number: self.number, name, account: self.account, priority, interest, observer, presences }
     }
 }
 

@@ -11,6 +11,7 @@ use super::workflow::Workflow;
 use super::{Key, StateOptions, States};
 use crate::domain::{Catalogue, StateTable};
 use crate::event::{Context, Contexts, Domain, EventKind, Symbol};
+use crate::observe::presence::Left;
 use crate::sync::{Mutex, lock};
 use std::fmt;
 use std::sync::Arc;
@@ -43,6 +44,16 @@ pub(super) struct Roster {
     /// Shards of which the observers are at work.
     pub(super) open: usize,
     pub(super) waiting: Vec<Waiter>,
+}
+
+/// Whether a query has what a pipeline's events do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    Filled,
+    NeverAdded,
+    Elsewhere,
+    Removed,
+    Panicked,
 }
 
 /// The state of one entity, in one context where it is one in each.
@@ -314,6 +325,23 @@ impl StateQuery {
         timeout: Duration,
     ) -> Result<Reached, WaitError> {
         wait::until(&self.0, &Wanted::After(point), states, timeout)
+    }
+
+    /// Says whether the query is filled by the pipeline of `contexts`, all of whose threads have ended where it `has_ended`.
+    pub(crate) fn standing(&self, contexts: &Arc<Contexts>, has_ended: bool) -> Standing {
+        let roster = self.0.roster();
+        let left = |why| roster.shards.iter().any(|shard| shard.presence.left() == Some(why));
+        if roster.shards.is_empty() {
+            Standing::NeverAdded
+        } else if roster.shards.iter().any(|shard| !Arc::ptr_eq(&shard.contexts, contexts)) {
+            Standing::Elsewhere
+        } else if left(Left::Panicked) {
+            Standing::Panicked
+        } else if left(Left::Removed) || (!has_ended && roster.open < roster.shards.len()) {
+            Standing::Removed
+        } else {
+            Standing::Filled
+        }
     }
 
     pub(super) fn instance_ended(&self) {

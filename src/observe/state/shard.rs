@@ -13,6 +13,7 @@ use crate::domain::Step;
 use crate::domain::machine::STATES_MAX;
 use crate::event::{Context, Contexts, Domain, EventKind, Record};
 use crate::observe::Batch;
+use crate::observe::presence::Presence;
 use crate::sync::{Mutex, lock};
 use std::ops::DerefMut;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub(super) struct Shard {
     pub(super) plans: Plans,
     pub(super) options: StateOptions,
     pub(super) contexts: Arc<Contexts>,
+    pub(super) presence: Arc<Presence>,
     inner: Mutex<Inner>,
 }
 
@@ -69,7 +71,7 @@ impl Shard {
             span: (u64::MAX, 0),
             waiting,
         });
-        Shard { plans, options, contexts, inner }
+        Shard { plans, options, contexts, presence: Presence::begin(), inner }
     }
 
     pub(super) fn lock(&self) -> impl DerefMut<Target = Inner> + '_ {

@@ -8,7 +8,15 @@ use crate::observe::metrics::{Metrics, MetricsReport};
 use std::collections::HashMap;
 
 fn placed(number: usize, interest: Interest, observer: Box<dyn AnyObserver>) -> Placed {
-    Placed { number, name: "observer".into(), account: number, priority: 0, interest, observer }
+    Placed {
+        number,
+        name: "observer".into(),
+        account: number,
+        priority: 0,
+        interest,
+        observer,
+        presences: Vec::new(),
+    }
 }
 
 /// Batches of one kind are divided in another way than those of several.
