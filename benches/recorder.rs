@@ -101,7 +101,7 @@ fn main() {
 
 fn measure(dir: &Path, topology: Topology, slots: usize) {
     let path = dir.join(format!("{topology:?}-{slots}"));
-    let options = RecorderOptions { slots, lanes: PAIRS, ..RecorderOptions::default() };
+    let options = RecorderOptions { slots, tracks: PAIRS, ..RecorderOptions::default() };
     let recorder = FlightRecorder::create(&path, &options, 0).unwrap();
     let mut pairs: Vec<[Bench; 2]> =
         (0..PAIRS).map(|_| [Bench::new(topology, None), Bench::new(topology, Some(&recorder))]).collect();
@@ -142,13 +142,13 @@ fn row(slots: usize, name: &str, pairs: &mut [[Bench; 2]], emit: &impl Fn(&mut E
 /// The last events of each emitter are there, all of them.
 fn check(recorder: &FlightRecorder, pairs: &[[Bench; 2]], entity: Symbol, hop: &Hop) {
     let recording = recorder.snapshot().unwrap();
-    assert_eq!(recording.lanes.len(), pairs.len());
-    for (lane, [_, recorded]) in recording.lanes.iter().zip(pairs) {
-        assert_eq!((lane.recorded, lane.damaged), (recorded.emitter.sent().offered(), 0));
-        assert_eq!(lane.records.len() as u64 + lane.overwritten, lane.recorded);
+    assert_eq!(recording.tracks.len(), pairs.len());
+    for (track, [_, recorded]) in recording.tracks.iter().zip(pairs) {
+        assert_eq!((track.recorded, track.damaged), (recorded.emitter.sent().offered(), 0));
+        assert_eq!(track.records.len() as u64 + track.overwritten, track.recorded);
         let right = |record: &&Record| {
             record.entity() == entity && record.payload::<Hop>().is_some_and(|got| got.number == hop.number)
         };
-        assert!(lane.records.iter().all(|record| right(&record)) && !lane.records.is_empty());
+        assert!(track.records.iter().all(|record| right(&record)) && !track.records.is_empty());
     }
 }

@@ -13,7 +13,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use panther_events::dedup::{BATCH, Verdict};
-use panther_events::domain::machine::{Path, StateTable, states};
+use panther_events::domain::machine::{TransitionPath, StateTable, states};
 use panther_events::domain::{Catalogue, DomainDef, KindDef};
 use panther_events::event::{Domain, EventKind, Identity, Record, Symbol};
 use panther_events::observe::state::{StateOptions, States};
@@ -48,7 +48,7 @@ const LINKS: DomainDef = DomainDef {
         initial: 0,
         terminal: 0,
         next: &[states(&[1]), states(&[0, 2]), states(&[0])],
-        paths: &[Path::To(&[1, 2]), Path::To(&[0]), Path::Stay],
+        paths: &[TransitionPath::To(&[1, 2]), TransitionPath::To(&[0]), TransitionPath::Stay],
     }),
 };
 

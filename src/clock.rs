@@ -1,9 +1,9 @@
 //! Clocks: nanoseconds since the Unix epoch, from the cycle counter, from what a thread notes of it now and then, or
-//! from a hand that turns it.
+//! set by a test.
 
 mod coarse;
 
-use coarse::Notes;
+use coarse::CachedTime;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ pub struct Clock(Source);
 #[derive(Clone)]
 enum Source {
     Cycles(Cycles),
-    Coarse(Arc<Notes>),
+    Coarse(Arc<CachedTime>),
     Manual(Arc<AtomicU64>),
 }
 
@@ -33,7 +33,7 @@ impl Clock {
         Clock(Source::Cycles(Cycles::start()))
     }
 
-    /// Makes a clock that is turned every `resolution` by a thread of the pipelines that stamp with it, which is read
+    /// Makes a clock that is ticking every `resolution` by a thread of the pipelines that stamp with it, which is read
     /// faster than the cycle counter.
     ///
     /// The thread starts and ends with the pipeline. A time is that of the last turn: it lies before the true time by up
@@ -58,14 +58,14 @@ impl Clock {
     /// ```
     #[must_use]
     pub fn coarse(resolution: Duration) -> Clock {
-        Clock(Source::Coarse(Arc::new(Notes::new(Cycles::start(), resolution))))
+        Clock(Source::Coarse(Arc::new(CachedTime::new(Cycles::start(), resolution))))
     }
 
     /// Makes a clock that stands at `start_ns` until the hand that comes with it moves.
     #[must_use]
-    pub fn manual(start_ns: u64) -> (Clock, ClockHand) {
+    pub fn manual(start_ns: u64) -> (Clock, ManualClock) {
         let time = Arc::new(AtomicU64::new(start_ns));
-        (Clock(Source::Manual(Arc::clone(&time))), ClockHand(time))
+        (Clock(Source::Manual(Arc::clone(&time))), ManualClock(time))
     }
 
     /// Returns the time.
@@ -74,21 +74,21 @@ impl Clock {
     pub fn now_ns(&self) -> u64 {
         match &self.0 {
             Source::Cycles(cycles) => cycles.now_ns(),
-            Source::Coarse(notes) => notes.now_ns(),
+            Source::Coarse(cached) => cached.now_ns(),
             Source::Manual(time) => time.load(Ordering::Relaxed),
         }
     }
 
-    /// Returns how often a [`Clock::coarse`] is turned; `None` for others, which are as fine as their counter or hand.
+    /// Returns how often a [`Clock::coarse`] is ticking; `None` for others, which are as fine as their counter or hand.
     #[must_use]
     pub fn resolution(&self) -> Option<Duration> {
-        self.notes().map(|notes| notes.resolution())
+        self.cached().map(|cached| cached.resolution())
     }
 
     /// What a pipeline has to turn.
-    pub(crate) fn notes(&self) -> Option<&Arc<Notes>> {
+    pub(crate) fn cached(&self) -> Option<&Arc<CachedTime>> {
         match &self.0 {
-            Source::Coarse(notes) => Some(notes),
+            Source::Coarse(cached) => Some(cached),
             Source::Cycles(_) | Source::Manual(_) => None,
         }
     }
@@ -150,9 +150,9 @@ impl fmt::Debug for Clock {
 
 /// Turns a [`Clock::manual`], from any thread.
 #[derive(Clone, Debug)]
-pub struct ClockHand(Arc<AtomicU64>);
+pub struct ManualClock(Arc<AtomicU64>);
 
-impl ClockHand {
+impl ManualClock {
     /// Sets the time.
     pub fn set_ns(&self, time_ns: u64) {
         self.0.store(time_ns, Ordering::Relaxed);

@@ -21,9 +21,9 @@
 //! - Epochs share the table: a slot says which epoch it belongs to, in the six bits that are the same in every id. A
 //!   lookup costs one line however many epochs a window has, and forgetting an epoch costs nothing.
 
-mod crowd;
+mod overflow;
 mod index;
-mod lanes;
+mod simd;
 mod memory;
 mod probe;
 mod run;
@@ -91,7 +91,7 @@ pub struct DedupOptions {
     /// Bytes of memory that may be held; what is more goes to `spill_dir`. `None` is no bound.
     ///
     /// An id on disk takes some 2.6 bytes of it; with less than that for all ids that are remembered, lookups become slow.
-    /// Ids that are crafted to crowd together ([`DedupStats::crowded`]) stay in memory all the same.
+    /// Ids that are crafted to overflow together ([`DedupStats::overflowed`]) stay in memory all the same.
     pub memory_budget_bytes: Option<usize>,
     /// When filters are used.
     pub filter: FilterUse,
@@ -203,7 +203,7 @@ pub struct DedupStats {
     /// Times no memory could be had to grow.
     pub growth_failures: u64,
     /// Ids that found their part of the table full and are kept beside it: a sign of crafted digests.
-    pub crowded: u64,
+    pub overflowed: u64,
     /// Ids that lie on disk.
     pub spilled_ids: u64,
     /// Bytes on disk.
@@ -327,7 +327,7 @@ impl Dedup {
             huge_page_bytes: self.set.huge_page_bytes(),
             growths: counts.sweeps,
             growth_failures: counts.growth_failures,
-            crowded: counts.crowded,
+            overflowed: counts.overflowed,
             filter_negatives: cold.filter_negatives,
             filter_false_positives: cold.filter_false_positives,
             spilled_ids,

@@ -55,15 +55,15 @@ pub mod step;
 pub mod table;
 pub mod test;
 
-pub(crate) mod draft;
+pub(crate) mod builder;
 mod emitters;
 
-pub use draft::Members;
+pub use builder::Members;
 pub use emitters::{
     Assertions, Environments, Experiments, MetricSamples, Plugins, Services, Steps, Tests, TypedDomain,
     TypedSink,
 };
-pub use machine::{Path, StateFault, StateTable, Step};
+pub use machine::{TransitionPath, StateFault, StateTable, StepOutcome};
 pub use table::{DataField, DataType, VariantDef};
 
 use crate::event::kind::{CODES_PER_DOMAIN, DOMAIN_COUNT, KIND_COUNT};

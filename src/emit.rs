@@ -22,10 +22,10 @@ pub use refusal::{EmitError, NameRefused, NotAllowed};
 pub use sink::{EventSink, RateLimited, Sampled, Tee, TypedEvent};
 
 use crate::clock::Clock;
-use crate::emit::source::{Entrance, SEQ_LAST, Source};
+use crate::emit::source::{EmitShared, SEQ_LAST, Source};
 use crate::event::{Context, EventId, EventKind, IdScope, Identity, Payload, Record, Symbol, Symbols};
-use crate::recorder::LaneWriter;
-use crate::ring::{Inlet, fill};
+use crate::recorder::TrackWriter;
+use crate::ring::{ShardSender, fill};
 use crate::sync::{Arc, Backoff, sleep, thread};
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ pub enum FullPolicy {
 
 /// What became of the events of one call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Sent {
+pub struct EmitStats {
     /// Events that will reach the dedup stage.
     pub accepted: u64,
     /// Events for which the ring had no room.
@@ -59,14 +59,14 @@ pub struct Sent {
     pub rejected: u64,
 }
 
-impl Sent {
+impl EmitStats {
     /// Returns how many events the call offered.
     #[must_use]
     pub fn offered(&self) -> u64 {
         self.accepted + self.dropped_full + self.rejected
     }
 
-    pub(crate) fn add(&mut self, other: Sent) {
+    pub(crate) fn add(&mut self, other: EmitStats) {
         self.accepted += other.accepted;
         self.dropped_full += other.dropped_full;
         self.rejected += other.rejected;
@@ -76,11 +76,11 @@ impl Sent {
 /// Puts one thread's events into the pipeline.
 ///
 /// An emitter belongs to one thread at a time (it is `Send`, its methods take `&mut self`). Dropping it loses
-/// nothing that was accepted. Events of one emitter stay in order as far as they share a lane: always under
+/// nothing that was accepted. Events of one emitter stay in order as far as they share a shard: always under
 /// `Inline` and `Fused`, per entity under `Staged`.
 pub struct Emitter {
-    inlets: Vec<Inlet>,
-    entrance: Arc<Entrance>,
+    senders: Vec<ShardSender>,
+    emit_shared: Arc<EmitShared>,
     clock: Clock,
     policy: FullPolicy,
     pub(crate) source: Arc<Source>,
@@ -92,29 +92,29 @@ pub struct Emitter {
     /// The context, if there is one, as ids of contents are computed with it.
     content_scope: Option<IdScope>,
     /// What earlier sources of this emitter sent, before their numbers were used up.
-    earlier: Sent,
+    earlier: EmitStats,
     /// Where a flight recorder keeps this emitter's last events.
-    recorder: Option<LaneWriter>,
+    recorder: Option<TrackWriter>,
     /// The rings, while the definition of the context is still to be accepted: without them, what is emitted takes the slow
     /// way, where the definition goes first. Empty otherwise.
-    held_back: Vec<Inlet>,
+    held_back: Vec<ShardSender>,
 }
 
 impl Emitter {
     pub(crate) fn new(
-        entrance: Arc<Entrance>,
-        inlets: Vec<Inlet>,
+        emit_shared: Arc<EmitShared>,
+        senders: Vec<ShardSender>,
         clock: Clock,
         policy: FullPolicy,
         source: Arc<Source>,
         symbols: Arc<Symbols>,
-        recorder: Option<LaneWriter>,
+        recorder: Option<TrackWriter>,
     ) -> Emitter {
-        let (text, context, earlier) = (String::new(), None, Sent::default());
+        let (text, context, earlier) = (String::new(), None, EmitStats::default());
         let (content_scope, held_back) = (None, Vec::new());
         let mut emitter = Emitter {
-            inlets,
-            entrance,
+            senders,
+            emit_shared,
             clock,
             policy,
             source,
@@ -151,7 +151,7 @@ impl Emitter {
         entity: Symbol,
         payload: &P,
     ) -> Result<(), EmitError> {
-        match self.entrance.routes.identity(P::KIND) {
+        match self.emit_shared.router.identity(P::KIND) {
             Some(Identity::Content) if self.content_scope.is_some() => {
                 self.offer_record::<GIVE>(Record::new(Identity::Content, time_ns, entity, payload))
             }
@@ -181,7 +181,7 @@ impl Emitter {
         entity: Symbol,
         payload: &P,
     ) -> Result<(), EmitError> {
-        if self.entrance.routes.identity(P::KIND).is_none() {
+        if self.emit_shared.router.identity(P::KIND).is_none() {
             return self.refuse(None, P::KIND);
         }
         self.offer(P::KIND, entity, Some(digest), move |source, seq| {
@@ -193,10 +193,10 @@ impl Emitter {
     ///
     /// Costs one clock reading for all. Returns what became of them. A shutdown waits for a step in progress, and
     /// so for `events`.
-    pub fn emit_batch<P: Payload>(&mut self, events: impl IntoIterator<Item = (Symbol, P)>) -> Sent {
+    pub fn emit_batch<P: Payload>(&mut self, events: impl IntoIterator<Item = (Symbol, P)>) -> EmitStats {
         let time_ns = self.clock.now_ns();
         let events = events.into_iter();
-        match self.entrance.routes.identity(P::KIND) {
+        match self.emit_shared.router.identity(P::KIND) {
             Some(Identity::Content) if self.content_scope.is_some() => {
                 let scope = self.content_scope;
                 self.offer_all::<GIVE>(events.map(|(entity, payload)| {
@@ -219,7 +219,7 @@ impl Emitter {
     ///
     /// The identity in each record counts, not the catalogue's, and an id that is in a record stays. Records of an unknown
     /// kind, and those that are [malformed](Record::is_well_formed), are rejected.
-    pub fn emit_records(&mut self, records: impl IntoIterator<Item = Record>) -> Sent {
+    pub fn emit_records(&mut self, records: impl IntoIterator<Item = Record>) -> EmitStats {
         self.emit_known::<GIVE>(records)
     }
 
@@ -229,16 +229,16 @@ impl Emitter {
     /// The account holds as for [`Emitter::emit_records`]: the emitter uses up a number of its own for each record,
     /// though the record does not carry it. A record without an id, which no pipeline has seen, gets one as an event of
     /// this emitter's own, so that it is not taken for what another emitter sends under its source and number.
-    pub fn emit_numbered(&mut self, records: impl IntoIterator<Item = Record>) -> Sent {
+    pub fn emit_numbered(&mut self, records: impl IntoIterator<Item = Record>) -> EmitStats {
         self.emit_known::<KEEP>(records)
     }
 
-    fn emit_known<const NUMBERS: bool>(&mut self, records: impl IntoIterator<Item = Record>) -> Sent {
-        let entrance = Arc::clone(&self.entrance);
+    fn emit_known<const NUMBERS: bool>(&mut self, records: impl IntoIterator<Item = Record>) -> EmitStats {
+        let emit_shared = Arc::clone(&self.emit_shared);
         let mut unknown = (0_u64, None);
         let scope = self.content_scope;
         let known = records.into_iter().filter(|record| {
-            let known = entrance.routes.identity(record.kind()).is_some() && record.is_well_formed();
+            let known = emit_shared.router.identity(record.kind()).is_some() && record.is_well_formed();
             if !known {
                 unknown = (unknown.0 + 1, Some(record.kind()));
             }
@@ -257,7 +257,7 @@ impl Emitter {
 
     /// Returns what became of this emitter's events so far.
     #[must_use]
-    pub fn sent(&self) -> Sent {
+    pub fn sent(&self) -> EmitStats {
         let mut sent = self.earlier;
         sent.add(self.source.sent());
         sent
@@ -298,24 +298,24 @@ impl Emitter {
             self.renew_source()?;
         }
         let (source, seq) = (self.source.number(), self.source.next_seq() as u32);
-        let Some(inside) = self.source.gate.enter(&self.entrance.closed) else {
+        let Some(inside) = self.source.active.enter(&self.emit_shared.closed) else {
             return self.source.too_late();
         };
-        let lane = self.entrance.routes.lane(kind, entity, digest);
-        let Some(inlet) = self.inlets.get_mut(lane) else {
+        let shard = self.emit_shared.router.shard(kind, entity, digest);
+        let Some(sender) = self.senders.get_mut(shard) else {
             drop(inside);
             let record = move |source, seq| make(source, seq);
-            return self.offer_behind_definition(lane, &record);
+            return self.offer_behind_definition(shard, &record);
         };
         if let Some(recorder) = &mut self.recorder {
             // Before the ring, and whatever becomes of it there: what a dead process could not deliver matters most.
             recorder.put(make(source, seq));
         }
-        if inlet.producer.push(make(source, seq)).is_err() {
+        if sender.producer.push(make(source, seq)).is_err() {
             let record = move || make(source, seq);
-            return push_when_room(inlet, &self.source, self.policy, &record);
+            return push_when_room(sender, &self.source, self.policy, &record);
         }
-        inlet.published();
+        sender.published();
         self.source.accept(1);
         Ok(())
     }
@@ -325,15 +325,15 @@ impl Emitter {
     fn offer_record<const NUMBERS: bool>(&mut self, record: Record) -> Result<(), EmitError> {
         let record = record.within(self.content_scope.as_ref());
         let digest = record.id().filter(|_| record.identity() == Some(Identity::Digest));
-        let origin = self.entrance.id_scope;
+        let origin = self.emit_shared.id_scope;
         self.offer(record.kind(), record.entity(), digest, move |source, seq| {
             numbered::<NUMBERS>(record, source, seq, &origin)
         })
     }
 
-    fn offer_all<const NUMBERS: bool>(&mut self, mut records: impl Iterator<Item = Record>) -> Sent {
+    fn offer_all<const NUMBERS: bool>(&mut self, mut records: impl Iterator<Item = Record>) -> EmitStats {
         self.counted(|this| {
-            if this.inlets.len() + this.held_back.len() == 1 {
+            if this.senders.len() + this.held_back.len() == 1 {
                 while this.offer_chunk::<NUMBERS>(&mut records) {}
             } else {
                 for record in records {
@@ -349,10 +349,10 @@ impl Emitter {
     /// Publishes up to [`PUBLISH_EVERY`] records in one step; false when there are no more.
     fn offer_chunk<const NUMBERS: bool>(&mut self, records: &mut impl Iterator<Item = Record>) -> bool {
         // Without a ring at hand, the definition of the context has to go first.
-        if let Some(inlet) = self.inlets.first_mut() {
+        if let Some(sender) = self.senders.first_mut() {
             // The cached count spares the consumer's cache line while it suffices.
-            let room = match inlet.producer.cached_slots() {
-                0 => inlet.producer.slots(),
+            let room = match sender.producer.cached_slots() {
+                0 => sender.producer.slots(),
                 cached => cached,
             };
             let step = room.min(PUBLISH_EVERY);
@@ -360,11 +360,11 @@ impl Emitter {
             let numbers_suffice = next_seq + step as u64 <= SEQ_LAST;
             if step > 0
                 && numbers_suffice
-                && let Some(_inside) = self.source.gate.enter(&self.entrance.closed)
-                && let Ok(chunk) = inlet.producer.write_chunk_uninit(step)
+                && let Some(_inside) = self.source.active.enter(&self.emit_shared.closed)
+                && let Ok(chunk) = sender.producer.write_chunk_uninit(step)
             {
                 let (number, mut seq) = (self.source.number(), next_seq as u32);
-                let origin = &self.entrance.id_scope;
+                let origin = &self.emit_shared.id_scope;
                 let records = records.map(|record| {
                     let numbered = numbered::<NUMBERS>(record, number, seq, origin);
                     seq += 1;
@@ -376,7 +376,7 @@ impl Emitter {
                         recorder.put_all(records);
                     }
                 });
-                inlet.published();
+                sender.published();
                 self.source.accept(filled as u64);
                 return filled == step;
             }
@@ -390,11 +390,11 @@ impl Emitter {
     }
 
     /// Runs `offer` and returns what it added to the counts.
-    fn counted(&mut self, offer: impl FnOnce(&mut Emitter)) -> Sent {
+    fn counted(&mut self, offer: impl FnOnce(&mut Emitter)) -> EmitStats {
         let before = self.sent();
         offer(self);
         let after = self.sent();
-        Sent {
+        EmitStats {
             accepted: after.accepted - before.accepted,
             dropped_full: after.dropped_full - before.dropped_full,
             rejected: after.rejected - before.rejected,
@@ -411,13 +411,13 @@ impl Emitter {
     fn renew_source(&mut self) -> Result<(), EmitError> {
         // The definition of the context may take the only number that a source has left.
         while self.source.next_seq() > SEQ_LAST {
-            let Some(source) = self.entrance.sources.open(self.source.name()) else {
-                let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
+            let Some(source) = self.emit_shared.sources.open(self.source.name()) else {
+                let Some(_inside) = self.source.active.enter(&self.emit_shared.closed) else {
                     return self.source.too_late();
                 };
                 return self.source.fail_unnumbered();
             };
-            self.entrance.sources.close(&self.source);
+            self.emit_shared.sources.close(&self.source);
             self.earlier = self.sent();
             self.source = source;
             self.carry_context_over();
@@ -437,9 +437,9 @@ impl Emitter {
 impl Drop for Emitter {
     fn drop(&mut self) {
         self.end_context();
-        self.entrance.sources.close(&self.source);
-        for inlet in self.inlets.drain(..).chain(self.held_back.drain(..)) {
-            inlet.close();
+        self.emit_shared.sources.close(&self.source);
+        for sender in self.senders.drain(..).chain(self.held_back.drain(..)) {
+            sender.close();
         }
     }
 }
@@ -480,35 +480,35 @@ const NAP_MAX: Duration = Duration::from_millis(1);
 #[cold]
 #[inline(never)]
 fn push_when_room(
-    inlet: &mut Inlet,
+    sender: &mut ShardSender,
     source: &Source,
     policy: FullPolicy,
     record: &dyn Fn() -> Record,
 ) -> Result<(), EmitError> {
-    if let Err(error) = wait_for_room(inlet, policy) {
+    if let Err(error) = wait_for_room(sender, policy) {
         return source.fail(error);
     }
     // Only this emitter fills the ring: the room that was seen is still there.
-    if inlet.producer.push(record()).is_err() {
+    if sender.producer.push(record()).is_err() {
         return source.fail(EmitError::Full);
     }
-    inlet.published();
+    sender.published();
     source.accept(1);
     Ok(())
 }
 
 /// Waits for some room, by looking for it now and then. Nobody has to wake who waits here: a wake-up would cost the
 /// consumer a system call, and the ring is far from empty.
-fn wait_for_room(inlet: &mut Inlet, policy: FullPolicy) -> Result<(), EmitError> {
+fn wait_for_room(sender: &mut ShardSender, policy: FullPolicy) -> Result<(), EmitError> {
     let FullPolicy::Block { timeout } = policy else { return Err(EmitError::Full) };
     let start = Instant::now();
     let backoff = Backoff::new();
     let (mut room, mut spins, mut nap) = (0, 0, NAP_FIRST);
     // Who fills every slot as it becomes free contends with the consumer for each line; who waits for some room does
     // not.
-    let wanted = (inlet.producer.buffer().capacity() / 8).max(1);
+    let wanted = (sender.producer.buffer().capacity() / 8).max(1);
     loop {
-        let present = inlet.producer.slots();
+        let present = sender.producer.slots();
         if present >= wanted {
             break;
         }
@@ -517,11 +517,11 @@ fn wait_for_room(inlet: &mut Inlet, policy: FullPolicy) -> Result<(), EmitError>
             // ten times what was asked for. Eight times at most: a slow one is not worth a core.
             (room, spins) = (present, 0);
         }
-        if inlet.producer.is_abandoned() {
+        if sender.producer.is_abandoned() {
             return Err(EmitError::Closed);
         }
         match timeout.checked_sub(start.elapsed()) {
-            None | Some(Duration::ZERO) if inlet.producer.is_full() => return Err(EmitError::Full),
+            None | Some(Duration::ZERO) if sender.producer.is_full() => return Err(EmitError::Full),
             None | Some(Duration::ZERO) => return Ok(()),
             Some(_) if spins < SPINS => {
                 spins += 1;

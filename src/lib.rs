@@ -64,7 +64,7 @@
 //! | emit events of tests, services, steps and the like | [`domain`]: a typed emitter with a method an event |
 //! | emit events of your own on a hot path | [`payload!`], [`emit::Emitter::emit`] |
 //! | say once which test events belong to, and select by it | [`emit::Emitter::within`], [`event::Contexts`] |
-//! | get the emitter of an entity by its name | [`pipeline::Emitters`] |
+//! | get the emitter of an entity by its name | [`pipeline::EmitterPool`] |
 //! | send events into two pipelines, sample or limit them | [`emit::sink`] |
 //! | refuse events that a state does not allow | [`pipeline::Validated`] |
 //! | know in which state something is, or wait for it | [`observe::state`] |

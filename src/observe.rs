@@ -15,7 +15,7 @@ pub(crate) mod presence;
 pub mod results;
 pub mod sightings;
 pub mod state;
-pub(crate) mod wall;
+pub(crate) mod catch_panic;
 pub(crate) mod worker;
 
 use crate::dedup::Verdict;
@@ -94,7 +94,7 @@ pub enum Scope {
     /// Each instance sees some entities, and all events of these in the order in which each emitter sent them.
     Entity,
     /// One instance sees all events of the kinds of interest, in the order in which each emitter sent them. These
-    /// kinds then take one lane and one worker, for all observers, and so do the other kinds of their domains where those
+    /// kinds then take one shard and one worker, for all observers, and so do the other kinds of their domains where those
     /// have states.
     Whole,
 }

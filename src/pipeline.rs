@@ -4,37 +4,37 @@
 //!              Inline: no thread, the owner polls        Fused: one thread
 //!
 //!  emitter ──ring──► ┌───────────────────────────┐
-//!  emitter ──ring──► │ lane: dedup ──► observers │ ──► snapshot
+//!  emitter ──ring──► │ shard: dedup ──► observers │ ──► snapshot
 //!  emitter ──ring──► └───────────────────────────┘
 //!
-//!              Staged: entities are shared out over lanes, and over workers
+//!              Staged: entities are shared out over shards, and over workers
 //!
-//!  emitter ─┬─ring──► lane 0: dedup ─┬─rings──► worker 0: observers ─┬─► snapshot
-//!  emitter ─┴─ring──► lane 1: dedup ─┴─rings──► worker 1: observers ─┘
+//!  emitter ─┬─ring──► shard 0: dedup ─┬─rings──► worker 0: observers ─┬─► snapshot
+//!  emitter ─┴─ring──► shard 1: dedup ─┴─rings──► worker 1: observers ─┘
 //! ```
 //!
-//! Lanes share events out by entity. The id of an occurrence or a content belongs to one entity, so its redeliveries meet in one lane, and
+//! Shards share events out by entity. The id of an occurrence or a content belongs to one entity, so its redeliveries meet in one shard, and
 //! each entity's events stay in the order in which their emitter sent them. (Sharing out by id would balance
 //! one busy entity better, and would tear its events out of order.) Events of identity `Digest` are shared out
-//! by digest, because one digest may come with different entities; with several lanes their order holds only
+//! by digest, because one digest may come with different entities; with several shards their order holds only
 //! for kinds that an observer asks to see whole.
 
 mod account;
 mod builder;
 #[cfg(all(test, not(loom)))]
 mod context_tests;
-mod crew;
+mod worker;
 mod drain;
-mod emitters;
-mod lane;
+mod emitter_pool;
+mod shard;
 #[cfg(all(test, loom))]
 mod models;
-mod post;
+mod command_queue;
 mod processors;
-mod recall;
-mod roster;
+mod preload;
+mod observer_registry;
 mod snapshot;
-mod station;
+mod observer_host;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod ticker;
@@ -44,33 +44,33 @@ mod validated;
 pub use crate::observe::worker::Delivery;
 pub use crate::wait::WaitStrategy;
 pub use account::{Account, AccountError, Further};
-pub use builder::{Builder, PipelineOptions, Setup, StartError};
+pub use builder::{Builder, PipelineOptions, ObserverSetup, StartError};
 pub use drain::{DrainError, SettleError};
-pub use emitters::{Bound, Emitters};
-pub use roster::ObserverOptions;
+pub use emitter_pool::{Bound, EmitterPool};
+pub use observer_registry::ObserverOptions;
 pub use snapshot::{ReportKey, Snapshot};
 pub use topology::{DEDUP_MAX, Pinning, Topology, TopologyError, WORKERS_MAX};
 pub use validated::Validated;
 
 use crate::dedup::DedupStats;
 use crate::domain::Catalogue;
-use crate::emit::source::Entrance;
+use crate::emit::source::EmitShared;
 use crate::emit::{EmitError, Emitter, FullPolicy};
 use crate::event::{Contexts, Origin, Symbols};
 use crate::observe::inside::{self, Inside};
 use crate::observe::presence::{Unplaced, collect};
-use crate::observe::wall::walled;
+use crate::observe::catch_panic::catch_panic;
 use crate::observe::worker::{AnyObserver, AnyReport, Merged, WorkerReport};
 use crate::observe::{Observer, Report, Scope};
 use crate::process::Processing;
 use crate::recorder::FlightRecorder;
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Arc, Mutex, Ordering, lock, mpsc};
-use crate::wait::Gate;
-use crew::{CrewDesk, CrewOrder};
-use lane::{LaneDesk, LaneOrder, LaneReport, LaneWork};
-use roster::Roster;
-use station::Order;
+use crate::wait::ActiveFlag;
+use worker::{WorkerShared, WorkerCommand};
+use shard::{ShardShared, ShardCommand, ShardReport, ShardThread};
+use observer_registry::ObserverRegistry;
+use observer_host::ObserverCommand;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -93,24 +93,24 @@ pub struct Pipeline {
 pub struct Handle(Arc<Shared>);
 
 struct Shared {
-    entrance: Arc<Entrance>,
-    lanes: Vec<Arc<LaneDesk>>,
-    crew: Vec<Arc<CrewDesk>>,
-    roster: Arc<Roster>,
+    emit_shared: Arc<EmitShared>,
+    shards: Vec<Arc<ShardShared>>,
+    workers: Vec<Arc<WorkerShared>>,
+    registry: Arc<ObserverRegistry>,
     catalogue: Arc<Catalogue>,
     symbols: Arc<Symbols>,
     recorder: Option<FlightRecorder>,
     warnings: Mutex<Vec<String>>,
     processors: Vec<Box<str>>,
     start: Instant,
-    recalled: u64,
+    preloaded: u64,
     options: PipelineOptions,
 }
 
 struct Threads {
-    inline: Option<Mutex<LaneWork>>,
-    lanes: Vec<JoinHandle<LaneReport>>,
-    crew: Vec<JoinHandle<WorkerReport>>,
+    inline: Option<Mutex<ShardThread>>,
+    shards: Vec<JoinHandle<ShardReport>>,
+    workers: Vec<JoinHandle<WorkerReport>>,
     ticker: Option<Ticker>,
 }
 
@@ -160,7 +160,7 @@ impl Pipeline {
     /// Returns which start of a pipeline this is.
     #[must_use]
     pub fn origin(&self) -> Origin {
-        self.shared.entrance.origin
+        self.shared.emit_shared.origin
     }
 
     /// Returns the symbol table.
@@ -178,7 +178,7 @@ impl Pipeline {
     /// Returns what knows the context of events and entities.
     #[must_use]
     pub fn contexts(&self) -> &Arc<Contexts> {
-        &self.shared.entrance.contexts
+        &self.shared.emit_shared.contexts
     }
 
     /// Takes a burst of events from every ring and brings them through all stages; returns how many. Under
@@ -202,14 +202,14 @@ impl Pipeline {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let (lane_replies, lane_answers) = mpsc::channel();
-        for desk in &self.shared.lanes {
-            desk.post.put(LaneOrder::Report(lane_replies.clone()));
-            desk.lane.sleeper.wake();
+        for shard in &self.shared.shards {
+            shard.commands.put(ShardCommand::Report(lane_replies.clone()));
+            shard.rings.parker.wake();
         }
         let (crew_replies, crew_answers) = mpsc::channel();
-        for desk in &self.shared.crew {
-            desk.post.put(CrewOrder::Report(crew_replies.clone()));
-            desk.sleeper.wake();
+        for worker in &self.shared.workers {
+            worker.commands.put(WorkerCommand::Report(crew_replies.clone()));
+            worker.parker.wake();
         }
         drop((lane_replies, crew_replies));
         self.answer_inline();
@@ -227,36 +227,36 @@ impl Pipeline {
     pub fn add_observer<O: Observer>(
         &self,
         options: impl Into<ObserverOptions>,
-        mut make: impl FnMut(Setup<'_>) -> O,
+        mut make: impl FnMut(ObserverSetup<'_>) -> O,
     ) -> Result<ReportKey<O::Report>, AddError> {
         let (options, shared) = (options.into(), &self.shared);
-        let workers = shared.crew.len().max(1);
+        let workers = shared.workers.len().max(1);
         let (mut instances, mut unplaced) = (Vec::new(), Unplaced::default());
         for worker in 0..workers {
-            let contexts = &shared.entrance.contexts;
+            let contexts = &shared.emit_shared.contexts;
             let (catalogue, symbols) = (&shared.catalogue, &shared.symbols);
-            let origin = shared.entrance.origin;
+            let origin = shared.emit_shared.origin;
             let (observer, presences) =
-                collect(|| make(Setup { catalogue, symbols, contexts, origin, worker }));
+                collect(|| make(ObserverSetup { catalogue, symbols, contexts, origin, worker }));
             unplaced.take_note(&presences);
             let observer: Box<dyn AnyObserver> = Box::new(observer);
-            let asked = walled(|| observer.interest());
+            let asked = catch_panic(|| observer.interest());
             let interest = asked.map_err(|panic| AddError::Panicked(options.name.clone(), panic))?;
             instances.push((interest, observer, presences));
             if interest.scope == Scope::Whole && workers > 1 {
-                let whole = &shared.entrance.routes.whole;
+                let whole = &shared.emit_shared.router.whole;
                 if interest.kinds.iter().any(|kind| !whole.contains(kind)) {
                     return Err(AddError::NotWhole(options.name));
                 }
                 break;
             }
         }
-        let entered = shared.roster.enter(&options).ok_or_else(|| AddError::Name(options.name.clone()))?;
+        let entered = shared.registry.enter(&options).ok_or_else(|| AddError::Name(options.name.clone()))?;
         unplaced.have_a_place();
         let (pending, done) = mpsc::channel::<()>();
         for (worker, (interest, observer, presences)) in instances.into_iter().enumerate() {
             let placed = Box::new(entered.placed(options.priority, interest, observer, presences));
-            self.order(worker, Order::Add { placed, pending: pending.clone() });
+            self.command(worker, ObserverCommand::Add { placed, pending: pending.clone() });
         }
         drop(pending);
         // Ends when every worker has it.
@@ -273,7 +273,7 @@ impl Pipeline {
 
     /// Removes all observers of `scope`; returns how many there were.
     pub fn remove_scope(&self, scope: &str) -> usize {
-        let numbers = self.shared.roster.of_scope(scope);
+        let numbers = self.shared.registry.of_scope(scope);
         for number in &numbers {
             drop(self.remove(*number));
         }
@@ -281,12 +281,12 @@ impl Pipeline {
     }
 
     fn remove(&self, number: usize) -> Option<Box<dyn AnyReport>> {
-        if !self.shared.roster.leave(number) {
+        if !self.shared.registry.leave(number) {
             return None;
         }
         let (reply, answers) = mpsc::channel();
-        for worker in 0..self.shared.crew.len().max(1) {
-            self.order(worker, Order::Remove { number, reply: reply.clone() });
+        for worker in 0..self.shared.workers.len().max(1) {
+            self.command(worker, ObserverCommand::Remove { number, reply: reply.clone() });
         }
         drop(reply);
         let mut merged = Merged::default();
@@ -296,23 +296,23 @@ impl Pipeline {
             }
         }
         // All workers have answered, so nobody counts under its name any more.
-        self.shared.roster.strike(number);
+        self.shared.registry.strike(number);
         merged.into_report()
     }
 
-    /// Gives an order to one worker's station.
-    fn order(&self, worker: usize, order: Order) {
-        if let Some(desk) = self.shared.crew.get(worker) {
-            desk.post.put(CrewOrder::Station(order));
-            desk.sleeper.wake();
-        } else if let Some(desk) = self.shared.lanes.first() {
-            desk.post.put(LaneOrder::Station(order));
-            desk.lane.sleeper.wake();
+    /// Gives a command to one worker's host.
+    fn command(&self, worker: usize, command: ObserverCommand) {
+        if let Some(worker) = self.shared.workers.get(worker) {
+            worker.commands.put(WorkerCommand::Host(command));
+            worker.parker.wake();
+        } else if let Some(shard) = self.shared.shards.first() {
+            shard.commands.put(ShardCommand::Host(command));
+            shard.rings.parker.wake();
             self.answer_inline();
         }
     }
 
-    /// Under `Inline`, whoever gives an order carries it out.
+    /// Under `Inline`, whoever gives a command carries it out.
     fn answer_inline(&self) {
         if let Some(work) = &self.threads.inline {
             let mut work = lock(work);
@@ -332,36 +332,36 @@ impl Pipeline {
     }
 
     fn close(&mut self) -> Snapshot {
-        Gate::close(&self.shared.entrance.closed);
-        while self.shared.entrance.sources.any_inside() {
+        ActiveFlag::close(&self.shared.emit_shared.closed);
+        while self.shared.emit_shared.sources.any_inside() {
             self.poll();
             thread::yield_now();
         }
-        self.shared.give_last_orders();
-        let mut lanes = Vec::new();
+        self.shared.start_draining();
+        let mut shards = Vec::new();
         if let Some(work) = self.threads.inline.take() {
             let mut work = work.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
             let _inside = self.shared.enter();
             while work.poll() > 0 {}
-            lanes.push(work.finish());
+            shards.push(work.finish());
         }
-        for thread in self.threads.lanes.drain(..) {
+        for thread in self.threads.shards.drain(..) {
             match thread.join() {
-                Ok(report) => lanes.push(report),
+                Ok(report) => shards.push(report),
                 Err(_) => {
                     self.shared.warn("a dedup thread died; please report this bug".into());
                 }
             }
         }
-        let mut crew = Vec::new();
-        for thread in self.threads.crew.drain(..) {
+        let mut workers = Vec::new();
+        for thread in self.threads.workers.drain(..) {
             match thread.join() {
-                Ok(reports) => crew.push(reports),
+                Ok(reports) => workers.push(reports),
                 Err(_) => self.shared.warn("a worker died; please report this bug".into()),
             }
         }
         self.threads.ticker = None;
-        let mut snapshot = self.shared.assemble(lanes, crew);
+        let mut snapshot = self.shared.assemble(shards, workers);
         if let Err(error) = snapshot.account.check_final() {
             snapshot.warnings.push(format!("the account does not add up: {error}"));
         }
@@ -371,7 +371,7 @@ impl Pipeline {
 
 impl Drop for Pipeline {
     fn drop(&mut self) {
-        if self.threads.inline.is_some() || !self.threads.lanes.is_empty() {
+        if self.threads.inline.is_some() || !self.threads.shards.is_empty() {
             drop(self.close());
         }
     }
@@ -381,8 +381,8 @@ impl fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pipeline")
             .field("topology", &self.shared.options.topology)
-            .field("emitters", &self.shared.entrance.sources.live())
-            .field("observers", &self.shared.roster.present())
+            .field("emitters", &self.shared.emit_shared.sources.live())
+            .field("observers", &self.shared.registry.present())
             .finish_non_exhaustive()
     }
 }
@@ -414,42 +414,42 @@ impl fmt::Debug for Handle {
 impl Shared {
     /// Says until what it returns is dropped that this thread works for the pipeline.
     fn enter(&self) -> Inside {
-        inside::enter(&self.entrance.contexts)
+        inside::enter(&self.emit_shared.contexts)
     }
 
     fn is_own_thread(&self) -> bool {
-        inside::is_inside(&self.entrance.contexts)
+        inside::is_inside(&self.emit_shared.contexts)
     }
 
     fn emitter(&self, name: &str, policy: FullPolicy) -> Result<Emitter, EmitError> {
-        if self.entrance.closed.load(Ordering::Acquire) {
+        if self.emit_shared.closed.load(Ordering::Acquire) {
             return Err(EmitError::Closed);
         }
-        let source = self.entrance.sources.open(name).ok_or(EmitError::SourcesExhausted)?;
-        let inlets = self.lanes.iter().map(|desk| desk.lane.connect(self.options.ring_capacity)).collect();
+        let source = self.emit_shared.sources.open(name).ok_or(EmitError::SourcesExhausted)?;
+        let senders = self.shards.iter().map(|shard| shard.rings.connect(self.options.ring_capacity)).collect();
         let (clock, symbols) = (self.options.clock.clone(), Arc::clone(&self.symbols));
-        let origin = self.entrance.origin;
-        let lane = self.recorder.as_ref().and_then(|recorder| recorder.lane(name, origin));
-        Ok(Emitter::new(Arc::clone(&self.entrance), inlets, clock, policy, source, symbols, lane))
+        let origin = self.emit_shared.origin;
+        let shard = self.recorder.as_ref().and_then(|recorder| recorder.track(name, origin));
+        Ok(Emitter::new(Arc::clone(&self.emit_shared), senders, clock, policy, source, symbols, shard))
     }
 
-    fn give_last_orders(&self) {
-        for desk in &self.lanes {
-            // Release: partner is the load in `LaneWork::run`.
-            desk.last_orders.store(true, Ordering::Release);
-            desk.lane.sleeper.wake();
+    fn start_draining(&self) {
+        for shard in &self.shards {
+            // Release: partner is the load in `ShardThread::run`.
+            shard.draining.store(true, Ordering::Release);
+            shard.rings.parker.wake();
         }
     }
 
-    /// Events that lanes found unique and duplicate; those that observers' failures brought forth are unique.
+    /// Events that shards found unique and duplicate; those that observers' failures brought forth are unique.
     fn verdicts(&self) -> (u64, u64) {
         let (mut unique, mut duplicates) = (0, 0);
-        for desk in &self.lanes {
-            unique += desk.counts.unique.load(Ordering::Acquire);
-            duplicates += desk.counts.duplicates.load(Ordering::Acquire);
+        for shard in &self.shards {
+            unique += shard.counts.unique.load(Ordering::Acquire);
+            duplicates += shard.counts.duplicates.load(Ordering::Acquire);
         }
-        for desk in &self.crew {
-            unique += desk.own.load(Ordering::Acquire);
+        for worker in &self.workers {
+            unique += worker.own.load(Ordering::Acquire);
         }
         (unique, duplicates)
     }
@@ -465,15 +465,15 @@ impl Shared {
         }
     }
 
-    fn assemble(&self, lanes: Vec<LaneReport>, crew: Vec<WorkerReport>) -> Snapshot {
-        let offered = self.entrance.sources.totals();
+    fn assemble(&self, shards: Vec<ShardReport>, workers: Vec<WorkerReport>) -> Snapshot {
+        let offered = self.emit_shared.sources.totals();
         // Read after `accepted`, so that what lies between is at most what the rings hold.
         let (unique, duplicates) = self.verdicts();
         let in_flight = offered.sent.accepted.saturating_sub(unique + duplicates);
         let at_rest = self.threads_have_ended();
         let accepted = if at_rest { offered.sent.accepted } else { unique + duplicates + in_flight };
         let mut snapshot = Snapshot {
-            origin: self.entrance.origin,
+            origin: self.emit_shared.origin,
             account: Account {
                 offered: if at_rest {
                     offered.offered
@@ -495,30 +495,30 @@ impl Shared {
                     .collect(),
             },
             dedup: DedupStats::default(),
-            recalled: self.recalled,
+            preloaded: self.preloaded,
             elapsed: self.start.elapsed(),
             warnings: lock(&self.warnings).clone(),
-            sources: self.entrance.sources.names(),
+            sources: self.emit_shared.sources.names(),
             catalogue: Arc::clone(&self.catalogue),
             symbols: Arc::clone(&self.symbols),
-            contexts: Arc::clone(&self.entrance.contexts),
+            contexts: Arc::clone(&self.emit_shared.contexts),
             reports: BTreeMap::new(),
             accounts: BTreeMap::new(),
         };
-        let mut workers = crew;
-        for lane in lanes {
-            snapshot.take_in_dedup(lane.dedup);
-            snapshot.take_in_processors(lane.processors);
-            workers.extend(lane.observers);
+        let mut workers = workers;
+        for shard in shards {
+            snapshot.take_in_dedup(shard.dedup);
+            snapshot.take_in_processors(shard.processors);
+            workers.extend(shard.observers);
         }
         // Read after the workers have answered: whoever is in their answers has an account.
-        let (names, further) = self.roster.accounts();
+        let (names, further) = self.registry.accounts();
         snapshot.take_in_observers(&names, further, workers);
         snapshot
     }
 
-    /// No emitter counts any more and no lane works: what the counters say is the whole truth.
+    /// No emitter counts any more and no shard works: what the counters say is the whole truth.
     fn threads_have_ended(&self) -> bool {
-        self.lanes.iter().all(|desk| desk.last_orders.load(Ordering::Acquire))
+        self.shards.iter().all(|shard| shard.draining.load(Ordering::Acquire))
     }
 }

@@ -47,7 +47,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::emit::source::{Entrance, SEQ_LAST, Source};
+use crate::emit::source::{EmitShared, SEQ_LAST, Source};
 use crate::emit::{ContextEntered, EmitError, EventSink, NameRefused, TypedEvent};
 use crate::event::{
     Context, Detail, EventId, EventKind, Identity, KindSet, Payload, Record, Symbol, Symbols,
@@ -105,13 +105,13 @@ impl Processing {
 ///
 /// What is derived belongs to the context of the event it is derived from.
 pub struct Derived<'a> {
-    desk: &'a mut Desk,
+    buffer: &'a mut DerivedBuffer,
     time_ns: u64,
 }
 
 /// What one processor derives from.
-pub(crate) struct Desk {
-    pub(crate) entrance: Arc<Entrance>,
+pub(crate) struct DerivedBuffer {
+    pub(crate) emit_shared: Arc<EmitShared>,
     pub(crate) symbols: Arc<Symbols>,
     /// Under which what it derives is numbered; `None` when no number is left.
     pub(crate) source: Option<Arc<Source>>,
@@ -145,8 +145,8 @@ impl Derived<'_> {
         payload: &P,
     ) -> Result<(), EmitError> {
         match self.identity(P::KIND) {
-            Ok(identity) => self.desk.take(Record::new(identity, time_ns, entity, payload)),
-            Err(error) => self.desk.refuse(error),
+            Ok(identity) => self.buffer.take(Record::new(identity, time_ns, entity, payload)),
+            Err(error) => self.buffer.refuse(error),
         }
     }
 
@@ -160,7 +160,7 @@ impl Derived<'_> {
     /// Returns the names and documents of the pipeline.
     #[must_use]
     pub fn symbols(&self) -> &Arc<Symbols> {
-        &self.desk.symbols
+        &self.buffer.symbols
     }
 
     /// Derives an event that is the same as any other with this digest, as
@@ -175,14 +175,14 @@ impl Derived<'_> {
         entity: Symbol,
         payload: &P,
     ) -> Result<(), EmitError> {
-        if self.desk.entrance.routes.identity(P::KIND).is_none() {
-            return self.desk.refuse(EmitError::UnknownKind(P::KIND));
+        if self.buffer.emit_shared.router.identity(P::KIND).is_none() {
+            return self.buffer.refuse(EmitError::UnknownKind(P::KIND));
         }
-        self.desk.take(Record::with_digest(digest, time_ns, entity, payload))
+        self.buffer.take(Record::with_digest(digest, time_ns, entity, payload))
     }
 
     fn identity(&self, kind: EventKind) -> Result<Identity, EmitError> {
-        match self.desk.entrance.routes.identity(kind) {
+        match self.buffer.emit_shared.router.identity(kind) {
             None => Err(EmitError::UnknownKind(kind)),
             Some(Identity::Digest) => Err(EmitError::WrongIdentity(kind)),
             Some(identity) => Ok(identity),
@@ -192,9 +192,9 @@ impl Derived<'_> {
 
 impl EventSink for Derived<'_> {
     fn emit_event(&mut self, event: &TypedEvent<'_>) -> Result<(), EmitError> {
-        let symbols = Arc::clone(&self.desk.symbols);
+        let symbols = Arc::clone(&self.buffer.symbols);
         let identity = match event.key {
-            Some(_) if self.desk.entrance.routes.identity(event.kind).is_some() => Ok(Identity::Digest),
+            Some(_) if self.buffer.emit_shared.router.identity(event.kind).is_some() => Ok(Identity::Digest),
             _ => self.identity(event.kind),
         };
         let made = identity.and_then(|identity| {
@@ -207,8 +207,8 @@ impl EventSink for Derived<'_> {
             if event.unplaced > 0 {
                 symbols.details().count_unplaced(event.unplaced);
             }
-            if !self.desk.context.is_none() {
-                self.desk.entrance.contexts.join(event.kind.domain(), entity, self.desk.context);
+            if !self.buffer.context.is_none() {
+                self.buffer.emit_shared.contexts.join(event.kind.domain(), entity, self.buffer.context);
             }
             let time_ns = event.time_ns.unwrap_or(self.time_ns);
             let payload = bytemuck::cast(event.payload_with(document));
@@ -216,24 +216,24 @@ impl EventSink for Derived<'_> {
             Ok(Record::raw(id, identity, time_ns, entity, event.kind, payload))
         });
         match made {
-            Ok(record) => self.desk.take(record),
-            Err(error) => self.desk.refuse(error),
+            Ok(record) => self.buffer.take(record),
+            Err(error) => self.buffer.refuse(error),
         }
     }
 
     fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {
-        let is_known = self.desk.entrance.routes.identity(record.kind()).is_some();
+        let is_known = self.buffer.emit_shared.router.identity(record.kind()).is_some();
         if !is_known {
-            return self.desk.refuse(EmitError::UnknownKind(record.kind()));
+            return self.buffer.refuse(EmitError::UnknownKind(record.kind()));
         }
         if !record.is_well_formed() {
-            return self.desk.refuse(EmitError::Malformed);
+            return self.buffer.refuse(EmitError::Malformed);
         }
-        self.desk.take(record)
+        self.buffer.take(record)
     }
 
     fn context(&self) -> Context {
-        self.desk.context
+        self.buffer.context
     }
 }
 
@@ -243,17 +243,17 @@ impl fmt::Debug for Derived<'_> {
     }
 }
 
-impl Desk {
+impl DerivedBuffer {
     /// Returns what takes the events that are derived from `record`.
     pub(crate) fn derived(&mut self, record: &Record) -> Derived<'_> {
-        self.context = self.entrance.contexts.of(record);
-        Derived { desk: self, time_ns: record.time_ns() }
+        self.context = self.emit_shared.contexts.of(record);
+        Derived { buffer: self, time_ns: record.time_ns() }
     }
 
     /// Returns what takes the events that are derived at the end, from no one event.
     pub(crate) fn derived_at_end(&mut self, time_ns: u64) -> Derived<'_> {
         self.context = Context::NONE;
-        Derived { desk: self, time_ns }
+        Derived { buffer: self, time_ns }
     }
 
     /// Accepts what was derived from one event.
@@ -276,7 +276,7 @@ impl Desk {
         if let Some(source) = self.source.as_ref().filter(|_| defined > 0) {
             // The definition is lost, so what follows is where it was before.
             let next_seq = source.counts.next_seq.load(Ordering::Relaxed).min(SEQ_LAST) as u32;
-            let _ = self.entrance.contexts.enter(source.number(), next_seq, before);
+            let _ = self.emit_shared.contexts.enter(source.number(), next_seq, before);
             self.entered = before;
         }
     }
@@ -304,7 +304,7 @@ impl Desk {
             false => self.symbols.details().insert(&context.document(&self.symbols)),
         };
         let entered = document.map_err(EmitError::Detail).and_then(|document| {
-            self.entrance.contexts.enter(source, seq, context).map_err(EmitError::Context)?;
+            self.emit_shared.contexts.enter(source, seq, context).map_err(EmitError::Context)?;
             Ok(ContextEntered { context: document })
         });
         match entered {
@@ -334,8 +334,8 @@ impl Desk {
         if let Some(source) = self.source.take_if(|source| used_up(source)) {
             // What is in `out` has numbers of the old source, and is accepted or refused under the new one's: the sums
             // over all sources are the same.
-            self.source = self.entrance.sources.open(source.name());
-            self.entrance.sources.close(&source);
+            self.source = self.emit_shared.sources.open(source.name());
+            self.emit_shared.sources.close(&source);
             self.entered = Context::NONE;
         }
         let Some(source) = &self.source else {

@@ -16,8 +16,8 @@
 //! builder.recorder(&recorder);
 //! let pipeline = builder.start()?;
 //! // … the process dies; another one reads:
-//! for lane in Recording::read(path)?.lanes {
-//!     println!("{}: {} of {} events", lane.name, lane.records.len(), lane.recorded);
+//! for track in Recording::read(path)?.tracks {
+//!     println!("{}: {} of {} events", track.name, track.records.len(), track.recorded);
 //! }
 //! # Ok(())
 //! # }
@@ -29,7 +29,7 @@
 //!   whose call had returned. One event more may be there, or its place is torn: that is told.
 //! - Of a batch whose call had not returned, whole steps are there, of at most 64 events, and perhaps the first events of one
 //!   more. What the caller's iterator has given for the step at work is not recorded yet: who wants each event in the file
-//!   before the next one is made emits them one by one. (With several dedup lanes, a step is one event.)
+//!   before the next one is made emits them one by one. (With several dedup tracks, a step is one event.)
 //! - How many were overwritten is exact. (One thing can hide: where a wild write has zeroed the very last events, up to 95 that
 //!   the head does not tell of yet, together with their checks, they look as if they had never been.)
 //! - Names and documents are kept from the first one on until [`RecorderOptions::definition_bytes`] are full (1 MiB by
@@ -48,18 +48,18 @@
 //!
 //! ```text
 //! file      ┌─────────────┬──────────────────────┬─────────────┬────────┬────────┬ ─
-//!           │ header 4096 │ lane headers 256 each│ definitions │ lane 0 │ lane 1 │
+//!           │ header 4096 │ track headers 256 each│ definitions │ track 0 │ track 1 │
 //!           └─────────────┴──────────────────────┴─────────────┴────────┴────────┴ ─    each part a multiple of 4096
 //!
 //! header      0  magic "PEVFLTR\n"          64  check of the words before
 //!             8  version                    128  state: 0 open, 1 closed in order
 //!            16  0x0102030405060708         192  bytes of definitions
 //!            24  run, 2 words               200  definitions left out: no room
-//!            40  created, ns since 1970     208  emitters without a lane
-//!            48  lanes                      216  events of lanes that were given to later emitters
-//!            56  slots a lane (a power of two) | bytes for definitions << 32, in pages
+//!            40  created, ns since 1970     208  emitters without a track
+//!            48  tracks                      216  events of tracks that were given to later emitters
+//!            56  slots a track (a power of two) | bytes for definitions << 32, in pages
 //!
-//! lane        0  state: 0 free, 1 in use, 2 its emitter is gone       32  origin of its pipeline, 2 words
+//! track        0  state: 0 free, 1 in use, 2 its emitter is gone       32  origin of its pipeline, 2 words
 //! header      8  salt                                                 48  name, 72 bytes, 0 behind it
 //!            24  bytes of the name                                   120  check of the words from 8 on
 //!                                                                    128  head: events written
@@ -67,8 +67,8 @@
 //! definition  0  tag (1 name, 2 document) << 32 | bytes      16  check of key, tag, length and text
 //!             8  symbol or digest                            24  text, 0 to a multiple of 8
 //!
-//! lane      ┌─────────────┬─────────────┬ ─ ┬───────────┬───────────┬ ─
-//!           │ record 0 64 │ record 1 64 │   │ check 0 8 │ check 1 8 │     event n of a lane is in slot n mod slots
+//! track      ┌─────────────┬─────────────┬ ─ ┬───────────┬───────────┬ ─
+//!           │ record 0 64 │ record 1 64 │   │ check 0 8 │ check 1 8 │     event n of a track is in slot n mod slots
 //!           └─────────────┴─────────────┴ ─ ┴───────────┴───────────┴ ─
 //!
 //! record      0  id, low word, high word, or 0    32  kind | source << 16 | number << 32
@@ -84,8 +84,8 @@
 //!
 //! # Design choices
 //!
-//! *Torn slots.* An event is written as eight words of the record, then the slot's check, and now and then the lane's head.
-//! A process that dies has executed its stores up to some instruction and none behind it, so at most one slot a lane is
+//! *Torn slots.* An event is written as eight words of the record, then the slot's check, and now and then the track's head.
+//! A process that dies has executed its stores up to some instruction and none behind it, so at most one slot a track is
 //! torn, that behind the last whole event: a sequence lock whose writer died would tell as much. But a program under test
 //! shares the address space, and it dies because something wrote where it should not. So each slot has a check over its
 //! words *and its event's number*: a slot that holds something else than the event that belongs there is told damaged,
@@ -111,13 +111,13 @@
 
 mod definitions;
 mod format;
-mod lane;
+mod track;
 mod map;
 mod read;
 mod stores;
 mod write;
 
 pub use definitions::Definition;
-pub(crate) use lane::LaneWriter;
+pub(crate) use track::TrackWriter;
 pub use read::{NumberGap, RecordedLane, Recording, RecordingError};
 pub use write::{FlightRecorder, RecorderError, RecorderOptions};

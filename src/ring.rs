@@ -1,4 +1,4 @@
-//! Rings between emitters and dedup lanes: one `rtrb` ring per emitter and lane, and the lane that polls them.
+//! Rings between emitters and dedup shards: one `rtrb` ring per emitter and shard, and the shard that polls them.
 
 mod fill;
 
@@ -6,20 +6,20 @@ pub(crate) use fill::fill;
 
 use crate::event::Record;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock, rtrb};
-use crate::wait::Sleeper;
+use crate::wait::Parker;
 
 /// Producer's end: owned by an emitter.
-pub(crate) struct Inlet {
+pub(crate) struct ShardSender {
     pub(crate) producer: rtrb::Producer<Record>,
-    lane: Arc<Lane>,
+    rings: Arc<ShardRings>,
 }
 
-/// Consumer's end: owned by a lane's thread.
-struct Outlet {
+/// Consumer's end: owned by a shard's thread.
+struct ShardReceiver {
     consumer: rtrb::Consumer<Record>,
 }
 
-impl Outlet {
+impl ShardReceiver {
     /// Takes up to `most` records in batches, until `interrupt` says stop; returns how many.
     fn take(
         &mut self,
@@ -51,55 +51,55 @@ impl Outlet {
     }
 }
 
-/// Where a lane's new rings arrive, and where its thread sleeps.
-pub(crate) struct Lane {
-    pub(crate) sleeper: Sleeper,
+/// Where a shard's new rings arrive, and where its thread sleeps.
+pub(crate) struct ShardRings {
+    pub(crate) parker: Parker,
     arrived: AtomicBool,
-    inbox: Mutex<Vec<Outlet>>,
+    inbox: Mutex<Vec<ShardReceiver>>,
 }
 
-impl Lane {
-    pub(crate) fn new() -> Arc<Lane> {
+impl ShardRings {
+    pub(crate) fn new() -> Arc<ShardRings> {
         let inbox = Mutex::new(Vec::new());
-        Arc::new(Lane { sleeper: Sleeper::new(), arrived: AtomicBool::new(false), inbox })
+        Arc::new(ShardRings { parker: Parker::new(), arrived: AtomicBool::new(false), inbox })
     }
 
-    /// Makes a ring that this lane will poll.
-    pub(crate) fn connect(self: &Arc<Lane>, capacity: usize) -> Inlet {
+    /// Makes a ring that this shard will poll.
+    pub(crate) fn connect(self: &Arc<ShardRings>, capacity: usize) -> ShardSender {
         let (producer, consumer) = rtrb::RingBuffer::new(capacity);
-        lock(&self.inbox).push(Outlet { consumer });
-        // Release: partner is the swap in `Intake::admit`.
+        lock(&self.inbox).push(ShardReceiver { consumer });
+        // Release: partner is the swap in `ReceiverSet::admit`.
         self.arrived.store(true, Ordering::Release);
-        self.sleeper.wake();
-        Inlet { producer, lane: Arc::clone(self) }
+        self.parker.wake();
+        ShardSender { producer, rings: Arc::clone(self) }
     }
 }
 
-impl Inlet {
-    /// Wakes the lane's thread if it sleeps; to be called after records were published.
+impl ShardSender {
+    /// Wakes the shard's thread if it sleeps; to be called after records were published.
     #[inline]
     pub(crate) fn published(&self) {
-        self.lane.sleeper.wake();
+        self.rings.parker.wake();
     }
 
-    /// Ends the ring, and wakes the lane's thread to let it go.
+    /// Ends the ring, and wakes the shard's thread to let it go.
     pub(crate) fn close(self) {
-        let Inlet { producer, lane } = self;
-        // First the ring is abandoned, then the lane is woken to see it.
+        let ShardSender { producer, rings } = self;
+        // First the ring is abandoned, then the shard is woken to see it.
         drop(producer);
-        lane.sleeper.wake();
+        rings.parker.wake();
     }
 }
 
-/// A lane's view of its rings.
-pub(crate) struct Intake {
-    lane: Arc<Lane>,
-    outlets: Vec<Outlet>,
+/// A shard's view of its rings.
+pub(crate) struct ReceiverSet {
+    rings: Arc<ShardRings>,
+    receivers: Vec<ShardReceiver>,
 }
 
-impl Intake {
-    pub(crate) fn new(lane: Arc<Lane>) -> Intake {
-        Intake { lane, outlets: Vec::new() }
+impl ReceiverSet {
+    pub(crate) fn new(rings: Arc<ShardRings>) -> ReceiverSet {
+        ReceiverSet { rings, receivers: Vec::new() }
     }
 
     /// Takes at most `burst` records from each ring, in batches of at most `batch`, in place, and returns how
@@ -116,9 +116,9 @@ impl Intake {
         self.admit();
         let mut taken = 0;
         let mut gone = false;
-        for outlet in &mut self.outlets {
-            let n = outlet.take(burst, batch, &interrupt, &mut take);
-            gone |= n == 0 && outlet.consumer.is_abandoned();
+        for receiver in &mut self.receivers {
+            let n = receiver.take(burst, batch, &interrupt, &mut take);
+            gone |= n == 0 && receiver.consumer.is_abandoned();
             taken += n;
             if interrupt() {
                 break;
@@ -126,30 +126,30 @@ impl Intake {
         }
         if gone {
             // Abandoned first, empty after: nothing can come any more.
-            self.outlets.retain(|outlet| !(outlet.consumer.is_abandoned() && outlet.consumer.is_empty()));
+            self.receivers.retain(|receiver| !(receiver.consumer.is_abandoned() && receiver.consumer.is_empty()));
         }
         taken
     }
 
-    /// Takes what is in the rings now, in batches as [`Intake::poll`] does.
+    /// Takes what is in the rings now, in batches as [`ReceiverSet::poll`] does.
     pub(crate) fn take_present(&mut self, batch: usize, mut take: impl FnMut(&mut [Record])) {
         self.admit();
-        for outlet in &mut self.outlets {
-            outlet.take(outlet.consumer.slots(), batch, &|| false, &mut take);
+        for receiver in &mut self.receivers {
+            receiver.take(receiver.consumer.slots(), batch, &|| false, &mut take);
         }
     }
 
-    /// Tells whether [`Intake::poll`] would find nothing to do: no record waits, and no ring comes or goes.
+    /// Tells whether [`ReceiverSet::poll`] would find nothing to do: no record waits, and no ring comes or goes.
     pub(crate) fn is_idle(&self) -> bool {
-        // Acquire: partner is the store in `Lane::connect`.
-        !self.lane.arrived.load(Ordering::Acquire)
-            && self.outlets.iter().all(|outlet| outlet.consumer.is_empty() && !outlet.consumer.is_abandoned())
+        // Acquire: partner is the store in `ShardRings::connect`.
+        !self.rings.arrived.load(Ordering::Acquire)
+            && self.receivers.iter().all(|receiver| receiver.consumer.is_empty() && !receiver.consumer.is_abandoned())
     }
 
     fn admit(&mut self) {
-        // Acquire: partner is the store in `Lane::connect`.
-        if self.lane.arrived.load(Ordering::Relaxed) && self.lane.arrived.swap(false, Ordering::Acquire) {
-            self.outlets.append(&mut lock(&self.lane.inbox));
+        // Acquire: partner is the store in `ShardRings::connect`.
+        if self.rings.arrived.load(Ordering::Relaxed) && self.rings.arrived.swap(false, Ordering::Acquire) {
+            self.receivers.append(&mut lock(&self.rings.inbox));
         }
     }
 }
@@ -166,17 +166,17 @@ mod tests {
 
     #[test]
     fn a_dropped_inlet_loses_nothing_and_its_ring_goes() {
-        let lane = Lane::new();
-        let mut intake = Intake::new(Arc::clone(&lane));
+        let rings = ShardRings::new();
+        let mut receivers = ReceiverSet::new(Arc::clone(&rings));
         for emitter in 0..3 {
-            let mut inlet = lane.connect(8);
+            let mut sender = rings.connect(8);
             for n in 0..8 {
-                inlet.producer.push(record(emitter * 8 + n)).unwrap();
+                sender.producer.push(record(emitter * 8 + n)).unwrap();
             }
         }
         let mut times = Vec::new();
-        assert!(!intake.is_idle());
-        while intake.poll(
+        assert!(!receivers.is_idle());
+        while receivers.poll(
             5,
             2,
             || false,
@@ -188,18 +188,18 @@ mod tests {
         {}
         times.sort_unstable();
         assert_eq!(times, (0..24).collect::<Vec<_>>());
-        assert!(intake.is_idle() && intake.outlets.is_empty());
+        assert!(receivers.is_idle() && receivers.receivers.is_empty());
     }
 
     #[test]
     fn a_batch_is_given_back_only_after_it_was_taken() {
-        let lane = Lane::new();
-        let mut intake = Intake::new(Arc::clone(&lane));
-        let mut inlet = lane.connect(2);
-        inlet.producer.push(record(0)).unwrap();
-        inlet.producer.push(record(1)).unwrap();
-        intake.poll(8, 8, || false, |_| assert!(inlet.producer.is_full()));
-        assert!(!inlet.producer.is_full());
+        let rings = ShardRings::new();
+        let mut receivers = ReceiverSet::new(Arc::clone(&rings));
+        let mut sender = rings.connect(2);
+        sender.producer.push(record(0)).unwrap();
+        sender.producer.push(record(1)).unwrap();
+        receivers.poll(8, 8, || false, |_| assert!(sender.producer.is_full()));
+        assert!(!sender.producer.is_full());
     }
 }
 
@@ -208,75 +208,75 @@ mod models {
     use super::*;
     use crate::sync;
 
-    /// Works as a lane does, asleep when there is nothing to do, until it has so many records and no ring any more.
-    fn serve(intake: &mut Intake, records: usize) {
-        let (lane, mut taken) = (Arc::clone(&intake.lane), 0);
+    /// Works as a shard does, asleep when there is nothing to do, until it has so many records and no ring any more.
+    fn serve(receivers: &mut ReceiverSet, records: usize) {
+        let (rings, mut taken) = (Arc::clone(&receivers.rings), 0);
         loop {
-            taken += intake.poll(1, 1, || false, |_| ());
-            if taken == records && intake.outlets.is_empty() {
+            taken += receivers.poll(1, 1, || false, |_| ());
+            if taken == records && receivers.receivers.is_empty() {
                 return;
             }
-            lane.sleeper.sleep(None, || intake.is_idle());
+            rings.parker.sleep(None, || receivers.is_idle());
         }
     }
 
-    fn send(inlet: &mut Inlet) {
-        assert!(inlet.producer.push(Record::from_words([0; 8])).is_ok());
-        inlet.published();
+    fn send(sender: &mut ShardSender) {
+        assert!(sender.producer.push(Record::from_words([0; 8])).is_ok());
+        sender.published();
     }
 
-    /// Runs a lane on a thread of its own while `emit` works on this one.
+    /// Runs a shard on a thread of its own while `emit` works on this one.
     fn model(
         preemptions: usize,
-        rings: usize,
+        count: usize,
         records: usize,
-        emit: impl Fn(&Arc<Lane>, Vec<Inlet>) + Send + Sync + 'static,
+        emit: impl Fn(&Arc<ShardRings>, Vec<ShardSender>) + Send + Sync + 'static,
     ) {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(preemptions);
         model.check(move || {
-            let lane = Lane::new();
-            let mut intake = Intake::new(Arc::clone(&lane));
-            let inlets = (0..rings).map(|_| lane.connect(1)).collect();
-            intake.admit();
-            let thread = sync::spawn("lane".to_owned(), move || serve(&mut intake, records));
-            emit(&lane, inlets);
+            let rings = ShardRings::new();
+            let mut receivers = ReceiverSet::new(Arc::clone(&rings));
+            let senders = (0..count).map(|_| rings.connect(1)).collect();
+            receivers.admit();
+            let thread = sync::spawn("rings".to_owned(), move || serve(&mut receivers, records));
+            emit(&rings, senders);
             thread.unwrap().join().unwrap();
         });
     }
 
     #[test]
     fn a_ring_whose_emitter_is_gone_is_emptied_and_let_go() {
-        model(3, 1, 1, |_, inlets| {
-            for mut inlet in inlets {
-                send(&mut inlet);
-                inlet.close();
+        model(3, 1, 1, |_, senders| {
+            for mut sender in senders {
+                send(&mut sender);
+                sender.close();
             }
         });
     }
 
     #[test]
     fn rings_that_come_while_the_lane_works_are_all_admitted() {
-        let emit = |lane: &Arc<Lane>| {
-            let mut inlet = lane.connect(1);
-            send(&mut inlet);
-            inlet.close();
+        let emit = |rings: &Arc<ShardRings>| {
+            let mut sender = rings.connect(1);
+            send(&mut sender);
+            sender.close();
         };
-        model(1, 0, 2, move |lane, _| {
-            let twin = Arc::clone(lane);
+        model(1, 0, 2, move |rings, _| {
+            let twin = Arc::clone(rings);
             let other = sync::spawn("emitter".to_owned(), move || emit(&twin));
-            emit(lane);
+            emit(rings);
             other.unwrap().join().unwrap();
         });
     }
 
-    /// The second goes while the lane looks which ring has gone.
+    /// The second goes while the shard looks which ring has gone.
     #[test]
     fn of_two_rings_that_go_each_is_emptied_first() {
-        model(2, 2, 1, |_, inlets| {
-            let mut inlets = inlets.into_iter();
-            inlets.next().unwrap().close();
-            let mut other = inlets.next().unwrap();
+        model(2, 2, 1, |_, senders| {
+            let mut senders = senders.into_iter();
+            senders.next().unwrap().close();
+            let mut other = senders.next().unwrap();
             send(&mut other);
             other.close();
         });

@@ -39,31 +39,31 @@ impl Idle {
         self.looks = 0;
     }
 
-    /// Waits a little, or on `sleeper` until woken while `idle` holds.
-    pub(crate) fn wait(&mut self, sleeper: &Sleeper, idle: impl FnMut() -> bool) {
+    /// Waits a little, or on `parker` until woken while `idle` holds.
+    pub(crate) fn wait(&mut self, parker: &Parker, idle: impl FnMut() -> bool) {
         self.looks = self.looks.saturating_add(1);
         match self.strategy {
             WaitStrategy::Spin => std::hint::spin_loop(),
             WaitStrategy::Adaptive if self.looks <= SPINS => std::hint::spin_loop(),
             WaitStrategy::Adaptive if self.looks <= SPINS + YIELDS => thread::yield_now(),
-            WaitStrategy::Adaptive | WaitStrategy::Park => sleeper.sleep(None, idle),
+            WaitStrategy::Adaptive | WaitStrategy::Park => parker.sleep(None, idle),
         }
     }
 }
 
-/// A bed for one thread, with any number of others who wake it.
+/// Parks one thread; any other may wake it.
 ///
-/// The sleeper says that it sleeps and then looks for work once more; the waker publishes work and then looks
+/// The parked thread says that it sleeps and then looks for work once more; the waker publishes work and then looks
 /// whether somebody sleeps. The fences between (see [`fence`]) make sure that one of them sees the other.
-pub(crate) struct Sleeper {
+pub(crate) struct Parker {
     asleep: AtomicBool,
     thread: Mutex<Option<Thread>>,
 }
 
-impl Sleeper {
-    pub(crate) fn new() -> Sleeper {
+impl Parker {
+    pub(crate) fn new() -> Parker {
         fence::prepare();
-        Sleeper { asleep: AtomicBool::new(false), thread: Mutex::new(None) }
+        Parker { asleep: AtomicBool::new(false), thread: Mutex::new(None) }
     }
 
     /// Sleeps while `idle` holds, until woken or `timeout` has passed. Only one thread may sleep here at a time.
@@ -117,46 +117,46 @@ fn park(_timeout: Option<Duration>) {
 
 /// Lets a pipeline close while emitters are at work, without a lock or a fence on their side.
 ///
-/// An emitter enters before it pushes and leaves after it has counted. Once [`Gate::close`] has been called and
-/// [`Gate::is_occupied`] says no, nothing is pushed any more.
-pub(crate) struct Gate {
+/// An emitter enters before it pushes and leaves after it has counted. Once [`ActiveFlag::close`] has been called and
+/// [`ActiveFlag::is_occupied`] says no, nothing is pushed any more.
+pub(crate) struct ActiveFlag {
     occupied: AtomicBool,
 }
 
-impl Gate {
-    pub(crate) fn new() -> Gate {
+impl ActiveFlag {
+    pub(crate) fn new() -> ActiveFlag {
         fence::prepare();
-        Gate { occupied: AtomicBool::new(false) }
+        ActiveFlag { occupied: AtomicBool::new(false) }
     }
 
-    /// Enters unless `closed`; to be called by the gate's one owner.
+    /// Enters unless `closed`; to be called by the flag's one owner.
     #[inline]
-    pub(crate) fn enter(&self, closed: &AtomicBool) -> Option<Inside<'_>> {
+    pub(crate) fn enter(&self, closed: &AtomicBool) -> Option<ActiveGuard<'_>> {
         self.occupied.store(true, Ordering::Relaxed);
-        let inside = Inside(self);
+        let inside = ActiveGuard(self);
         // Partner: `close`. Either this load sees the closing, or `is_occupied` sees us.
         fence::light();
         if closed.load(Ordering::Relaxed) { None } else { Some(inside) }
     }
 
-    /// Closes all gates that watch `closed`.
+    /// Closes all emitters that watch `closed`.
     pub(crate) fn close(closed: &AtomicBool) {
         closed.store(true, Ordering::Release);
         fence::heavy();
     }
 
-    /// Tells whether the owner is inside; meant for after [`Gate::close`].
+    /// Tells whether the owner is inside; meant for after [`ActiveFlag::close`].
     pub(crate) fn is_occupied(&self) -> bool {
-        // Acquire: partner is the store in `Inside::drop`.
+        // Acquire: partner is the store in `ActiveGuard::drop`.
         self.occupied.load(Ordering::Acquire)
     }
 }
 
-/// The owner is inside its gate until this is dropped, by a panic too. What was pushed and counted before is
-/// visible to whoever then finds the gate free.
-pub(crate) struct Inside<'a>(&'a Gate);
+/// The owner is inside its call until this is dropped, by a panic too. What was pushed and counted before is
+/// visible to whoever then finds the flag down.
+pub(crate) struct ActiveGuard<'a>(&'a ActiveFlag);
 
-impl Drop for Inside<'_> {
+impl Drop for ActiveGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         // Release: partner is the load in `is_occupied`.
@@ -172,18 +172,18 @@ mod tests {
 
     #[test]
     fn no_wake_up_is_lost_in_many_rounds() {
-        let sleeper = Arc::new(Sleeper::new());
+        let parker = Arc::new(Parker::new());
         let work = Arc::new(AtomicUsize::new(0));
         const ROUNDS: usize = 20_000;
         let consumer = {
-            let (sleeper, work) = (Arc::clone(&sleeper), Arc::clone(&work));
+            let (parker, work) = (Arc::clone(&parker), Arc::clone(&work));
             std::thread::spawn(move || {
                 let mut done = 0;
                 while done < ROUNDS {
                     let seen = work.load(Ordering::Acquire);
                     if seen == done {
                         // A lost wake-up would hang the test here.
-                        sleeper.sleep(None, || work.load(Ordering::Acquire) == done);
+                        parker.sleep(None, || work.load(Ordering::Acquire) == done);
                     }
                     done = done.max(seen);
                 }
@@ -191,7 +191,7 @@ mod tests {
         };
         for round in 1..=ROUNDS {
             work.store(round, Ordering::Release);
-            sleeper.wake();
+            parker.wake();
             if round % 64 == 0 {
                 std::thread::yield_now();
             }
@@ -201,12 +201,12 @@ mod tests {
 
     #[test]
     fn a_closed_gate_lets_nobody_in() {
-        let (gate, closed) = (Gate::new(), AtomicBool::new(false));
-        let inside = gate.enter(&closed);
-        assert!(inside.is_some() && gate.is_occupied());
+        let (active, closed) = (ActiveFlag::new(), AtomicBool::new(false));
+        let inside = active.enter(&closed);
+        assert!(inside.is_some() && active.is_occupied());
         drop(inside);
-        Gate::close(&closed);
-        assert!(gate.enter(&closed).is_none() && !gate.is_occupied());
+        ActiveFlag::close(&closed);
+        assert!(active.enter(&closed).is_none() && !active.is_occupied());
     }
 }
 
@@ -220,7 +220,7 @@ mod models {
     #[test]
     fn a_sleeper_is_woken_in_every_interleaving() {
         loom::model(|| {
-            let shared = Arc::new((Sleeper::new(), AtomicUsize::new(0)));
+            let shared = Arc::new((Parker::new(), AtomicUsize::new(0)));
             let twin = Arc::clone(&shared);
             let waker = loom::thread::spawn(move || {
                 twin.1.store(1, Ordering::Release);
@@ -236,7 +236,7 @@ mod models {
     #[test]
     fn after_closing_a_free_gate_means_that_all_pushes_are_counted() {
         loom::model(|| {
-            let shared = Arc::new((Gate::new(), AtomicBool::new(false), AtomicUsize::new(0)));
+            let shared = Arc::new((ActiveFlag::new(), AtomicBool::new(false), AtomicUsize::new(0)));
             let twin = Arc::clone(&shared);
             let emitter = loom::thread::spawn(move || {
                 let mut pushed = 0;
@@ -248,7 +248,7 @@ mod models {
                 }
                 pushed
             });
-            Gate::close(&shared.1);
+            ActiveFlag::close(&shared.1);
             while shared.0.is_occupied() {
                 loom::thread::yield_now();
             }

@@ -8,7 +8,7 @@ mod support;
 
 use panther_events::dedup::{DedupOptions, Verdict, Window};
 use panther_events::domain::{DomainDef, KindDef};
-use panther_events::emit::{EmitError, FullPolicy, Sent};
+use panther_events::emit::{EmitError, FullPolicy, EmitStats};
 use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Symbol};
 use panther_events::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
 use panther_events::pipeline::{
@@ -94,7 +94,7 @@ impl Observer for Keep {
 
 struct Run {
     snapshot: Snapshot,
-    sent: Sent,
+    sent: EmitStats,
     kept: Kept,
     /// Ticks whose emission returned `Ok`.
     accepted_ticks: HashSet<(u64, u64)>,
@@ -113,7 +113,7 @@ fn run(options: PipelineOptions, seed: u64) -> Run {
     let pipeline = builder.start().unwrap();
     let handle = pipeline.handle();
     let done = Arc::new(AtomicBool::new(false));
-    let mut sent = Sent::default();
+    let mut sent = EmitStats::default();
     let (mut accepted_ticks, mut accepted_samples) = (HashSet::new(), 0);
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..EMITTERS)
@@ -158,9 +158,9 @@ fn run(options: PipelineOptions, seed: u64) -> Run {
 }
 
 /// Emits ticks, a fifth of them again, and samples; the emitter is dropped and made anew on the way.
-fn emit(handle: &panther_events::pipeline::Handle, thread: u64, seed: u64) -> (Sent, Vec<(u64, u64)>, u64) {
+fn emit(handle: &panther_events::pipeline::Handle, thread: u64, seed: u64) -> (EmitStats, Vec<(u64, u64)>, u64) {
     let mut rng = Rng::new(seed ^ thread);
-    let mut sent = Sent::default();
+    let mut sent = EmitStats::default();
     let (mut ticks, mut samples) = (Vec::new(), 0);
     let mut emitter = handle.emitter("trial").unwrap();
     let entity = |number: u64| Symbol::of(&format!("entity-{}", number % 50));
@@ -193,7 +193,7 @@ fn emit(handle: &panther_events::pipeline::Handle, thread: u64, seed: u64) -> (S
     (sent, ticks, samples)
 }
 
-fn add(total: &mut Sent, more: Sent) {
+fn add(total: &mut EmitStats, more: EmitStats) {
     total.accepted += more.accepted;
     total.dropped_full += more.dropped_full;
     total.rejected += more.rejected;
@@ -267,7 +267,7 @@ fn an_emitter_outlives_its_pipeline_and_is_told() {
     assert_eq!(snapshot.account.unique, 1);
     assert_eq!(emitter.emit(Symbol::of("e"), &Sample { value: 1 }), Err(EmitError::Closed));
     assert_eq!(emitter.emit_batch([(Symbol::of("e"), Sample { value: 1 })]).rejected, 1);
-    assert_eq!(emitter.sent(), Sent { accepted: 1, dropped_full: 0, rejected: 2 });
+    assert_eq!(emitter.sent(), EmitStats { accepted: 1, dropped_full: 0, rejected: 2 });
 }
 
 #[test]

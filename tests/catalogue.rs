@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use panther_events::domain::{
-    self, Catalogue, DataType, DomainDef, KindDef, Path, StateTable, Step, VariantDef, assertion,
+    self, Catalogue, DataType, DomainDef, KindDef, TransitionPath, StateTable, StepOutcome, VariantDef, assertion,
     environment, experiment, metrics, plugin, service, step, test, variants,
 };
 use panther_events::event::payload::{FieldType, Value as Read};
@@ -112,10 +112,10 @@ fn states_and_paths_are_those_of_the_catalogue() {
         for (kind, path) in def.kinds.iter().zip(states.paths) {
             let name = |state: &u8| states.name(*state).unwrap().to_owned();
             let ours: Vec<String> = match path {
-                Path::Stay => Vec::new(),
-                Path::To(path) => path.iter().map(name).collect(),
+                TransitionPath::Stay => Vec::new(),
+                TransitionPath::To(path) => path.iter().map(name).collect(),
                 // Beyond the catalogue; see `BEYOND`.
-                Path::From { state, way, other } => {
+                TransitionPath::From { state, way, other } => {
                     let ours = (def.name, kind.name, name(state), way.iter().map(name).collect::<Vec<_>>());
                     let is = |(domain, event, from, way): &(&str, &str, &str, &[&str])| {
                         (*domain, *event, *from) == (ours.0, ours.1, &*ours.2) && *way == ours.3
@@ -124,12 +124,12 @@ fn states_and_paths_are_those_of_the_catalogue() {
                     other.iter().map(name).collect()
                 }
                 // PANTHER writes forks in words: the way when a count or flag is good, then the other.
-                Path::By { field, zero: [zero], other: [other] } => {
+                TransitionPath::By { field, zero: [zero], other: [other] } => {
                     let counts = field.name.ends_with("_count");
                     let (good, bad) = if counts { (zero, other) } else { (other, zero) };
                     vec![format!("{} | {}, by {}", name(good), name(bad), field.name)]
                 }
-                Path::By { .. } => panic!("{} forks along more than one state", kind.name),
+                TransitionPath::By { .. } => panic!("{} forks along more than one state", kind.name),
             };
             assert_eq!(
                 ours,
@@ -265,15 +265,15 @@ fn every_event_in_every_state_does_what_the_catalogue_says() {
         for kind in def.kinds {
             let path = states.paths[usize::from(kind.kind.code())];
             for (number, state) in (0..).zip(states.states) {
-                let cases: &[bool] = if matches!(path, Path::By { .. }) { &[true, false] } else { &[true] };
+                let cases: &[bool] = if matches!(path, TransitionPath::By { .. }) { &[true, false] } else { &[true] };
                 for good in cases {
                     // A good count of failures is 0, a good flag is 1.
-                    let set = matches!(path, Path::By { field, .. } if field.ty == FieldType::Bool) == *good;
+                    let set = matches!(path, TransitionPath::By { field, .. } if field.ty == FieldType::Bool) == *good;
                     let payload = payload(path, set);
                     let outcome = match states.step(number, kind.kind.code(), &payload) {
-                        Step::Unchanged => "stays".into(),
-                        Step::Moved(to) => format!("to {}", states.name(to).unwrap()),
-                        Step::Invalid { at, wanted } => {
+                        StepOutcome::Unchanged => "stays".into(),
+                        StepOutcome::Moved(to) => format!("to {}", states.name(to).unwrap()),
+                        StepOutcome::Invalid { at, wanted } => {
                             invalid += 1;
                             let name = |state| states.name(state).unwrap();
                             format!("invalid, {} to {}", name(at), name(wanted))
@@ -285,10 +285,10 @@ fn every_event_in_every_state_does_what_the_catalogue_says() {
                     assert_eq!(outcome, theirs, "{line}");
                     writeln!(golden, "{line}").unwrap();
                 }
-                if let Path::By { field, .. } = path {
+                if let TransitionPath::By { field, .. } = path {
                     let mut empty = [0; 24];
                     empty[field.offset..][..field.ty.size()].fill(u8::MAX);
-                    assert_eq!(states.step(number, kind.kind.code(), &empty), Step::Unchanged);
+                    assert_eq!(states.step(number, kind.kind.code(), &empty), StepOutcome::Unchanged);
                 }
             }
         }
@@ -338,7 +338,7 @@ fn every_state_can_be_reached_and_every_state_but_the_last_can_be_left() {
         let mut open = vec![states.initial];
         while let Some(from) = open.pop() {
             for (code, payload) in events() {
-                if let Step::Moved(to) = states.step(from, code, &payload) {
+                if let StepOutcome::Moved(to) = states.step(from, code, &payload) {
                     left.insert(from);
                     passed.extend(states.path(from, code, &payload));
                     if at_rest.insert(to) {
@@ -363,9 +363,9 @@ fn every_state_can_be_reached_and_every_state_but_the_last_can_be_left() {
 }
 
 /// A payload whose fork leads the one way or the other, written without the crate's help.
-fn payload(path: Path, set: bool) -> [u8; 24] {
+fn payload(path: TransitionPath, set: bool) -> [u8; 24] {
     let mut payload = [0; 24];
-    if let Path::By { field, .. } = path {
+    if let TransitionPath::By { field, .. } = path {
         payload[field.offset] = u8::from(set);
         let read = match field.ty {
             FieldType::Bool => Read::Bool(set),

@@ -56,7 +56,7 @@ fn crafted_ids_of_one_home_stay_exact_and_cost_no_memory() {
     let ids: Vec<EventId> = (0..20_000).map(crafted).collect();
     assert_eq!(insert(&mut set, &ids).len(), ids.len());
     assert_eq!(insert(&mut set, &ids).len(), 0);
-    assert!(set.counts().crowded > 10_000, "{:?}", set.counts());
+    assert!(set.counts().overflowed > 10_000, "{:?}", set.counts());
     assert_eq!((set.counts().sweeps, set.len()), (0, 20_000));
     assert!(set.memory_bytes() < before + 20_000 * 200, "{} bytes", set.memory_bytes());
     // The others, among them neighbours of the cluster, keep their verdicts, also while the table grows.

@@ -147,7 +147,7 @@ fn when_the_disk_refuses_everything_stays_in_memory_and_exact() {
         }
     }
     let stats = dedup.stats();
-    assert_eq!((stats.spill_write_failures, stats.crowded), (1, 0), "{stats:?}");
+    assert_eq!((stats.spill_write_failures, stats.overflowed), (1, 0), "{stats:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod states_support;
 mod support;
 
 use panther_events::dedup::{BATCH, Verdict};
-use panther_events::domain::machine::{Path, StateTable, states};
+use panther_events::domain::machine::{TransitionPath, StateTable, states};
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::event::{Context, Domain, EventId, EventKind, Identity, Level, Record, Symbol};
 use panther_events::export::csv::write_entity_states;
@@ -25,7 +25,7 @@ const LIFT: Domain = Domain::new(Domain::FIRST_USER.number() + 1).unwrap();
 
 const fn table(domain: Domain) -> StateTable {
     const NEXT: &[u32] = &[states(&[1]), states(&[0, 2]), states(&[])];
-    const PATHS: &[Path] = &[Path::To(&[1]), Path::To(&[0]), Path::To(&[2])];
+    const PATHS: &[TransitionPath] = &[TransitionPath::To(&[1]), TransitionPath::To(&[0]), TransitionPath::To(&[2])];
     let names: &[&str] = &["shut", "open", "gone"];
     StateTable { domain, states: names, initial: 0, terminal: states(&[2]), next: NEXT, paths: PATHS }
 }

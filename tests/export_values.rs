@@ -68,7 +68,7 @@ fn snapshot(numbers: &mut Distinct) -> Snapshot {
         filter_false_positives: next(),
         growths: next(),
         growth_failures: next(),
-        crowded: next(),
+        overflowed: next(),
         spilled_ids: next(),
         spilled_bytes: next(),
         cold_hits: next(),
@@ -414,7 +414,7 @@ fn summary_json_holds_every_figure_under_its_name() {
             "spilled_ids": dedup.spilled_ids, "spilled_bytes": dedup.spilled_bytes,
             "spill_read_failures": dedup.spill_read_failures,
             "spill_write_failures": dedup.spill_write_failures,
-            "growth_failures": dedup.growth_failures, "crowded": dedup.crowded,
+            "growth_failures": dedup.growth_failures, "overflowed": dedup.overflowed,
         })
     );
     let packets = &found["packets"];

@@ -189,7 +189,7 @@ fn what_a_resumed_run_says_under_numbers_of_a_lost_tail_is_new() {
             let kept = whole[..rng.below(60) as usize].to_vec();
             let (mut again, key) = builder(topology);
             let feed = kept.clone();
-            again.remember(move |each| each(&feed));
+            again.preload(move |each| each(&feed));
             let pipeline = again.start().unwrap();
             let mut emitters: Vec<_> = (0..3).map(|_| pipeline.emitter("e").unwrap()).collect();
             for n in 0..60_u64 {

@@ -257,12 +257,12 @@ fn trouble_is_tried_again_at_its_time_and_not_before() {
     writer.tick(7 * MS);
     model.disk().fault = Some(Fault { at: 0, for_good: true, kind: FaultKind::Error(28) });
     append(&mut writer, &[record(1, 0, 0)]);
-    assert!(writer.trouble().is_some());
+    assert!(writer.stall().is_some());
     model.disk().fault = None;
     writer.tick(107 * MS - 1);
-    assert!(writer.trouble().is_some() && writer.account().stored == 0);
+    assert!(writer.stall().is_some() && writer.account().stored == 0);
     writer.tick(107 * MS);
-    assert!(writer.trouble().is_none() && writer.account().stored == 1);
+    assert!(writer.stall().is_none() && writer.account().stored == 1);
 }
 
 fn segments(model: &Model) -> Vec<(String, u64)> {

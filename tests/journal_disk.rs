@@ -148,20 +148,20 @@ fn fill(dir: &Path) {
             std::thread::sleep(Duration::from_millis(1));
         }
     };
-    let full = emit_until("full", &|report| report.trouble.is_some() && report.account.lost > 10_000);
-    let said = full.trouble.unwrap();
+    let full = emit_until("full", &|report| report.stall.is_some() && report.account.lost > 10_000);
+    let said = full.stall.unwrap();
     assert!(said.contains(path.to_str().unwrap()) && said.contains("No space left"), "{said}");
     // 8 MiB take so many, less what definitions, headers and a segment that did not fit would have taken.
     assert!((90_000..131_072).contains(&full.account.stored), "{:?}", full.account);
     assert_eq!((full.account.segments_suspect, full.closed), (0, false));
     mount(dir, "remount,size=64m");
     let before = full.account.stored;
-    emit_until("going on", &|report| report.trouble.is_none() && report.account.stored > before + 20_000);
+    emit_until("going on", &|report| report.stall.is_none() && report.account.stored > before + 20_000);
 
     let snapshot = pipeline.shutdown();
     assert_eq!(snapshot.account.check(), Ok(()));
     let report = snapshot.report(key).unwrap();
-    assert!(report.closed && report.trouble.is_none(), "{report:?}");
+    assert!(report.closed && report.stall.is_none(), "{report:?}");
     let (_, delivery) = snapshot.account.observers.iter().find(|(name, _)| &**name == "journal").unwrap();
     let (handled, failed) = (delivery.handled, delivery.failed);
     assert!(failed > 0 && handled + failed == snapshot.account.unique, "{delivery:?}");
@@ -203,7 +203,7 @@ fn read_only(dir: &Path) {
     let mut writer = JournalWriter::open(&path, RUN, options(), 0).unwrap();
     assert_eq!(writer.append(&batch).lost, 0);
     writer.close().unwrap();
-    let recorder_options = RecorderOptions { slots: 1024, lanes: 4, ..RecorderOptions::default() };
+    let recorder_options = RecorderOptions { slots: 1024, tracks: 4, ..RecorderOptions::default() };
     drop(FlightRecorder::create(&recorder, &recorder_options, 0).unwrap());
     mount(dir, "remount,ro");
 
@@ -217,11 +217,11 @@ fn read_only(dir: &Path) {
 
     let report = verify(DirStorage::new(&path), ReadOptions::default()).unwrap();
     assert!(report.is_sound() && report.records == 1_000, "{report:?}");
-    assert_eq!(Recording::read(&recorder).unwrap().lanes.len(), 0);
+    assert_eq!(Recording::read(&recorder).unwrap().tracks.len(), 0);
 
     // A recorder that does not fit is an error when it is made, and leaves nothing in the way.
     mount(dir, "remount,rw");
-    let large = RecorderOptions { slots: 1 << 16, lanes: 4, ..RecorderOptions::default() };
+    let large = RecorderOptions { slots: 1 << 16, tracks: 4, ..RecorderOptions::default() };
     let error = FlightRecorder::create(&dir.join("another"), &large, 0).unwrap_err();
     let RecorderError::Io { source, .. } = &error else { panic!("{error:?}") };
     assert_eq!((source.kind(), dir.join("another").exists()), (ErrorKind::StorageFull, false));

@@ -73,7 +73,7 @@ fn run(durability: Durability, compress: bool, fault: Option<Fault>, lifted: boo
         writer.compress_some();
         let account = writer.account();
         assert_eq!(account.offered, account.stored + account.pending + account.skipped + account.lost);
-        assert!(writer.trouble().is_some() || account.pending <= 200, "{account:?}");
+        assert!(writer.stall().is_some() || account.pending <= 200, "{account:?}");
     }
     lost_seen += writer.append(&[]).lost;
     let promised = writer.watermark().clone();

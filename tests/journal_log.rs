@@ -309,7 +309,7 @@ fn a_resumed_run_knows_what_the_first_one_saw_and_takes_no_occurrence_for_an_ear
             let earlier =
                 if storage.list().is_ok_and(|names| !names.is_empty()) { records(&storage) } else { vec![] };
             let mut builder = builder(topology, &symbols);
-            builder.remember(move |each| each(&earlier));
+            builder.preload(move |each| each(&earlier));
             let mut log = Some(log(&storage, Select::ALL, &symbols));
             builder.observer("journal", move |setup| {
                 log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
@@ -326,10 +326,10 @@ fn a_resumed_run_knows_what_the_first_one_saw_and_takes_no_occurrence_for_an_ear
             pipeline.shutdown()
         };
         let first = run(0..500);
-        assert_eq!((first.account.unique, first.account.duplicates, first.recalled), (1_000, 0, 0));
+        assert_eq!((first.account.unique, first.account.duplicates, first.preloaded), (1_000, 0, 0));
         let second = run(250..750);
         assert_eq!((second.account.unique, second.account.duplicates), (750, 250));
-        assert_eq!((second.account.offered, second.recalled), (1_000, 1_000));
+        assert_eq!((second.account.offered, second.preloaded), (1_000, 1_000));
         assert_eq!(second.account.check(), Ok(()));
         let sources: std::collections::BTreeSet<_> = records(&storage).iter().map(Record::source).collect();
         assert_eq!(sources.len(), 2, "the second run has a source of its own");

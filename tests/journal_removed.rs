@@ -194,7 +194,7 @@ fn a_lock_that_disappears_is_made_anew_unless_another_writer_has_made_it() {
         let before = all_bytes(&path);
         writer.tick(4 * SECOND_NS);
         let _ = writer.append(&batch(100, 100));
-        let trouble = writer.trouble().unwrap().to_string();
+        let trouble = writer.stall().unwrap().to_string();
         assert!(trouble.contains("another writer has taken its place (process"), "{trouble}");
         assert!(!trouble.contains("resumes"), "{trouble}");
         writer.tick(6 * SECOND_NS);
@@ -214,10 +214,10 @@ fn a_directory_that_a_file_has_replaced_is_trouble_until_it_is_gone() {
     std::fs::write(&path, "no directory").unwrap();
     writer.tick(2 * SECOND_NS);
     let _ = writer.append(&batch(100, 50));
-    assert!(writer.trouble().is_some_and(|trouble| trouble.to_string().contains("resumes")));
+    assert!(writer.stall().is_some_and(|trouble| trouble.to_string().contains("resumes")));
     std::fs::remove_file(&path).unwrap();
     writer.tick(4 * SECOND_NS);
-    assert!(writer.trouble().is_none() && matches!(second(&path), Err(OpenError::Locked { .. })));
+    assert!(writer.stall().is_none() && matches!(second(&path), Err(OpenError::Locked { .. })));
     let account = writer.close().unwrap();
     assert_eq!((account.stored, account.removed), (50, 100));
     At(&path).check(&account, "");

@@ -3,7 +3,7 @@
 #![cfg(feature = "panther")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
-use panther_events::domain::{Catalogue, DataType, Step, variants};
+use panther_events::domain::{Catalogue, DataType, StepOutcome, variants};
 use panther_events::event::payload::{FieldType, Value as Read};
 use panther_events::event::{Detail, Domain, Identity, Record, Symbol, Symbols};
 use panther_events::ingest::panther::{
@@ -212,9 +212,9 @@ fn a_whole_experiment_ends_in_the_known_states() {
         let table = catalogue.states(domain).unwrap();
         let state = states.entry((domain, record.entity())).or_insert(table.initial);
         match table.step(*state, record.kind().code(), record.payload_bytes()) {
-            Step::Moved(to) => *state = to,
-            Step::Unchanged => {}
-            Step::Invalid { .. } => *invalid.entry(catalogue.domain_name(domain).unwrap()).or_default() += 1,
+            StepOutcome::Moved(to) => *state = to,
+            StepOutcome::Unchanged => {}
+            StepOutcome::Invalid { .. } => *invalid.entry(catalogue.domain_name(domain).unwrap()).or_default() += 1,
         }
     }
     assert_eq!(seen.len() as u64, expected["unique"]);

@@ -132,8 +132,8 @@ fn what_is_derived_is_deduplicated_observed_and_accounted_for() {
                 rejected += 3;
             }
         }
-        let lanes = topology.lanes() as u64;
-        derived += lanes;
+        let shards = topology.shards() as u64;
+        derived += shards;
         let processing = account.processors[0].1;
         assert_eq!(processing.seen, samples.len() as u64, "{topology}");
         assert_eq!((processing.derived, processing.failed), (derived, 0), "{topology}");
@@ -141,7 +141,7 @@ fn what_is_derived_is_deduplicated_observed_and_accounted_for() {
         assert_eq!(account.offered, samples.len() as u64 + derived + rejected, "{topology}");
         assert_eq!(account.rejected, rejected, "{topology}");
         // Each dedup thread says its own end.
-        assert_eq!(account.unique, samples.len() as u64 + found.len() as u64 + lanes, "{topology}");
+        assert_eq!(account.unique, samples.len() as u64 + found.len() as u64 + shards, "{topology}");
         let seen: HashSet<(Symbol, u64)> = snapshot
             .report(history)
             .unwrap()
@@ -171,12 +171,12 @@ fn one_that_panics_is_cut_off_and_told_of_and_all_sums_hold() {
             snapshot.warnings
         );
         let Processing { seen, failed, .. } = account.processors[0].1;
-        let lanes = topology.lanes() as u64;
-        assert_eq!((seen, seen + failed), (49 * lanes, samples.len() as u64), "{topology}");
+        let shards = topology.shards() as u64;
+        assert_eq!((seen, seen + failed), (49 * shards, samples.len() as u64), "{topology}");
         assert!(snapshot.warnings.iter().any(|warning| warning.contains("finder: panicked: planted")));
         let told: Vec<ProcessorFailed> =
             snapshot.report(history).unwrap().iter().filter_map(Record::payload).collect();
-        assert_eq!(told.len() as u64, lanes, "{topology}");
+        assert_eq!(told.len() as u64, shards, "{topology}");
         for failed in told {
             assert_eq!(failed.seen, 49);
             assert_eq!(snapshot.symbols.name(failed.message).as_deref(), Some("panicked: planted"));

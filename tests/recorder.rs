@@ -25,7 +25,7 @@ const LAB: DomainDef = DomainDef {
     states: None,
 };
 
-const SMALL: RecorderOptions = RecorderOptions { slots: 8, lanes: 2, definition_bytes: 4096 };
+const SMALL: RecorderOptions = RecorderOptions { slots: 8, tracks: 2, definition_bytes: 4096 };
 
 struct Bed {
     dir: tempfile::TempDir,
@@ -88,7 +88,7 @@ fn values(records: &[Record]) -> Vec<u64> {
 fn each_emitter_has_its_last_events_and_an_exact_count() {
     let mut rng = Rng(seed());
     for slots in [1, 8, 64] {
-        let bed = Bed::new(RecorderOptions { slots, lanes: 3, definition_bytes: 0 }, 64);
+        let bed = Bed::new(RecorderOptions { slots, tracks: 3, definition_bytes: 0 }, 64);
         let mut emitters: Vec<_> =
             (0..3).map(|n| bed.pipeline.emitter(&format!("emitter-{n}")).unwrap()).collect();
         let mut expected: Vec<(u64, VecDeque<u64>)> = vec![(0, VecDeque::new()); 3];
@@ -118,11 +118,11 @@ fn each_emitter_has_its_last_events_and_an_exact_count() {
             if step % 20 == 0 {
                 let recording = bed.read();
                 assert!(recording.is_whole() && recording.live && !recording.closed);
-                assert_eq!(recording.lanes.len(), 3);
-                for (lane, (recorded, last)) in recording.lanes.iter().zip(&expected) {
-                    assert_eq!(*last, values(&lane.records));
-                    assert_eq!((lane.recorded, lane.damaged, lane.torn), (*recorded, 0, false));
-                    assert_eq!(lane.overwritten, recorded - last.len() as u64);
+                assert_eq!(recording.tracks.len(), 3);
+                for (track, (recorded, last)) in recording.tracks.iter().zip(&expected) {
+                    assert_eq!(*last, values(&track.records));
+                    assert_eq!((track.recorded, track.damaged, track.torn), (*recorded, 0, false));
+                    assert_eq!(track.overwritten, recorded - last.len() as u64);
                 }
             }
         }
@@ -153,20 +153,20 @@ fn lanes_of_emitters_that_are_gone_are_given_away_last_and_counted() {
     let mut second = bed.pipeline.emitter("second").unwrap();
     emit(&mut second, 100).unwrap();
     let recording = bed.read();
-    assert_eq!(recording.lanes.iter().map(|lane| lane.gone).collect::<Vec<_>>(), [true, false]);
-    assert_eq!(values(&recording.lanes[0].records), (12..20).collect::<Vec<_>>());
-    // No fresh lane is left: the third takes the first's.
+    assert_eq!(recording.tracks.iter().map(|track| track.gone).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(values(&recording.tracks[0].records), (12..20).collect::<Vec<_>>());
+    // No fresh track is left: the third takes the first's.
     let long = "ü".repeat(60);
     let mut third = bed.pipeline.emitter(&long).unwrap();
-    assert_eq!(bed.read().lanes[0].recorded, 0);
+    assert_eq!(bed.read().tracks[0].recorded, 0);
     emit(&mut third, 200).unwrap();
     let mut fourth = bed.pipeline.emitter("fourth").unwrap();
     emit(&mut fourth, 300).unwrap();
     let recording = bed.read();
     assert_eq!((recording.forgotten, recording.emitters_without_lane), (20, 1));
-    assert_eq!(recording.lanes[0].name, "ü".repeat(36), "a name is cut between characters");
-    assert_eq!(values(&recording.lanes[0].records), [200]);
-    assert_eq!(values(&recording.lanes[1].records), [100]);
+    assert_eq!(recording.tracks[0].name, "ü".repeat(36), "a name is cut between characters");
+    assert_eq!(values(&recording.tracks[0].records), [200]);
+    assert_eq!(values(&recording.tracks[1].records), [100]);
     assert!(!recording.is_whole());
     let (dir, recorder) = (bed.dir, bed.recorder);
     drop((second, third, fourth, bed.pipeline.shutdown(), recorder));
@@ -174,12 +174,12 @@ fn lanes_of_emitters_that_are_gone_are_given_away_last_and_counted() {
     assert!(recording.closed && !recording.live);
 }
 
-/// A lane is given to one emitter after another, each with fewer events than the one before, or more: nothing of the earlier
+/// A track is given to one emitter after another, each with fewer events than the one before, or more: nothing of the earlier
 /// one is left, neither while the process lives nor when it has died.
 #[test]
 fn a_lane_used_again_holds_its_last_emitters_events_and_no_others() {
     for slots in [1, 8, 64] {
-        let bed = Bed::new(RecorderOptions { slots, lanes: 1, definition_bytes: 0 }, 1 << 10);
+        let bed = Bed::new(RecorderOptions { slots, tracks: 1, definition_bytes: 0 }, 1 << 10);
         let (mut value, mut forgotten) = (0, 0);
         for events in [0, 1, 7, 200, 64, 63, 33, 32, 31, 9, 8, 3, 1, 0, 2, 0, 0, 5] {
             let mut emitter = bed.pipeline.emitter("again").unwrap();
@@ -193,18 +193,18 @@ fn a_lane_used_again_holds_its_last_emitters_events_and_no_others() {
                 for recording in [bed.read(), read_bytes(&fs::read(bed.path()).unwrap()).unwrap()] {
                     let what = format!("{slots} slots, {events} events, {at} of them: {recording:?}");
                     assert!(recording.is_whole(), "{what}");
-                    // A lane without events whose emitter is there is told of, too.
-                    assert_eq!(recording.lanes.len(), 1, "{what}");
-                    let lane = &recording.lanes[0];
-                    assert_eq!(values(&lane.records), expected, "{what}");
-                    assert_eq!((lane.recorded, lane.overwritten), (at, at - expected.len() as u64), "{what}");
-                    assert_eq!((lane.damaged, lane.torn, lane.gone), (0, false, false), "{what}");
+                    // A track without events whose emitter is there is told of, too.
+                    assert_eq!(recording.tracks.len(), 1, "{what}");
+                    let track = &recording.tracks[0];
+                    assert_eq!(values(&track.records), expected, "{what}");
+                    assert_eq!((track.recorded, track.overwritten), (at, at - expected.len() as u64), "{what}");
+                    assert_eq!((track.damaged, track.torn, track.gone), (0, false, false), "{what}");
                     assert_eq!(recording.forgotten, forgotten, "{what}");
                 }
             }
             drop(emitter);
             let recording = bed.read();
-            assert!(recording.lanes[0].gone && recording.lanes[0].recorded == events);
+            assert!(recording.tracks[0].gone && recording.tracks[0].recorded == events);
             forgotten += events;
             bed.pipeline.poll();
         }
@@ -214,8 +214,8 @@ fn a_lane_used_again_holds_its_last_emitters_events_and_no_others() {
 /// Lanes go to new emitters in the order in which their emitters went, and fresh ones first.
 #[test]
 fn the_lane_that_is_gone_longest_is_given_away_first() {
-    let bed = Bed::new(RecorderOptions { slots: 8, lanes: 4, definition_bytes: 0 }, 64);
-    let names = |bed: &Bed| bed.read().lanes.iter().map(|lane| lane.name.clone()).collect::<Vec<_>>();
+    let bed = Bed::new(RecorderOptions { slots: 8, tracks: 4, definition_bytes: 0 }, 64);
+    let names = |bed: &Bed| bed.read().tracks.iter().map(|track| track.name.clone()).collect::<Vec<_>>();
     let mut emitters: Vec<_> = ["a", "b", "c"].map(|name| Some(bed.pipeline.emitter(name).unwrap())).into();
     for gone in [1, 0, 2] {
         drop(emitters[gone].take());
@@ -237,7 +237,7 @@ fn the_lane_that_is_gone_longest_is_given_away_first() {
 #[test]
 fn names_and_documents_are_there_before_and_after_the_start() {
     let dir = tempfile::tempdir().unwrap();
-    let options = RecorderOptions { slots: 8, lanes: 1, definition_bytes: 1 << 20 };
+    let options = RecorderOptions { slots: 8, tracks: 1, definition_bytes: 1 << 20 };
     let recorder = FlightRecorder::create(&dir.path().join("x"), &options, 0).unwrap();
     let symbols = Arc::new(Symbols::new());
     symbols.intern("before").unwrap();
@@ -275,7 +275,7 @@ fn names_and_documents_are_there_before_and_after_the_start() {
     assert!(!recording.is_whole());
 }
 
-/// A file with a full lane, one half full, and a name.
+/// A file with a full track, one half full, and a name.
 fn image() -> (Vec<u8>, Recording) {
     let bed = Bed::new(SMALL, 64);
     bed.pipeline.symbols().intern("entity").unwrap();
@@ -293,7 +293,7 @@ fn read_bytes(bytes: &[u8]) -> Result<Recording, RecordingError> {
 #[test]
 fn no_flipped_bit_gives_a_wrong_event_and_each_is_told() {
     let (bytes, whole) = image();
-    let sound = |a: &Recording| a.lanes.iter().map(|lane| lane.records.clone()).collect::<Vec<_>>();
+    let sound = |a: &Recording| a.tracks.iter().map(|track| track.records.clone()).collect::<Vec<_>>();
     for at in 0..bytes.len() {
         // All bits where something is written, one elsewhere.
         let bits = if bytes[at] != 0 || at % 97 == 0 { 0..8 } else { 3..4 };
@@ -301,13 +301,13 @@ fn no_flipped_bit_gives_a_wrong_event_and_each_is_told() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1 << bit;
             let Ok(found) = read_bytes(&damaged) else { continue };
-            for lane in &found.lanes {
-                let original = whole.lanes.iter().find(|other| other.name == lane.name).unwrap();
-                assert!(lane.records.iter().all(|record| original.records.contains(record)), "{at}.{bit}");
-                let whole = lane.records.len() as u64 + lane.overwritten + lane.damaged;
-                assert_eq!(lane.recorded, whole, "{at}.{bit}");
+            for track in &found.tracks {
+                let original = whole.tracks.iter().find(|other| other.name == track.name).unwrap();
+                assert!(track.records.iter().all(|record| original.records.contains(record)), "{at}.{bit}");
+                let whole = track.records.len() as u64 + track.overwritten + track.damaged;
+                assert_eq!(track.recorded, whole, "{at}.{bit}");
             }
-            let counts = |a: &Recording| a.lanes.iter().map(|lane| lane.overwritten).collect::<Vec<_>>();
+            let counts = |a: &Recording| a.tracks.iter().map(|track| track.overwritten).collect::<Vec<_>>();
             let same = (sound(&found), counts(&found)) == (sound(&whole), counts(&whole));
             if !same || found.definitions != whole.definitions {
                 assert!(!found.is_whole(), "{at}.{bit}: nothing was told");
@@ -326,21 +326,21 @@ fn no_slot_that_was_overwritten_with_one_byte_gives_an_event() {
         assert_eq!(emitter.emit_records([record]).accepted, 1);
     }
     let (bytes, whole) = (fs::read(bed.path()).unwrap(), bed.read());
-    let lane = 3 * 4096;
+    let track = 3 * 4096;
     for slot in [0, 3, 7] {
         for (from, to) in (0..8).flat_map(|from| (from + 1..=8).map(move |to| (from, to))) {
             for byte in 0..=255 {
                 let mut damaged = bytes.clone();
-                let words = lane + slot * 64 + from * 8..lane + slot * 64 + to * 8;
+                let words = track + slot * 64 + from * 8..track + slot * 64 + to * 8;
                 damaged[words.clone()].fill(byte);
                 if damaged == bytes {
                     continue;
                 }
                 let found = read_bytes(&damaged).unwrap();
-                let told = found.lanes[0].damaged == 1 || found.lanes[0].torn;
+                let told = found.tracks[0].damaged == 1 || found.tracks[0].torn;
                 assert!(told && !found.is_whole(), "slot {slot}, words {from} to {to}, byte {byte:#x}");
-                let sound = |record: &&Record| whole.lanes[0].records.contains(record);
-                assert_eq!(found.lanes[0].records.iter().filter(sound).count(), 7);
+                let sound = |record: &&Record| whole.tracks[0].records.contains(record);
+                assert_eq!(found.tracks[0].records.iter().filter(sound).count(), 7);
             }
         }
     }
@@ -406,22 +406,22 @@ fn dies_at_each_store(bed: &Bed, emitted: u64, more: u64, emit: impl FnOnce()) {
     let (mut bytes, slots) = (fs::read(bed.path()).unwrap(), bed.slots as u64);
     let check = |bytes: &[u8], written: u64, is_torn: bool, note: &str| {
         let recording = read_bytes(bytes).unwrap();
-        let Some(lane) = recording.lanes.first() else { panic!("{note}: no lane") };
+        let Some(track) = recording.tracks.first() else { panic!("{note}: no track") };
         // Words that are equal in both events leave the old one whole.
-        let first = written.saturating_sub(slots) + u64::from(lane.torn && written >= slots);
-        assert_eq!(values(&lane.records), (first..written).collect::<Vec<_>>(), "{note}");
-        assert_eq!((lane.recorded, lane.damaged), (written, 0), "{note}");
-        assert_eq!(lane.torn, is_torn, "{note}");
-        assert_eq!(lane.overwritten, first, "{note}");
+        let first = written.saturating_sub(slots) + u64::from(track.torn && written >= slots);
+        assert_eq!(values(&track.records), (first..written).collect::<Vec<_>>(), "{note}");
+        assert_eq!((track.recorded, track.damaged), (written, 0), "{note}");
+        assert_eq!(track.torn, is_torn, "{note}");
+        assert_eq!(track.overwritten, first, "{note}");
     };
     check(&bytes, emitted, false, "before");
     emit();
     let after = fs::read(bed.path()).unwrap();
-    let lane = 3 * 4096;
+    let track = 3 * 4096;
     for event in emitted..emitted + more {
         let (before, slot) = (bytes.clone(), (event % slots) as usize);
-        let words = (0..8).map(|word| lane + slot * 64 + word * 8);
-        for (done, at) in (1..).zip(words.chain([lane + bed.slots * 64 + slot * 8])) {
+        let words = (0..8).map(|word| track + slot * 64 + word * 8);
+        for (done, at) in (1..).zip(words.chain([track + bed.slots * 64 + slot * 8])) {
             bytes[at..at + 8].copy_from_slice(&after[at..at + 8]);
             let is_torn = done < 9 && bytes != before;
             check(
@@ -438,22 +438,22 @@ fn dies_at_each_store(bed: &Bed, emitted: u64, more: u64, emit: impl FnOnce()) {
     assert!(bytes == after, "the stores are those that there were");
 }
 
-/// Single events and batches of all lengths, in lanes that are shorter than a batch and longer.
+/// Single events and batches of all lengths, in tracks that are shorter than a batch and longer.
 #[test]
 fn batches_leave_what_single_events_leave() {
     for slots in [1, 2, 8, 64, 256] {
-        let bed = Bed::new(RecorderOptions { slots, lanes: 1, definition_bytes: 0 }, 1 << 14);
+        let bed = Bed::new(RecorderOptions { slots, tracks: 1, definition_bytes: 0 }, 1 << 14);
         let mut emitter = bed.pipeline.emitter("first").unwrap();
         let mut emitted = 0;
         for step in (0..70).chain([1, 64, 65, 127, 128, 300]) {
             emit(&mut emitter, emitted).unwrap();
             assert_eq!(emitter.emit_records(records(emitted + 1..emitted + 1 + step)).accepted, step);
             emitted += 1 + step;
-            let lane = &bed.read().lanes[0];
+            let track = &bed.read().tracks[0];
             let first = emitted.saturating_sub(slots as u64);
-            assert_eq!(values(&lane.records), (first..emitted).collect::<Vec<_>>(), "{slots} {step}");
+            assert_eq!(values(&track.records), (first..emitted).collect::<Vec<_>>(), "{slots} {step}");
             assert_eq!(
-                (lane.recorded, lane.overwritten, lane.torn),
+                (track.recorded, track.overwritten, track.torn),
                 (emitted, first, false),
                 "{slots} {step}"
             );
@@ -463,7 +463,7 @@ fn batches_leave_what_single_events_leave() {
 
 #[test]
 fn a_snapshot_under_way_holds_no_wrong_event() {
-    let bed = Bed::new(RecorderOptions { slots: 256, lanes: 1, definition_bytes: 0 }, 64);
+    let bed = Bed::new(RecorderOptions { slots: 256, tracks: 1, definition_bytes: 0 }, 64);
     let mut emitter = bed.pipeline.emitter("busy").unwrap();
     let stop = AtomicBool::new(false);
     let (snapshots, emitted) = std::thread::scope(|scope| {
@@ -480,23 +480,23 @@ fn a_snapshot_under_way_holds_no_wrong_event() {
         });
         // The first ones may come before the first event.
         let snapshots = std::iter::repeat_with(|| bed.recorder.snapshot().unwrap());
-        let begun = |snapshot: &Recording| snapshot.lanes.first().is_some_and(|lane| lane.recorded > 0);
+        let begun = |snapshot: &Recording| snapshot.tracks.first().is_some_and(|track| track.recorded > 0);
         let snapshots: Vec<Recording> = snapshots.filter(begun).take(300).collect();
         stop.store(true, Ordering::Relaxed);
         (snapshots, busy.join().unwrap())
     });
     let mut kept = 0;
     for snapshot in &snapshots {
-        let lane = &snapshot.lanes[0];
-        let values = values(&lane.records);
+        let track = &snapshot.tracks[0];
+        let values = values(&track.records);
         assert!(values.is_sorted_by(|a, b| a < b));
-        assert!(lane.records.iter().zip(&values).all(|(record, value)| u64::from(record.seq()) == *value));
-        assert_eq!(lane.recorded, values.len() as u64 + lane.overwritten);
+        assert!(track.records.iter().zip(&values).all(|(record, value)| u64::from(record.seq()) == *value));
+        assert_eq!(track.recorded, values.len() as u64 + track.overwritten);
         kept += values.len();
     }
     assert!(kept > snapshots.len() * 64, "{kept} events in {} snapshots", snapshots.len());
     let last = bed.read();
-    assert_eq!(values(&last.lanes[0].records), (emitted - 256..emitted).collect::<Vec<_>>());
+    assert_eq!(values(&last.tracks[0].records), (emitted - 256..emitted).collect::<Vec<_>>());
 }
 
 #[test]
@@ -507,8 +507,8 @@ fn options_out_of_range_and_files_that_are_there_are_refused() {
         RecorderOptions { slots: 0, ..SMALL },
         RecorderOptions { slots: 12, ..SMALL },
         RecorderOptions { slots: 1 << 25, ..SMALL },
-        RecorderOptions { lanes: 0, ..SMALL },
-        RecorderOptions { lanes: 5000, ..SMALL },
+        RecorderOptions { tracks: 0, ..SMALL },
+        RecorderOptions { tracks: 5000, ..SMALL },
         RecorderOptions { definition_bytes: (1 << 30) + 1, ..SMALL },
     ] {
         let refused = FlightRecorder::create(&path, &options, 0).unwrap_err();
@@ -539,7 +539,7 @@ fn a_file_of_this_version_is_read_as_it_was_written() {
     assert_eq!(recording.definitions, [Definition::Name(Symbol::of("entity"), "entity".into())]);
     assert_eq!((recording.created_ns, recording.closed, recording.live), (42, false, false));
     assert!(recording.is_whole());
-    let [first, second] = &recording.lanes[..] else { panic!("{recording:?}") };
+    let [first, second] = &recording.tracks[..] else { panic!("{recording:?}") };
     assert_eq!((&*first.name, &*second.name, first.origin), ("first", "second", second.origin));
     assert_eq!((values(&first.records), first.recorded), ((5..13).collect(), 13));
     assert_eq!((values(&second.records), second.recorded), ((0..3).collect(), 3));

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 const JOB: &str = "RECORDER_KILL_JOB";
 const DIR: &str = "RECORDER_KILL_DIR";
 const SLOTS: u64 = 64;
-const OPTIONS: RecorderOptions = RecorderOptions { slots: SLOTS as usize, lanes: 4, definition_bytes: 4096 };
+const OPTIONS: RecorderOptions = RecorderOptions { slots: SLOTS as usize, tracks: 4, definition_bytes: 4096 };
 
 const LAB: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
@@ -108,7 +108,7 @@ fn emit(dir: &Path, job: &str) {
     }
 }
 
-/// What is there before a step is taken, and how many events the batch then has: with fours and a rest, over the lane's end.
+/// What is there before a step is taken, and how many events the batch then has: with fours and a rest, over the track's end.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 const STEPS: (u64, u64) = (21, 11);
 
@@ -185,13 +185,13 @@ fn after_each_instruction_of_a_batch_at_most_one_event_is_torn() {
         wait();
         steps += 1;
         let recording = Recording::read(&dir.path().join("x.flight")).unwrap();
-        let lane = &recording.lanes[0];
+        let track = &recording.tracks[0];
         // Its file is locked: read as one of a live process, whose torn slots are those that hold no event.
-        assert!(recording.live && lane.damaged == 0 && lane.recorded >= recorded, "{steps}: {lane:?}");
-        recorded = lane.recorded;
+        assert!(recording.live && track.damaged == 0 && track.recorded >= recorded, "{steps}: {track:?}");
+        recorded = track.recorded;
         let first = recorded.saturating_sub(16);
         let values: Vec<u64> =
-            lane.records.iter().map(|record| record.payload::<Sample>().unwrap().value).collect();
+            track.records.iter().map(|record| record.payload::<Sample>().unwrap().value).collect();
         let is_torn = values.len() < 16;
         torn += u64::from(is_torn);
         let whole: Vec<u64> = (first + u64::from(is_torn)..recorded).collect();
@@ -252,13 +252,13 @@ fn run(job: &str, dir: &Path, kill_after: Option<Duration>) -> (u64, ExitStatus)
 fn read(dir: &Path, told: u64) -> Recording {
     let recording = Recording::read(&dir.join("x.flight")).unwrap();
     assert!(!recording.live && !recording.closed);
-    let [lane] = &*recording.lanes else { panic!("one emitter, {} lanes", recording.lanes.len()) };
-    assert_eq!((&*lane.name, lane.damaged), ("child", 0));
-    assert!(lane.recorded >= told, "{told} were emitted, {} recorded", lane.recorded);
-    let first = lane.recorded.saturating_sub(SLOTS) + u64::from(lane.torn && lane.recorded >= SLOTS);
-    assert_eq!(lane.overwritten, first);
-    assert_eq!(lane.records.len() as u64, lane.recorded - first);
-    for (value, record) in (first..).zip(&lane.records) {
+    let [track] = &*recording.tracks else { panic!("one emitter, {} tracks", recording.tracks.len()) };
+    assert_eq!((&*track.name, track.damaged), ("child", 0));
+    assert!(track.recorded >= told, "{told} were emitted, {} recorded", track.recorded);
+    let first = track.recorded.saturating_sub(SLOTS) + u64::from(track.torn && track.recorded >= SLOTS);
+    assert_eq!(track.overwritten, first);
+    assert_eq!(track.records.len() as u64, track.recorded - first);
+    for (value, record) in (first..).zip(&track.records) {
         let sample = record.payload::<Sample>().unwrap();
         assert_eq!((sample.value, sample.other, u64::from(record.seq())), (value, !value, value));
         assert_eq!(record.entity(), Symbol::of("entity"));
@@ -274,15 +274,15 @@ fn a_process_that_ends_itself_leaves_its_last_events() {
         let (told, status) = run(job, dir.path(), None);
         assert!(status.signal().is_some_and(|signal| signals.contains(&signal)), "{job}: {status}");
         let recording = read(dir.path(), told);
-        assert_eq!((recording.lanes[0].recorded, recording.is_whole()), (10_000, true), "{job}");
+        assert_eq!((recording.tracks[0].recorded, recording.is_whole()), (10_000, true), "{job}");
     }
     // A panic unwinds: the recorder is closed, and has the events all the same.
     let dir = tempfile::tempdir().unwrap();
     let (_, status) = run("panic", dir.path(), None);
     assert!(!status.success());
     let recording = Recording::read(&dir.path().join("x.flight")).unwrap();
-    assert_eq!(recording.lanes[0].recorded, 10_000);
-    assert_eq!(recording.lanes[0].records.len() as u64, SLOTS);
+    assert_eq!(recording.tracks[0].recorded, 10_000);
+    assert_eq!(recording.tracks[0].records.len() as u64, SLOTS);
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn a_process_that_is_killed_leaves_its_last_events() {
         let dir = tempfile::tempdir().unwrap();
         let (told, status) = run("emit", dir.path(), Some(Duration::from_micros(rng.below(20_000))));
         assert_eq!(status.signal(), Some(libc::SIGKILL));
-        torn += u64::from(read(dir.path(), told).lanes[0].torn);
+        torn += u64::from(read(dir.path(), told).tracks[0].torn);
         told_total += told;
     }
     println!("{} kills, {told_total} events were told emitted, {torn} torn", kills());
@@ -308,8 +308,8 @@ fn assert_kept(journal: &Path, recording: &Recording) {
     assert!(records == recording.records());
     assert!(reader.closed() && reader.name(Symbol::of("entity")) == Some("entity"));
     // What is overwritten by design is told, and is no loss.
-    let gone = recording.lanes.iter().map(|lane| lane.overwritten).sum::<u64>();
-    let lost = recording.lanes.iter().map(|lane| lane.damaged).sum::<u64>();
+    let gone = recording.tracks.iter().map(|track| track.overwritten).sum::<u64>();
+    let lost = recording.tracks.iter().map(|track| track.damaged).sum::<u64>();
     assert_eq!((overwritten(&reader), reader.totals().lost_upstream), (Some(gone), lost));
     assert!(verify(DirStorage::new(journal), ReadOptions::default()).unwrap().findings.is_empty());
 }

@@ -86,7 +86,7 @@ struct Found {
     ambiguous: u64,
 }
 
-struct Sent {
+struct EmitStats {
     seen: Seen,
     closed: bool,
     dealt: BTreeSet<usize>,
@@ -97,7 +97,7 @@ struct Sent {
 struct Oracle {
     vantages: usize,
     horizon: u64,
-    sent: Vec<Sent>,
+    sent: Vec<EmitStats>,
     flows: BTreeMap<u64, BTreeSet<usize>>,
     /// By path: when the latest-sent packet that arrived was sent, and the longest delay of an unambiguous arrival.
     newest: BTreeMap<(usize, usize), u64>,
@@ -123,15 +123,15 @@ impl Oracle {
     fn take(&mut self, seen: Seen) -> Option<()> {
         self.close(seen.time_ns.saturating_sub(self.horizon));
         self.flows.entry(seen.flow).or_default().insert(seen.vantage);
-        let open = |sent: &Sent| sent.seen.id == seen.id && !sent.closed;
+        let open = |sent: &EmitStats| sent.seen.id == seen.id && !sent.closed;
         let Some(origin) = self.sent.iter().find(|sent| open(sent)).map(|sent| sent.seen.vantage) else {
             let earlier =
                 self.sent.iter().any(|sent| sent.seen.id == seen.id && sent.seen.vantage != seen.vantage);
-            self.sent.push(Sent { seen, closed: false, dealt: BTreeSet::new() });
+            self.sent.push(EmitStats { seen, closed: false, dealt: BTreeSet::new() });
             return (!earlier).then_some(());
         };
         if origin == seen.vantage {
-            self.sent.push(Sent { seen, closed: false, dealt: BTreeSet::new() });
+            self.sent.push(EmitStats { seen, closed: false, dealt: BTreeSet::new() });
             return Some(());
         }
         let path = (origin, seen.vantage);

@@ -8,7 +8,7 @@ use panther_events::event::{Context, Domain, KindSet, Level, Record, Symbol, Val
 use panther_events::observe::history::{History, HistoryReport};
 use panther_events::observe::state::{StateOptions, StateQuery};
 use panther_events::pipeline::{
-    Builder, Emitters, Pipeline, PipelineOptions, ReportKey, Topology, Validated,
+    Builder, EmitterPool, Pipeline, PipelineOptions, ReportKey, Topology, Validated,
 };
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -164,7 +164,7 @@ fn the_emitter_of_an_entity_is_had_by_its_name_from_any_thread() {
     let (pipeline, own, key) = start();
     drop(own);
     let context = Context::of(Level::Test, "handshake");
-    let emitters = Emitters::sharing(pipeline.handle(), 2.try_into().unwrap()).within(context);
+    let emitters = EmitterPool::sharing(pipeline.handle(), 2.try_into().unwrap()).within(context);
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let emitters = emitters.clone();
@@ -197,7 +197,7 @@ fn the_emitter_of_an_entity_is_had_by_its_name_from_any_thread() {
         emitters.service("late").unwrap().emit(|mut s| s.ready("late", Default::default())),
         Err(EmitError::Closed)
     ));
-    let fresh = Emitters::new(pipeline_handle_of_a_closed_one());
+    let fresh = EmitterPool::new(pipeline_handle_of_a_closed_one());
     assert_eq!(fresh.service("server").err(), Some(EmitError::Closed));
 }
 
@@ -205,7 +205,7 @@ fn the_emitter_of_an_entity_is_had_by_its_name_from_any_thread() {
 fn emissions_by_name_may_nest_whichever_emitters_the_names_share() {
     let (pipeline, own, _) = start();
     drop(own);
-    let emitters = Emitters::new(pipeline.handle());
+    let emitters = EmitterPool::new(pipeline.handle());
     let (done, ended) = std::sync::mpsc::channel();
     // On a thread of its own, so that a deadlock fails the test.
     std::thread::spawn(move || {

@@ -8,7 +8,7 @@ mod states_support;
 mod support;
 
 use panther_events::dedup::{BATCH, Verdict};
-use panther_events::domain::machine::{Path, StateTable, states};
+use panther_events::domain::machine::{TransitionPath, StateTable, states};
 use panther_events::domain::{Catalogue, DomainDef, KindDef};
 use panther_events::event::{Domain, EventKind, Identity, Record, Symbol};
 use panther_events::observe::state::{Phase, StateOptions, StateQuery, StateReport, States, WaitError};
@@ -51,7 +51,7 @@ const LAMP_TABLE: StateTable = StateTable {
         states(&[4]),
         states(&[]),
     ],
-    paths: &[Path::To(&[WARMING, ON]), Path::To(&[OFF]), Path::To(&[BROKEN]), Path::To(&[4])],
+    paths: &[TransitionPath::To(&[WARMING, ON]), TransitionPath::To(&[OFF]), TransitionPath::To(&[BROKEN]), TransitionPath::To(&[4])],
 };
 
 const fn kind(kind: EventKind, name: &'static str) -> KindDef {
@@ -262,7 +262,7 @@ fn panther_record(
     let mut payload = [0; 24];
     payload[..8].copy_from_slice(&Symbol::of(line["id"].as_str().unwrap()).bits().to_ne_bytes());
     if let Some(table) = catalogue.states(kind.domain())
-        && let Path::By { field, .. } = table.paths[usize::from(kind.code())]
+        && let TransitionPath::By { field, .. } = table.paths[usize::from(kind.code())]
     {
         let value = match &line["data"][field.name] {
             Value::Bool(flag) => u8::from(*flag),

@@ -7,7 +7,7 @@
 mod states_support;
 mod support;
 
-use panther_events::domain::{Catalogue, Step, TypedSink};
+use panther_events::domain::{Catalogue, StepOutcome, TypedSink};
 use panther_events::emit::{EmitError, Emitter};
 use panther_events::event::{Context, Domain, EventKind, Identity, KindSet, Level, Record, Symbol, Value};
 use panther_events::observe::state::{EntityState, StateOptions, StateQuery, StateReport, States, WaitError};
@@ -313,12 +313,12 @@ impl Oracle {
             moves: Vec::new(),
         });
         match table.step(machine.state, record.kind().code(), record.payload_bytes()) {
-            Step::Moved(to) => {
+            StepOutcome::Moved(to) => {
                 machine.moves.push((machine.state, to, record.time_ns()));
                 (machine.state, machine.since, changed) = (to, record.time_ns(), true);
             }
-            Step::Unchanged => {}
-            Step::Invalid { .. } => self.invalid.push((label.clone(), record.time_ns())),
+            StepOutcome::Unchanged => {}
+            StepOutcome::Invalid { .. } => self.invalid.push((label.clone(), record.time_ns())),
         }
         if changed {
             self.last.insert((domain, entity), label);
@@ -523,7 +523,7 @@ fn random_points_in_random_contexts_answer_as_a_naive_oracle_does() {
                 entered.push((test, name(table.initial), 0));
                 (table.initial, 0)
             });
-            if let Step::Moved(to) = table.step(from, kind.code(), &[0; 24]) {
+            if let StepOutcome::Moved(to) = table.step(from, kind.code(), &[0; 24]) {
                 let mut at = from;
                 for state in table.path(from, kind.code(), &[0; 24]) {
                     if std::mem::replace(&mut at, *state) != *state {

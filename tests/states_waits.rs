@@ -7,7 +7,7 @@
 mod states_support;
 mod support;
 
-use panther_events::domain::machine::{Path, StateTable, states};
+use panther_events::domain::machine::{TransitionPath, StateTable, states};
 use panther_events::domain::service::{Ready, Started};
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::emit::Emitter;
@@ -68,10 +68,10 @@ const LAMPS: DomainDef = DomainDef {
         next: &[states(&[1, 4]), states(&[0, 2, 3]), states(&[0, 3]), states(&[]), states(&[2])],
         // Both ways of a check lead to the same state.
         paths: &[
-            Path::To(&[1, 2]),
-            Path::To(&[0]),
-            Path::To(&[3]),
-            Path::By { field: FLAG, zero: &[1, 2], other: &[4, 2] },
+            TransitionPath::To(&[1, 2]),
+            TransitionPath::To(&[0]),
+            TransitionPath::To(&[3]),
+            TransitionPath::By { field: FLAG, zero: &[1, 2], other: &[4, 2] },
         ],
     }),
 };
@@ -288,16 +288,16 @@ fn random_histories_answer_as_a_naive_oracle_does() {
             });
             now[at] = Some((from, number));
             let way: &[u8] = match table.paths[usize::from(kind.code())] {
-                Path::Stay => &[],
-                Path::To(way) => way,
-                Path::By { zero, other, .. } => {
+                TransitionPath::Stay => &[],
+                TransitionPath::To(way) => way,
+                TransitionPath::By { zero, other, .. } => {
                     if event.payload_bytes()[0] == 0 {
                         zero
                     } else {
                         other
                     }
                 }
-                Path::From { state, way, other } => {
+                TransitionPath::From { state, way, other } => {
                     if state == from {
                         way
                     } else {
@@ -401,7 +401,7 @@ fn an_observer_that_comes_late_or_again_is_waited_for_as_any() {
     assert_eq!(query.wait_until_after(&early, &["on"], LONG), Err(WaitError::NotStarted));
     let add = || {
         let make =
-            |setup: panther_events::pipeline::Setup<'_>| query.observer(setup.catalogue, setup.contexts);
+            |setup: panther_events::pipeline::ObserverSetup<'_>| query.observer(setup.catalogue, setup.contexts);
         pipeline.add_observer("state", make).unwrap()
     };
     let key = add();

@@ -42,7 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const UNSAFE_FILES: &[&str] = &[
     "benches/dedup_scale/filter.rs",
     "benches/dedup_scale/main.rs",
-    "src/dedup/lanes.rs",
+    "src/dedup/shards.rs",
     "src/dedup/memory.rs",
     "src/event/ids.rs",
     "src/fence.rs",

@@ -211,7 +211,7 @@ fn part_grow(sizes: &[u64], rounds: usize) {
     println!("growth from nothing; the slowest batch of 64, in processor time");
     println!(
         "{:>10} {:>9} {:>10} {:>12} {:>8} {:>8} {:>8} {:>7}",
-        "ids", "sightings", "new M/s", "slowest us", "B/id", "B/id max", "moves", "crowded"
+        "ids", "sightings", "new M/s", "slowest us", "B/id", "B/id max", "moves", "overflowed"
     );
     for &size in sizes {
         for sightings in [false, true] {
@@ -238,7 +238,7 @@ fn part_grow(sizes: &[u64], rounds: usize) {
                     slowest.as_secs_f64() * 1e6,
                     stats.memory_bytes as f64 / stats.remembered as f64,
                     stats.growths,
-                    stats.crowded
+                    stats.overflowed
                 );
             }
         }

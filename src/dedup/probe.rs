@@ -9,7 +9,7 @@
 //!
 //! Ids whose line is full and that are not in it, or that need more thought, come last, their next line already on its way.
 
-use crate::dedup::crowd::Crowd;
+use crate::dedup::overflow::Overflow;
 use crate::dedup::table::{Found, Key, PROBE_MAX, SLOTS, TableMut};
 use crate::dedup::{BATCH, Sighting};
 use std::ops::Range;
@@ -59,11 +59,11 @@ pub(super) struct Probed {
 pub(super) fn probe<const MOVING: bool, const SEEN: bool>(
     tables: Tables<'_>,
     epochs: EpochTags,
-    crowd: &mut Crowd,
+    overflow: &mut Overflow,
     batch: &mut impl Batch,
 ) -> Probed {
     let count = batch.len().min(BATCH);
-    let crowded_parts = crowd.parts();
+    let crowded_parts = overflow.parts();
     let mut pass = Pass::<_, MOVING, SEEN> {
         tables,
         epochs,
@@ -89,7 +89,7 @@ pub(super) fn probe<const MOVING: bool, const SEEN: bool>(
     if !MOVING {
         pass.used[0] = pass.new.count_ones() as usize;
     }
-    pass.finish(crowd);
+    pass.finish(overflow);
     Probed { new: pass.new, used_in_current: pass.used[0], used_in_old: pass.used[1] }
 }
 
@@ -165,7 +165,7 @@ impl<B: Batch, const MOVING: bool, const SEEN: bool> Pass<'_, B, MOVING, SEEN> {
     /// Looks further for the ids that are pending, in the order of the batch. A bucket never becomes less full, so of two
     /// equal ids both are pending or neither is, and the first is still the one that is new.
     #[inline(always)]
-    fn finish(&mut self, crowd: &mut Crowd) {
+    fn finish(&mut self, overflow: &mut Overflow) {
         while self.pending != 0 {
             let i = self.pending.trailing_zeros() as usize % BATCH;
             self.pending &= self.pending - 1;
@@ -173,7 +173,7 @@ impl<B: Batch, const MOVING: bool, const SEEN: bool> Pass<'_, B, MOVING, SEEN> {
             let Tables { current, old, .. } = &mut self.tables;
             let table = if in_old { old } else { current };
             let sighting = if SEEN { self.batch.sighting(i) } else { Sighting::default() };
-            match insert_far(table, self.places[i], self.keys[i], self.epochs, sighting, crowd) {
+            match insert_far(table, self.places[i], self.keys[i], self.epochs, sighting, overflow) {
                 Far::Known(first) => self.batch.known(i, first),
                 Far::Inserted { took_free_slot } => {
                     self.used[usize::from(in_old)] += usize::from(took_free_slot);
@@ -190,8 +190,8 @@ pub(super) enum Far {
     Inserted { took_free_slot: bool },
 }
 
-/// Looks for a key from its home on, over full buckets and in the crowd, and inserts it where it is not found: over an
-/// id of a forgotten epoch if there is one, else into the first free slot, else into the crowd.
+/// Looks for a key from its home on, over full buckets and in the overflow, and inserts it where it is not found: over an
+/// id of a forgotten epoch if there is one, else into the first free slot, else into the overflow.
 #[inline]
 pub(super) fn insert_far(
     table: &mut TableMut<'_>,
@@ -199,7 +199,7 @@ pub(super) fn insert_far(
     key: Key,
     epochs: EpochTags,
     sighting: Sighting,
-    crowd: &mut Crowd,
+    overflow: &mut Overflow,
 ) -> Far {
     let all_live = epochs.live.count_ones() == 1 && epochs.hot == 0;
     let mut taken_over = None;
@@ -225,11 +225,11 @@ pub(super) fn insert_far(
             taken_over = dead.map(|slot| (at, slot));
         }
     }
-    if let Some(first) = crowd.get(key) {
+    if let Some(first) = overflow.get(key) {
         return Far::Known(first);
     }
     let Some((at, slot)) = taken_over.or(free) else {
-        crowd.insert(key, epochs.hot, sighting);
+        overflow.insert(key, epochs.hot, sighting);
         return Far::Inserted { took_free_slot: false };
     };
     if let Some(bucket) = table.bucket_mut(at) {

@@ -2,13 +2,13 @@
 //!
 //! A lookup costs one cache line whatever the number of epochs, because a slot says in which epoch its id was first seen:
 //! forgetting an epoch is forgetting its number, and its slots are taken over by later ids. Growing, shrinking and
-//! clearing out forgotten ids are one operation, the [`Sweep`]: a little of the old table moves at every
+//! clearing out forgotten ids are one operation, the [`Rehash`]: a little of the old table moves at every
 //! batch, from front to back.
 
-use crate::dedup::crowd::Crowd;
+use crate::dedup::overflow::Overflow;
 use crate::dedup::memory::Pages;
 use crate::dedup::probe::{Batch, EpochTags, Tables, probe};
-use crate::dedup::table::{Crowded, Found, Key, SLOTS, TAGS, Table};
+use crate::dedup::table::{BucketFull, Found, Key, SLOTS, TAGS, Table};
 use crate::dedup::{BATCH, DedupError, Sighting, memory};
 use crate::event::identity::EventId;
 use std::ops::Range;
@@ -35,8 +35,8 @@ const STALE_MAX: u64 = 8;
 /// Not shared between threads: one owner, `&mut`.
 pub struct ExactSet {
     table: Table,
-    sweep: Option<Sweep>,
-    crowd: Crowd,
+    rehash: Option<Rehash>,
+    overflow: Overflow,
     epochs: Epochs,
     with_sightings: bool,
     slots_min: usize,
@@ -88,15 +88,15 @@ pub struct SetCounts {
     /// Times no memory could be had for another table; the set goes on in the old one.
     pub growth_failures: u64,
     /// Ids kept outside the table because all buckets near their home were full.
-    pub crowded: u64,
+    pub overflowed: u64,
 }
 
 /// The move of all live ids from an old table to the current one.
-struct Sweep {
+struct Rehash {
     old: Table,
     /// Ids whose home lies below have moved.
     cursor: usize,
-    /// Epochs below this one will have no slot left once the sweep is done.
+    /// Epochs below this one will have no slot left once the rehash is done.
     clears_below: u64,
 }
 
@@ -125,8 +125,8 @@ impl ExactSet {
         let (slots_min, load_limit) = (table.slots(), limit_of(&table));
         Ok(ExactSet {
             table,
-            sweep: None,
-            crowd: Crowd::default(),
+            rehash: None,
+            overflow: Overflow::default(),
             epochs: Epochs::new(),
             with_sightings,
             slots_min,
@@ -155,7 +155,7 @@ impl ExactSet {
     #[inline(always)]
     pub(super) fn insert_each(&mut self, batch: &mut impl Batch) -> u64 {
         self.make_room(batch.len());
-        match (self.sweep.is_some(), self.with_sightings) {
+        match (self.rehash.is_some(), self.with_sightings) {
             (false, false) => self.insert_as::<false, false>(batch),
             (false, true) => self.insert_as::<false, true>(batch),
             (true, false) => self.insert_as::<true, false>(batch),
@@ -166,18 +166,18 @@ impl ExactSet {
     #[inline(always)]
     fn insert_as<const MOVING: bool, const SEEN: bool>(&mut self, batch: &mut impl Batch) -> u64 {
         let mut none = Table::empty();
-        let (cursor, old) = match &mut self.sweep {
-            Some(sweep) if MOVING => (sweep.cursor, &mut sweep.old),
+        let (cursor, old) = match &mut self.rehash {
+            Some(rehash) if MOVING => (rehash.cursor, &mut rehash.old),
             _ => (0, &mut none),
         };
         let tables = Tables { current: self.table.borrow_mut(), old: old.borrow_mut(), cursor };
         let epochs = EpochTags { hot: self.epochs.hot % TAGS, live: self.epochs.live_tags };
-        let crowded_before = self.crowd.len();
-        let probed = probe::<MOVING, SEEN>(tables, epochs, &mut self.crowd, batch);
-        self.counts.crowded += self.crowd.len() - crowded_before;
+        let crowded_before = self.overflow.len();
+        let probed = probe::<MOVING, SEEN>(tables, epochs, &mut self.overflow, batch);
+        self.counts.overflowed += self.overflow.len() - crowded_before;
         self.table.used += probed.used_in_current;
-        if let Some(sweep) = &mut self.sweep {
-            sweep.old.used += probed.used_in_old;
+        if let Some(rehash) = &mut self.rehash {
+            rehash.old.used += probed.used_in_old;
         }
         self.epochs.count(u64::from(probed.new.count_ones()));
         probed.new
@@ -186,8 +186,8 @@ impl ExactSet {
     /// Sends for the lines in which an id would be looked for.
     #[inline]
     pub(super) fn prefetch(&self, key: Key) {
-        let table = match &self.sweep {
-            Some(sweep) if sweep.old.home(key) >= sweep.cursor => &sweep.old,
+        let table = match &self.rehash {
+            Some(rehash) if rehash.old.home(key) >= rehash.cursor => &rehash.old,
             _ => &self.table,
         };
         table.prefetch(table.home(key));
@@ -232,31 +232,31 @@ impl ExactSet {
     /// Forgets the oldest epoch, unless it is the hot one, and returns how many ids that were.
     pub fn forget_oldest(&mut self) -> u64 {
         let forgotten = self.epochs.forget();
-        self.crowd.retain(self.epochs.live_tags);
+        self.overflow.retain(self.epochs.live_tags);
         forgotten
     }
 
     /// Returns the bytes of memory held.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let crowd = self.crowd.bytes();
+        let overflow = self.overflow.bytes();
         let current = self.table.bytes();
-        let tables = match &self.sweep {
+        let tables = match &self.rehash {
             None => current,
             // Only the front of the new table has been touched.
-            Some(sweep) => {
-                let done = sweep.cursor as f64 / sweep.old.len().max(1) as f64;
-                sweep.old.bytes() + ((current as f64 * done) as usize + memory::HUGE_PAGE).min(current)
+            Some(rehash) => {
+                let done = rehash.cursor as f64 / rehash.old.len().max(1) as f64;
+                rehash.old.bytes() + ((current as f64 * done) as usize + memory::HUGE_PAGE).min(current)
             }
         };
-        tables + crowd
+        tables + overflow
     }
 
     /// Returns how many bytes of the tables the kernel holds in huge pages. Reads `/proc/self/smaps`, which takes
     /// a while.
     #[must_use]
     pub fn huge_page_bytes(&self) -> usize {
-        let old = self.sweep.as_ref().map(|sweep| &sweep.old);
+        let old = self.rehash.as_ref().map(|rehash| &rehash.old);
         let ranges: Vec<_> =
             std::iter::once(&self.table).chain(old).filter_map(Table::mapped_range).collect();
         memory::huge_page_bytes(&ranges)
@@ -275,7 +275,7 @@ impl ExactSet {
 
     /// Tells whether the table should be taken; not while ids are moving.
     pub(super) fn is_full(&self) -> bool {
-        self.is_full && self.sweep.is_none()
+        self.is_full && self.rehash.is_none()
     }
 
     pub(super) fn with_sightings(&self) -> bool {
@@ -313,8 +313,8 @@ impl ExactSet {
 
     /// Returns the first sighting of an id that is in the table.
     pub(super) fn get(&self, key: Key) -> Option<Sighting> {
-        let table = match &self.sweep {
-            Some(sweep) if sweep.old.home(key) >= sweep.cursor => &sweep.old,
+        let table = match &self.rehash {
+            Some(rehash) if rehash.old.home(key) >= rehash.cursor => &rehash.old,
             _ => &self.table,
         };
         for (at, bucket) in table.reach(table.home(key)) {
@@ -326,18 +326,18 @@ impl ExactSet {
                 Found::Here(_) | Found::Free(_) => break,
             }
         }
-        self.crowd.get(key)
+        self.overflow.get(key)
     }
 
     /// Does a batch's share of moving ids and begins a move when one is due.
     fn make_room(&mut self, ids: usize) {
-        if let Some(mut sweep) = self.sweep.take() {
+        if let Some(mut rehash) = self.rehash.take() {
             let buckets = (ids * SWEEP_PER_ID).max(SWEEP_MIN);
-            if sweep.advance(buckets, &mut self.table, &self.epochs, &mut self.crowd, &mut self.counts) {
-                self.epochs.clear_below = sweep.clears_below;
+            if rehash.advance(buckets, &mut self.table, &self.epochs, &mut self.overflow, &mut self.counts) {
+                self.epochs.clear_below = rehash.clears_below;
                 self.table.merge_pages();
             } else {
-                self.sweep = Some(sweep);
+                self.rehash = Some(rehash);
                 return;
             }
         }
@@ -352,7 +352,7 @@ impl ExactSet {
     fn begin_sweep(&mut self) {
         // Of those remembered, some may lie on disk.
         let live = self.table.used.min(self.epochs.len as usize);
-        // Ids that will come while the sweep lasts.
+        // Ids that will come while the rehash lasts.
         let coming = self.table.slots() / (SWEEP_PER_ID * SLOTS) + BATCH;
         let load = if live < SMALL { LOAD_MIN_SMALL } else { LOAD_MIN };
         let mut slots = slots_for(live + coming, load).max(self.slots_min);
@@ -369,7 +369,7 @@ impl ExactSet {
             Ok(table) => {
                 let old = std::mem::replace(&mut self.table, table);
                 self.load_limit = limit_of(&self.table);
-                self.sweep = Some(Sweep { old, cursor: 0, clears_below: self.epochs.oldest });
+                self.rehash = Some(Rehash { old, cursor: 0, clears_below: self.epochs.oldest });
                 self.counts.sweeps += 1;
             }
             Err(_) => self.growth_failed(),
@@ -408,14 +408,14 @@ impl LiveEpochs {
     }
 }
 
-impl Sweep {
+impl Rehash {
     /// Moves at least `count` buckets; returns whether all have moved.
     fn advance(
         &mut self,
         count: usize,
         to: &mut Table,
         epochs: &Epochs,
-        crowd: &mut Crowd,
+        overflow: &mut Overflow,
         counts: &mut SetCounts,
     ) -> bool {
         let mut moved = 0;
@@ -442,9 +442,9 @@ impl Sweep {
                     let sighting = source.seen(at, slot);
                     match target.append(target.home(key), (low, high), sighting) {
                         Ok(()) => moved += 1,
-                        Err(Crowded) => {
-                            counts.crowded += 1;
-                            crowd.insert(key, tag, sighting);
+                        Err(BucketFull) => {
+                            counts.overflowed += 1;
+                            overflow.insert(key, tag, sighting);
                         }
                     }
                 }

@@ -57,13 +57,13 @@ pub(super) struct Spill {
     run_ids: usize,
     asked: Vec<Asked>,
     /// Ids that were read lately, by their low bits; a power of two.
-    lately: Vec<Recalled>,
+    lately: Vec<Fetched>,
     counts: SpillCounts,
 }
 
 /// An id that was found on disk, in a run put aside when `newest_epoch` was the hot one.
 #[derive(Clone, Copy, Default)]
-struct Recalled {
+struct Fetched {
     entry: Entry,
     newest_epoch: u64,
 }
@@ -113,7 +113,7 @@ impl Spill {
             groups: Vec::new(),
             run_ids: 0,
             asked: Vec::new(),
-            lately: vec![Recalled::default(); Spill::lately_len(budget)],
+            lately: vec![Fetched::default(); Spill::lately_len(budget)],
             counts: SpillCounts::default(),
         }
     }
@@ -125,7 +125,7 @@ impl Spill {
 
     /// A power of two: those places fit into their part of the budget.
     fn lately_len(budget: usize) -> usize {
-        1 << (budget / LATELY / size_of::<Recalled>()).max(1).ilog2()
+        1 << (budget / LATELY / size_of::<Fetched>()).max(1).ilog2()
     }
 
     /// Returns the bytes that the hot set's table may take.
@@ -229,7 +229,7 @@ impl Spill {
     }
 
     fn cold_bytes(&self) -> usize {
-        let lately = self.lately.len() * size_of::<Recalled>();
+        let lately = self.lately.len() * size_of::<Fetched>();
         let groups = self.groups.iter().map(|group| {
             let firsts: usize = group.runs.iter().map(|cold| cold.run.bytes_in_memory()).sum();
             group.index.as_ref().map_or(0, RunIndex::bytes) + firsts
@@ -288,7 +288,7 @@ impl Spill {
         for cold in group.runs.iter().rev().filter(|cold| runs >> cold.number & 1 != 0) {
             match cold.run.find(key) {
                 Ok(Some(entry)) if epochs.holds(entry.words, cold.newest_epoch) => {
-                    *lately = Recalled { entry, newest_epoch: cold.newest_epoch };
+                    *lately = Fetched { entry, newest_epoch: cold.newest_epoch };
                     return Some(entry.sighting);
                 }
                 Ok(Some(_)) => {}

@@ -10,13 +10,13 @@
 //! id was first seen, in a slot; see [`Key::tagged`].
 
 use crate::dedup::Sighting;
-use crate::dedup::lanes::scan;
+use crate::dedup::simd::scan;
 use crate::dedup::memory::{Lines, Pages, prefetch};
 use bytemuck::{Pod, Zeroable};
 use std::io;
 
 /// Slots of a bucket.
-pub(super) use crate::dedup::lanes::SLOTS;
+pub(super) use crate::dedup::simd::SLOTS;
 /// Buckets from its home in which an id may lie. At the greatest load the longest run of full buckets among 100 M
 /// hashed ids is shorter than this, all but certainly; among crafted ids it is not.
 pub(super) const PROBE_MAX: usize = 256;
@@ -161,7 +161,7 @@ pub(super) struct Table {
 }
 
 /// Says that an id found all buckets full in which it may lie.
-pub(super) struct Crowded;
+pub(super) struct BucketFull;
 
 impl Table {
     /// Makes a table with at least `slots` slots that are homes.
@@ -301,14 +301,14 @@ impl TableMut<'_> {
     ///
     /// # Errors
     ///
-    /// `Crowded` when the buckets in which it may lie are full.
+    /// `BucketFull` when the buckets in which it may lie are full.
     #[inline(always)]
     pub(super) fn append(
         &mut self,
         home: usize,
         words: (u64, u64),
         sighting: Sighting,
-    ) -> Result<(), Crowded> {
+    ) -> Result<(), BucketFull> {
         for at in home..home + PROBE_MAX {
             let Some(bucket) = self.bucket_mut(at) else { break };
             let used = bucket.used();
@@ -318,7 +318,7 @@ impl TableMut<'_> {
                 return Ok(());
             }
         }
-        Err(Crowded)
+        Err(BucketFull)
     }
 }
 

@@ -33,12 +33,12 @@ pub struct StateTable {
     /// By state: the set of states that may follow, bit `n` being state `n`.
     pub next: &'static [u32],
     /// By code of the kind; codes beyond the end have no path.
-    pub paths: &'static [Path],
+    pub paths: &'static [TransitionPath],
 }
 
 /// Where an event leads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Path {
+pub enum TransitionPath {
     /// Nowhere: the event says nothing about the state.
     Stay,
     /// Along these states, to the last of them.
@@ -65,7 +65,7 @@ pub enum Path {
 
 /// What an event does to an entity's state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Step {
+pub enum StepOutcome {
     /// The entity is now in this state.
     Moved(u8),
     /// The event has no path, or leads to where the entity is.
@@ -116,10 +116,10 @@ impl StateTable {
     ///
     /// A `state` that the table does not have allows nothing.
     #[must_use]
-    pub fn step(&self, state: u8, code: u8, payload: &[u8; 24]) -> Step {
+    pub fn step(&self, state: u8, code: u8, payload: &[u8; 24]) -> StepOutcome {
         let path = self.path(state, code, payload);
         if path.last().is_none_or(|last| *last == state) {
-            return Step::Unchanged;
+            return StepOutcome::Unchanged;
         }
         let mut at = state;
         for wanted in path.iter().copied() {
@@ -127,11 +127,11 @@ impl StateTable {
                 continue;
             }
             if !self.allows(at, wanted) {
-                return Step::Invalid { at, wanted };
+                return StepOutcome::Invalid { at, wanted };
             }
             at = wanted;
         }
-        Step::Moved(at)
+        StepOutcome::Moved(at)
     }
 
     /// Returns the states along which an event of kind `code` with this payload leads an entity in `state`, whether
@@ -139,14 +139,14 @@ impl StateTable {
     #[must_use]
     pub fn path(&self, state: u8, code: u8, payload: &[u8; 24]) -> &'static [u8] {
         match self.paths.get(usize::from(code)) {
-            None | Some(Path::Stay) => &[],
-            Some(Path::To(path)) => path,
-            Some(Path::By { field, zero, other }) => match field.read(payload) {
+            None | Some(TransitionPath::Stay) => &[],
+            Some(TransitionPath::To(path)) => path,
+            Some(TransitionPath::By { field, zero, other }) => match field.read(payload) {
                 None => &[],
                 Some(value) if is_zero(value) => zero,
                 Some(_) => other,
             },
-            Some(Path::From { state: from, way, other }) => {
+            Some(TransitionPath::From { state: from, way, other }) => {
                 if *from == state {
                     way
                 } else {
@@ -212,10 +212,10 @@ impl StateTable {
         }
         for (code, path) in self.paths.iter().enumerate() {
             let (one, other) = match path {
-                Path::Stay => continue,
-                Path::To(path) => (*path, &[][..]),
-                Path::By { zero, other, .. } => (*zero, *other),
-                Path::From { state, way, other } => {
+                TransitionPath::Stay => continue,
+                TransitionPath::To(path) => (*path, &[][..]),
+                TransitionPath::By { zero, other, .. } => (*zero, *other),
+                TransitionPath::From { state, way, other } => {
                     in_range("a path", no_state(*state))?;
                     (*way, *other)
                 }
@@ -225,7 +225,7 @@ impl StateTable {
             }
             let kind = def.kinds.iter().find(|kind| usize::from(kind.kind.code()) == code);
             let Some(kind) = kind else { return Err(StateFault::NoKind(code)) };
-            if let Path::By { field, .. } = path
+            if let TransitionPath::By { field, .. } = path
                 && !kind.fields.contains(field)
             {
                 return Err(StateFault::Field { code, field: field.name });
@@ -310,7 +310,7 @@ mod tests {
         initial: 0,
         terminal: states(&[2]),
         next: &[states(&[1]), states(&[2]), states(&[1])],
-        paths: &[Path::By { field: UP, zero: &[2], other: &[1] }, Path::To(&[2, 1])],
+        paths: &[TransitionPath::By { field: UP, zero: &[2], other: &[1] }, TransitionPath::To(&[2, 1])],
     };
 
     fn register(states: StateTable) -> Result<(), CatalogueError> {
@@ -328,32 +328,32 @@ mod tests {
         assert_eq!(Catalogue::new().states(USER), None);
         let mut up = [0; 24];
         up[9] = 1;
-        assert_eq!(states.step(0, 0, &up), Step::Moved(1));
-        assert_eq!(states.step(0, 0, &[0; 24]), Step::Invalid { at: 0, wanted: 2 });
-        assert_eq!(states.step(1, 0, &up), Step::Unchanged);
+        assert_eq!(states.step(0, 0, &up), StepOutcome::Moved(1));
+        assert_eq!(states.step(0, 0, &[0; 24]), StepOutcome::Invalid { at: 0, wanted: 2 });
+        assert_eq!(states.step(1, 0, &up), StepOutcome::Unchanged);
         // From down, the path begins where the entity is; from up, it ends there.
-        assert_eq!(states.step(2, 1, &up), Step::Moved(1));
-        assert_eq!(states.step(1, 1, &up), Step::Unchanged);
-        assert_eq!(states.step(0, 1, &up), Step::Invalid { at: 0, wanted: 2 });
-        assert_eq!(states.step(1, 7, &up), Step::Unchanged);
-        assert_eq!(states.step(200, 0, &up), Step::Invalid { at: 200, wanted: 1 });
+        assert_eq!(states.step(2, 1, &up), StepOutcome::Moved(1));
+        assert_eq!(states.step(1, 1, &up), StepOutcome::Unchanged);
+        assert_eq!(states.step(0, 1, &up), StepOutcome::Invalid { at: 0, wanted: 2 });
+        assert_eq!(states.step(1, 7, &up), StepOutcome::Unchanged);
+        assert_eq!(states.step(200, 0, &up), StepOutcome::Invalid { at: 200, wanted: 1 });
         assert_eq!((states.name(2), states.name(3), states.state("up")), (Some("down"), None, Some(1)));
         assert!(states.is_terminal(2) && !states.is_terminal(1) && !states.is_terminal(99));
     }
 
     #[test]
     fn a_path_may_depend_on_where_it_starts() {
-        let paths: &[Path] = &[Path::From { state: 2, way: &[1, 2, 1], other: &[1] }];
+        let paths: &[TransitionPath] = &[TransitionPath::From { state: 2, way: &[1, 2, 1], other: &[1] }];
         let table = StateTable { paths, ..GOOD };
         assert_eq!(table.path(0, 0, &[0; 24]), [1]);
         assert_eq!(table.path(2, 0, &[0; 24]), [1, 2, 1]);
-        assert_eq!(table.step(0, 0, &[0; 24]), Step::Moved(1));
-        assert_eq!(table.step(1, 0, &[0; 24]), Step::Unchanged);
-        assert_eq!(table.step(2, 0, &[0; 24]), Step::Moved(1));
+        assert_eq!(table.step(0, 0, &[0; 24]), StepOutcome::Moved(1));
+        assert_eq!(table.step(1, 0, &[0; 24]), StepOutcome::Unchanged);
+        assert_eq!(table.step(2, 0, &[0; 24]), StepOutcome::Moved(1));
         // From down there is a way to up, and from new there is none to down.
-        let table = StateTable { paths: &[Path::From { state: 2, way: &[1], other: &[2] }], ..GOOD };
-        assert_eq!(table.step(2, 0, &[0; 24]), Step::Moved(1));
-        assert_eq!(table.step(0, 0, &[0; 24]), Step::Invalid { at: 0, wanted: 2 });
+        let table = StateTable { paths: &[TransitionPath::From { state: 2, way: &[1], other: &[2] }], ..GOOD };
+        assert_eq!(table.step(2, 0, &[0; 24]), StepOutcome::Moved(1));
+        assert_eq!(table.step(0, 0, &[0; 24]), StepOutcome::Invalid { at: 0, wanted: 2 });
     }
 
     #[test]
@@ -378,22 +378,22 @@ mod tests {
                 StateFault::Range { place: "a set of transitions", state: 3, states: 3 },
             ),
             (
-                StateTable { paths: &[Path::To(&[1, 9])], ..GOOD },
+                StateTable { paths: &[TransitionPath::To(&[1, 9])], ..GOOD },
                 StateFault::Range { place: "a path", state: 9, states: 3 },
             ),
             (
-                StateTable { paths: &[Path::From { state: 7, way: &[1], other: &[1] }], ..GOOD },
+                StateTable { paths: &[TransitionPath::From { state: 7, way: &[1], other: &[1] }], ..GOOD },
                 StateFault::Range { place: "a path", state: 7, states: 3 },
             ),
             (
-                StateTable { paths: &[Path::From { state: 0, way: &[1], other: &[8] }], ..GOOD },
+                StateTable { paths: &[TransitionPath::From { state: 0, way: &[1], other: &[8] }], ..GOOD },
                 StateFault::Range { place: "a path", state: 8, states: 3 },
             ),
             (StateTable { initial: 1, ..GOOD }, StateFault::Unreachable("new")),
-            (StateTable { paths: &[Path::Stay, Path::Stay, Path::To(&[1])], ..GOOD }, StateFault::NoKind(2)),
+            (StateTable { paths: &[TransitionPath::Stay, TransitionPath::Stay, TransitionPath::To(&[1])], ..GOOD }, StateFault::NoKind(2)),
             (
                 StateTable {
-                    paths: Box::leak(Box::new([Path::By { field: foreign, zero: &[1], other: &[2] }])),
+                    paths: Box::leak(Box::new([TransitionPath::By { field: foreign, zero: &[1], other: &[2] }])),
                     ..GOOD
                 },
                 StateFault::Field { code: 0, field: "up" },

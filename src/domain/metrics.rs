@@ -3,7 +3,7 @@
 //! PANTHER sends further fields with its samples (a test case, a component, labels). They go into the
 //! document as they are; see [`Members`]. The field `timestamp` is the record's time.
 
-use crate::domain::draft::Members;
+use crate::domain::builder::Members;
 use crate::event::{Domain, Value};
 use std::time::Duration;
 

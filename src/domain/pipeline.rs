@@ -26,7 +26,7 @@ crate::payload! {
         /// Events that the processor had seen before.
         seen: u64,
         /// The dedup thread that ran it.
-        lane: u64,
+        shard: u64,
     }
 }
 

@@ -235,15 +235,15 @@ macro_rules! domain {
         ///
         /// Each method offers one event, stamped now or with [`at`](Self::at). An error says why the event was not
         /// accepted; it is counted.
-        pub struct $Emitter<'e>($crate::domain::draft::Subject<'e>);
+        pub struct $Emitter<'e>($crate::domain::builder::EntityEmitter<'e>);
 
         impl<'e> $Emitter<'e> {
             pub(crate) fn new(emitter: &'e mut $crate::emit::Emitter, name: &str) -> $Emitter<'e> {
-                $Emitter($crate::domain::draft::Subject::new(emitter, $domain, name))
+                $Emitter($crate::domain::builder::EntityEmitter::new(emitter, $domain, name))
             }
 
             pub(crate) fn over(sink: &'e mut dyn $crate::emit::EventSink, name: &str) -> $Emitter<'e> {
-                $Emitter($crate::domain::draft::Subject::over(sink, name))
+                $Emitter($crate::domain::builder::EntityEmitter::over(sink, name))
             }
 
             /// Stamps the events that follow with `time_ns`, nanoseconds since the Unix epoch.
@@ -266,11 +266,11 @@ macro_rules! domain {
                 ) -> ::core::result::Result<(), $crate::emit::EmitError> {
                     let kind = const { $crate::domain::table::kind(KINDS, $code) };
                     #[allow(unused_mut, reason = "an event may have no data")]
-                    let mut draft = self.0.draft(kind, stringify!($method));
-                    $($crate::domain::table::put!(draft, $code, $field, $field $(, $field_place)?);)*
-                    $($(draft.put(stringify!($fixed), $fixed_value);)+)?
-                    $($($crate::domain::table::put!(draft, $code, $option, more.$option $(, $option_place)?);)+)?
-                    draft.send()
+                    let mut builder = self.0.builder(kind, stringify!($method));
+                    $($crate::domain::table::put!(builder, $code, $field, $field $(, $field_place)?);)*
+                    $($(builder.put(stringify!($fixed), $fixed_value);)+)?
+                    $($($crate::domain::table::put!(builder, $code, $option, more.$option $(, $option_place)?);)+)?
+                    builder.send()
                 }
             )+)+
         }
@@ -279,20 +279,20 @@ macro_rules! domain {
 
 macro_rules! leads {
     ($kinds:ident, $code:literal, []) => {
-        $crate::domain::Path::Stay
+        $crate::domain::TransitionPath::Stay
     };
     ($kinds:ident, $code:literal, [$($State:ident)+]) => {
-        $crate::domain::Path::To(&[$(State::$State as u8),+])
+        $crate::domain::TransitionPath::To(&[$(State::$State as u8),+])
     };
     ($kinds:ident, $code:literal, { from $From:ident: [$($Way:ident)+] | [$($Other:ident)+] }) => {
-        $crate::domain::Path::From {
+        $crate::domain::TransitionPath::From {
             state: State::$From as u8,
             way: &[$(State::$Way as u8),+],
             other: &[$(State::$Other as u8),+],
         }
     };
     ($kinds:ident, $code:literal, { $place:ident: $Zero:ident | $Other:ident }) => {
-        $crate::domain::Path::By {
+        $crate::domain::TransitionPath::By {
             field: $crate::domain::table::place(
                 $crate::domain::table::kind($kinds, $code).fields,
                 stringify!($place),
@@ -324,7 +324,7 @@ macro_rules! data {
     ($name:ident, $ty:ty $(, $place:ident)?) => {
         $crate::domain::DataField {
             name: stringify!($name),
-            ty: <$ty as $crate::domain::draft::Data>::TYPE,
+            ty: <$ty as $crate::domain::builder::Data>::TYPE,
             place: $crate::domain::table::name!($($place)?),
         }
     };
@@ -349,17 +349,17 @@ macro_rules! name {
 }
 
 macro_rules! put {
-    ($draft:ident, $code:literal, $name:ident, $value:expr) => {
-        $draft.put(stringify!($name), $value)
+    ($builder:ident, $code:literal, $name:ident, $value:expr) => {
+        $builder.put(stringify!($name), $value)
     };
-    ($draft:ident, $code:literal, $name:ident, $value:expr, $place:ident) => {{
+    ($builder:ident, $code:literal, $name:ident, $value:expr, $place:ident) => {{
         let place = const {
             &$crate::domain::table::place(
                 $crate::domain::table::kind(KINDS, $code).fields,
                 stringify!($place),
             )
         };
-        $draft.place(stringify!($name), place, $value)
+        $builder.place(stringify!($name), place, $value)
     }};
 }
 

@@ -96,7 +96,7 @@ impl Emitter {
         let has_number = self.source.next_seq() <= SEQ_LAST || self.renew_source().is_ok();
         if has_number {
             // From the number on that the definition has.
-            self.entrance.contexts.enter(self.source(), self.next_number(), context)?;
+            self.emit_shared.contexts.enter(self.source(), self.next_number(), context)?;
         }
         self.move_to(context);
         if has_number {
@@ -116,7 +116,7 @@ impl Emitter {
         let has_number = self.source.next_seq() <= SEQ_LAST || self.renew_source().is_ok();
         self.move_to(context);
         if has_number {
-            self.entrance.contexts.go_on(self.source(), self.next_number(), context);
+            self.emit_shared.contexts.go_on(self.source(), self.next_number(), context);
             if let Ok(document) = document {
                 // As above.
                 let _ = self.define(document, true);
@@ -133,7 +133,7 @@ impl Emitter {
 
     fn hold_back(&mut self) {
         if self.held_back.is_empty() {
-            std::mem::swap(&mut self.inlets, &mut self.held_back);
+            std::mem::swap(&mut self.senders, &mut self.held_back);
         }
     }
 
@@ -141,31 +141,31 @@ impl Emitter {
     /// counts only where it is accepted: until then, what is lost is each event that was to come after it.
     fn define(&mut self, document: Detail, is_first: bool) -> Result<(), EmitError> {
         let context = self.context();
-        let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
+        let Some(_inside) = self.source.active.enter(&self.emit_shared.closed) else {
             return if is_first { self.source.too_late() } else { Err(EmitError::Closed) };
         };
-        let lane = self.entrance.routes.lane(ContextEntered::KIND, context.innermost(), None);
-        let Some(inlet) = self.held_back.get_mut(lane) else { return Ok(()) };
-        if !is_first && inlet.producer.is_full() {
-            wait_for_room(inlet, self.policy)?;
+        let shard = self.emit_shared.router.shard(ContextEntered::KIND, context.innermost(), None);
+        let Some(sender) = self.held_back.get_mut(shard) else { return Ok(()) };
+        if !is_first && sender.producer.is_full() {
+            wait_for_room(sender, self.policy)?;
         }
         let (source, seq) = (self.source.number(), self.source.next_seq() as u32);
         let payload = ContextEntered { context: document };
         // An occurrence whatever the run chose for its kind: one that is merged with another is missing in a journal.
         let record = Record::new(Identity::Occurrence, self.clock.now_ns(), context.innermost(), &payload)
             .numbered(source, seq);
-        self.entrance.contexts.go_on(source, seq, context);
+        self.emit_shared.contexts.go_on(source, seq, context);
         if let Some(recorder) = &mut self.recorder {
             // Before the ring, as any other.
             recorder.put(record);
         }
-        if inlet.producer.push(record).is_err() {
-            push_when_room(inlet, &self.source, self.policy, &|| record)?;
+        if sender.producer.push(record).is_err() {
+            push_when_room(sender, &self.source, self.policy, &|| record)?;
         } else {
-            inlet.published();
+            sender.published();
             self.source.accept(1);
         }
-        std::mem::swap(&mut self.inlets, &mut self.held_back);
+        std::mem::swap(&mut self.senders, &mut self.held_back);
         Ok(())
     }
 
@@ -174,7 +174,7 @@ impl Emitter {
     #[inline(never)]
     pub(super) fn offer_behind_definition(
         &mut self,
-        lane: usize,
+        shard: usize,
         record: &dyn Fn(u16, u32) -> Record,
     ) -> Result<(), EmitError> {
         let missing = loop {
@@ -190,7 +190,7 @@ impl Emitter {
             }
         };
         let (source, seq) = (self.source.number(), self.source.next_seq() as u32);
-        let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
+        let Some(_inside) = self.source.active.enter(&self.emit_shared.closed) else {
             return self.source.too_late();
         };
         if let Some(recorder) = &mut self.recorder {
@@ -199,11 +199,11 @@ impl Emitter {
         if let Some(error) = missing {
             return self.source.fail(error);
         }
-        let Some(inlet) = self.inlets.get_mut(lane) else { return self.source.too_late() };
-        if inlet.producer.push(record(source, seq)).is_err() {
-            return push_when_room(inlet, &self.source, self.policy, &|| record(source, seq));
+        let Some(sender) = self.senders.get_mut(shard) else { return self.source.too_late() };
+        if sender.producer.push(record(source, seq)).is_err() {
+            return push_when_room(sender, &self.source, self.policy, &|| record(source, seq));
         }
-        inlet.published();
+        sender.published();
         self.source.accept(1);
         Ok(())
     }
@@ -220,7 +220,7 @@ impl Emitter {
     #[inline]
     pub(crate) fn note_entity(&self, domain: Domain, entity: Symbol) {
         if let Some(context) = &self.context {
-            self.entrance.contexts.join(domain, entity, **context);
+            self.emit_shared.contexts.join(domain, entity, **context);
         }
     }
 
@@ -228,23 +228,23 @@ impl Emitter {
     /// source, so the context is told anew; also that there is none, where the number was another emitter's.
     pub(super) fn carry_context_over(&mut self) {
         let source = self.source();
-        if self.context.is_some() || (self.source.is_given_again() && self.entrance.contexts.knows(source)) {
+        if self.context.is_some() || (self.source.is_given_again() && self.emit_shared.contexts.knows(source)) {
             self.hold_back();
-            self.entrance.contexts.go_on(source, self.next_number(), self.context());
+            self.emit_shared.contexts.go_on(source, self.next_number(), self.context());
             if let Ok(document) = self.document_of(self.context()) {
                 // Counted where it fails; it is offered again then.
                 let _ = self.define(document, true);
             }
         } else if !self.held_back.is_empty() {
             // To have left a context needs not be told under a source that was in none.
-            std::mem::swap(&mut self.inlets, &mut self.held_back);
+            std::mem::swap(&mut self.senders, &mut self.held_back);
         }
     }
 
     /// Ends the context with the emitter: its number may be given to another.
     pub(super) fn end_context(&mut self) {
         if self.context.take().is_some() {
-            self.entrance.contexts.go_on(self.source(), self.next_number(), Context::NONE);
+            self.emit_shared.contexts.go_on(self.source(), self.next_number(), Context::NONE);
         }
     }
 }

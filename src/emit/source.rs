@@ -1,50 +1,50 @@
 //! Sources: who has which number, and what became of each source's events.
 
-use crate::emit::{EmitError, Sent};
+use crate::emit::{EmitError, EmitStats};
 use crate::event::kind::KIND_COUNT;
 use crate::event::{Contexts, EventId, EventKind, IdScope, Identity, KindSet, Origin, Symbol};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
-use crate::wait::Gate;
+use crate::wait::ActiveFlag;
 use crossbeam_utils::CachePadded;
 
 /// The last number of a source; after it the emitter takes another source.
 pub(crate) const SEQ_LAST: u64 = u32::MAX as u64;
 
 /// What emitters share with the pipeline.
-pub(crate) struct Entrance {
+pub(crate) struct EmitShared {
     pub(crate) origin: Origin,
     /// The origin, as ids are computed with it.
     pub(crate) id_scope: IdScope,
-    pub(crate) routes: Routes,
+    pub(crate) router: Router,
     pub(crate) sources: Sources,
     pub(crate) contexts: Arc<Contexts>,
     pub(crate) closed: AtomicBool,
 }
 
-/// Knows each kind's identity, and each record's lane.
-pub(crate) struct Routes {
+/// Knows each kind's identity, and each record's shard.
+pub(crate) struct Router {
     identities: Box<[u8; KIND_COUNT]>,
     /// Kinds that one worker sees all of.
     pub(crate) whole: KindSet,
-    lanes: usize,
+    shards: usize,
 }
 
 const UNKNOWN: u8 = u8::MAX;
 
-impl Routes {
-    /// Routes the kinds in `whole` to the first lane, all others by entity.
+impl Router {
+    /// Routes the kinds in `whole` to the first shard, all others by entity.
     pub(crate) fn new(
         kinds: impl IntoIterator<Item = (EventKind, Identity)>,
         whole: KindSet,
-        lanes: usize,
-    ) -> Routes {
+        shards: usize,
+    ) -> Router {
         let mut identities = Box::new([UNKNOWN; KIND_COUNT]);
         for (kind, identity) in kinds {
             if let Some(slot) = identities.get_mut(kind.index()) {
                 *slot = identity as u8;
             }
         }
-        Routes { identities, whole, lanes }
+        Router { identities, whole, shards }
     }
 
     /// Returns the identity of `kind`; `None` when the kind is not registered.
@@ -53,24 +53,24 @@ impl Routes {
         self.identities.get(kind.index()).and_then(|bits| Identity::from_bits(*bits))
     }
 
-    /// Returns the number of the dedup lane that takes an event: by its digest where it has one, else by its entity.
+    /// Returns the number of the dedup shard that takes an event: by its digest where it has one, else by its entity.
     #[inline]
-    pub(crate) fn lane(&self, kind: EventKind, entity: Symbol, digest: Option<EventId>) -> usize {
+    pub(crate) fn shard(&self, kind: EventKind, entity: Symbol, digest: Option<EventId>) -> usize {
         match digest {
-            _ if self.lanes == 1 => 0,
+            _ if self.shards == 1 => 0,
             // One digest may come with different entities; its sightings must meet all the same. Where a kind is not
             // given by digests, as with PANTHER's ids in place of ours, they cover the entity, whose order counts.
             Some(digest) if !self.whole.contains(kind) && self.identity(kind) == Some(Identity::Digest) => {
-                part(digest.bits() as u64, self.lanes)
+                part(digest.bits() as u64, self.shards)
             }
-            _ => share(kind, entity, &self.whole, self.lanes, 0),
+            _ => share(kind, entity, &self.whole, self.shards, 0),
         }
     }
 }
 
 /// Shares events out among `parts` by entity; kinds in `whole` all go to part 0.
 ///
-/// Different `turn`s take different bits of the entity's hash, so that lanes and workers are independent.
+/// Different `turn`s take different bits of the entity's hash, so that shards and workers are independent.
 #[inline]
 pub(crate) fn share(kind: EventKind, entity: Symbol, whole: &KindSet, parts: usize, turn: u32) -> usize {
     if whole.contains(kind) {
@@ -90,7 +90,7 @@ pub(crate) struct Source {
     number: u16,
     name: Box<str>,
     first_seq: u64,
-    pub(crate) gate: CachePadded<Gate>,
+    pub(crate) active: CachePadded<ActiveFlag>,
     pub(crate) counts: CachePadded<Counts>,
     /// Events rejected because no source number was left for them.
     pub(crate) unnumbered: AtomicU64,
@@ -129,14 +129,14 @@ impl Source {
         self.counts.next_seq.load(Ordering::Relaxed)
     }
 
-    /// Numbers `n` events that are in their ring; to be called by the one emitter, within the gate.
+    /// Numbers `n` events that are in their ring; to be called by the one emitter, while it is active.
     #[inline]
     pub(crate) fn accept(&self, n: u64) {
         raise(&self.counts.accepted, n);
         raise(&self.counts.next_seq, n);
     }
 
-    /// Numbers an event that was not accepted, and returns why; to be called by the one emitter, within the gate.
+    /// Numbers an event that was not accepted, and returns why; to be called by the one emitter, while it is active.
     #[cold]
     pub(crate) fn fail(&self, error: EmitError) -> Result<(), EmitError> {
         match error {
@@ -148,14 +148,14 @@ impl Source {
         Err(error)
     }
 
-    /// Refuses an event for which no number is left; to be called by the one emitter, within the gate.
+    /// Refuses an event for which no number is left; to be called by the one emitter, while it is active.
     pub(crate) fn fail_unnumbered(&self) -> Result<(), EmitError> {
         raise(&self.counts.rejected, 1);
         raise(&self.unnumbered, 1);
         Err(EmitError::SourcesExhausted)
     }
 
-    /// Counts an event that came after the gates were closed. It gets no number: nobody writes the other counts then, so
+    /// Counts an event that came after the flags were closed. It gets no number: nobody writes the other counts then, so
     /// that the last account is the last word.
     #[cold]
     pub(crate) fn too_late(&self) -> Result<(), EmitError> {
@@ -164,7 +164,7 @@ impl Source {
     }
 
     /// What became of the emitter's events, for the emitter itself.
-    pub(crate) fn sent(&self) -> Sent {
+    pub(crate) fn sent(&self) -> EmitStats {
         let mut sent = self.totals().sent;
         sent.rejected += self.too_late.load(Ordering::Relaxed);
         sent
@@ -175,7 +175,7 @@ impl Source {
             // By the numbers given out: independent of how the outcomes were counted.
             offered: self.counts.next_seq.load(Ordering::Relaxed) - self.first_seq
                 + self.unnumbered.load(Ordering::Relaxed),
-            sent: Sent {
+            sent: EmitStats {
                 accepted: self.counts.accepted.load(Ordering::Relaxed),
                 dropped_full: self.counts.dropped_full.load(Ordering::Relaxed),
                 rejected: self.counts.rejected.load(Ordering::Relaxed),
@@ -194,7 +194,7 @@ fn raise(count: &AtomicU64, by: u64) {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Offered {
     pub(crate) offered: u64,
-    pub(crate) sent: Sent,
+    pub(crate) sent: EmitStats,
 }
 
 impl Offered {
@@ -206,10 +206,10 @@ impl Offered {
 
 /// All sources of a pipeline.
 #[derive(Default)]
-pub(crate) struct Sources(Mutex<Book>);
+pub(crate) struct Sources(Mutex<SourcesState>);
 
 #[derive(Default)]
-struct Book {
+struct SourcesState {
     live: Vec<Arc<Source>>,
     /// Numbers of sources that are gone, and where their sequence goes on.
     free: Vec<(u16, u64)>,
@@ -222,16 +222,16 @@ struct Book {
 impl Sources {
     /// Begins behind the numbers that an earlier part of the run has used: `last[source]` is a source's last one.
     pub(crate) fn begin_after(&self, last: &[Option<u32>]) {
-        let mut book = lock(&self.0);
+        let mut state = lock(&self.0);
         let known = last.iter().rposition(Option::is_some).map_or(0, |source| source + 1);
-        book.fresh = book.fresh.max(known as u32);
-        let names = known.max(book.names.len());
-        book.names.resize_with(names, Box::default);
+        state.fresh = state.fresh.max(known as u32);
+        let names = known.max(state.names.len());
+        state.names.resize_with(names, Box::default);
         for (source, last) in (0..=u16::MAX).zip(last) {
             // A source that the earlier part did not use up goes on once the fresh ones are gone.
             let next_seq = last.map_or(0, |last| u64::from(last) + 1);
             if usize::from(source) < known && next_seq <= SEQ_LAST {
-                book.free.push((source, next_seq));
+                state.free.push((source, next_seq));
             }
         }
     }
@@ -239,16 +239,16 @@ impl Sources {
     /// Gives an emitter a source: a fresh number while there are any, else one of an emitter that is gone, whose
     /// sequence goes on, so that source and number together never repeat. `None` when all are in use.
     pub(crate) fn open(&self, name: &str) -> Option<Arc<Source>> {
-        let mut book = lock(&self.0);
-        let (number, first_seq) = match u16::try_from(book.fresh) {
+        let mut state = lock(&self.0);
+        let (number, first_seq) = match u16::try_from(state.fresh) {
             Ok(number) => {
-                book.fresh += 1;
-                book.names.push(name.into());
+                state.fresh += 1;
+                state.names.push(name.into());
                 (number, 0)
             }
             Err(_) => {
-                let (number, first_seq) = book.free.pop()?;
-                if let Some(slot) = book.names.get_mut(usize::from(number)) {
+                let (number, first_seq) = state.free.pop()?;
+                if let Some(slot) = state.names.get_mut(usize::from(number)) {
                     *slot = name.into();
                 }
                 (number, first_seq)
@@ -258,32 +258,32 @@ impl Sources {
             number,
             name: name.into(),
             first_seq,
-            gate: CachePadded::new(Gate::new()),
+            active: CachePadded::new(ActiveFlag::new()),
             counts: CachePadded::new(Counts { next_seq: AtomicU64::new(first_seq), ..Counts::default() }),
             unnumbered: AtomicU64::new(0),
             too_late: AtomicU64::new(0),
         });
-        book.live.push(Arc::clone(&source));
+        state.live.push(Arc::clone(&source));
         Some(source)
     }
 
     /// Takes back the source of an emitter that is gone.
     pub(crate) fn close(&self, source: &Arc<Source>) {
-        let mut book = lock(&self.0);
-        let Some(at) = book.live.iter().position(|live| Arc::ptr_eq(live, source)) else { return };
-        book.live.swap_remove(at);
-        book.gone.add(source.totals());
+        let mut state = lock(&self.0);
+        let Some(at) = state.live.iter().position(|live| Arc::ptr_eq(live, source)) else { return };
+        state.live.swap_remove(at);
+        state.gone.add(source.totals());
         let next_seq = source.counts.next_seq.load(Ordering::Relaxed);
         if next_seq <= SEQ_LAST {
-            book.free.push((source.number, next_seq));
+            state.free.push((source.number, next_seq));
         }
     }
 
     /// Returns the counts over all sources, past and present.
     pub(crate) fn totals(&self) -> Offered {
-        let book = lock(&self.0);
-        let mut totals = book.gone;
-        for source in &book.live {
+        let state = lock(&self.0);
+        let mut totals = state.gone;
+        for source in &state.live {
             totals.add(source.totals());
         }
         totals
@@ -299,9 +299,9 @@ impl Sources {
         lock(&self.0).live.len()
     }
 
-    /// Tells whether an emitter is in the middle of a call; meant for after the gates were closed.
+    /// Tells whether an emitter is in the middle of a call; meant for after the flags were closed.
     pub(crate) fn any_inside(&self) -> bool {
-        lock(&self.0).live.iter().any(|source| source.gate.is_occupied())
+        lock(&self.0).live.iter().any(|source| source.active.is_occupied())
     }
 }
 
@@ -371,7 +371,7 @@ mod tests {
         // What comes too late is known to the emitter only.
         assert_eq!(source.too_late(), Err(EmitError::Closed));
         assert_eq!(source.fail(EmitError::Closed), Err(EmitError::Closed));
-        assert_eq!(source.sent(), Sent { accepted: 1, dropped_full: 1, rejected: 5 });
+        assert_eq!(source.sent(), EmitStats { accepted: 1, dropped_full: 1, rejected: 5 });
         let before = offered(&sources);
         sources.close(&source);
         assert_eq!(offered(&sources), before, "what is gone still counts");

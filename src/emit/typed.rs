@@ -33,7 +33,7 @@ impl Emitter {
     ) -> Result<(), EmitError> {
         let time_ns = time_ns.unwrap_or_else(|| self.clock.now_ns());
         let payload = bytemuck::cast(payload);
-        match (self.entrance.routes.identity(kind), key) {
+        match (self.emit_shared.router.identity(kind), key) {
             (Some(_), Some(key)) => {
                 let record = Record::raw(key.bits(), Identity::Digest, time_ns, entity, kind, payload);
                 self.offer_record::<GIVE>(record)
@@ -47,7 +47,7 @@ impl Emitter {
 
     /// Offers one record that was made elsewhere.
     pub(crate) fn emit_one(&mut self, record: Record) -> Result<(), EmitError> {
-        if self.entrance.routes.identity(record.kind()).is_none() {
+        if self.emit_shared.router.identity(record.kind()).is_none() {
             return self.refuse(None, record.kind());
         }
         if !record.is_well_formed() {
@@ -61,7 +61,7 @@ impl Emitter {
         if self.source.next_seq() > SEQ_LAST {
             self.renew_source()?;
         }
-        let Some(_inside) = self.source.gate.enter(&self.entrance.closed) else {
+        let Some(_inside) = self.source.active.enter(&self.emit_shared.closed) else {
             return self.source.too_late();
         };
         self.source.fail(error)

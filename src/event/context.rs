@@ -230,11 +230,11 @@ pub struct Contexts {
     used: AtomicBool,
     /// Members that found no room.
     refused: AtomicU64,
-    book: RwLock<Book>,
+    state: RwLock<ContextsState>,
 }
 
 #[derive(Default)]
-struct Book {
+struct ContextsState {
     /// By number.
     contexts: Vec<Context>,
     numbers: HashMap<Context, u32>,
@@ -274,18 +274,18 @@ impl Contexts {
     /// Tells whether the entity belongs to a context within `outer`.
     #[must_use]
     pub fn holds(&self, domain: Domain, entity: Symbol, outer: &Context) -> bool {
-        let book = self.read();
-        let numbers = book.entities.get(&(domain, entity)).map_or(&[][..], Vec::as_slice);
-        numbers.iter().any(|number| book.context(*number).is_within(outer))
+        let state = self.read();
+        let numbers = state.entities.get(&(domain, entity)).map_or(&[][..], Vec::as_slice);
+        numbers.iter().any(|number| state.context(*number).is_within(outer))
     }
 
     /// Returns the entities that belong to contexts within `outer`, by domain.
     #[must_use]
     pub fn entities(&self, outer: &Context) -> Vec<(Domain, Symbol)> {
-        let book = self.read();
-        let within = |numbers: &[u32]| numbers.iter().any(|number| book.context(*number).is_within(outer));
+        let state = self.read();
+        let within = |numbers: &[u32]| numbers.iter().any(|number| state.context(*number).is_within(outer));
         let mut found: Vec<_> =
-            book.entities.iter().filter(|(_, numbers)| within(numbers)).map(|(key, _)| *key).collect();
+            state.entities.iter().filter(|(_, numbers)| within(numbers)).map(|(key, _)| *key).collect();
         found.sort_unstable();
         found
     }
@@ -293,9 +293,9 @@ impl Contexts {
     /// Returns the contexts that the entity belongs to, in the order in which they came up.
     #[must_use]
     pub fn of_entity(&self, domain: Domain, entity: Symbol) -> Vec<Context> {
-        let book = self.read();
-        let numbers = book.entities.get(&(domain, entity)).map_or(&[][..], Vec::as_slice);
-        numbers.iter().map(|number| book.context(*number)).collect()
+        let state = self.read();
+        let numbers = state.entities.get(&(domain, entity)).map_or(&[][..], Vec::as_slice);
+        numbers.iter().map(|number| state.context(*number)).collect()
     }
 
     /// Returns how many members were not noted because the table was full.
@@ -317,27 +317,27 @@ impl Contexts {
     /// [origins](crate::event::Origin), which have their numbers each for itself, calls it between two of them, once those of
     /// the first have gone through the pipeline (`Pipeline::drain`).
     pub fn forget_numbers(&self) {
-        let mut book = self.write();
-        book.spans.clear();
-        book.span_count = 0;
+        let mut state = self.write();
+        state.spans.clear();
+        state.span_count = 0;
     }
 
     /// From `seq` on, events of `source` are in `context`.
     pub(crate) fn enter(&self, source: u16, seq: u32, context: Context) -> Result<(), ContextsFull> {
-        let book = self.write();
-        if book.span_count >= Contexts::SPANS_MAX {
+        let state = self.write();
+        if state.span_count >= Contexts::SPANS_MAX {
             return Err(ContextsFull);
         }
-        self.note(book, source, seq, context);
+        self.note(state, source, seq, context);
         Ok(())
     }
 
     /// As [`Contexts::enter`], for who goes back to where it was, or on under another number. There is always room for
     /// that: no more often than something was entered, which had room.
     pub(crate) fn go_on(&self, source: u16, seq: u32, context: Context) {
-        let book = self.write();
-        if book.of(source, seq) != context {
-            self.note(book, source, seq, context);
+        let state = self.write();
+        if state.of(source, seq) != context {
+            self.note(state, source, seq, context);
         }
     }
 
@@ -346,19 +346,19 @@ impl Contexts {
         self.read().spans.contains_key(&source)
     }
 
-    fn note(&self, mut book: RwLockWriteGuard<'_, Book>, source: u16, seq: u32, context: Context) {
-        let number = book.number(context);
+    fn note(&self, mut state: RwLockWriteGuard<'_, ContextsState>, source: u16, seq: u32, context: Context) {
+        let number = state.number(context);
         for (level, name) in context.parts() {
-            if !book.join(level.domain(), name, number) {
+            if !state.join(level.domain(), name, number) {
                 self.refused.fetch_add(1, Ordering::Relaxed);
             }
         }
-        let spans = book.spans.entry(source).or_default();
+        let spans = state.spans.entry(source).or_default();
         match spans.last_mut() {
             Some(last) if last.0 == seq => last.1 = number,
             _ => {
                 spans.push((seq, number));
-                book.span_count += 1;
+                state.span_count += 1;
             }
         }
         // Release: partner is the load in `of`.
@@ -367,38 +367,38 @@ impl Contexts {
 
     /// Notes that the entity belongs to `context`.
     pub(crate) fn join(&self, domain: Domain, entity: Symbol, context: Context) {
-        let book = self.read();
-        let number = book.numbers.get(&context);
-        if number.is_some_and(|number| book.members.contains(&(domain, entity, *number))) {
+        let state = self.read();
+        let number = state.numbers.get(&context);
+        if number.is_some_and(|number| state.members.contains(&(domain, entity, *number))) {
             return;
         }
-        drop(book);
-        let mut book = self.write();
-        let number = book.number(context);
-        if !book.join(domain, entity, number) {
+        drop(state);
+        let mut state = self.write();
+        let number = state.number(context);
+        if !state.join(domain, entity, number) {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Book> {
+    fn read(&self) -> RwLockReadGuard<'_, ContextsState> {
         // Each change leaves the book whole.
-        self.book.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Book> {
-        self.book.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, ContextsState> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Contexts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let book = self.read();
-        let (contexts, members) = (book.contexts.len(), book.members.len());
+        let state = self.read();
+        let (contexts, members) = (state.contexts.len(), state.members.len());
         f.debug_struct("Contexts").field("contexts", &contexts).field("members", &members).finish()
     }
 }
 
-impl Book {
+impl ContextsState {
     fn context(&self, number: u32) -> Context {
         self.contexts.get(number as usize).copied().unwrap_or_default()
     }

@@ -5,7 +5,7 @@ use crate::event::{Context, Contexts, KindSet, Symbols};
 use crate::export::jsonl::{EventLines, IdElsewhere};
 use crate::export::{FileError, ResultFile};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
-use crate::pipeline::Setup;
+use crate::pipeline::ObserverSetup;
 use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
@@ -71,7 +71,7 @@ impl EventFile {
 
     /// Makes the observer of one worker. With `duplicates` it writes these too.
     #[must_use]
-    pub fn observer(&self, setup: Setup<'_>, duplicates: bool) -> EventLog {
+    pub fn observer(&self, setup: ObserverSetup<'_>, duplicates: bool) -> EventLog {
         let catalogue = setup.catalogue;
         let kinds = |kind| Some((catalogue.name(kind)?, catalogue.fields(kind)?));
         let mut lines = EventLines::new(Vec::with_capacity(HELD_BYTES * 2), kinds);

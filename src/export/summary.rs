@@ -132,7 +132,7 @@ pub struct DedupSummary {
     pub spill_read_failures: u64,
     pub spill_write_failures: u64,
     pub growth_failures: u64,
-    pub crowded: u64,
+    pub overflowed: u64,
 }
 
 /// What is known of packets and paths.
@@ -409,7 +409,7 @@ impl DedupSummary {
             spill_read_failures: stats.spill_read_failures,
             spill_write_failures: stats.spill_write_failures,
             growth_failures: stats.growth_failures,
-            crowded: stats.crowded,
+            overflowed: stats.overflowed,
         }
     }
 }

@@ -12,7 +12,7 @@
 //! back until it says more.
 
 use crate::domain::packet::{PacketSeen, flags};
-use crate::emit::{Emitter, Sent};
+use crate::emit::{Emitter, EmitStats};
 use crate::event::{Record, Symbol, Symbols};
 use crate::hash::BuildContentHasher;
 use crate::ingest::capture::{
@@ -137,7 +137,7 @@ pub struct FeedReport {
     /// Per file, in the order given.
     pub captures: Vec<CaptureReport>,
     /// What became of the packets.
-    pub sent: Sent,
+    pub sent: EmitStats,
 }
 
 /// Why a feed gave up.
@@ -225,15 +225,15 @@ fn feed_with(
 }
 
 /// Where the merge puts its records.
-struct Outlet<'a> {
+struct FeedOutput<'a> {
     emitter: &'a mut Emitter,
-    sent: Sent,
+    sent: EmitStats,
     /// Records that are merged and not emitted.
     merged: Vec<Record>,
     pump: &'a mut dyn FnMut(),
 }
 
-impl Outlet<'_> {
+impl FeedOutput<'_> {
     fn emit(&mut self) {
         self.sent.add(self.emitter.emit_records(self.merged.drain(..)));
         (self.pump)();
@@ -260,11 +260,11 @@ struct Head {
 }
 
 impl Head {
-    fn advance(&mut self, outlet: &mut Outlet<'_>) {
+    fn advance(&mut self, output: &mut FeedOutput<'_>) {
         self.next = self.after.take();
         self.after = self.block.next();
         while self.after.is_none() {
-            let Some(block) = outlet.next_block(&self.receiver) else { return };
+            let Some(block) = output.next_block(&self.receiver) else { return };
             self.block = block.into_iter();
             self.after = self.block.next();
         }
@@ -278,30 +278,30 @@ impl Head {
     }
 }
 
-fn merge(mut heads: Vec<Head>, emitter: &mut Emitter, pump: &mut dyn FnMut()) -> Sent {
-    let mut outlet = Outlet { emitter, sent: Sent::default(), merged: Vec::new(), pump };
+fn merge(mut heads: Vec<Head>, emitter: &mut Emitter, pump: &mut dyn FnMut()) -> EmitStats {
+    let mut output = FeedOutput { emitter, sent: EmitStats::default(), merged: Vec::new(), pump };
     if let [head] = &mut *heads {
-        while let Some(block) = outlet.next_block(&head.receiver) {
-            outlet.merged = block;
-            outlet.emit();
+        while let Some(block) = output.next_block(&head.receiver) {
+            output.merged = block;
+            output.emit();
         }
-        return outlet.sent;
+        return output.sent;
     }
     for head in &mut heads {
-        head.advance(&mut outlet);
-        head.advance(&mut outlet);
+        head.advance(&mut output);
+        head.advance(&mut output);
     }
     loop {
         let first = heads.iter_mut().filter_map(|head| Some((head.due_ns()?, head)));
         let Some((_, head)) = first.min_by_key(|(due_ns, _)| *due_ns) else { break };
-        outlet.merged.extend(head.next);
-        head.advance(&mut outlet);
-        if outlet.merged.len() == BLOCK_LEN {
-            outlet.emit();
+        output.merged.extend(head.next);
+        head.advance(&mut output);
+        if output.merged.len() == BLOCK_LEN {
+            output.emit();
         }
     }
-    outlet.emit();
-    outlet.sent
+    output.emit();
+    output.sent
 }
 
 /// Reads one file.

@@ -5,7 +5,7 @@
 //! only then is the original removed. Whatever ends the process in between, one of the two is whole: a file that bears
 //! its final name is, and is read in place of the original where both are there.
 
-use crate::journal::delivery::Kept;
+use crate::journal::delivery::ClosedSegment;
 use crate::journal::format::{BlockHeader, BlockKind, HEADER_LEN_MAX, Position, RunId};
 use crate::journal::scan::{Expect, Probe, Scan};
 use crate::journal::seekable::{FRAMES_MAX, Frame, RATIO_MAX, tail};
@@ -59,7 +59,7 @@ impl From<io::Error> for Left {
 impl JournalWriter {
     /// Tells whether an ended segment waits to be compressed.
     pub(super) fn has_to_compress(&self) -> bool {
-        self.trouble.is_none() && (self.compression.is_some() || self.next_to_compress().is_some())
+        self.stall.is_none() && (self.compression.is_some() || self.next_to_compress().is_some())
     }
 
     pub(super) fn compress_piece(&mut self) {
@@ -96,7 +96,7 @@ impl JournalWriter {
         self.kept.iter().skip(self.retired).find(|kept| kept.to_compress).map(|kept| kept.number)
     }
 
-    fn kept_mut(&mut self, number: u32) -> Option<&mut Kept> {
+    fn kept_mut(&mut self, number: u32) -> Option<&mut ClosedSegment> {
         self.kept.iter_mut().find(|kept| kept.number == number)
     }
 
@@ -148,14 +148,14 @@ impl JournalWriter {
 }
 
 /// Removes what is left of compressions that did not come to their end, and originals whose compressed form is whole.
-pub(super) fn tidy(storage: &dyn Storage, kept: &mut VecDeque<Kept>) {
+pub(super) fn tidy(storage: &dyn Storage, kept: &mut VecDeque<ClosedSegment>) {
     // What cannot be removed stays, and is passed by.
     for name in storage.list().unwrap_or_default() {
         if is_partial(&name) {
             let _ = storage.remove(&name);
         }
     }
-    let twice = |kept: &&mut Kept| kept.plain && kept.compressed;
+    let twice = |kept: &&mut ClosedSegment| kept.plain && kept.compressed;
     if kept.iter_mut().any(|kept| twice(&kept)) && storage.sync_dir().is_ok() {
         for kept in kept.iter_mut().filter(twice) {
             kept.plain = storage.remove(&segment_name(kept.number)).is_err();

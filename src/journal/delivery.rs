@@ -20,7 +20,7 @@ use std::io;
 
 /// An ended segment, for retention, and for the sync when the journal is closed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Kept {
+pub(super) struct ClosedSegment {
     pub(super) number: u32,
     /// The file as it was written is there.
     pub(super) plain: bool,
@@ -39,10 +39,10 @@ pub(super) struct Kept {
     pub(super) to_compress: bool,
 }
 
-impl Kept {
+impl ClosedSegment {
     /// A segment that an earlier writer left.
-    pub(super) fn found(number: u32, now_ns: u64) -> Kept {
-        Kept {
+    pub(super) fn found(number: u32, now_ns: u64) -> ClosedSegment {
+        ClosedSegment {
             number,
             plain: false,
             compressed: false,
@@ -87,7 +87,7 @@ impl JournalWriter {
             result = self.try_deliver(sync);
         }
         match result {
-            Ok(()) => self.trouble = None,
+            Ok(()) => self.stall = None,
             Err(failure) => {
                 let error = self.leave_segment(failure);
                 self.enter_trouble(error);
@@ -100,7 +100,7 @@ impl JournalWriter {
         self.look_for_files();
         for _ in 0..2 {
             self.deliver(self.holds_until_synced());
-            if self.trouble.is_some() {
+            if self.stall.is_some() {
                 break;
             }
             match self.try_finish() {
@@ -111,9 +111,9 @@ impl JournalWriter {
                 }
             }
         }
-        match self.trouble.take() {
+        match self.stall.take() {
             None => Ok(()),
-            Some(trouble) => Err(trouble.source),
+            Some(stall) => Err(stall.source),
         }
     }
 
@@ -186,7 +186,7 @@ impl JournalWriter {
             |segment: &Segment| segment.definitions == self.definitions.len() && segment.loss_written;
         let nothing_new = self.queue.is_empty() && self.segment.as_ref().is_none_or(complete);
         let nothing_known = self.definitions.is_empty() && self.loss.is_empty();
-        if nothing_new && (self.segment.is_some() || nothing_known && self.trouble.is_none()) {
+        if nothing_new && (self.segment.is_some() || nothing_known && self.stall.is_none()) {
             return Ok(());
         }
         self.ensure_segment()?;
@@ -372,14 +372,14 @@ impl JournalWriter {
             self.account.errors += 1;
         }
         self.tail = Some(tail);
-        self.kept.push_back(Kept {
+        self.kept.push_back(ClosedSegment {
             plain: true,
             len: segment.offset,
             records: segment.records,
             duplicates: segment.duplicates,
             synced: segment.synced == tail,
             to_compress: self.options.compress.is_some(),
-            ..Kept::found(segment.number, self.now_ns)
+            ..ClosedSegment::found(segment.number, self.now_ns)
         });
     }
 
@@ -397,17 +397,17 @@ impl JournalWriter {
         let (tail, records, duplicates) = self.keep_of(&segment, self.holds_until_synced() && !synced);
         if tail.end.offset > 0 {
             self.tail = Some(tail);
-            self.kept.push_back(Kept {
+            self.kept.push_back(ClosedSegment {
                 plain: true,
                 len: segment.offset,
                 records,
                 duplicates,
                 synced: segment.synced == tail,
-                ..Kept::found(segment.number, self.now_ns)
+                ..ClosedSegment::found(segment.number, self.now_ns)
             });
         }
         // Otherwise its end is another writer's matter.
-        if self.ousted.is_none() {
+        if self.superseded.is_none() {
             // Gives back the space that was reserved; zeros beyond the last block are only unsightly.
             let _ = segment.file.set_len(segment.offset);
             segment.offset = tail.end.offset;

@@ -74,7 +74,7 @@ pub struct JournalReport {
     /// Records refused because the journal's thread was behind.
     pub refused: u64,
     /// What keeps the journal from being written, or kept it from being closed in order.
-    pub trouble: Option<String>,
+    pub stall: Option<String>,
     /// The journal was closed in order.
     pub closed: bool,
 }
@@ -271,7 +271,7 @@ impl JournalLog {
         &mut self,
         account: &Account,
         refused_new: u64,
-        trouble: Option<&str>,
+        stall: Option<&str>,
     ) -> Result<(), Undelivered> {
         let failed = refused_new + account.lost - account.lost_duplicates;
         let events = failed - self.failed;
@@ -280,8 +280,8 @@ impl JournalLog {
         if events == 0 {
             return Ok(());
         }
-        let reason = match trouble {
-            Some(trouble) => trouble,
+        let reason = match stall {
+            Some(stall) => stall,
             None if removed => {
                 "files of the journal were removed while it was written; keep others out of its directory"
             }
@@ -295,7 +295,7 @@ impl JournalLog {
             account: worker.account(),
             watermark: worker.watermark(),
             refused: worker.refused(),
-            trouble: worker.trouble(),
+            stall: worker.stall(),
             closed: false,
         }
     }
@@ -333,8 +333,8 @@ impl Observer for JournalLog {
         }
         self.until_look = LOOK_EVERY;
         let refused_new = worker.refused() - worker.refused_duplicates();
-        let (account, trouble) = (worker.account(), worker.trouble());
-        self.lost(&account, refused_new, trouble.as_deref())
+        let (account, stall) = (worker.account(), worker.stall());
+        self.lost(&account, refused_new, stall.as_deref())
     }
 
     fn flush(&mut self) -> Result<(), Undelivered> {
@@ -347,16 +347,16 @@ impl Observer for JournalLog {
             Ok(account) => {
                 report.account = account;
                 report.closed = true;
-                self.lost(&report.account, refused_new, report.trouble.as_deref())
+                self.lost(&report.account, refused_new, report.stall.as_deref())
             }
             Err(WorkerError::Close(error)) => {
-                report.trouble = Some(error.to_string());
+                report.stall = Some(error.to_string());
                 report.account = *error.account;
-                self.lost(&report.account, refused_new, report.trouble.as_deref())
+                self.lost(&report.account, refused_new, report.stall.as_deref())
             }
             Err(error) => {
                 // The thread died: what it last told of is all that is certain to be stored.
-                report.trouble = Some(error.to_string());
+                report.stall = Some(error.to_string());
                 let events = self.handed.saturating_sub(report.account.stored).saturating_sub(self.failed);
                 Err(Undelivered { events, reason: error.to_string() })
             }

@@ -6,7 +6,7 @@
 //! one, so that readers tell what is missing. A lock that was removed is made anew; one that another writer has made since is
 //! respected for good, since nothing is known any more of what is in the directory.
 
-use crate::journal::delivery::Kept;
+use crate::journal::delivery::ClosedSegment;
 use crate::journal::format::Position;
 use crate::journal::lock;
 use crate::journal::segment::Segment;
@@ -33,7 +33,7 @@ impl JournalWriter {
         // Without a lock, but with a segment that takes writes, writing goes on until the lock can be made.
         if self.segment.is_some()
             && let Err(error) = self.hold_lock()
-            && self.ousted.is_some()
+            && self.superseded.is_some()
         {
             self.leave_to(error);
         }
@@ -75,7 +75,7 @@ impl JournalWriter {
             self.stop_compressing(self.kept[at].number);
             let kept = &mut self.kept[at];
             let (records, duplicates) = (kept.records, kept.duplicates);
-            *kept = Kept { synced: true, ..Kept::found(kept.number, kept.ended_ns) };
+            *kept = ClosedSegment { synced: true, ..ClosedSegment::found(kept.number, kept.ended_ns) };
             last = Some(kept.number);
             self.account.segments_removed += 1;
             self.count_removed(records, duplicates);
@@ -111,7 +111,7 @@ impl JournalWriter {
     pub(super) fn hold_lock(&mut self) -> io::Result<()> {
         let Some(lock) = &self.lock else { return Ok(()) };
         let path = self.storage.path();
-        if self.ousted.is_none() {
+        if self.superseded.is_none() {
             if lock.is_in(path) {
                 return Ok(());
             }
@@ -123,12 +123,12 @@ impl JournalWriter {
                     self.find_missing_ended();
                     return Ok(());
                 }
-                Err(holder) => self.ousted = Some(holder),
+                Err(holder) => self.superseded = Some(holder),
             }
             // The end of a segment that was left is the other's matter now.
             self.suspect = None;
         }
-        let holder = self.ousted.as_deref().unwrap_or_default();
+        let holder = self.superseded.as_deref().unwrap_or_default();
         let why = "its lock was removed, and another writer has taken its place";
         Err(io::Error::other(format!("{why} ({holder}); write another journal in another directory")))
     }

@@ -367,7 +367,7 @@ impl<'s> JournalReader<'s> {
             if !growing && self.writer_has_gone() {
                 self.look_again()?;
             } else {
-                self.judge(&step, found, header, growing).map_err(|source| self.error(&step, source))?;
+                self.decide(&step, found, header, growing).map_err(|source| self.error(&step, source))?;
             }
         }
         Ok(None)

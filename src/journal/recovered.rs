@@ -69,7 +69,7 @@ pub enum RecoverError {
 /// When there is something at `path`, another recovery writes there, or the journal cannot be written.
 pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, RecoverError> {
     arrive(path, |partial| {
-        let records: usize = recording.lanes.iter().map(|lane| lane.records.len()).sum();
+        let records: usize = recording.tracks.iter().map(|track| track.records.len()).sum();
         let options = Options::at_once(records as u64);
         let mut writer = JournalWriter::open(partial, RunId(recording.run), options, now_ns)?;
         for definition in &recording.definitions {
@@ -82,9 +82,9 @@ pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, 
             };
         }
         // A damaged file may tell any numbers.
-        let sum = |of: fn(&RecordedLane) -> u64| recording.lanes.iter().map(of).fold(0, u64::saturating_add);
-        writer.note_upstream_loss(sum(|lane| lane.damaged));
-        let before = sum(|lane| lane.overwritten).saturating_add(recording.forgotten);
+        let sum = |of: fn(&RecordedLane) -> u64| recording.tracks.iter().map(of).fold(0, u64::saturating_add);
+        writer.note_upstream_loss(sum(|track| track.damaged));
+        let before = sum(|track| track.overwritten).saturating_add(recording.forgotten);
         let _ = writer.define_detail(OVERWRITTEN_KEY, before.to_string().as_bytes());
         if let Some((key, text)) = (Lacking { removed: 0, unsure: unsure(recording) }).document() {
             let _ = writer.define_detail(key, &text);
@@ -100,7 +100,7 @@ pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, 
 
 /// Says why it is not known what a recording is short of, beyond what is counted.
 fn unsure(recording: &Recording) -> Vec<String> {
-    let torn = recording.lanes.iter().filter(|lane| lane.torn).count() as u64;
+    let torn = recording.tracks.iter().filter(|track| track.torn).count() as u64;
     let state = match (recording.live, recording.closed) {
         (true, _) => Some("its process went on when the flight recorder was copied"),
         (false, false) => Some("its process died"),
@@ -108,10 +108,10 @@ fn unsure(recording: &Recording) -> Vec<String> {
     };
     let counts = [
         (torn, "events were being written when the process died"),
-        (recording.lanes_damaged, "lanes of the flight recorder could not be read"),
+        (recording.lanes_damaged, "tracks of the flight recorder could not be read"),
         (
             recording.emitters_without_lane,
-            "emitters were not recorded: the flight recorder had no lane for them",
+            "emitters were not recorded: the flight recorder had no track for them",
         ),
         (recording.definitions_left_out, "names or documents had no room in the flight recorder"),
         (recording.definition_bytes_damaged, "bytes of names and documents were damaged"),

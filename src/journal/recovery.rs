@@ -6,7 +6,7 @@
 //! ends here, so that it stays a prefix of what each source sent. Every block's header says how far the writer
 //! had synced, which tells the two apart.
 
-use crate::journal::delivery::Kept;
+use crate::journal::delivery::ClosedSegment;
 use crate::journal::format::{Position, RunId, Totals};
 use crate::journal::options::OpenError;
 use crate::journal::reader::{JournalReader, ReadError, ReadOptions};
@@ -132,7 +132,7 @@ pub(super) struct Resume {
     pub(super) next_segment: u32,
     pub(super) totals: Totals,
     pub(super) synced: Position,
-    pub(super) kept: VecDeque<Kept>,
+    pub(super) kept: VecDeque<ClosedSegment>,
     pub(super) oldest_segment: u32,
 }
 
@@ -155,9 +155,9 @@ fn find_end(storage: &dyn Storage, run: RunId, now_ns: u64) -> Result<Resume, Op
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         other => other.map_err(io("list", ""))?,
     };
-    let mut segments: BTreeMap<u32, Kept> = BTreeMap::new();
+    let mut segments: BTreeMap<u32, ClosedSegment> = BTreeMap::new();
     for (number, form) in names.iter().filter_map(|name| parse_name(name)) {
-        let kept = segments.entry(number).or_insert_with(|| Kept::found(number, now_ns));
+        let kept = segments.entry(number).or_insert_with(|| ClosedSegment::found(number, now_ns));
         match form {
             Form::Plain => kept.plain = true,
             Form::Compressed => kept.compressed = true,

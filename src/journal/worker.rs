@@ -22,10 +22,10 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct JournalWorker {
     commands: SyncSender<Command>,
-    empty: Receiver<Parcel>,
-    /// What has not filled a parcel. The thread takes it when it has nothing else to do, under this lock, so that
+    empty: Receiver<Batch>,
+    /// What has not filled a batch. The thread takes it when it has nothing else to do, under this lock, so that
     /// nothing overtakes it.
-    filling: Arc<Mutex<Parcel>>,
+    filling: Arc<Mutex<Batch>>,
     status: Arc<Mutex<Written>>,
     thread: JoinHandle<Result<Account, CloseError>>,
     refused: u64,
@@ -40,8 +40,8 @@ pub enum WorkerError {
     #[error("the journal's thread has ended early; close the journal to learn why")]
     Ended,
     /// The writer is in trouble; the records wait in memory.
-    #[error("the journal is in trouble: {0}")]
-    Trouble(String),
+    #[error("the journal is in stall: {0}")]
+    WriteStall(String),
     /// The journal was not closed in order.
     #[error(transparent)]
     Close(#[from] CloseError),
@@ -51,12 +51,12 @@ pub enum WorkerError {
 struct Written {
     account: Account,
     watermark: Marks,
-    trouble: Option<String>,
+    stall: Option<String>,
 }
 
 /// What goes to the thread at once.
 #[derive(Default, Debug)]
-struct Parcel {
+struct Batch {
     /// Whose its records are, where that is another than before.
     origin: Option<Origin>,
     /// Definitions, to be made before the records.
@@ -66,7 +66,7 @@ struct Parcel {
     duplicates: Vec<u64>,
 }
 
-impl Parcel {
+impl Batch {
     /// Takes up to 64 records; a bit of `duplicates` for each says that it is a later sighting.
     fn push(&mut self, records: &[Record], duplicates: u64) {
         let (word, bit) = (self.records.len() / 64, self.records.len() % 64);
@@ -93,7 +93,7 @@ impl Parcel {
 }
 
 enum Command {
-    Parcel(Parcel),
+    Batch(Batch),
     Refused(u64),
     Flush(SyncSender<Result<(), String>>),
     Close,
@@ -105,7 +105,7 @@ const BATCH_LEN: usize = 4096;
 /// Puts documents into a journal while a pipeline owns what writes its events: such as what is known only at the end
 /// of a run. May be used from any thread.
 #[derive(Clone, Debug, Default)]
-pub struct JournalNotes(Weak<Mutex<Parcel>>);
+pub struct JournalNotes(Weak<Mutex<Batch>>);
 
 impl JournalNotes {
     /// Defines a document, as [`JournalWorker::define_detail`]; false when the journal is closed.
@@ -131,7 +131,7 @@ impl JournalWorker {
         queue_len: usize,
         clock: impl FnMut() -> u64 + Send + 'static,
     ) -> std::io::Result<JournalWorker> {
-        let filling = Arc::new(Mutex::new(Parcel::default()));
+        let filling = Arc::new(Mutex::new(Batch::default()));
         let rest = Arc::clone(&filling);
         let (commands, inbox) = sync_channel(queue_len.max(1));
         let (recycle, empty) = sync_channel(queue_len.max(1));
@@ -242,7 +242,7 @@ impl JournalWorker {
         let (done, answer) = sync_channel(1);
         self.send_filling()?;
         self.send(Command::Flush(done))?;
-        answer.recv().map_err(|_| WorkerError::Ended)?.map_err(WorkerError::Trouble)
+        answer.recv().map_err(|_| WorkerError::Ended)?.map_err(WorkerError::WriteStall)
     }
 
     /// Returns up to where the promise of the [`Durability`] holds, as of the thread's last batch.
@@ -259,8 +259,8 @@ impl JournalWorker {
 
     /// Says what kept the writer from writing, as of the thread's last batch.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        lock(&self.status).trouble.clone()
+    pub fn stall(&self) -> Option<String> {
+        lock(&self.status).stall.clone()
     }
 
     /// Returns how many records were refused because the queue was full.
@@ -291,23 +291,23 @@ impl JournalWorker {
     }
 
     /// Sends the batch if there is room for it.
-    fn hand_over(&mut self, filling: &mut Parcel) {
+    fn hand_over(&mut self, filling: &mut Batch) {
         if self.refused > self.refused_told
             && self.commands.try_send(Command::Refused(self.refused - self.refused_told)).is_ok()
         {
             self.refused_told = self.refused;
         }
-        let parcel = std::mem::take(filling);
-        *filling = match self.commands.try_send(Command::Parcel(parcel)) {
+        let batch = std::mem::take(filling);
+        *filling = match self.commands.try_send(Command::Batch(batch)) {
             Ok(()) => self.empty.try_recv().unwrap_or_default(),
             Err(TrySendError::Full(command) | TrySendError::Disconnected(command)) => {
-                let Command::Parcel(mut parcel) = command else { return };
-                self.refused += parcel.records.len() as u64;
+                let Command::Batch(mut batch) = command else { return };
+                self.refused += batch.records.len() as u64;
                 self.refused_duplicates +=
-                    parcel.duplicates.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
+                    batch.duplicates.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
                 // The definitions stay: later records may need them.
-                parcel.clear_records();
-                parcel
+                batch.clear_records();
+                batch
             }
         };
     }
@@ -317,9 +317,9 @@ impl JournalWorker {
         if self.refused > told {
             self.send(Command::Refused(self.refused - told))?;
         }
-        let parcel = std::mem::take(&mut *lock(&self.filling));
-        if !parcel.is_empty() {
-            self.send(Command::Parcel(parcel))?;
+        let batch = std::mem::take(&mut *lock(&self.filling));
+        if !batch.is_empty() {
+            self.send(Command::Batch(batch))?;
         }
         Ok(())
     }
@@ -333,8 +333,8 @@ fn work(
     mut writer: JournalWriter,
     mut clock: impl FnMut() -> u64,
     inbox: &Receiver<Command>,
-    filling: &Mutex<Parcel>,
-    recycle: &SyncSender<Parcel>,
+    filling: &Mutex<Batch>,
+    recycle: &SyncSender<Batch>,
     status: &Mutex<Written>,
 ) -> Result<Account, CloseError> {
     let tick = match writer.durability() {
@@ -353,7 +353,7 @@ fn work(
                 writer.compress_some();
                 let mut filling = lock(filling);
                 // Parcels are sent under this lock: with none there, what is filling comes next.
-                inbox.try_recv().unwrap_or_else(|_| Command::Parcel(std::mem::take(&mut filling)))
+                inbox.try_recv().unwrap_or_else(|_| Command::Batch(std::mem::take(&mut filling)))
             }
             Err(RecvTimeoutError::Disconnected) => {
                 append(&mut writer, &mut lock(filling));
@@ -361,10 +361,10 @@ fn work(
             }
         };
         match command {
-            Command::Parcel(mut parcel) => {
-                append(&mut writer, &mut parcel);
-                // A parcel that finds no room is freed.
-                let _ = recycle.try_send(parcel);
+            Command::Batch(mut batch) => {
+                append(&mut writer, &mut batch);
+                // A batch that finds no room is freed.
+                let _ = recycle.try_send(batch);
             }
             Command::Refused(records) => writer.note_upstream_loss(records),
             Command::Flush(done) => {
@@ -388,30 +388,30 @@ fn work(
     }
 }
 
-/// Makes the parcel's definitions and appends its records; leaves it empty.
-fn append(writer: &mut JournalWriter, parcel: &mut Parcel) {
-    if let Some(origin) = parcel.origin.take() {
+/// Makes the batch's definitions and appends its records; leaves it empty.
+fn append(writer: &mut JournalWriter, batch: &mut Batch) {
+    if let Some(origin) = batch.origin.take() {
         writer.set_origin(origin);
     }
-    for definition in parcel.definitions.drain(..) {
+    for definition in batch.definitions.drain(..) {
         // The account has what is refused.
         let _ = match definition {
             Definition::Name(symbol, name) => writer.define(symbol, &name),
             Definition::Detail(digest, bytes) => writer.define_detail(digest, &bytes),
         };
     }
-    if !parcel.records.is_empty() {
+    if !batch.records.is_empty() {
         // The account has what is lost.
-        let _ = writer.append_marked(&parcel.records, |at| parcel.is_duplicate(at));
+        let _ = writer.append_marked(&batch.records, |at| batch.is_duplicate(at));
     }
-    parcel.clear_records();
+    batch.clear_records();
 }
 
 fn tell(writer: &JournalWriter, status: &Mutex<Written>) {
     let mut written = lock(status);
     written.account = writer.account();
     written.watermark.clone_from(writer.watermark());
-    written.trouble = writer.trouble().map(ToString::to_string);
+    written.stall = writer.stall().map(ToString::to_string);
 }
 
 #[cfg(all(test, not(loom)))]
@@ -423,14 +423,14 @@ mod tests {
     fn marks_stay_with_their_records_across_words() {
         let records = [Record::zeroed(); 64];
         for step in 1..=64 {
-            let (mut parcel, mut expected) = (Parcel::default(), Vec::new());
+            let (mut batch, mut expected) = (Batch::default(), Vec::new());
             for round in 0..40_u64 {
                 let len = (step * (round as usize + 1)) % 64 + 1;
                 let marks = (round + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) & mask(len);
                 expected.extend((0..len).map(|at| marks >> at & 1 != 0));
-                parcel.push(&records[..len], marks);
+                batch.push(&records[..len], marks);
             }
-            let found: Vec<_> = (0..parcel.records.len()).map(|at| parcel.is_duplicate(at)).collect();
+            let found: Vec<_> = (0..batch.records.len()).map(|at| batch.is_duplicate(at)).collect();
             assert_eq!(found, expected, "step {step}");
         }
     }

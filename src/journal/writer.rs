@@ -2,7 +2,7 @@
 
 use crate::event::{KindSet, Origin, Record, Symbol, Symbols};
 use crate::journal::block::{Block, Definition, Slots};
-use crate::journal::delivery::Kept;
+use crate::journal::delivery::ClosedSegment;
 use crate::journal::durability::{Account, Durability, Marks};
 use crate::journal::format::{Position, RunId, SourceSpan, Totals};
 use crate::journal::lacking;
@@ -21,7 +21,7 @@ use std::time::Duration;
 ///
 /// A plain object without threads: whoever calls it pays for the write. [`crate::journal::worker`] runs one on a
 /// thread of its own. It never panics on disk trouble and never stops taking records: see
-/// [`JournalWriter::trouble`].
+/// [`JournalWriter::stall`].
 ///
 /// Dropping a writer that was not closed is like killing its process.
 pub struct JournalWriter {
@@ -64,15 +64,15 @@ pub struct JournalWriter {
     /// The segment left after the last error, until a successor exists.
     pub(super) suspect: Option<Segment>,
     /// Who has taken this writer's place.
-    pub(super) ousted: Option<String>,
+    pub(super) superseded: Option<String>,
     /// Segments that ended before the one being written, oldest first.
-    pub(super) kept: VecDeque<Kept>,
+    pub(super) kept: VecDeque<ClosedSegment>,
     pub(super) oldest_segment: u32,
     /// How many of `kept` are to be removed.
     pub(super) retired: usize,
     #[cfg(feature = "zstd")]
     pub(super) compression: Option<super::compress::Compression>,
-    pub(super) trouble: Option<Trouble>,
+    pub(super) stall: Option<WriteStall>,
     pub(super) checked_ns: u64,
 }
 
@@ -82,7 +82,7 @@ pub struct JournalWriter {
     "cannot write the journal {path} since {since_ns} ns after 1970: {source}{}",
     if *for_good { "" } else { "; free space or repair the disk, writing then resumes by itself" }
 )]
-pub struct Trouble {
+pub struct WriteStall {
     /// The journal's directory.
     pub path: std::path::PathBuf,
     /// When it began, ns since the Unix epoch.
@@ -184,13 +184,13 @@ impl JournalWriter {
             resumed: tail.is_some(),
             tail,
             suspect: None,
-            ousted: None,
+            superseded: None,
             kept,
             oldest_segment,
             retired: 0,
             #[cfg(feature = "zstd")]
             compression: None,
-            trouble: None,
+            stall: None,
             checked_ns: now_ns,
             storage,
             lock: None,
@@ -320,7 +320,7 @@ impl JournalWriter {
         if waits_since.is_some() && waited_ns >= due && self.may_try() {
             self.seal();
             self.deliver(sync);
-        } else if self.trouble.is_some() && self.may_try() {
+        } else if self.stall.is_some() && self.may_try() {
             self.deliver(sync);
         }
         self.rotate_if_old();
@@ -347,13 +347,13 @@ impl JournalWriter {
     ///
     /// # Errors
     /// When the disk does not take it; the records stay held.
-    pub fn flush(&mut self) -> Result<(), &Trouble> {
+    pub fn flush(&mut self) -> Result<(), &WriteStall> {
         self.make_room();
         self.seal();
         self.deliver(matches!(self.options.durability, Durability::PowerLoss { .. }));
-        match &self.trouble {
+        match &self.stall {
             None => Ok(()),
-            Some(trouble) => Err(trouble),
+            Some(stall) => Err(stall),
         }
     }
 
@@ -403,8 +403,8 @@ impl JournalWriter {
     /// lost, counted, and entered in the journal's next loss block. It tries again every 100 ms (by the time
     /// that [`JournalWriter::tick`] tells) and at every flush.
     #[must_use]
-    pub fn trouble(&self) -> Option<&Trouble> {
-        self.trouble.as_ref()
+    pub fn stall(&self) -> Option<&WriteStall> {
+        self.stall.as_ref()
     }
 
     /// Returns where the records are.
@@ -438,7 +438,7 @@ impl JournalWriter {
             records = records.get(taken..).unwrap_or_default();
             if !records.is_empty() || self.filling.is_full() {
                 self.seal();
-                if self.trouble.is_none() || self.may_try() {
+                if self.stall.is_none() || self.may_try() {
                     self.deliver(false);
                 }
             }
@@ -469,7 +469,7 @@ impl JournalWriter {
             self.seal();
             self.deliver(false);
         }
-        let waiting = if self.trouble.is_some() { self.account().pending } else { 0 };
+        let waiting = if self.stall.is_some() { self.account().pending } else { 0 };
         let told = std::mem::replace(&mut self.lost_told, self.account.lost);
         Appended { lost: self.account.lost - told, waiting }
     }
@@ -498,7 +498,7 @@ impl JournalWriter {
         let empty = self.spare.pop().unwrap_or_else(|| Block::of_records(self.options.block_len));
         self.queue.push_back(std::mem::replace(&mut self.filling, empty));
         self.unsynced_since_ns.get_or_insert(self.filling_since_ns);
-        if self.held_bytes() > self.options.held_bytes_max && self.written > 0 && self.trouble.is_none() {
+        if self.held_bytes() > self.options.held_bytes_max && self.written > 0 && self.stall.is_none() {
             self.deliver(true);
         }
         while self.held_bytes() > self.options.held_bytes_max && self.queue.len() > self.written {
@@ -508,7 +508,7 @@ impl JournalWriter {
 
     /// Tries to write what waits, before more is held and the newest would be lost.
     fn make_room(&mut self) {
-        if self.trouble.is_some() {
+        if self.stall.is_some() {
             self.deliver(false);
         }
     }
@@ -551,14 +551,14 @@ impl JournalWriter {
     }
 
     fn may_try(&self) -> bool {
-        self.trouble.as_ref().is_none_or(|trouble| !trouble.for_good && self.now_ns >= trouble.again_ns)
+        self.stall.as_ref().is_none_or(|stall| !stall.for_good && self.now_ns >= stall.again_ns)
     }
 
     pub(super) fn enter_trouble(&mut self, source: io::Error) {
-        let since_ns = self.trouble.as_ref().map_or(self.now_ns, |trouble| trouble.since_ns);
+        let since_ns = self.stall.as_ref().map_or(self.now_ns, |stall| stall.since_ns);
         let again_ns = self.now_ns.saturating_add(nanos(TRY_AGAIN_AFTER));
-        let (path, for_good) = (self.storage.path().to_owned(), self.ousted.is_some());
-        self.trouble = Some(Trouble { path, since_ns, again_ns, for_good, source });
+        let (path, for_good) = (self.storage.path().to_owned(), self.superseded.is_some());
+        self.stall = Some(WriteStall { path, since_ns, again_ns, for_good, source });
     }
 }
 

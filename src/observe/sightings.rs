@@ -59,7 +59,7 @@ use crate::event::{KindSet, Payload, Symbol};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use pairing::Pairing;
 use std::time::Duration;
-use vantage::{Taken, Vantage};
+use vantage::{Admission, Vantage};
 
 /// How sightings are paired.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -138,7 +138,7 @@ impl Sightings {
             self.refused += 1;
             return;
         };
-        let Taken { newest_ns, outlier } = vantage.take(seen, self.newest_ns, self.lateness_ns);
+        let Admission { newest_ns, outlier } = vantage.take(seen, self.newest_ns, self.lateness_ns);
         self.newest_ns = newest_ns;
         self.outliers += u64::from(outlier);
     }

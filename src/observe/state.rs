@@ -1,7 +1,7 @@
 //! The observer `state`: one state machine an entity, driven by the tables of the catalogue.
 //!
 //! ```text
-//!  record ──► machine of (domain, entity) ──► table: state × event ──► moved     applied, kept in the trail
+//!  record ──► machine of (domain, entity) ──► table: state × event ──► moved     applied, kept in the log
 //!                                                                 ├──► unchanged
 //!                                                                 └──► invalid   counted, kept, never applied
 //! ```
@@ -71,7 +71,7 @@ mod query;
 mod report;
 mod scoped;
 mod shard;
-mod trail;
+mod transition_log;
 mod wait;
 mod warnings;
 mod workflow;

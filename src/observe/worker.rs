@@ -1,10 +1,10 @@
-//! A worker: a set of observers, fed batch by batch, each behind a wall that holds its panics.
+//! A worker: a set of observers, fed batch by batch; a panic of one is caught and ends that one.
 
 use crate::dedup::{BATCH, Verdict};
 use crate::domain::Catalogue;
 use crate::event::{EventKind, KindSet, Record, Symbols};
 use crate::observe::presence::{Left, Presence};
-use crate::observe::wall::walled;
+use crate::observe::catch_panic::catch_panic;
 use crate::observe::{Batch, Interest, Observer, Report, Undelivered, mask};
 use std::any::Any;
 use std::sync::Arc;
@@ -95,7 +95,7 @@ impl Merged {
     /// Takes in what one more instance said; says what went wrong.
     pub(crate) fn take_in(&mut self, report: Result<Option<Box<dyn AnyReport>>, String>) -> Option<String> {
         let trouble = match (std::mem::take(self), report) {
-            (Merged::Report(mut merged), Ok(Some(report))) => match walled(|| merged.merge(report)) {
+            (Merged::Report(mut merged), Ok(Some(report))) => match catch_panic(|| merged.merge(report)) {
                 Ok(()) => {
                     *self = Merged::Report(merged);
                     return None;
@@ -405,7 +405,7 @@ impl Slot {
     fn dismiss(&mut self) -> Result<(), String> {
         let observer = self.observer.take();
         self.cut_off = true;
-        walled(|| drop(observer))
+        catch_panic(|| drop(observer))
     }
 
     /// False when the observer was cut off by this batch.
@@ -437,7 +437,7 @@ impl Slot {
         events: u64,
     ) -> bool {
         let Some(observer) = self.observer.as_deref_mut().filter(|_| !self.cut_off) else { return false };
-        match walled(|| call(observer)) {
+        match catch_panic(|| call(observer)) {
             Ok(Ok(())) => self.delivery.handled += events,
             Ok(Err(undelivered)) => {
                 // It may speak of events of earlier batches, which it had only buffered.
@@ -464,7 +464,7 @@ impl Slot {
 
     fn report(&self, unique: u64) -> SlotReport {
         let report = match &self.observer {
-            Some(observer) => walled(|| observer.report()).map(Some),
+            Some(observer) => catch_panic(|| observer.report()).map(Some),
             None => Ok(None),
         };
         SlotReport {

@@ -4,23 +4,23 @@ use crate::clock::Clock;
 use crate::dedup::{Dedup, DedupError, DedupOptions};
 use crate::domain::{Catalogue, CatalogueError, DomainDef};
 use crate::emit::FullPolicy;
-use crate::emit::source::{Entrance, Routes, Sources};
+use crate::emit::source::{EmitShared, Router, Sources};
 use crate::event::{Context, Contexts, EventKind, IdScope, Identity, KindSet, Origin, Record, Symbols};
 use crate::observe::presence::collect;
-use crate::observe::wall::walled;
+use crate::observe::catch_panic::catch_panic;
 use crate::observe::worker::{AnyObserver, Worker};
 use crate::observe::{Observer, Scope};
-use crate::pipeline::crew::{self, CrewDesk, CrewOutlet, CrewWork, Handover};
-use crate::pipeline::lane::{LaneDesk, LaneWork, Output};
+use crate::pipeline::worker::{self, WorkerShared, WorkerReceiver, WorkerThread, Dispatcher};
+use crate::pipeline::shard::{ShardShared, ShardThread, Output};
 use crate::pipeline::processors::{self, Processors};
-use crate::pipeline::recall::{Recall, recall};
-use crate::pipeline::roster::{ObserverOptions, Roster};
+use crate::pipeline::preload::{Preload, preload};
+use crate::pipeline::observer_registry::{ObserverOptions, ObserverRegistry};
 use crate::pipeline::snapshot::ReportKey;
-use crate::pipeline::station::{Station, Voice};
+use crate::pipeline::observer_host::{ObserverHost, SelfReporter};
 use crate::pipeline::ticker::Ticker;
 use crate::pipeline::topology::{DEDUP_MAX, Pinning, Topology, WORKERS_MAX, pin};
 use crate::pipeline::{Pipeline, Shared, Threads};
-use crate::process::{Desk, Processing, Processor};
+use crate::process::{DerivedBuffer, Processing, Processor};
 use crate::recorder::FlightRecorder;
 use crate::sync::{self, Arc, AtomicBool, Mutex, lock, thread};
 use crate::wait::WaitStrategy;
@@ -35,7 +35,7 @@ pub struct PipelineOptions {
     pub wait: WaitStrategy,
     /// On which cores they run.
     pub pinning: Pinning,
-    /// Records that each emitter's ring holds, per dedup lane: 64 to 16,777,216.
+    /// Records that each emitter's ring holds, per dedup shard: 64 to 16,777,216.
     pub ring_capacity: usize,
     /// What emitters do when their ring is full, unless told otherwise.
     pub full_policy: FullPolicy,
@@ -81,9 +81,9 @@ pub enum StartError {
     ProcessorPanicked { name: String, panic: String },
     /// The rings would take more memory than anybody can mean.
     #[error(
-        "option `ring_capacity` is {capacity} and there are {lanes} lanes: {bytes} bytes for each emitter; give at most {RING_BYTES_MAX} in all"
+        "option `ring_capacity` is {capacity} and there are {shards} shards: {bytes} bytes for each emitter; give at most {RING_BYTES_MAX} in all"
     )]
-    RingMemory { capacity: usize, lanes: usize, bytes: usize },
+    RingMemory { capacity: usize, shards: usize, bytes: usize },
     /// A domain was refused.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
@@ -97,7 +97,7 @@ pub enum StartError {
 
 /// What an observer may want to know when it is made.
 #[derive(Clone, Copy, Debug)]
-pub struct Setup<'a> {
+pub struct ObserverSetup<'a> {
     /// The kinds that can be emitted.
     pub catalogue: &'a Arc<Catalogue>,
     /// The names behind symbols.
@@ -113,9 +113,9 @@ pub struct Setup<'a> {
 /// Bytes that one emitter's rings may have in all.
 const RING_BYTES_MAX: usize = 1 << 30;
 
-type Make = Box<dyn FnMut(Setup<'_>) -> Box<dyn AnyObserver>>;
+type Make = Box<dyn FnMut(ObserverSetup<'_>) -> Box<dyn AnyObserver>>;
 
-type MakeProcessor = Box<dyn FnMut(Setup<'_>) -> Box<dyn Processor>>;
+type MakeProcessor = Box<dyn FnMut(ObserverSetup<'_>) -> Box<dyn Processor>>;
 
 struct Entry {
     options: ObserverOptions,
@@ -132,7 +132,7 @@ pub struct Builder {
     processors: Vec<(Box<str>, MakeProcessor)>,
     symbols: Option<Arc<Symbols>>,
     recorder: Option<FlightRecorder>,
-    remember: Vec<Recall>,
+    remember: Vec<Preload>,
 }
 
 impl Builder {
@@ -167,7 +167,7 @@ impl Builder {
     pub fn observer<O: Observer>(
         &mut self,
         options: impl Into<ObserverOptions>,
-        mut make: impl FnMut(Setup<'_>) -> O + 'static,
+        mut make: impl FnMut(ObserverSetup<'_>) -> O + 'static,
     ) -> ReportKey<O::Report> {
         let number = self.observers.len();
         let make: Make = Box::new(move |setup| Box::new(make(setup)));
@@ -180,14 +180,14 @@ impl Builder {
     pub fn processor<P: Processor>(
         &mut self,
         name: &str,
-        mut make: impl FnMut(Setup<'_>) -> P + 'static,
+        mut make: impl FnMut(ObserverSetup<'_>) -> P + 'static,
     ) -> &mut Builder {
         self.processors.push((name.into(), Box::new(move |setup| Box::new(make(setup)))));
         self
     }
 
     /// Lets each emitter keep its last events in `recorder`, and the recorder take down the names and documents that they
-    /// refer to. An emitter for which the recorder has no lane is not recorded, and counted there.
+    /// refer to. An emitter for which the recorder has no shard is not recorded, and counted there.
     pub fn recorder(&mut self, recorder: &FlightRecorder) -> &mut Builder {
         self.recorder = Some(recorder.clone());
         self
@@ -198,9 +198,9 @@ impl Builder {
     ///
     /// `feed` is called once, by [`Builder::start`], and calls what it is given on the records in their order (those
     /// of a journal, say, with the ids that they have there). No observer sees them;
-    /// [`Snapshot::recalled`](crate::pipeline::Snapshot::recalled) counts them. Emitters take sources and numbers behind
+    /// [`Snapshot::preloaded`](crate::pipeline::Snapshot::preloaded) counts them. Emitters take sources and numbers behind
     /// theirs, so that a journal of both parts has each once; where a lost tail had used them, the origins differ.
-    pub fn remember(&mut self, feed: impl FnOnce(&mut dyn FnMut(&[Record])) + 'static) -> &mut Builder {
+    pub fn preload(&mut self, feed: impl FnOnce(&mut dyn FnMut(&[Record])) + 'static) -> &mut Builder {
         self.remember.push(Box::new(feed));
         self
     }
@@ -222,81 +222,81 @@ impl Builder {
             Topology::Inline | Topology::Fused => 1,
             Topology::Staged { workers, .. } => workers,
         };
-        let roster = Arc::new(Roster::default());
+        let registry = Arc::new(ObserverRegistry::default());
         let contexts = Arc::new(Contexts::default());
         let origin = Origin::random();
         let setup =
-            Setup { catalogue: &catalogue, symbols: &symbols, contexts: &contexts, origin, worker: 0 };
-        let (observers, whole) = self.make_observers(&roster, setup, workers)?;
+            ObserverSetup { catalogue: &catalogue, symbols: &symbols, contexts: &contexts, origin, worker: 0 };
+        let (observers, whole) = self.make_observers(&registry, setup, workers)?;
         let whole = keep_together(whole, &catalogue);
-        let lanes = options.topology.lanes();
+        let shards = options.topology.shards();
         let identities = catalogue.kinds().filter_map(|(kind, _)| Some((kind, catalogue.identity(kind)?)));
-        let entrance = Arc::new(Entrance {
+        let emit_shared = Arc::new(EmitShared {
             origin,
             id_scope: IdScope::new(origin.bits()),
-            routes: Routes::new(identities, whole, lanes),
+            router: Router::new(identities, whole, shards),
             sources: Sources::default(),
             contexts: Arc::clone(&contexts),
             closed: AtomicBool::new(false),
         });
         let mut dedups = Vec::new();
-        for _ in 0..lanes {
-            dedups.push(Dedup::new(&share_of_lane(&options.dedup, lanes))?.with_origin(origin));
+        for _ in 0..shards {
+            dedups.push(Dedup::new(&share_of_lane(&options.dedup, shards))?.with_origin(origin));
         }
-        let recalled = recall(std::mem::take(&mut self.remember), &entrance, &mut dedups);
-        let voice = || Voice {
-            entrance: Arc::clone(&entrance),
+        let preloaded = preload(std::mem::take(&mut self.remember), &emit_shared, &mut dedups);
+        let reporter = || SelfReporter {
+            emit_shared: Arc::clone(&emit_shared),
             clock: options.clock.clone(),
             symbols: Arc::clone(&symbols),
             source: None,
         };
-        let stations = (0..).zip(observers).map(|(number, worker)| Station::new(number, worker, voice()));
-        let stations: Vec<_> = stations.collect();
+        let hosts = (0..).zip(observers).map(|(number, worker)| ObserverHost::new(number, worker, reporter()));
+        let hosts: Vec<_> = hosts.collect();
         let shared = Arc::new(Shared {
-            entrance: Arc::clone(&entrance),
-            lanes: (0..lanes).map(|_| Arc::new(LaneDesk::new())).collect(),
-            crew: match options.topology {
+            emit_shared: Arc::clone(&emit_shared),
+            shards: (0..shards).map(|_| Arc::new(ShardShared::new())).collect(),
+            workers: match options.topology {
                 Topology::Inline | Topology::Fused => Vec::new(),
-                Topology::Staged { workers, .. } => (0..workers).map(|_| Arc::new(CrewDesk::new())).collect(),
+                Topology::Staged { workers, .. } => (0..workers).map(|_| Arc::new(WorkerShared::new())).collect(),
             },
-            roster,
+            registry,
             catalogue: Arc::clone(&catalogue),
             symbols: Arc::clone(&symbols),
             recorder: self.recorder.take(),
             warnings: Mutex::new(Vec::new()),
             processors: self.processors.iter().map(|(name, _)| name.clone()).collect(),
             start: Instant::now(),
-            recalled,
+            preloaded,
             options,
         });
         let options = &shared.options;
-        let mut rings_of_worker: Vec<Vec<CrewOutlet>> = shared.crew.iter().map(|_| Vec::new()).collect();
+        let mut rings_of_worker: Vec<Vec<WorkerReceiver>> = shared.workers.iter().map(|_| Vec::new()).collect();
         let mut works = Vec::new();
-        let mut stations = stations.into_iter();
-        let mut here = if shared.crew.is_empty() { stations.next() } else { None };
-        for (desk, dedup) in shared.lanes.iter().zip(dedups) {
+        let mut hosts = hosts.into_iter();
+        let mut here = if shared.workers.is_empty() { hosts.next() } else { None };
+        for (shard, dedup) in shared.shards.iter().zip(dedups) {
             let processors =
                 make_processors(&mut self.processors, works.len(), &shared, options.clock.clone())?;
             let output = match here.take() {
-                Some(station) => Output::Here(Box::new(station)),
+                Some(host) => Output::Here(Box::new(host)),
                 None => {
-                    let mut inlets = Vec::new();
-                    for (crew, outlets) in shared.crew.iter().zip(&mut rings_of_worker) {
-                        let (inlet, outlet) = crew::connect(options.ring_capacity, crew);
-                        inlets.push(inlet);
-                        outlets.push(outlet);
+                    let mut senders = Vec::new();
+                    for (workers, receivers) in shared.workers.iter().zip(&mut rings_of_worker) {
+                        let (sender, receiver) = worker::connect(options.ring_capacity, workers);
+                        senders.push(sender);
+                        receivers.push(receiver);
                     }
-                    Output::Crew(Box::new(Handover::new(inlets, whole)))
+                    Output::Workers(Box::new(Dispatcher::new(senders, whole)))
                 }
             };
-            works.push(LaneWork::new(Arc::clone(desk), dedup, processors, output));
+            works.push(ShardThread::new(Arc::clone(shard), dedup, processors, output));
         }
         let crew_works = shared
-            .crew
+            .workers
             .iter()
             .zip(rings_of_worker)
-            .zip(stations)
-            .map(|((desk, outlets), station)| CrewWork::new(Arc::clone(desk), outlets, station))
+            .zip(hosts)
+            .map(|((shard, receivers), host)| WorkerThread::new(Arc::clone(shard), receivers, host))
             .collect();
         let threads = start_threads(&shared, works, crew_works)?;
         Ok(Pipeline { shared, threads })
@@ -316,18 +316,18 @@ impl Builder {
     /// Makes each worker's observers, and the set of kinds that one worker must see whole.
     fn make_observers(
         &mut self,
-        roster: &Roster,
-        setup: Setup<'_>,
+        registry: &ObserverRegistry,
+        setup: ObserverSetup<'_>,
         workers: usize,
     ) -> Result<(Vec<Worker>, KindSet), StartError> {
         let mut by_worker: Vec<Worker> = (0..workers).map(|_| Worker::new()).collect();
         let mut whole = KindSet::EMPTY;
         for entry in &mut self.observers {
             let name = || StartError::ObserverName(entry.options.name.clone());
-            let entered = roster.enter(&entry.options).ok_or_else(name)?;
+            let entered = registry.enter(&entry.options).ok_or_else(name)?;
             for (worker, observers) in by_worker.iter_mut().enumerate() {
-                let (observer, presences) = collect(|| (entry.make)(Setup { worker, ..setup }));
-                let interest = walled(|| observer.interest()).map_err(|panic| {
+                let (observer, presences) = collect(|| (entry.make)(ObserverSetup { worker, ..setup }));
+                let interest = catch_panic(|| observer.interest()).map_err(|panic| {
                     StartError::ObserverPanicked { name: entry.options.name.clone(), panic }
                 })?;
                 observers.add(entered.placed(entry.options.priority, interest, observer, presences));
@@ -348,30 +348,30 @@ fn keep_together(whole: KindSet, catalogue: &Catalogue) -> KindSet {
     domains.fold(whole, |set, domain| set.union(&KindSet::domain(domain)))
 }
 
-/// Makes the processors of a lane; none where there are none.
+/// Makes the processors of a shard; none where there are none.
 fn make_processors(
     makers: &mut [(Box<str>, MakeProcessor)],
-    lane: usize,
+    shard: usize,
     shared: &Shared,
     clock: Clock,
 ) -> Result<Option<Box<Processors>>, StartError> {
     if makers.is_empty() {
         return Ok(None);
     }
-    let (entrance, symbols) = (&shared.entrance, &shared.symbols);
+    let (emit_shared, symbols) = (&shared.emit_shared, &shared.symbols);
     let mut entries = Vec::new();
     for (name, make) in makers {
         if entries.iter().any(|known: &processors::Entry| known.name == *name) {
             return Err(StartError::ProcessorName(name.to_string()));
         }
-        let (catalogue, contexts) = (&shared.catalogue, &entrance.contexts);
-        let processor = make(Setup { catalogue, symbols, contexts, origin: entrance.origin, worker: lane });
-        let interest = walled(|| processor.interest())
+        let (catalogue, contexts) = (&shared.catalogue, &emit_shared.contexts);
+        let processor = make(ObserverSetup { catalogue, symbols, contexts, origin: emit_shared.origin, worker: shard });
+        let interest = catch_panic(|| processor.interest())
             .map_err(|panic| StartError::ProcessorPanicked { name: name.to_string(), panic })?;
-        let desk = Desk {
-            entrance: Arc::clone(entrance),
+        let buffer = DerivedBuffer {
+            emit_shared: Arc::clone(emit_shared),
             symbols: Arc::clone(symbols),
-            source: entrance.sources.open(name),
+            source: emit_shared.sources.open(name),
             out: Vec::new(),
             counts: Processing::default(),
             context: Context::NONE,
@@ -379,17 +379,17 @@ fn make_processors(
             defined: Default::default(),
         };
         let (name, processor) = (name.clone(), Some(processor));
-        entries.push(processors::Entry { name, processor, interest, desk, trouble: None });
+        entries.push(processors::Entry { name, processor, interest, buffer, trouble: None });
     }
-    Ok(Some(Box::new(Processors::new(entries, lane as u64, clock))))
+    Ok(Some(Box::new(Processors::new(entries, shard as u64, clock))))
 }
 
-/// Divides what is measured in memory among the lanes. A window stays whole in each: a lane cannot know how many ids
+/// Divides what is measured in memory among the shards. A window stays whole in each: a shard cannot know how many ids
 /// the others have seen, and to remember longer than asked is right.
-fn share_of_lane(options: &DedupOptions, lanes: usize) -> DedupOptions {
+fn share_of_lane(options: &DedupOptions, shards: usize) -> DedupOptions {
     DedupOptions {
-        expected_ids: options.expected_ids.div_ceil(lanes),
-        memory_budget_bytes: options.memory_budget_bytes.map(|budget| budget / lanes),
+        expected_ids: options.expected_ids.div_ceil(shards),
+        memory_budget_bytes: options.memory_budget_bytes.map(|budget| budget / shards),
         ..options.clone()
     }
 }
@@ -399,10 +399,10 @@ fn check(options: &PipelineOptions) -> Result<(), StartError> {
         if (min..=max).contains(&value) { Ok(()) } else { Err(StartError::Option { option, value, valid }) }
     };
     in_range("ring_capacity", options.ring_capacity, 1 << 24, 64, "64 to 16777216")?;
-    let (capacity, lanes) = (options.ring_capacity, options.topology.lanes());
-    let bytes = capacity.saturating_mul(lanes).saturating_mul(size_of::<Record>());
+    let (capacity, shards) = (options.ring_capacity, options.topology.shards());
+    let bytes = capacity.saturating_mul(shards).saturating_mul(size_of::<Record>());
     if bytes > RING_BYTES_MAX {
-        return Err(StartError::RingMemory { capacity, lanes, bytes });
+        return Err(StartError::RingMemory { capacity, shards, bytes });
     }
     if let Some(resolution) = options.clock.resolution() {
         let ns = usize::try_from(resolution.as_nanos()).unwrap_or(usize::MAX);
@@ -419,29 +419,29 @@ fn check(options: &PipelineOptions) -> Result<(), StartError> {
 /// for is dropped.
 fn start_threads(
     shared: &Arc<Shared>,
-    lanes: Vec<LaneWork>,
-    crew: Vec<CrewWork>,
+    shards: Vec<ShardThread>,
+    workers: Vec<WorkerThread>,
 ) -> Result<Threads, StartError> {
     let options = &shared.options;
     if options.topology == Topology::Inline {
-        let inline = lanes.into_iter().next().map(Mutex::new);
-        return Ok(Threads { inline, lanes: vec![], crew: vec![], ticker: None });
+        let inline = shards.into_iter().next().map(Mutex::new);
+        return Ok(Threads { inline, shards: vec![], workers: vec![], ticker: None });
     }
     let cores = options.pinning.choose(options.topology.threads());
     let mut cores = cores.into_iter();
-    let mut threads = Threads { inline: None, lanes: Vec::new(), crew: Vec::new(), ticker: None };
+    let mut threads = Threads { inline: None, shards: Vec::new(), workers: Vec::new(), ticker: None };
     let wait = options.wait;
-    for (number, work) in lanes.into_iter().enumerate() {
+    for (number, work) in shards.into_iter().enumerate() {
         let name = format!("pe-dedup-{number}");
         match spawn(shared, name, cores.next().flatten(), move || work.run(wait)) {
-            Ok(thread) => threads.lanes.push(thread),
+            Ok(thread) => threads.shards.push(thread),
             Err(error) => return Err(abandon(shared, threads, error)),
         }
     }
-    for (number, work) in crew.into_iter().enumerate() {
+    for (number, work) in workers.into_iter().enumerate() {
         let name = format!("pe-worker-{number}");
         match spawn(shared, name, cores.next().flatten(), move || work.run(wait)) {
-            Ok(thread) => threads.crew.push(thread),
+            Ok(thread) => threads.workers.push(thread),
             Err(error) => return Err(abandon(shared, threads, error)),
         }
     }
@@ -457,11 +457,11 @@ fn start_threads(
 
 /// Lets the threads that have started run out.
 fn abandon(shared: &Shared, threads: Threads, error: StartError) -> StartError {
-    shared.give_last_orders();
-    for thread in threads.lanes {
+    shared.start_draining();
+    for thread in threads.shards {
         drop(thread.join());
     }
-    for thread in threads.crew {
+    for thread in threads.workers {
         drop(thread.join());
     }
     error

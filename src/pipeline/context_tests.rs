@@ -85,7 +85,7 @@ fn an_emitter_under_a_number_that_was_anothers_is_in_no_context_of_that_one() {
     let number = emitter.source();
     emitter.enter(Level::Test, "t").unwrap();
     emit(&mut emitter).unwrap();
-    let sources = &pipeline.shared.entrance.sources;
+    let sources = &pipeline.shared.emit_shared.sources;
     let all: Vec<_> = std::iter::from_fn(|| sources.open("other")).collect();
     assert_eq!(all.len(), usize::from(u16::MAX));
     drop(emitter);

@@ -1,8 +1,8 @@
 //! Draining: waiting until what was accepted has gone through, and reads that have all of it.
 
 use crate::observe::state::{Standing, StateQuery};
-use crate::pipeline::crew::CrewOrder;
-use crate::pipeline::lane::{LaneOrder, LaneWork};
+use crate::pipeline::worker::WorkerCommand;
+use crate::pipeline::shard::{ShardCommand, ShardThread};
 use crate::pipeline::topology::Topology;
 use crate::pipeline::{Handle, Pipeline, Shared};
 use crate::sync::{Mutex, mpsc};
@@ -140,7 +140,7 @@ impl Handle {
 impl Shared {
     /// Gives the query, where it has what has gone through the pipeline.
     fn filled<'q>(&self, states: &'q StateQuery) -> Result<&'q StateQuery, SettleError> {
-        match states.standing(&self.entrance.contexts, self.threads_have_ended()) {
+        match states.standing(&self.emit_shared.contexts, self.threads_have_ended()) {
             Standing::Filled => Ok(states),
             Standing::NeverAdded => Err(SettleError::NeverAdded),
             Standing::Elsewhere => Err(SettleError::Elsewhere),
@@ -149,16 +149,16 @@ impl Shared {
         }
     }
 
-    fn drain(&self, timeout: Duration, inline: Option<&Mutex<LaneWork>>) -> Result<(), DrainError> {
+    fn drain(&self, timeout: Duration, inline: Option<&Mutex<ShardThread>>) -> Result<(), DrainError> {
         if self.is_own_thread() {
             return Err(DrainError::OwnThread);
         }
         let (start, late) = (Instant::now(), DrainError::Timeout { timeout });
-        // First the lanes hand on what is in their rings, then the workers take it.
+        // First the shards hand on what is in their rings, then the workers take it.
         let (pending, done) = mpsc::channel();
-        for desk in &self.lanes {
-            desk.post.put(LaneOrder::CatchUp(pending.clone()));
-            desk.lane.sleeper.wake();
+        for shard in &self.shards {
+            shard.commands.put(ShardCommand::CatchUp(pending.clone()));
+            shard.rings.parker.wake();
         }
         drop(pending);
         if let Some(work) = inline {
@@ -178,9 +178,9 @@ impl Shared {
             return Err(late);
         }
         let (pending, done) = mpsc::channel();
-        for desk in &self.crew {
-            desk.post.put(CrewOrder::CatchUp(pending.clone()));
-            desk.sleeper.wake();
+        for worker in &self.workers {
+            worker.commands.put(WorkerCommand::CatchUp(pending.clone()));
+            worker.parker.wake();
         }
         drop(pending);
         if wait_until_dropped(&done, timeout.saturating_sub(start.elapsed())) { Ok(()) } else { Err(late) }

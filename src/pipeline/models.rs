@@ -8,7 +8,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::dedup::DedupOptions;
 use crate::domain::{DomainDef, KindDef};
-use crate::emit::Sent;
+use crate::emit::EmitStats;
 use crate::event::{Domain, EventKind, Identity, Symbol};
 use crate::observe::{Batch, Interest, Undelivered};
 use crate::sync;
@@ -91,7 +91,7 @@ fn emit(emitter: &mut Emitter, value: u64) -> bool {
     emitter.emit(Symbol::NONE, &Sample { value }).is_ok()
 }
 
-fn emit_many(emitter: &mut Emitter, n: usize) -> Sent {
+fn emit_many(emitter: &mut Emitter, n: usize) -> EmitStats {
     emitter.emit_batch((0..n as u64).map(|value| (Symbol::NONE, Sample { value })))
 }
 
@@ -137,14 +137,14 @@ fn what_is_accepted_while_a_staged_pipeline_closes_is_delivered() {
     });
 }
 
-/// Waits without a step that could wake a lane. Waiting for ever shows as too many branches.
+/// Waits without a step that could wake a shard. Waiting for ever shows as too many branches.
 fn wait_until_unique(pipeline: &Pipeline, n: u64) {
     while pipeline.shared.verdicts().0 < n {
         thread::yield_now();
     }
 }
 
-/// Nobody closes, asks or emits anything that would wake a lane that has missed a wake-up.
+/// Nobody closes, asks or emits anything that would wake a shard that has missed a wake-up.
 #[test]
 fn each_event_alone_wakes_the_lane() {
     model(2, || {
@@ -165,7 +165,7 @@ fn each_event_alone_wakes_the_worker() {
         let (pipeline, key) = start(STAGED);
         let mut emitter = pipeline.emitter("one").unwrap();
         assert!(emit(&mut emitter, 1));
-        while pipeline.shared.crew[0].taken.load(Ordering::Acquire) < 1 {
+        while pipeline.shared.workers[0].taken.load(Ordering::Acquire) < 1 {
             thread::yield_now();
         }
         drop(emitter);
@@ -214,7 +214,7 @@ fn what_was_accepted_before_a_drain_is_handled_after_it() {
             assert_eq!(pipeline.drain(Duration::ZERO), Ok(()));
             // By the counts, and not by a snapshot: before a thread answers, it takes what is in its rings.
             assert_eq!(pipeline.shared.verdicts(), (1, 0));
-            assert!(pipeline.shared.crew.iter().all(|desk| desk.taken.load(Ordering::Acquire) == 1));
+            assert!(pipeline.shared.workers.iter().all(|shared| shared.taken.load(Ordering::Acquire) == 1));
             drop(emitter);
             check(&pipeline.shutdown(), key, 1);
         });

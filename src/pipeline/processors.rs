@@ -1,41 +1,41 @@
-//! The processors of one dedup lane, each behind a wall that holds its panics.
+//! The processors of one dedup shard; a panic of one is caught and ends that one.
 
 use crate::clock::Clock;
 use crate::domain::pipeline::ProcessorFailed;
 use crate::event::{Identity, KindSet, Record, Symbol};
-use crate::observe::wall::walled;
-use crate::process::{Desk, Processing, Processor};
+use crate::observe::catch_panic::catch_panic;
+use crate::process::{DerivedBuffer, Processing, Processor};
 use std::sync::atomic::Ordering;
 
-/// All processors of a lane, in the order in which they were added.
+/// All processors of a shard, in the order in which they were added.
 pub(crate) struct Processors {
     entries: Vec<Entry>,
     /// What they have derived and nobody has taken yet.
     derived: Vec<Record>,
-    lane: u64,
+    shard: u64,
     clock: Clock,
     last_ns: u64,
 }
 
-/// A processor that is to be part of a lane.
+/// A processor that is to be part of a shard.
 pub(crate) struct Entry {
     pub(crate) name: Box<str>,
     /// `None` once it was cut off.
     pub(crate) processor: Option<Box<dyn Processor>>,
     pub(crate) interest: KindSet,
-    pub(crate) desk: Desk,
+    pub(crate) buffer: DerivedBuffer,
     pub(crate) trouble: Option<String>,
 }
 
-/// What a lane says of one of its processors.
+/// What a shard says of one of its processors.
 pub(crate) struct ProcessorReport {
     pub(crate) counts: Processing,
     pub(crate) trouble: Option<String>,
 }
 
 impl Processors {
-    pub(crate) fn new(entries: Vec<Entry>, lane: u64, clock: Clock) -> Processors {
-        Processors { entries, derived: Vec::new(), lane, clock, last_ns: 0 }
+    pub(crate) fn new(entries: Vec<Entry>, shard: u64, clock: Clock) -> Processors {
+        Processors { entries, derived: Vec::new(), shard, clock, last_ns: 0 }
     }
 
     /// Shows a batch to all of them. Bit `i` of `new` says that record `i` is new.
@@ -45,8 +45,8 @@ impl Processors {
             left &= left.wrapping_sub(1);
             self.last_ns = record.time_ns();
             for entry in self.entries.iter_mut().filter(|entry| entry.interest.contains(record.kind())) {
-                entry.call(&mut self.derived, 1, |processor, desk| {
-                    processor.process(record, &mut desk.derived(record));
+                entry.call(&mut self.derived, 1, |processor, buffer| {
+                    processor.process(record, &mut buffer.derived(record));
                 });
             }
             self.tell();
@@ -57,8 +57,8 @@ impl Processors {
     pub(crate) fn finish(&mut self) {
         let time_ns = self.last_ns;
         for entry in &mut self.entries {
-            entry.call(&mut self.derived, 0, |processor, desk| {
-                processor.finish(&mut desk.derived_at_end(time_ns));
+            entry.call(&mut self.derived, 0, |processor, buffer| {
+                processor.finish(&mut buffer.derived_at_end(time_ns));
             });
         }
         self.tell();
@@ -80,7 +80,7 @@ impl Processors {
 
     pub(crate) fn reports(&self) -> Vec<ProcessorReport> {
         let report =
-            |entry: &Entry| ProcessorReport { counts: entry.desk.counts, trouble: entry.trouble.clone() };
+            |entry: &Entry| ProcessorReport { counts: entry.buffer.counts, trouble: entry.trouble.clone() };
         self.entries.iter().map(report).collect()
     }
 
@@ -89,16 +89,16 @@ impl Processors {
         for entry in &mut self.entries {
             let Some(processor) = entry.processor.take_if(|_| entry.trouble.is_some()) else { continue };
             // Whatever it does when it is dropped.
-            let _ = walled(|| drop(processor));
+            let _ = catch_panic(|| drop(processor));
             let message = entry.trouble.as_deref().unwrap_or_default();
             let payload = ProcessorFailed {
-                message: crate::pipeline::station::kept_message(&entry.desk.symbols, message),
-                seen: entry.desk.counts.seen,
-                lane: self.lane,
+                message: crate::pipeline::observer_host::kept_message(&entry.buffer.symbols, message),
+                seen: entry.buffer.counts.seen,
+                shard: self.shard,
             };
-            let entity = entry.desk.symbols.intern(&entry.name).unwrap_or(Symbol::NONE);
+            let entity = entry.buffer.symbols.intern(&entry.name).unwrap_or(Symbol::NONE);
             let record = Record::new(Identity::Occurrence, self.clock.now_ns(), entity, &payload);
-            let Some(source) = &entry.desk.source else { continue };
+            let Some(source) = &entry.buffer.source else { continue };
             let seq = source.counts.next_seq.fetch_add(1, Ordering::Relaxed);
             source.counts.accepted.fetch_add(1, Ordering::Relaxed);
             self.derived.push(record.numbered(source.number(), seq as u32));
@@ -112,21 +112,21 @@ impl Entry {
         &mut self,
         derived: &mut Vec<Record>,
         events: u64,
-        call: impl FnOnce(&mut dyn Processor, &mut Desk),
+        call: impl FnOnce(&mut dyn Processor, &mut DerivedBuffer),
     ) {
-        let desk = &mut self.desk;
+        let buffer = &mut self.buffer;
         let Some(processor) = self.processor.as_deref_mut().filter(|_| self.trouble.is_none()) else {
-            desk.counts.failed += events;
+            buffer.counts.failed += events;
             return;
         };
-        match walled(|| call(processor, &mut *desk)) {
+        match catch_panic(|| call(processor, &mut *buffer)) {
             Ok(()) => {
-                desk.counts.seen += events;
-                desk.accept(derived);
+                buffer.counts.seen += events;
+                buffer.accept(derived);
             }
             Err(trouble) => {
-                desk.counts.failed += events;
-                desk.reject();
+                buffer.counts.failed += events;
+                buffer.reject();
                 self.trouble = Some(trouble);
             }
         }

@@ -4,7 +4,7 @@ use crate::dedup::DedupStats;
 use crate::domain::Catalogue;
 use crate::event::{Contexts, Origin, Symbols};
 use crate::observe::Report;
-use crate::observe::wall::walled;
+use crate::observe::catch_panic::catch_panic;
 #[cfg(feature = "json")]
 use crate::observe::worker::Delivery;
 use crate::observe::worker::{Merged, Stay, WorkerReport};
@@ -49,11 +49,11 @@ pub struct Snapshot {
     pub origin: Origin,
     /// What became of every event.
     pub account: Account,
-    /// What dedup remembers, summed over all lanes.
+    /// What dedup remembers, summed over all shards.
     pub dedup: DedupStats,
-    /// Records that dedup was told of before the start ([`Builder::remember`](crate::pipeline::Builder::remember)); in
+    /// Records that dedup was told of before the start ([`Builder::preload`](crate::pipeline::Builder::preload)); in
     /// no figure of the account.
-    pub recalled: u64,
+    pub preloaded: u64,
     /// Time since the pipeline started.
     pub elapsed: Duration,
     /// What went wrong without stopping the pipeline.
@@ -124,7 +124,7 @@ impl Snapshot {
         self.account.further_observers = Further { observers: further, delivery: whole(beyond, all) };
         let (catalogue, symbols) = (&self.catalogue, &self.symbols);
         for report in self.reports.values().filter_map(Merged::report) {
-            match walled(|| report.warnings(catalogue, symbols)) {
+            match catch_panic(|| report.warnings(catalogue, symbols)) {
                 Ok(warnings) => self.warnings.extend(warnings),
                 Err(panic) => {
                     self.warnings.push(format!("an observer's report {panic} when asked for warnings"))
@@ -133,7 +133,7 @@ impl Snapshot {
         }
     }
 
-    /// Takes in what one lane said of its processors.
+    /// Takes in what one shard said of its processors.
     pub(crate) fn take_in_processors(&mut self, reports: Vec<ProcessorReport>) {
         for ((name, counts), report) in self.account.processors.iter_mut().zip(reports) {
             counts.add(report.counts);
@@ -143,26 +143,26 @@ impl Snapshot {
         }
     }
 
-    /// Takes in what one lane's dedup said; lanes share no id.
-    pub(crate) fn take_in_dedup(&mut self, lane: DedupStats) {
+    /// Takes in what one shard's dedup said; shards share no id.
+    pub(crate) fn take_in_dedup(&mut self, shard: DedupStats) {
         let total = self.dedup;
         self.dedup = DedupStats {
-            remembered: total.remembered + lane.remembered,
-            forgotten: total.forgotten + lane.forgotten,
-            late: total.late + lane.late,
-            epochs: total.epochs.max(lane.epochs),
-            memory_bytes: total.memory_bytes + lane.memory_bytes,
-            huge_page_bytes: total.huge_page_bytes + lane.huge_page_bytes,
-            filter_negatives: total.filter_negatives + lane.filter_negatives,
-            filter_false_positives: total.filter_false_positives + lane.filter_false_positives,
-            growths: total.growths + lane.growths,
-            growth_failures: total.growth_failures + lane.growth_failures,
-            crowded: total.crowded + lane.crowded,
-            spilled_ids: total.spilled_ids + lane.spilled_ids,
-            spilled_bytes: total.spilled_bytes + lane.spilled_bytes,
-            spill_read_failures: total.spill_read_failures + lane.spill_read_failures,
-            spill_write_failures: total.spill_write_failures + lane.spill_write_failures,
-            cold_hits: total.cold_hits + lane.cold_hits,
+            remembered: total.remembered + shard.remembered,
+            forgotten: total.forgotten + shard.forgotten,
+            late: total.late + shard.late,
+            epochs: total.epochs.max(shard.epochs),
+            memory_bytes: total.memory_bytes + shard.memory_bytes,
+            huge_page_bytes: total.huge_page_bytes + shard.huge_page_bytes,
+            filter_negatives: total.filter_negatives + shard.filter_negatives,
+            filter_false_positives: total.filter_false_positives + shard.filter_false_positives,
+            growths: total.growths + shard.growths,
+            growth_failures: total.growth_failures + shard.growth_failures,
+            overflowed: total.overflowed + shard.overflowed,
+            spilled_ids: total.spilled_ids + shard.spilled_ids,
+            spilled_bytes: total.spilled_bytes + shard.spilled_bytes,
+            spill_read_failures: total.spill_read_failures + shard.spill_read_failures,
+            spill_write_failures: total.spill_write_failures + shard.spill_write_failures,
+            cold_hits: total.cold_hits + shard.cold_hits,
         };
     }
 }
@@ -198,7 +198,7 @@ mod tests {
             filter_false_positives: place(7),
             growths: place(8),
             growth_failures: place(9),
-            crowded: place(10),
+            overflowed: place(10),
             spilled_ids: place(11),
             spilled_bytes: place(12),
             cold_hits: place(13),

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::domain::{DomainDef, KindDef};
-use crate::emit::Sent;
+use crate::emit::EmitStats;
 use crate::event::{Domain, EventId, EventKind, Identity, Payload, Record, Symbol};
 use crate::observe::{Batch, Interest, Undelivered};
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ enum Way {
     Records,
 }
 
-fn emit(emitter: &mut Emitter, way: Way, values: std::ops::Range<u64>) -> Sent {
+fn emit(emitter: &mut Emitter, way: Way, values: std::ops::Range<u64>) -> EmitStats {
     let before = emitter.sent();
     let digest = |value: u64| EventId::digest(&value.to_le_bytes());
     let sent = match way {
@@ -71,7 +71,7 @@ fn emit(emitter: &mut Emitter, way: Way, values: std::ops::Range<u64>) -> Sent {
             values.map(|value| Record::with_digest(digest(value), 1, Symbol::NONE, &Keyed { value })),
         ),
         Way::Single | Way::Digest => {
-            let mut sent = Sent::default();
+            let mut sent = EmitStats::default();
             for value in values {
                 let outcome = match way {
                     Way::Single => emitter.emit(Symbol::NONE, &Sample { value }),
@@ -120,18 +120,18 @@ fn every_number_of_a_source_is_used_and_none_twice() {
                 if others > 0 {
                     last[usize::from(OTHER)] = Some(9);
                 }
-                pipeline.shared.entrance.sources.begin_after(&last);
+                pipeline.shared.emit_shared.sources.begin_after(&last);
                 let mut emitter = pipeline.emitter("nearly used up").unwrap();
                 assert_eq!(emitter.source(), NEAR);
                 let sent = emit(&mut emitter, way, 0..events);
                 let label = format!("{way:?}: {events} events, {left} numbers, {others} other source");
                 let accepted = if others > 0 { events } else { events.min(left) };
-                assert_eq!(sent, Sent { accepted, dropped_full: 0, rejected: events - accepted }, "{label}");
+                assert_eq!(sent, EmitStats { accepted, dropped_full: 0, rejected: events - accepted }, "{label}");
                 assert_eq!(emitter.sent(), sent, "{label}");
                 // The source that is used up is gone once there is another one.
-                assert_eq!(pipeline.shared.entrance.sources.live(), 1, "{label}");
+                assert_eq!(pipeline.shared.emit_shared.sources.live(), 1, "{label}");
                 drop(emitter);
-                assert_eq!(pipeline.shared.entrance.sources.live(), 0, "{label}");
+                assert_eq!(pipeline.shared.emit_shared.sources.live(), 0, "{label}");
                 let snapshot = pipeline.shutdown();
                 let numbered = |value: u64| match value.checked_sub(left) {
                     None => (NEAR, u32::MAX - (left - 1 - value) as u32, value),
@@ -160,7 +160,7 @@ fn a_used_up_source_is_gone_and_one_with_numbers_left_comes_again() {
     let pipeline = builder.start().unwrap();
     let mut last = all_used_up();
     last[usize::from(NEAR)] = Some(u32::MAX - 3);
-    pipeline.shared.entrance.sources.begin_after(&last);
+    pipeline.shared.emit_shared.sources.begin_after(&last);
     for (first, count) in [(0, 1), (1, 1), (2, 1)] {
         let mut emitter = pipeline.emitter("short").unwrap();
         assert_eq!(emit(&mut emitter, Way::Single, first..first + count).accepted, count);

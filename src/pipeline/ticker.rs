@@ -22,27 +22,27 @@ pub(crate) struct Ticker {
 impl Ticker {
     /// Starts the thread, if `clock` is to be turned. It has been turned once when this returns.
     pub(crate) fn start(clock: &Clock) -> io::Result<Option<Ticker>> {
-        let Some(notes) = clock.notes().cloned() else { return Ok(None) };
-        let first = Arc::clone(&notes);
+        let Some(cached_time) = clock.cached().cloned() else { return Ok(None) };
+        let first = Arc::clone(&cached_time);
         let (running, ended) = sync_channel::<()>(0);
         let turn = move || {
-            let (resolution, mut in_vain) = (notes.resolution(), 0);
+            let (resolution, mut in_vain) = (cached_time.resolution(), 0);
             loop {
                 let naps = in_vain >= TURNS_IN_VAIN;
                 // Ends at once when the other end is dropped.
                 let wait = if naps { resolution.max(NAP) } else { resolution };
                 let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(wait) else { break };
-                in_vain = if notes.is_asked() { 0 } else { (in_vain + 1).min(TURNS_IN_VAIN) };
+                in_vain = if cached_time.is_asked() { 0 } else { (in_vain + 1).min(TURNS_IN_VAIN) };
                 if in_vain < TURNS_IN_VAIN {
-                    notes.turn();
+                    cached_time.tick();
                 } else {
-                    notes.leave();
+                    cached_time.leave();
                 }
             }
-            notes.leave();
+            cached_time.leave();
         };
         // Before the thread is there: a turn by another, after the thread has begun to nap, would stand for as long.
-        first.turn();
+        first.tick();
         let thread = std::thread::Builder::new().name(Ticker::NAME.to_owned()).spawn(turn);
         let thread = thread.inspect_err(|_| first.leave())?;
         Ok(Some(Ticker { running: Some(running), thread: Some(thread) }))

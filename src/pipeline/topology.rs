@@ -26,7 +26,7 @@ pub enum Topology {
 /// Dedup threads there can be.
 pub const DEDUP_MAX: usize = 64;
 /// Worker threads there can be.
-pub const WORKERS_MAX: usize = super::crew::WORKERS_MAX;
+pub const WORKERS_MAX: usize = super::worker::WORKERS_MAX;
 
 impl Topology {
     /// Chooses by the cores that this process may use (affinity mask and cgroup quota): `Fused` below four, and
@@ -44,9 +44,9 @@ impl Topology {
         }
     }
 
-    /// Returns how many dedup lanes there are.
+    /// Returns how many dedup shards there are.
     #[must_use]
-    pub fn lanes(self) -> usize {
+    pub fn shards(self) -> usize {
         match self {
             Topology::Inline | Topology::Fused => 1,
             Topology::Staged { dedup, .. } => dedup,

@@ -1,6 +1,6 @@
 //! Validation before emission: events that their entity's state does not allow are refused.
 
-use crate::domain::{Catalogue, StateTable, Step};
+use crate::domain::{Catalogue, StateTable, StepOutcome};
 use crate::emit::{EmitError, EventSink, NotAllowed, TypedEvent};
 use crate::event::{Context, Domain, EventKind, Record, Symbol, Symbols};
 use crate::hash::BuildContentHasher;
@@ -86,9 +86,9 @@ impl<S: EventSink> Validated<S> {
         let state = followed.or(observed).unwrap_or(table.initial);
         for from in [Some(state), observed].into_iter().flatten() {
             match table.step(from, kind.code(), payload) {
-                Step::Moved(to) => return Ok(Some(to)),
-                Step::Unchanged => return Ok(Some(from)),
-                Step::Invalid { .. } => {}
+                StepOutcome::Moved(to) => return Ok(Some(to)),
+                StepOutcome::Unchanged => return Ok(Some(from)),
+                StepOutcome::Invalid { .. } => {}
             }
         }
         self.refused += 1;
@@ -107,7 +107,7 @@ impl<S: EventSink> Validated<S> {
             // Where a path forks, one of both ways will do.
             [[0; Record::PAYLOAD_LEN], [1; Record::PAYLOAD_LEN]]
                 .iter()
-                .any(|payload| matches!(table.step(state, kind.code(), payload), Step::Moved(_)))
+                .any(|payload| matches!(table.step(state, kind.code(), payload), StepOutcome::Moved(_)))
         };
         let kinds = self.catalogue.kinds().map(|(kind, _)| kind);
         kinds

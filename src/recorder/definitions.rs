@@ -28,9 +28,9 @@ pub(super) enum Tag {
 const HEAD_WORDS: usize = 3;
 
 /// Takes definitions down.
-pub(super) struct Log(Mutex<Book>);
+pub(super) struct Log(Mutex<LogState>);
 
-struct Book {
+struct LogState {
     area: Part,
     /// Two words: bytes in the area, and definitions left out.
     counts: Part,
@@ -52,20 +52,20 @@ impl Tap for Listener {
 
 impl Log {
     pub(super) fn new(area: Part, counts: Part) -> Log {
-        Log(Mutex::new(Book { area, counts, at: 0, known: HashSet::new() }))
+        Log(Mutex::new(LogState { area, counts, at: 0, known: HashSet::new() }))
     }
 
     /// Takes a definition down, once.
     pub(super) fn put(&self, tag: Tag, key: u64, text: &str) {
-        let mut book = lock(&self.0);
-        if !book.known.insert((tag, key)) {
+        let mut state = lock(&self.0);
+        if !state.known.insert((tag, key)) {
             return;
         }
         let (head, text) = ((tag as u64) << 32 | text.len() as u64, text_words(text.as_bytes()));
         let mut words = vec![head, key, entry_check(head, key, &text)];
         words.extend(text);
-        let Some(room) = book.area.get(book.at..book.at + words.len()) else {
-            if let Some(left_out) = book.counts.get(1) {
+        let Some(room) = state.area.get(state.at..state.at + words.len()) else {
+            if let Some(left_out) = state.counts.get(1) {
                 left_out.fetch_add(1, Ordering::Relaxed);
             }
             return;
@@ -73,10 +73,10 @@ impl Log {
         for (to, word) in room.iter().zip(&words) {
             to.store(*word, Ordering::Relaxed);
         }
-        book.at += words.len();
-        if let Some(len) = book.counts.first() {
-            // Release: as the head of a lane.
-            len.store(book.at as u64 * 8, Ordering::Release);
+        state.at += words.len();
+        if let Some(len) = state.counts.first() {
+            // Release: as the head of a track.
+            len.store(state.at as u64 * 8, Ordering::Release);
         }
     }
 }

@@ -8,7 +8,7 @@ pub(super) const RECORD_WORDS: usize = 8;
 /// A record's eight words, and their check.
 pub(super) const SLOT_WORDS: usize = RECORD_WORDS + 1;
 
-/// A writer tells the lane's head every so many events, or behind the batch in which that falls.
+/// A writer tells the track's head every so many events, or behind the batch in which that falls.
 pub(super) const HEAD_EVERY: u64 = 32;
 /// Events that may be behind the head: those, and a batch.
 pub(super) const HEAD_BEHIND: u64 = HEAD_EVERY + BATCH_MAX as u64;
@@ -37,8 +37,8 @@ pub(super) mod header {
     pub(in crate::recorder) const FORGOTTEN: usize = 27;
 }
 
-/// Words of a lane's header, by their place.
-pub(super) mod lane {
+/// Words of a track's header, by their place.
+pub(super) mod track {
     pub(in crate::recorder) const WORDS: usize = 32;
     pub(in crate::recorder) const STATE: usize = 0;
     pub(in crate::recorder) const SALT: usize = 1;
@@ -52,9 +52,9 @@ pub(super) mod lane {
 
 /// The file was closed in order.
 pub(super) const CLOSED: u64 = 1;
-/// An emitter writes into the lane.
+/// An emitter writes into the track.
 pub(super) const IN_USE: u64 = 1;
-/// The lane's emitter is gone.
+/// The track's emitter is gone.
 pub(super) const GONE: u64 = 2;
 
 pub(super) const LANES_MAX: usize = 1 << 12;
@@ -67,27 +67,27 @@ pub(super) const FILE_WORDS_MAX: u64 = 1 << 37;
 /// Where the parts of a file are, in words from its begin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Layout {
-    pub(super) lanes: usize,
+    pub(super) tracks: usize,
     pub(super) slots: usize,
     pub(super) definition_pages: usize,
 }
 
 impl Layout {
     /// Returns the layout if its sizes are within bounds.
-    pub(super) fn new(lanes: usize, slots: usize, definition_pages: usize) -> Option<Layout> {
-        let fits = (1..=LANES_MAX).contains(&lanes)
+    pub(super) fn new(tracks: usize, slots: usize, definition_pages: usize) -> Option<Layout> {
+        let fits = (1..=LANES_MAX).contains(&tracks)
             && (1..=SLOTS_MAX).contains(&slots)
             && slots.is_power_of_two()
             && definition_pages <= DEFINITION_PAGES_MAX;
-        let layout = Layout { lanes, slots, definition_pages };
+        let layout = Layout { tracks, slots, definition_pages };
         (fits && layout.words() <= FILE_WORDS_MAX).then_some(layout)
     }
 
     /// Reads the sizes from their words.
-    pub(super) fn from_words(lanes: u64, sizes: u64) -> Option<Layout> {
+    pub(super) fn from_words(tracks: u64, sizes: u64) -> Option<Layout> {
         let slots = sizes & 0xffff_ffff;
         Layout::new(
-            usize::try_from(lanes).ok()?,
+            usize::try_from(tracks).ok()?,
             usize::try_from(slots).ok()?,
             usize::try_from(sizes >> 32).ok()?,
         )
@@ -97,12 +97,12 @@ impl Layout {
         self.slots as u64 | (self.definition_pages as u64) << 32
     }
 
-    pub(super) fn lane_header(self, lane: usize) -> usize {
-        PAGE_WORDS + lane * lane::WORDS
+    pub(super) fn lane_header(self, track: usize) -> usize {
+        PAGE_WORDS + track * track::WORDS
     }
 
     pub(super) fn definitions(self) -> usize {
-        PAGE_WORDS + (self.lanes * lane::WORDS).next_multiple_of(PAGE_WORDS)
+        PAGE_WORDS + (self.tracks * track::WORDS).next_multiple_of(PAGE_WORDS)
     }
 
     pub(super) fn definition_words(self) -> usize {
@@ -113,13 +113,13 @@ impl Layout {
         (self.slots * SLOT_WORDS).next_multiple_of(PAGE_WORDS)
     }
 
-    pub(super) fn slots_of(self, lane: usize) -> usize {
-        self.definitions() + self.definition_words() + lane * self.lane_words()
+    pub(super) fn slots_of(self, track: usize) -> usize {
+        self.definitions() + self.definition_words() + track * self.lane_words()
     }
 
     /// The place of a slot's record, and that of its check.
-    pub(super) fn slot(self, lane: usize, slot: usize) -> (usize, usize) {
-        let begin = self.slots_of(lane);
+    pub(super) fn slot(self, track: usize, slot: usize) -> (usize, usize) {
+        let begin = self.slots_of(track);
         (begin + slot * RECORD_WORDS, begin + self.slots * RECORD_WORDS + slot)
     }
 
@@ -127,14 +127,14 @@ impl Layout {
     pub(super) fn words(self) -> u64 {
         self.definitions() as u64
             + self.definition_words() as u64
-            + self.lanes as u64 * self.lane_words() as u64
+            + self.tracks as u64 * self.lane_words() as u64
     }
 }
 
 /// Digits of pi, so that nobody chose them.
 const KEYS: [u64; 3] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0];
 
-/// Returns the check of event `number` of a lane that has `salt`: the number's share and the words, each turned left by a byte
+/// Returns the check of event `number` of a track that has `salt`: the number's share and the words, each turned left by a byte
 /// more than the word behind it, all added up.
 ///
 /// Any change to one word changes it, and so does the number; so does one byte over several words that were alike, such as
@@ -191,15 +191,15 @@ mod tests {
 
     #[test]
     fn parts_do_not_overlap_and_fill_the_file() {
-        for (lanes, slots, pages) in [(1, 1, 0), (1, 64, 1), (17, 512, 3), (100, 4096, 256)] {
-            let layout = Layout::new(lanes, slots, pages).unwrap();
-            assert!(layout.lane_header(lanes) <= layout.definitions());
+        for (tracks, slots, pages) in [(1, 1, 0), (1, 64, 1), (17, 512, 3), (100, 4096, 256)] {
+            let layout = Layout::new(tracks, slots, pages).unwrap();
+            assert!(layout.lane_header(tracks) <= layout.definitions());
             assert_eq!(layout.slots_of(0), layout.definitions() + layout.definition_words());
-            for lane in 0..lanes {
-                assert!(layout.slots_of(lane) + slots * SLOT_WORDS <= layout.slots_of(lane + 1));
+            for track in 0..tracks {
+                assert!(layout.slots_of(track) + slots * SLOT_WORDS <= layout.slots_of(track + 1));
             }
-            assert_eq!(layout.slots_of(lanes) as u64, layout.words());
-            assert_eq!(Layout::from_words(lanes as u64, layout.sizes_word()), Some(layout));
+            assert_eq!(layout.slots_of(tracks) as u64, layout.words());
+            assert_eq!(Layout::from_words(tracks as u64, layout.sizes_word()), Some(layout));
             let mut places: Vec<usize> = (0..slots)
                 .flat_map(|slot| {
                     let (record, check) = layout.slot(0, slot);
@@ -210,8 +210,8 @@ mod tests {
             let begin = layout.slots_of(0);
             assert!(places.into_iter().eq(begin..begin + slots * SLOT_WORDS));
         }
-        for (lanes, slots, pages) in [(0, 1, 0), (1, 3, 0), (LANES_MAX, SLOTS_MAX, 0), (1, 1, 1 << 19)] {
-            assert_eq!(Layout::new(lanes, slots, pages), None);
+        for (tracks, slots, pages) in [(0, 1, 0), (1, 3, 0), (LANES_MAX, SLOTS_MAX, 0), (1, 1, 1 << 19)] {
+            assert_eq!(Layout::new(tracks, slots, pages), None);
         }
     }
 

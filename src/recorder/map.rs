@@ -66,7 +66,7 @@ impl Deref for Part {
     }
 }
 
-/// The slots of a lane, which its events go around: records, and as many checks.
+/// The slots of a track, which its events go around: records, and as many checks.
 pub(super) struct SlotRing {
     records: Part,
     checks: Part,

@@ -4,7 +4,7 @@ use crate::event::{Origin, Record, Symbols};
 use crate::recorder::definitions::{Definition, parse};
 use crate::recorder::format::{
     CLOSED, GONE, HEAD_BEHIND, IN_USE, Layout, MAGIC, ORDER_MARK, PAGE_WORDS, RECORD_WORDS, SLOT_WORDS,
-    VERSION, header, lane, slot_check, words_check,
+    VERSION, header, track, slot_check, words_check,
 };
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -21,17 +21,17 @@ pub struct Recording {
     pub closed: bool,
     /// Its process lives, and may write on.
     pub live: bool,
-    /// The emitters' lanes, in the order in which they began.
-    pub lanes: Vec<RecordedLane>,
+    /// The emitters' tracks, in the order in which they began.
+    pub tracks: Vec<RecordedLane>,
     /// The names and documents that the events refer to.
     pub definitions: Vec<Definition>,
     /// Names and documents for which there was no room.
     pub definitions_left_out: u64,
     /// Bytes of names and documents that are damaged.
     pub definition_bytes_damaged: u64,
-    /// Emitters that were not recorded, because all lanes were in use.
+    /// Emitters that were not recorded, because all tracks were in use.
     pub emitters_without_lane: u64,
-    /// Events of emitters that were gone, whose lanes were given to others.
+    /// Events of emitters that were gone, whose tracks were given to others.
     pub forgotten: u64,
     /// Lanes that cannot be read, because their headers are damaged.
     pub lanes_damaged: u64,
@@ -185,7 +185,7 @@ impl Recording {
             created_ns: head[header::CREATED],
             closed: head[header::STATE] == CLOSED,
             live,
-            lanes: Vec::new(),
+            tracks: Vec::new(),
             definitions: Vec::new(),
             definitions_left_out: head[header::DEFINITIONS_LEFT_OUT],
             definition_bytes_damaged: 0,
@@ -193,11 +193,11 @@ impl Recording {
             forgotten: head[header::FORGOTTEN],
             lanes_damaged: 0,
         };
-        for lane in 0..layout.lanes {
-            match source.lane(&layout, lane, live)? {
-                Lane::Free => {}
-                Lane::Damaged => recording.lanes_damaged += 1,
-                Lane::Read(lane) => recording.lanes.push(lane),
+        for track in 0..layout.tracks {
+            match source.track(&layout, track, live)? {
+                Track::Free => {}
+                Track::Damaged => recording.lanes_damaged += 1,
+                Track::Read(track) => recording.tracks.push(track),
             }
         }
         // Read behind the events: each one's names were there before it.
@@ -212,9 +212,9 @@ impl Recording {
     #[must_use]
     pub fn origins(&self) -> Vec<Origin> {
         let mut origins = Vec::new();
-        for lane in &self.lanes {
-            if !origins.contains(&lane.origin) {
-                origins.push(lane.origin);
+        for track in &self.tracks {
+            if !origins.contains(&track.origin) {
+                origins.push(track.origin);
             }
         }
         origins
@@ -229,8 +229,8 @@ impl Recording {
     /// Returns the events of one pipeline, by source and number.
     #[must_use]
     pub fn records_of(&self, origin: Origin) -> Vec<Record> {
-        let lanes = self.lanes.iter().filter(|lane| lane.origin == origin);
-        let mut records: Vec<Record> = lanes.flat_map(|lane| &lane.records).copied().collect();
+        let tracks = self.tracks.iter().filter(|track| track.origin == origin);
+        let mut records: Vec<Record> = tracks.flat_map(|track| &track.records).copied().collect();
         records.sort_by_key(|record| (record.source(), record.seq()));
         records
     }
@@ -266,16 +266,16 @@ impl Recording {
     /// Tells whether nothing but overwritten events is missing, and nobody may doubt it.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        let lane_is_whole = |lane: &RecordedLane| lane.damaged == 0 && !lane.torn;
+        let lane_is_whole = |track: &RecordedLane| track.damaged == 0 && !track.torn;
         self.lanes_damaged == 0
             && self.definition_bytes_damaged == 0
             && self.definitions_left_out == 0
             && self.emitters_without_lane == 0
-            && self.lanes.iter().all(lane_is_whole)
+            && self.tracks.iter().all(lane_is_whole)
     }
 }
 
-enum Lane {
+enum Track {
     Free,
     Damaged,
     Read(RecordedLane),
@@ -325,51 +325,51 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
         }
     }
 
-    fn lane(&mut self, layout: &Layout, number: usize, live: bool) -> Result<Lane, RecordingError> {
-        // A lane that begins while it is read has words of both times.
+    fn track(&mut self, layout: &Layout, number: usize, live: bool) -> Result<Track, RecordingError> {
+        // A track that begins while it is read has words of both times.
         let mut tries = if live { TRIES } else { 1 };
         loop {
             tries -= 1;
             match self.lane_as_it_is(layout, number, live)? {
-                Lane::Damaged if tries > 0 => {}
-                lane => return Ok(lane),
+                Track::Damaged if tries > 0 => {}
+                track => return Ok(track),
             }
         }
     }
 
-    fn lane_as_it_is(&mut self, layout: &Layout, number: usize, live: bool) -> Result<Lane, RecordingError> {
+    fn lane_as_it_is(&mut self, layout: &Layout, number: usize, live: bool) -> Result<Track, RecordingError> {
         let place = layout.lane_header(number);
-        let head: [u64; lane::WORDS] = self.array(place)?;
-        let state = head[lane::STATE];
-        let sound = words_check(&head[lane::SALT..lane::CHECK]) == head[lane::CHECK];
-        if state == 0 && head[lane::HEAD] == 0 {
+        let head: [u64; track::WORDS] = self.array(place)?;
+        let state = head[track::STATE];
+        let sound = words_check(&head[track::SALT..track::CHECK]) == head[track::CHECK];
+        if state == 0 && head[track::HEAD] == 0 {
             // Where events are that nobody has begun to write, the state is damaged.
-            let is_free = !sound || self.slots(layout, number, head[lane::SALT], 1)?.events.is_empty();
-            return Ok(if is_free { Lane::Free } else { Lane::Damaged });
+            let is_free = !sound || self.slots(layout, number, head[track::SALT], 1)?.events.is_empty();
+            return Ok(if is_free { Track::Free } else { Track::Damaged });
         }
         let bytes: Vec<u8> =
-            head[lane::NAME..lane::CHECK].iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let len = usize::try_from(head[lane::LEN]).unwrap_or(usize::MAX);
+            head[track::NAME..track::CHECK].iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let len = usize::try_from(head[track::LEN]).unwrap_or(usize::MAX);
         let name = bytes.get(..len).and_then(|name| std::str::from_utf8(name).ok());
-        let (true, Some(name), IN_USE | GONE) = (sound, name, state) else { return Ok(Lane::Damaged) };
-        let slots = self.slots(layout, number, head[lane::SALT], if live { TRIES } else { 1 })?;
-        let [end]: [u64; 1] = self.array(place + lane::HEAD)?;
-        let mut lane = slots.account(layout.slots as u64, end, live);
-        let [low, high] = [head[lane::ORIGIN], head[lane::ORIGIN + 1]];
+        let (true, Some(name), IN_USE | GONE) = (sound, name, state) else { return Ok(Track::Damaged) };
+        let slots = self.slots(layout, number, head[track::SALT], if live { TRIES } else { 1 })?;
+        let [end]: [u64; 1] = self.array(place + track::HEAD)?;
+        let mut track = slots.account(layout.slots as u64, end, live);
+        let [low, high] = [head[track::ORIGIN], head[track::ORIGIN + 1]];
         let origin = Origin::from_bits(u128::from(low) | u128::from(high) << 64);
-        Record::fill_ids(&mut lane.records, origin);
-        Ok(Lane::Read(RecordedLane { name: name.to_owned(), origin, gone: state == GONE, ..lane }))
+        Record::fill_ids(&mut track.records, origin);
+        Ok(Track::Read(RecordedLane { name: name.to_owned(), origin, gone: state == GONE, ..track }))
     }
 
-    /// Reads every slot of a lane that holds an event that can be there.
+    /// Reads every slot of a track that holds an event that can be there.
     fn slots(
         &mut self,
         layout: &Layout,
-        lane: usize,
+        track: usize,
         salt: u64,
         tries: u32,
     ) -> Result<Slots, RecordingError> {
-        let head_at = layout.lane_header(lane) + lane::HEAD;
+        let head_at = layout.lane_header(track) + track::HEAD;
         let slots = layout.slots as u64;
         let [mut head]: [u64; 1] = self.array(head_at)?;
         let mut found = Slots { events: Vec::new(), misfits: Vec::new() };
@@ -377,7 +377,7 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
         for slot in 0..layout.slots {
             let at = slot % PIECE_SLOTS;
             if at == 0 {
-                piece = self.piece(layout, lane, slot, PIECE_SLOTS.min(layout.slots - slot))?;
+                piece = self.piece(layout, track, slot, PIECE_SLOTS.min(layout.slots - slot))?;
             }
             let Some(mut words) = piece.get(at).copied() else { break };
             // Nothing was ever here, and nobody is there who might write, or he has told of nothing here yet.
@@ -394,7 +394,7 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
                     }
                     None if tries > 1 => {
                         tries -= 1;
-                        let (record, check) = layout.slot(lane, slot);
+                        let (record, check) = layout.slot(track, slot);
                         words = (self.array(record)?, self.array::<1>(check)?[0]);
                         [head] = self.array(head_at)?;
                     }
@@ -413,11 +413,11 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
     fn piece(
         &mut self,
         layout: &Layout,
-        lane: usize,
+        track: usize,
         first: usize,
         len: usize,
     ) -> Result<Vec<([u64; RECORD_WORDS], u64)>, RecordingError> {
-        let (record, check) = layout.slot(lane, first);
+        let (record, check) = layout.slot(track, first);
         let (records, checks) = (self.words(record, len * RECORD_WORDS)?, self.words(check, len)?);
         Ok(records.as_chunks().0.iter().copied().zip(checks).collect())
     }
@@ -433,9 +433,9 @@ fn candidates(head: u64, slot: u64, slots: u64) -> impl Iterator<Item = u64> {
     std::iter::successors(newest, earlier)
 }
 
-/// What was found in the slots of a lane.
+/// What was found in the slots of a track.
 struct Slots {
-    /// By the event's number in its lane.
+    /// By the event's number in its track.
     events: Vec<(u64, Record)>,
     /// Slots that hold something, and no event that can be there.
     misfits: Vec<u64>,
@@ -488,7 +488,7 @@ fn layout(path: &Path, head: &[u64]) -> Result<Layout, RecordingError> {
     let (words, check) = head.split_at_checked(header::CHECK).unwrap_or_default();
     let sound = check.first() == Some(&words_check(words));
     let sizes = words.get(header::LANES).zip(words.get(header::SIZES));
-    let layout = sizes.and_then(|(lanes, sizes)| Layout::from_words(*lanes, *sizes));
+    let layout = sizes.and_then(|(tracks, sizes)| Layout::from_words(*tracks, *sizes));
     layout.filter(|_| sound).ok_or_else(|| RecordingError::Header { path: path() })
 }
 
@@ -498,15 +498,15 @@ mod tests {
 
     #[test]
     fn a_file_of_holes_is_read_in_pieces() {
-        // What a lying header could tell of: two lanes of 256 Ki slots each, 8 MiB of names, nothing in them.
+        // What a lying header could tell of: two tracks of 256 Ki slots each, 8 MiB of names, nothing in them.
         let layout = Layout::new(2, 1 << 18, 2048).unwrap();
         let mut head = [0; header::FORGOTTEN + 1];
         (head[0], head[1], head[2]) = (MAGIC, VERSION, ORDER_MARK);
         (head[header::LANES], head[header::SIZES]) = (2, layout.sizes_word());
         head[header::CHECK] = words_check(&head[..header::CHECK]);
-        let mut in_use = [0; lane::WORDS];
-        (in_use[lane::STATE], in_use[lane::HEAD]) = (IN_USE, u64::MAX / 2);
-        in_use[lane::CHECK] = words_check(&in_use[lane::SALT..lane::CHECK]);
+        let mut in_use = [0; track::WORDS];
+        (in_use[track::STATE], in_use[track::HEAD]) = (IN_USE, u64::MAX / 2);
+        in_use[track::CHECK] = words_check(&in_use[track::SALT..track::CHECK]);
         let (mut longest, mut total) = (0, 0);
         let recording = Recording::of(Path::new("x"), layout.words(), false, |from, words| {
             (longest, total) = (longest.max(words.len()), total + words.len());
@@ -521,8 +521,8 @@ mod tests {
             Ok(())
         });
         let recording = recording.unwrap();
-        assert_eq!((recording.lanes.len(), recording.lanes_damaged), (2, 0));
-        assert!(recording.lanes.iter().all(|lane| lane.records.is_empty() && lane.damaged == 1 << 18));
+        assert_eq!((recording.tracks.len(), recording.lanes_damaged), (2, 0));
+        assert!(recording.tracks.iter().all(|track| track.records.is_empty() && track.damaged == 1 << 18));
         assert!(longest <= PIECE_SLOTS * SLOT_WORDS, "{longest} words at once");
         let slots = 2 * (1 << 18) * SLOT_WORDS;
         assert!((slots..slots + layout.definition_words() / 8).contains(&total), "{total} words in all");

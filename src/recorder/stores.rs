@@ -44,7 +44,7 @@ pub(super) fn store(to: &[AtomicU64; RECORD_WORDS], words: [u64; RECORD_WORDS]) 
     }
 }
 
-/// Stores `records`, the first of which is event `number` of a lane with `salt`, and their checks: each check behind its
+/// Stores `records`, the first of which is event `number` of a track with `salt`, and their checks: each check behind its
 /// record, and before the next one.
 #[inline]
 pub(super) fn store_all(

@@ -1,12 +1,12 @@
-//! Making a recorder's file, and giving its lanes to emitters.
+//! Making a recorder's file, and giving its tracks to emitters.
 
 use crate::event::{Origin, Symbols, Tap, random_bits};
 use crate::recorder::definitions::{Listener, Log, Tag};
 use crate::recorder::format::{
     CLOSED, DEFINITION_PAGES_MAX, GONE, IN_USE, LANES_MAX, Layout, MAGIC, ORDER_MARK, RECORD_WORDS,
-    SLOT_WORDS, SLOTS_MAX, VERSION, header, lane, words_check,
+    SLOT_WORDS, SLOTS_MAX, VERSION, header, track, words_check,
 };
-use crate::recorder::lane::LaneWriter;
+use crate::recorder::track::TrackWriter;
 use crate::recorder::map::{Map, Part, SlotRing};
 use crate::recorder::read::Recording;
 use crate::sync::{Mutex, lock};
@@ -17,14 +17,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// How much a flight recorder holds; its file takes about `lanes * slots * 72` bytes.
+/// How much a flight recorder holds; its file takes about `tracks * slots * 72` bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RecorderOptions {
     /// Events that are kept of each emitter: a power of two, 1 to 16,777,216.
     pub slots: usize,
-    /// Emitters that can be there at once: 1 to 4,096. An emitter without a lane is not recorded, which is counted. The
-    /// lanes of emitters that are gone are given away last, those gone longest first.
-    pub lanes: usize,
+    /// Emitters that can be there at once: 1 to 4,096. An emitter without a track is not recorded, which is counted. The
+    /// tracks of emitters that are gone are given away last, those gone longest first.
+    pub tracks: usize,
     /// Bytes for names and documents: up to 1 GiB, rounded up to pages. The first ones are kept; those for which there is
     /// no room any more are left out, which is counted.
     pub definition_bytes: usize,
@@ -33,7 +33,7 @@ pub struct RecorderOptions {
 impl Default for RecorderOptions {
     /// 4,096 events of each of 64 emitters, and 1 MiB of names: 20 MB in all.
     fn default() -> RecorderOptions {
-        RecorderOptions { slots: 4096, lanes: 64, definition_bytes: 1 << 20 }
+        RecorderOptions { slots: 4096, tracks: 64, definition_bytes: 1 << 20 }
     }
 }
 
@@ -81,14 +81,14 @@ pub(super) struct Inner {
     layout: Layout,
     header: Part,
     log: Arc<Log>,
-    book: Mutex<Book>,
+    state: Mutex<WriterState>,
     /// Who listens to tables of symbols on behalf of the log; tables hold them weakly.
     listeners: Mutex<Vec<Arc<dyn Tap>>>,
     /// Locked as long as the process lives: tells a reader that there is one.
     _file: File,
 }
 
-struct Book {
+struct WriterState {
     fresh: usize,
     /// Lanes whose emitters are gone, in the order in which they went.
     gone: VecDeque<usize>,
@@ -151,17 +151,17 @@ impl FlightRecorder {
         lock(&inner.listeners).extend([names, documents]);
     }
 
-    /// Gives an emitter of the pipeline `origin` a lane; `None`, which is counted, when all are in use.
-    pub(crate) fn lane(&self, name: &str, origin: Origin) -> Option<LaneWriter> {
+    /// Gives an emitter of the pipeline `origin` a track; `None`, which is counted, when all are in use.
+    pub(crate) fn track(&self, name: &str, origin: Origin) -> Option<TrackWriter> {
         let inner = &self.0;
-        let mut book = lock(&inner.book);
-        let lane = if book.fresh < inner.layout.lanes {
-            book.fresh += 1;
-            Some(book.fresh - 1)
+        let mut state = lock(&inner.state);
+        let track = if state.fresh < inner.layout.tracks {
+            state.fresh += 1;
+            Some(state.fresh - 1)
         } else {
-            book.gone.pop_front()
+            state.gone.pop_front()
         };
-        let writer = lane.and_then(|lane| inner.begin(lane, name, origin));
+        let writer = track.and_then(|track| inner.begin(track, name, origin));
         if writer.is_none() {
             inner.count(header::WITHOUT_LANE, 1);
         }
@@ -200,70 +200,70 @@ impl Inner {
         words[header::RUN] = run as u64;
         words[header::RUN + 1] = (run >> 64) as u64;
         words[header::CREATED] = now_ns;
-        words[header::LANES] = layout.lanes as u64;
+        words[header::LANES] = layout.tracks as u64;
         words[header::SIZES] = layout.sizes_word();
         for (to, word) in header.iter().zip(words.iter().chain([&words_check(&words)])) {
             to.store(*word, Ordering::Relaxed);
         }
         let area = part(layout.definitions(), layout.definition_words())?;
         let log = Arc::new(Log::new(area, part(header::DEFINITIONS_LEN, 2)?));
-        let book = Mutex::new(Book { fresh: 0, gone: VecDeque::new() });
+        let state = Mutex::new(WriterState { fresh: 0, gone: VecDeque::new() });
         let listeners = Mutex::new(Vec::new());
-        Ok(Inner { path: path.to_owned(), map, layout, header, log, book, listeners, _file: file })
+        Ok(Inner { path: path.to_owned(), map, layout, header, log, state, listeners, _file: file })
     }
 
-    /// Writes the lane's header and makes its writer; the book is locked.
-    fn begin(self: &Arc<Inner>, lane: usize, name: &str, origin: Origin) -> Option<LaneWriter> {
+    /// Writes the track's header and makes its writer; the book is locked.
+    fn begin(self: &Arc<Inner>, track: usize, name: &str, origin: Origin) -> Option<TrackWriter> {
         let layout = self.layout;
-        let words = self.map.part(layout.lane_header(lane), lane::WORDS)?;
+        let words = self.map.part(layout.lane_header(track), track::WORDS)?;
         let set = |at: usize, value: u64| {
             if let Some(word) = words.get(at) {
                 // Release: none of it may be put before what comes first here.
                 word.store(value, Ordering::Release);
             }
         };
-        set(lane::STATE, 0);
-        // From here on it is no lane, whatever is in its slots.
-        set(lane::CHECK, 0);
-        let before = words.get(lane::HEAD)?.load(Ordering::Relaxed);
+        set(track::STATE, 0);
+        // From here on it is no track, whatever is in its slots.
+        set(track::CHECK, 0);
+        let before = words.get(track::HEAD)?.load(Ordering::Relaxed);
         self.count(header::FORGOTTEN, before);
-        set(lane::HEAD, 0);
-        let whole = self.map.part(layout.slots_of(lane), layout.slots * SLOT_WORDS)?;
+        set(track::HEAD, 0);
+        let whole = self.map.part(layout.slots_of(track), layout.slots * SLOT_WORDS)?;
         if before > 0 {
             // What an earlier emitter left is not to look like an event that was begun.
             whole.iter().for_each(|word| word.store(0, Ordering::Relaxed));
         }
-        let room = lane::NAME_WORDS * 8;
+        let room = track::NAME_WORDS * 8;
         let len = (0..=name.len().min(room)).rfind(|len| name.is_char_boundary(*len)).unwrap_or(0);
-        // Drawn anew, so that no slot that a crash left of the lane's earlier emitter fits its check.
+        // Drawn anew, so that no slot that a crash left of the track's earlier emitter fits its check.
         let salt = random_bits() as u64;
-        set(lane::SALT, salt);
-        set(lane::LEN, len as u64);
-        set(lane::ORIGIN, origin.bits() as u64);
-        set(lane::ORIGIN + 1, (origin.bits() >> 64) as u64);
-        let mut text = [0; lane::NAME_WORDS * 8];
+        set(track::SALT, salt);
+        set(track::LEN, len as u64);
+        set(track::ORIGIN, origin.bits() as u64);
+        set(track::ORIGIN + 1, (origin.bits() >> 64) as u64);
+        let mut text = [0; track::NAME_WORDS * 8];
         text.iter_mut().zip(name.bytes().take(len)).for_each(|(to, byte)| *to = byte);
         for (at, word) in text.as_chunks::<8>().0.iter().enumerate() {
-            set(lane::NAME + at, u64::from_ne_bytes(*word));
+            set(track::NAME + at, u64::from_ne_bytes(*word));
         }
         let checked: Vec<u64> =
-            words.get(lane::SALT..lane::CHECK)?.iter().map(|word| word.load(Ordering::Relaxed)).collect();
-        set(lane::CHECK, words_check(&checked));
-        set(lane::STATE, IN_USE);
-        let head = self.map.part(layout.lane_header(lane) + lane::HEAD, 1)?;
-        let (first_record, first_check) = layout.slot(lane, 0);
+            words.get(track::SALT..track::CHECK)?.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+        set(track::CHECK, words_check(&checked));
+        set(track::STATE, IN_USE);
+        let head = self.map.part(layout.lane_header(track) + track::HEAD, 1)?;
+        let (first_record, first_check) = layout.slot(track, 0);
         let records = self.map.part(first_record, layout.slots * RECORD_WORDS)?;
         let slots = SlotRing::new(records, self.map.part(first_check, layout.slots)?)?;
-        Some(LaneWriter::new(Arc::clone(self), lane, salt, slots, head))
+        Some(TrackWriter::new(Arc::clone(self), track, salt, slots, head))
     }
 
-    /// The lane's emitter is gone; its events stay until the lane is given away.
-    pub(super) fn end(&self, lane: usize) {
-        let mut book = lock(&self.book);
-        if let Some(state) = self.map.part(self.layout.lane_header(lane), 1) {
+    /// The track's emitter is gone; its events stay until the track is given away.
+    pub(super) fn end(&self, track: usize) {
+        let mut state = lock(&self.state);
+        if let Some(state) = self.map.part(self.layout.lane_header(track), 1) {
             state.iter().for_each(|state| state.store(GONE, Ordering::Release));
         }
-        book.gone.push_back(lane);
+        state.gone.push_back(track);
     }
 
     fn count(&self, at: usize, more: u64) {
@@ -286,15 +286,15 @@ fn layout(options: &RecorderOptions) -> Result<Layout, RecorderError> {
     if !(1..=SLOTS_MAX).contains(&options.slots) || !options.slots.is_power_of_two() {
         return refuse("slots", options.slots, "a power of two from 1 to 16777216");
     }
-    if !(1..=LANES_MAX).contains(&options.lanes) {
-        return refuse("lanes", options.lanes, "1 to 4096");
+    if !(1..=LANES_MAX).contains(&options.tracks) {
+        return refuse("tracks", options.tracks, "1 to 4096");
     }
     let pages = options.definition_bytes.div_ceil(4096);
     if pages > DEFINITION_PAGES_MAX {
         return refuse("definition_bytes", options.definition_bytes, "0 to 1073741824");
     }
-    match Layout::new(options.lanes, options.slots, pages) {
+    match Layout::new(options.tracks, options.slots, pages) {
         Some(layout) => Ok(layout),
-        None => refuse("lanes", options.lanes, "fewer lanes or slots: no file is larger than 1 TiB"),
+        None => refuse("tracks", options.tracks, "fewer tracks or slots: no file is larger than 1 TiB"),
     }
 }

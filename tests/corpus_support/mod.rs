@@ -50,12 +50,12 @@ fn segment(name: &'static str, bytes: &[u8], times: u64) {
 /// Reads `bytes` as a flight recorder's file.
 pub fn recorder(bytes: &[u8]) {
     let Ok(recording) = Recording::of_bytes(Path::new("fuzz"), bytes) else { return };
-    for lane in &recording.lanes {
-        let sum = lane
+    for track in &recording.tracks {
+        let sum = track
             .overwritten
-            .checked_add(lane.damaged)
-            .and_then(|sum| sum.checked_add(lane.records.len() as u64));
-        assert_eq!(sum, Some(lane.recorded), "{lane:?}");
+            .checked_add(track.damaged)
+            .and_then(|sum| sum.checked_add(track.records.len() as u64));
+        assert_eq!(sum, Some(track.recorded), "{track:?}");
     }
     let records = recording.records();
     assert!(records.len() * 72 <= bytes.len(), "more records than bytes");

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use crate::support::Rng;
-use panther_events::domain::machine::{Path, StateTable, states};
+use panther_events::domain::machine::{TransitionPath, StateTable, states};
 use panther_events::domain::{Catalogue, DomainDef, KindDef};
 use panther_events::event::{Domain, EventKind, Field, FieldType, Identity, Record, Symbol};
 use std::collections::HashMap;
@@ -54,10 +54,10 @@ pub(crate) fn random_domain(rng: &mut Rng, number: u8) -> DomainDef {
     };
     let paths = (0..codes)
         .map(|_| match rng.below(7) {
-            0 => Path::Stay,
-            1 => Path::By { field: FLAG, zero: way(rng), other: way(rng) },
-            2 => Path::From { state: rng.below(u64::from(count)) as u8, way: way(rng), other: way(rng) },
-            _ => Path::To(way(rng)),
+            0 => TransitionPath::Stay,
+            1 => TransitionPath::By { field: FLAG, zero: way(rng), other: way(rng) },
+            2 => TransitionPath::From { state: rng.below(u64::from(count)) as u8, way: way(rng), other: way(rng) },
+            _ => TransitionPath::To(way(rng)),
         })
         .collect();
     let table = Box::leak(Box::new(StateTable {
@@ -108,16 +108,16 @@ impl Oracle {
             name(table.initial)
         });
         let way: &[u8] = match table.paths.get(usize::from(kind.code())) {
-            None | Some(Path::Stay) => return,
-            Some(Path::To(way)) => way,
-            Some(Path::From { state: from, way, other }) => {
+            None | Some(TransitionPath::Stay) => return,
+            Some(TransitionPath::To(way)) => way,
+            Some(TransitionPath::From { state: from, way, other }) => {
                 if name(*from) == state {
                     way
                 } else {
                     other
                 }
             }
-            Some(Path::By { zero, other, .. }) => {
+            Some(TransitionPath::By { zero, other, .. }) => {
                 let value = table_flag(table, kind, record);
                 if value == 0.0 { zero } else { other }
             }
@@ -145,7 +145,7 @@ impl Oracle {
 
 fn table_flag(table: &StateTable, kind: EventKind, record: &Record) -> f64 {
     use panther_events::event::payload::Value;
-    let Path::By { field, .. } = table.paths[usize::from(kind.code())] else { return 0.0 };
+    let TransitionPath::By { field, .. } = table.paths[usize::from(kind.code())] else { return 0.0 };
     match field.read(record.payload_bytes()).unwrap() {
         Value::Unsigned(value) => value as f64,
         Value::Signed(value) => value as f64,

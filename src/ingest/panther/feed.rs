@@ -3,7 +3,7 @@
 //! The merge takes the earliest event of all files and keeps each file's order, so what enters the pipeline is the same
 //! on every run. A line that is no event is refused and told, and the rest of its file is used.
 
-use crate::emit::{Emitter, Sent};
+use crate::emit::{Emitter, EmitStats};
 use crate::event::Record;
 use crate::ingest::input::Input;
 use crate::ingest::panther::escape::escape_for_terminal;
@@ -89,7 +89,7 @@ pub struct FeedReport {
     /// Per file, in the order given.
     pub files: Vec<FileReport>,
     /// What became of the events.
-    pub sent: Sent,
+    pub sent: EmitStats,
     /// Different ids of PANTHER's among the events that were used. It is fewer than the events where the same thing was said
     /// at several times: PANTHER's ids leave time out.
     pub distinct_ids: u64,
@@ -140,10 +140,10 @@ pub fn feed_until(
 ) -> FeedReport {
     let mut records = PantherRecords::new(Arc::clone(emitter.symbols()), python);
     // Emitted from here, and by readers that wait for their files: never by one within the other.
-    let outlet = RefCell::new(Outlet { emitter, sent: Sent::default(), block: Vec::new(), pump });
+    let output = RefCell::new(FeedOutput { emitter, sent: EmitStats::default(), block: Vec::new(), pump });
     let emit = || {
-        if let Ok(mut outlet) = outlet.try_borrow_mut() {
-            outlet.emit();
+        if let Ok(mut output) = output.try_borrow_mut() {
+            output.emit();
         }
     };
     let mut distinct: HashSet<Uuid> = HashSet::new();
@@ -166,11 +166,11 @@ pub fn feed_until(
         if let Some((_, head)) = first {
             if let Some(record) = head.next {
                 distinct.extend(panther_uuid(&record));
-                outlet.borrow_mut().block.push(record);
+                output.borrow_mut().block.push(record);
             }
             head.advance(&mut records, ids);
         }
-        if outlet.borrow().block.len() >= BLOCK_LEN || !left {
+        if output.borrow().block.len() >= BLOCK_LEN || !left {
             emit();
             let bytes = heads.iter().map(|head| head.bytes.get()).sum::<u64>();
             progress.fetch_add(bytes - told, Ordering::Relaxed);
@@ -183,22 +183,22 @@ pub fn feed_until(
     }
     FeedReport {
         files: heads.into_iter().map(Head::into_report).collect(),
-        sent: outlet.borrow().sent,
+        sent: output.borrow().sent,
         distinct_ids: distinct.len() as u64,
         unplaced: records.unplaced(),
     }
 }
 
 /// Where events go.
-struct Outlet<'a, P> {
+struct FeedOutput<'a, P> {
     emitter: &'a mut Emitter,
-    sent: Sent,
+    sent: EmitStats,
     /// Events that are merged and not emitted.
     block: Vec<Record>,
     pump: P,
 }
 
-impl<P: FnMut()> Outlet<'_, P> {
+impl<P: FnMut()> FeedOutput<'_, P> {
     fn emit(&mut self) {
         self.sent.add(self.emitter.emit_records(self.block.drain(..)));
         (self.pump)();

@@ -3,7 +3,7 @@
 use super::evidence::{Evidence, NO_COUNT, PASSES_TOLD};
 use super::runs::{Outlasts, Runs};
 use super::verdict::Outcome;
-use crate::domain::{StateTable, Step};
+use crate::domain::{StateTable, StepOutcome};
 use crate::event::Record;
 use std::time::Duration;
 
@@ -141,15 +141,15 @@ impl View {
         let mut step = table.step(self.state, code, payload);
         // What began earlier than the part came into its state was only told late.
         let again = evidence.begins && self.state != table.initial && time_ns >= self.since_ns;
-        let invalid = matches!(step, Step::Invalid { .. });
+        let invalid = matches!(step, StepOutcome::Invalid { .. });
         if evidence.begins {
-            let is_one_more = step == Step::Unchanged || invalid && !again;
+            let is_one_more = step == StepOutcome::Unchanged || invalid && !again;
             self.begins(usize::from(code), is_one_more);
         } else if !invalid {
             let end = table.path(self.state, code, payload).last();
             let outcome = end.and_then(|state| table.name(*state)).map(Outcome::of_state);
             self.passes(evidence, outcome == Some(Outcome::Passed));
-            if step == Step::Unchanged && self.now.outcome == Outcome::Passed {
+            if step == StepOutcome::Unchanged && self.now.outcome == Outcome::Passed {
                 self.ends_again(end == Some(&self.state), time_ns);
             }
         }
@@ -158,7 +158,7 @@ impl View {
             self.run_again(time_ns);
             step = table.step(self.state, code, payload);
         }
-        if let Step::Moved(state) = step {
+        if let StepOutcome::Moved(state) = step {
             self.state = state;
             let outcome = Outcome::of_state(table.name(state).unwrap_or_default());
             if self.now.outcome == Outcome::Failed && outcome != Outcome::Failed {
@@ -167,7 +167,7 @@ impl View {
             self.set(outcome, record, evidence);
         }
         let Some(outcome) = evidence.outcome else { return };
-        if matches!(step, Step::Invalid { .. }) || self.now.outcome != outcome {
+        if matches!(step, StepOutcome::Invalid { .. }) || self.now.outcome != outcome {
             self.stay(self.ended(outcome, time_ns, evidence));
         }
     }

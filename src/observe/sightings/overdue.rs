@@ -1,7 +1,7 @@
 //! Packets whose horizon has passed and that some vantage point has not seen, for a while longer: one that is seen there
 //! after all was slow, and was not sent from there.
 
-use super::packet::Seats;
+use super::packet::VantageSet;
 use crate::hash::BuildContentHasher;
 use smallvec::SmallVec;
 use std::collections::{HashMap, VecDeque};
@@ -25,9 +25,9 @@ pub(super) struct Sending {
     pub(super) sent_ns: u64,
     pub(super) origin: u8,
     /// Where it counts as lost.
-    pub(super) lost: Seats,
+    pub(super) lost: VantageSet,
     /// Where it was seen, the origin included.
-    pub(super) seen: Seats,
+    pub(super) seen: VantageSet,
     /// It counts as unpaired.
     pub(super) unpaired: bool,
 }
@@ -62,7 +62,7 @@ impl Overdue {
 
     /// Takes a sighting; `None` where it is not one of these packets, or is their sending once more.
     pub(super) fn sight(&mut self, id: u128, vantage: usize, time_ns: u64) -> Option<Slow> {
-        let bit: Seats = 1 << vantage;
+        let bit: VantageSet = 1 << vantage;
         let sendings = self.packets.get_mut(&id)?;
         let fits =
             |sending: &&mut Sending| usize::from(sending.origin) != vantage && sending.sent_ns <= time_ns;

@@ -4,7 +4,7 @@ use crate::event::Symbol;
 use smallvec::SmallVec;
 
 /// A set of vantage points, a bit each.
-pub(super) type Seats = u64;
+pub(super) type VantageSet = u64;
 
 /// The sightings of one packet within the horizon, however often it was sent.
 pub(super) struct Packet {
@@ -67,13 +67,13 @@ impl Packet {
 
     /// Closes those sent before `before_ns`, and tells of each when it was sent and at which of the far ends `to` it did
     /// not arrive.
-    pub(super) fn close(&mut self, before_ns: u64, to: Seats, mut tell: impl FnMut(u64, Seats)) {
+    pub(super) fn close(&mut self, before_ns: u64, to: VantageSet, mut tell: impl FnMut(u64, VantageSet)) {
         let within = self.sent_ns.iter().skip(self.closed as usize);
         let count = within.take_while(|sent_ns| **sent_ns < before_ns).count() as u32;
         let closed = self.closed + count;
         for (number, sent_ns) in (0..closed).zip(&self.sent_ns).skip(self.closed as usize) {
             let arrived = self.far.iter().filter(|(_, dealt)| *dealt > number);
-            tell(*sent_ns, to & !arrived.fold(0, |set: Seats, (far, _)| set | 1 << far));
+            tell(*sent_ns, to & !arrived.fold(0, |set: VantageSet, (far, _)| set | 1 << far));
         }
         self.closed = closed;
         if closed as usize > self.sent_ns.len() / 2 {

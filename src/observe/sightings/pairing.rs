@@ -2,7 +2,7 @@
 
 use super::Seen;
 use super::overdue::{Overdue, Sending, Slow};
-use super::packet::{Packet, Seats};
+use super::packet::{Packet, VantageSet};
 use super::paths::{PathReport, SightingsReport};
 use crate::event::Symbol;
 use crate::hash::BuildContentHasher;
@@ -16,16 +16,16 @@ pub(super) struct Pairing {
     /// When each sent packet was sent, in order.
     sent: VecDeque<(u64, u128)>,
     overdue: Overdue,
-    ledger: Ledger,
+    table: PathTable,
 }
 
 /// What has become of packets.
 #[derive(Default)]
-struct Ledger {
+struct PathTable {
     vantages: Vec<Symbol>,
     paths: Vec<Path>,
     /// Per flow: where its packets were seen.
-    flows: HashMap<Symbol, Seats, BuildContentHasher>,
+    flows: HashMap<Symbol, VantageSet, BuildContentHasher>,
     unpaired: u64,
     ambiguous: u64,
 }
@@ -47,13 +47,13 @@ impl Pairing {
             packets: HashMap::default(),
             sent: VecDeque::new(),
             overdue: Overdue::default(),
-            ledger: Ledger::default(),
+            table: PathTable::default(),
         }
     }
 
     /// Adds the vantage point whose index is the number of those before it.
     pub(super) fn add_vantage(&mut self, name: Symbol) {
-        self.ledger.vantages.push(name);
+        self.table.vantages.push(name);
     }
 
     /// Takes the next sighting; `now_ns` is the time up to which all has been seen. A sighting from before the
@@ -65,11 +65,11 @@ impl Pairing {
         if seen.time_ns < horizon_from_ns {
             return;
         }
-        *self.ledger.flows.entry(seen.flow).or_default() |= 1 << vantage;
+        *self.table.flows.entry(seen.flow).or_default() |= 1 << vantage;
         let packet = match self.packets.entry(seen.id) {
             Entry::Vacant(place) => {
                 if let Some(slow) = self.overdue.sight(seen.id, vantage, seen.time_ns) {
-                    return self.ledger.slow(slow, vantage);
+                    return self.table.slow(slow, vantage);
                 }
                 place.insert(Packet::new(vantage, seen.flow, seen.time_ns));
                 self.sent.push_back((seen.time_ns, seen.id));
@@ -81,11 +81,11 @@ impl Pairing {
             packet.sent_again(seen.time_ns);
             self.sent.push_back((seen.time_ns, seen.id));
         } else if packet.first_sent_ns().is_none_or(|first_ns| first_ns <= seen.time_ns) {
-            self.ledger.arrive(packet, vantage, seen.time_ns, self.horizon_ns);
+            self.table.arrive(packet, vantage, seen.time_ns, self.horizon_ns);
         } else {
             let former = usize::from(packet.origin);
             if let Some(arrived_ns) = packet.move_origin(vantage, seen.time_ns)
-                && let Some(path) = self.ledger.path(vantage, former)
+                && let Some(path) = self.table.path(vantage, former)
             {
                 path.arrived(seen.time_ns, arrived_ns - seen.time_ns);
             }
@@ -96,7 +96,7 @@ impl Pairing {
     pub(super) fn finish(&mut self) {
         while let Some((_, id)) = self.sent.pop_front() {
             if let Some(mut packet) = self.packets.remove(&id) {
-                self.ledger.close(&mut packet, u64::MAX, |_| {});
+                self.table.close(&mut packet, u64::MAX, |_| {});
             }
         }
     }
@@ -107,7 +107,7 @@ impl Pairing {
             self.sent.pop_front();
             let Entry::Occupied(mut place) = self.packets.entry(id) else { continue };
             let overdue = &mut self.overdue;
-            self.ledger.close(place.get_mut(), before_ns, |sending| overdue.add(id, sending));
+            self.table.close(place.get_mut(), before_ns, |sending| overdue.add(id, sending));
             if place.get().is_over() {
                 place.remove();
             }
@@ -117,19 +117,19 @@ impl Pairing {
     pub(super) fn report(&self) -> SightingsReport {
         let packets = || self.packets.values();
         SightingsReport {
-            paths: self.ledger.paths.iter().map(|path| path.report.clone()).collect(),
-            flows: self.ledger.flows.len() as u64,
+            paths: self.table.paths.iter().map(|path| path.report.clone()).collect(),
+            flows: self.table.flows.len() as u64,
             pending: packets().map(|packet| packet.pending() as u64).sum(),
             remembered: packets().map(|packet| packet.held() as u64).sum::<u64>()
                 + self.overdue.held() as u64,
-            unpaired: self.ledger.unpaired,
-            ambiguous: self.ledger.ambiguous,
+            unpaired: self.table.unpaired,
+            ambiguous: self.table.ambiguous,
             ..SightingsReport::default()
         }
     }
 }
 
-impl Ledger {
+impl PathTable {
     /// Pairs an arrival with the packet under way that was sent first, if it can be that one.
     fn arrive(&mut self, packet: &mut Packet, to: usize, time_ns: u64, horizon_ns: u64) {
         let candidates = packet.under_way(to).iter().take_while(|sent_ns| **sent_ns <= time_ns).count();
@@ -157,7 +157,7 @@ impl Ledger {
     /// Counts as lost what was sent before a time and has not arrived, and tells of what some vantage point has not seen.
     fn close(&mut self, packet: &mut Packet, before_ns: u64, mut overdue: impl FnMut(Sending)) {
         let origin = usize::from(packet.origin);
-        let here: Seats = 1 << origin;
+        let here: VantageSet = 1 << origin;
         let vantages = self.vantages.len();
         let others = if vantages == 2 {
             0b11 & !here
@@ -165,7 +165,7 @@ impl Ledger {
             self.flows.get(&packet.flow).copied().unwrap_or(0) & !here
         };
         let unpaired = others == 0 && vantages > 2;
-        let elsewhere = Seats::MAX.checked_shr(64 - vantages as u32).unwrap_or(0) & !here;
+        let elsewhere = VantageSet::MAX.checked_shr(64 - vantages as u32).unwrap_or(0) & !here;
         packet.close(before_ns, elsewhere, |sent_ns, unseen| {
             let lost = unseen & others;
             let mut left = lost;

@@ -11,7 +11,7 @@ pub(super) struct Vantage {
     pub(super) name: Symbol,
     /// The latest time that counts; `None` before there is one.
     pub(super) newest_ns: Option<u64>,
-    pub(super) waiting: Waiting,
+    pub(super) waiting: ReorderBuffer,
     /// A sighting far ahead of all others, until the next one here confirms or refutes it.
     suspect: Option<Seen>,
     first_ns: u64,
@@ -19,7 +19,7 @@ pub(super) struct Vantage {
 }
 
 /// What became of a sighting.
-pub(super) struct Taken {
+pub(super) struct Admission {
     /// The latest time that counts at any vantage point.
     pub(super) newest_ns: Option<u64>,
     /// Whether the one before it turned out to be an outlier.
@@ -31,7 +31,7 @@ impl Vantage {
         Vantage {
             name,
             newest_ns: None,
-            waiting: Waiting::default(),
+            waiting: ReorderBuffer::default(),
             suspect: None,
             first_ns: u64::MAX,
             sightings: 0,
@@ -39,8 +39,8 @@ impl Vantage {
     }
 
     /// Takes a sighting; `newest_ns` is the latest time that counts at any vantage point.
-    pub(super) fn take(&mut self, seen: Seen, newest_ns: Option<u64>, lateness_ns: u64) -> Taken {
-        let mut taken = Taken { newest_ns, outlier: false };
+    pub(super) fn take(&mut self, seen: Seen, newest_ns: Option<u64>, lateness_ns: u64) -> Admission {
+        let mut taken = Admission { newest_ns, outlier: false };
         if let Some(suspect) = self.suspect.take() {
             if seen.time_ns.saturating_add(lateness_ns) >= suspect.time_ns {
                 taken.newest_ns = taken.newest_ns.max(Some(self.accept(suspect)));
@@ -98,73 +98,73 @@ fn is_near(time_ns: u64, newest_ns: Option<u64>, lateness_ns: u64) -> bool {
 /// What comes in order goes to the end of a queue; the rest goes to a heap. So neither order costs more than a
 /// logarithm.
 #[derive(Default)]
-pub(super) struct Waiting {
+pub(super) struct ReorderBuffer {
     ordered: VecDeque<Seen>,
-    strays: BinaryHeap<Stray>,
+    late: BinaryHeap<Reordered>,
     strays_ever: u64,
 }
 
-impl Waiting {
+impl ReorderBuffer {
     fn push(&mut self, seen: Seen) {
         if self.ordered.back().is_none_or(|last| last.time_ns <= seen.time_ns) {
             self.ordered.push_back(seen);
         } else {
-            self.strays.push(Stray { seen, number: self.strays_ever });
+            self.late.push(Reordered { seen, number: self.strays_ever });
             self.strays_ever += 1;
         }
     }
 
     pub(super) fn first_ns(&self) -> Option<u64> {
         let ordered = self.ordered.front().map(|seen| seen.time_ns);
-        let stray = self.strays.peek().map(|stray| stray.seen.time_ns);
-        ordered.into_iter().chain(stray).min()
+        let late = self.late.peek().map(|late| late.seen.time_ns);
+        ordered.into_iter().chain(late).min()
     }
 
     pub(super) fn pop(&mut self) -> Option<Seen> {
         // At the same time, the queue's came first.
-        match (self.ordered.front(), self.strays.peek()) {
-            (Some(ordered), Some(stray)) if stray.seen.time_ns < ordered.time_ns => {
-                self.strays.pop().map(|stray| stray.seen)
+        match (self.ordered.front(), self.late.peek()) {
+            (Some(ordered), Some(late)) if late.seen.time_ns < ordered.time_ns => {
+                self.late.pop().map(|late| late.seen)
             }
             (Some(_), _) => self.ordered.pop_front(),
-            (None, _) => self.strays.pop().map(|stray| stray.seen),
+            (None, _) => self.late.pop().map(|late| late.seen),
         }
     }
 
     fn len(&self) -> u64 {
-        (self.ordered.len() + self.strays.len()) as u64
+        (self.ordered.len() + self.late.len()) as u64
     }
 }
 
 /// A sighting that came out of order.
-struct Stray {
+struct Reordered {
     seen: Seen,
     number: u64,
 }
 
-impl Stray {
+impl Reordered {
     fn key(&self) -> (u64, u64) {
         (self.seen.time_ns, self.number)
     }
 }
 
-impl Ord for Stray {
+impl Ord for Reordered {
     /// The earliest is the greatest, for the heap to give it first.
-    fn cmp(&self, other: &Stray) -> Ordering {
+    fn cmp(&self, other: &Reordered) -> Ordering {
         other.key().cmp(&self.key())
     }
 }
 
-impl PartialOrd for Stray {
-    fn partial_cmp(&self, other: &Stray) -> Option<Ordering> {
+impl PartialOrd for Reordered {
+    fn partial_cmp(&self, other: &Reordered) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Stray {
-    fn eq(&self, other: &Stray) -> bool {
+impl PartialEq for Reordered {
+    fn eq(&self, other: &Reordered) -> bool {
         self.key() == other.key()
     }
 }
 
-impl Eq for Stray {}
+impl Eq for Reordered {}

@@ -20,7 +20,7 @@ pub(super) struct Machine {
     pub(super) since_ns: u64,
     /// Transitions so far.
     pub(super) moves: u32,
-    /// Where in the trail the last transition is, if it is still there.
+    /// Where in the log the last transition is, if it is still there.
     pub(super) last: u32,
     /// Invalid transitions so far.
     pub(super) invalid: u32,

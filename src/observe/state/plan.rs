@@ -1,7 +1,7 @@
 //! Plans: the tables of the catalogue, laid out for one look-up an event.
 
 use crate::domain::machine::is_zero;
-use crate::domain::{Catalogue, Path, StateTable, Step};
+use crate::domain::{Catalogue, TransitionPath, StateTable, StepOutcome};
 use crate::event::kind::{CODES_PER_DOMAIN, DOMAIN_COUNT};
 use crate::event::{Domain, KindSet, Level, Record};
 
@@ -68,16 +68,16 @@ impl Plan {
         for state in 0..table.states.len() as u8 {
             for code in 0..CODES_PER_DOMAIN as u8 {
                 steps.push(match table.paths.get(usize::from(code)) {
-                    Some(Path::By { .. }) => ASK,
+                    Some(TransitionPath::By { .. }) => ASK,
                     _ => match table.step(state, code, &[0; Record::PAYLOAD_LEN]) {
-                        Step::Moved(to) => to,
-                        Step::Unchanged => UNCHANGED,
-                        Step::Invalid { .. } => ASK,
+                        StepOutcome::Moved(to) => to,
+                        StepOutcome::Unchanged => UNCHANGED,
+                        StepOutcome::Invalid { .. } => ASK,
                     },
                 });
             }
         }
-        let forks = |path: &&Path| matches!(path, Path::By { .. });
+        let forks = |path: &&TransitionPath| matches!(path, TransitionPath::By { .. });
         let codes = (0..).zip(table.paths).filter(|(_, path)| forks(path));
         let forks = codes.fold(0, |set, (code, _): (u32, _)| set | 1_u64.wrapping_shl(code));
         Plan { domain, name, table, steps, forks, reach: reach(table), level: Level::enclosed(domain) }
@@ -85,11 +85,11 @@ impl Plan {
 
     /// As [`StateTable::step`].
     #[inline]
-    pub(super) fn step(&self, state: u8, record: &Record) -> Step {
+    pub(super) fn step(&self, state: u8, record: &Record) -> StepOutcome {
         let code = record.kind().code();
         match self.steps.get(usize::from(state) * CODES_PER_DOMAIN + usize::from(code)) {
-            Some(&UNCHANGED) => Step::Unchanged,
-            Some(&to) if to != ASK => Step::Moved(to),
+            Some(&UNCHANGED) => StepOutcome::Unchanged,
+            Some(&to) if to != ASK => StepOutcome::Moved(to),
             _ => self.table.step(state, code, record.payload_bytes()),
         }
     }
@@ -102,7 +102,7 @@ impl Plan {
             return false;
         }
         match self.table.paths.get(usize::from(code)) {
-            Some(Path::By { field, .. }) => {
+            Some(TransitionPath::By { field, .. }) => {
                 field.read(record.payload_bytes()).is_some_and(|value| !is_zero(value))
             }
             _ => false,
@@ -113,16 +113,16 @@ impl Plan {
     /// takes the `other` way, if there are two. A state that it is in already is not come into.
     pub(super) fn first_entered(&self, from: u8, code: u8, other: bool, wanted: u32) -> Option<u8> {
         let way: &[u8] = match self.table.paths.get(usize::from(code)) {
-            None | Some(Path::Stay) => &[],
-            Some(Path::To(way)) => way,
-            Some(Path::By { zero, other: second, .. }) => {
+            None | Some(TransitionPath::Stay) => &[],
+            Some(TransitionPath::To(way)) => way,
+            Some(TransitionPath::By { zero, other: second, .. }) => {
                 if other {
                     second
                 } else {
                     zero
                 }
             }
-            Some(Path::From { state, way, other }) => {
+            Some(TransitionPath::From { state, way, other }) => {
                 if *state == from {
                     way
                 } else {

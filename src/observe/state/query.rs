@@ -32,12 +32,12 @@ pub struct StateQuery(Arc<Shared>);
 
 pub(super) struct Shared {
     options: StateOptions,
-    roster: Mutex<Roster>,
+    registry: Mutex<ShardRegistry>,
 }
 
 /// Who is there. Locked before the shards, where both are.
 #[derive(Default)]
-pub(super) struct Roster {
+pub(super) struct ShardRegistry {
     pub(super) shards: Vec<Arc<Shard>>,
     /// How often the observer was taken out and put in again.
     pub(super) generation: u64,
@@ -104,7 +104,7 @@ impl StateQuery {
     /// Begins with no machine; [`StateQuery::observer`] makes what fills it.
     #[must_use]
     pub fn new(options: StateOptions) -> StateQuery {
-        StateQuery(Arc::new(Shared { options, roster: Mutex::default() }))
+        StateQuery(Arc::new(Shared { options, registry: Mutex::default() }))
     }
 
     /// Makes the observer of one worker, for all domains of `catalogue` that have states; `contexts` are the pipeline's,
@@ -116,17 +116,17 @@ impl StateQuery {
     pub fn observer(&self, catalogue: &Catalogue, contexts: &Arc<Contexts>) -> States {
         let plans = Plans::new(catalogue);
         let interest = plans.kinds();
-        let mut roster = lock(&self.0.roster);
-        if roster.open == 0 && !roster.shards.is_empty() {
+        let mut registry = lock(&self.0.registry);
+        if registry.open == 0 && !registry.shards.is_empty() {
             // What those know stands still; answers would mix what was with what is.
-            roster.shards.clear();
-            roster.generation += 1;
+            registry.shards.clear();
+            registry.generation += 1;
         }
-        let (contexts, waiting) = (Arc::clone(contexts), roster.waiting.clone());
+        let (contexts, waiting) = (Arc::clone(contexts), registry.waiting.clone());
         let shard = Arc::new(Shard::new(plans, self.0.options, contexts, waiting));
-        roster.shards.push(Arc::clone(&shard));
-        roster.open += 1;
-        drop(roster);
+        registry.shards.push(Arc::clone(&shard));
+        registry.open += 1;
+        drop(registry);
         States { shard, query: self.clone(), interest, ended: false }
     }
 
@@ -252,8 +252,8 @@ impl StateQuery {
     /// Takes the point at which an entity is now within a context; see [`StateQuery::state_within`].
     #[must_use]
     pub fn point_within(&self, domain: Domain, entity: Symbol, context: &Context) -> Point {
-        let roster = self.0.roster();
-        Point::of(Key { domain, entity }, *context, roster.generation, &roster.shards)
+        let registry = self.0.registry();
+        Point::of(Key { domain, entity }, *context, registry.generation, &registry.shards)
     }
 
     /// Waits until the entity is in one of `states`, and returns which, and where it is by then.
@@ -329,15 +329,15 @@ impl StateQuery {
 
     /// Says whether the query is filled by the pipeline of `contexts`, all of whose threads have ended where it `has_ended`.
     pub(crate) fn standing(&self, contexts: &Arc<Contexts>, has_ended: bool) -> Standing {
-        let roster = self.0.roster();
-        let left = |why| roster.shards.iter().any(|shard| shard.presence.left() == Some(why));
-        if roster.shards.is_empty() {
+        let registry = self.0.registry();
+        let left = |why| registry.shards.iter().any(|shard| shard.presence.left() == Some(why));
+        if registry.shards.is_empty() {
             Standing::NeverAdded
-        } else if roster.shards.iter().any(|shard| !Arc::ptr_eq(&shard.contexts, contexts)) {
+        } else if registry.shards.iter().any(|shard| !Arc::ptr_eq(&shard.contexts, contexts)) {
             Standing::Elsewhere
         } else if left(Left::Panicked) {
             Standing::Panicked
-        } else if left(Left::Removed) || (!has_ended && roster.open < roster.shards.len()) {
+        } else if left(Left::Removed) || (!has_ended && registry.open < registry.shards.len()) {
             Standing::Removed
         } else {
             Standing::Filled
@@ -345,10 +345,10 @@ impl StateQuery {
     }
 
     pub(super) fn instance_ended(&self) {
-        let mut roster = self.0.roster();
-        roster.open = roster.open.saturating_sub(1);
-        if roster.open == 0 {
-            for waiter in &roster.waiting {
+        let mut registry = self.0.registry();
+        registry.open = registry.open.saturating_sub(1);
+        if registry.open == 0 {
+            for waiter in &registry.waiting {
                 waiter.pipeline_ended();
             }
         }
@@ -366,12 +366,12 @@ impl fmt::Debug for StateQuery {
 }
 
 impl Shared {
-    pub(super) fn roster(&self) -> impl std::ops::DerefMut<Target = Roster> + '_ {
-        lock(&self.roster)
+    pub(super) fn registry(&self) -> impl std::ops::DerefMut<Target = ShardRegistry> + '_ {
+        lock(&self.registry)
     }
 
     pub(super) fn shards(&self) -> Vec<Arc<Shard>> {
-        lock(&self.roster).shards.clone()
+        lock(&self.registry).shards.clone()
     }
 
     pub(super) fn state(&self, key: Key, within: &Context) -> Option<EntityState> {

@@ -7,9 +7,9 @@ use super::plan::{Plan, Plans};
 use super::query::{EntityState, Transition, Transitions};
 use super::report::{DomainStates, InvalidTransition};
 use super::scoped::{Finder, Moment, Scoped};
-use super::trail::{History, Trail};
+use super::transition_log::{History, TransitionLog};
 use super::wait::{News, Waiter};
-use crate::domain::Step;
+use crate::domain::StepOutcome;
 use crate::domain::machine::STATES_MAX;
 use crate::event::{Context, Contexts, Domain, EventKind, Record};
 use crate::observe::Batch;
@@ -32,7 +32,7 @@ pub(super) struct Shard {
 /// What the lock of a shard protects.
 pub(super) struct Inner {
     machines: Machines,
-    trail: Trail,
+    log: TransitionLog,
     /// By place of the plan.
     tallies: Vec<Tally>,
     invalid: Vec<InvalidTransition>,
@@ -63,7 +63,7 @@ impl Shard {
         let tally = Tally { by_state: [0; STATES_MAX], moved: 0, unchanged: 0, invalid: 0 };
         let inner = Mutex::new(Inner {
             machines: Machines::new(options.entities_max, options.entities_expected),
-            trail: Trail::new(options.transitions_max),
+            log: TransitionLog::new(options.transitions_max),
             tallies: vec![tally; plans.iter().len()],
             invalid: Vec::new(),
             untracked: 0,
@@ -209,15 +209,15 @@ impl Inner {
     }
 
     pub(super) fn history(&self, number: u32, machine: &Machine) -> History {
-        self.trail.of(number, machine)
+        self.log.of(number, machine)
     }
 
     pub(super) fn transitions_total(&self) -> u64 {
-        self.trail.total()
+        self.log.total()
     }
 
     pub(super) fn has_all_after(&self, transition: u64) -> bool {
-        self.trail.has_all_after(transition)
+        self.log.has_all_after(transition)
     }
 
     pub(super) fn describe(&self, plan: &Plan, machine: &Machine) -> Option<EntityState> {
@@ -247,7 +247,7 @@ impl Inner {
         let found = match plan.level {
             None => self.machines.find_or_add(key, initial, time_ns),
             Some(level) => {
-                let moment = Moment::after(self.trail.total());
+                let moment = Moment::after(self.log.total());
                 let context = finder.around(record, level);
                 self.machines.find_or_add_within(key, &context, initial, time_ns, moment)
             }
@@ -267,24 +267,24 @@ impl Inner {
         self.span = (self.span.0.min(time_ns), self.span.1.max(time_ns));
         let from = machine.state;
         let is_news = match plan.step(from, record) {
-            Step::Moved(to) => {
+            StepOutcome::Moved(to) => {
                 machine.state = to;
                 machine.since_ns = time_ns;
                 machine.moves = machine.moves.wrapping_add(1);
-                self.trail.note(number, machine, from, kind.code(), plan.takes_other_way(record));
+                self.log.note(number, machine, from, kind.code(), plan.takes_other_way(record));
                 count(&mut tally.by_state, from, u64::MAX);
                 count(&mut tally.by_state, to, 1);
                 tally.moved += 1;
                 if plan.level.is_some() {
-                    self.machines.changed(number, Moment::of(self.trail.total()));
+                    self.machines.changed(number, Moment::of(self.log.total()));
                 }
                 !self.waiting.is_empty()
             }
-            Step::Unchanged => {
+            StepOutcome::Unchanged => {
                 tally.unchanged += 1;
                 added && !self.waiting.is_empty()
             }
-            Step::Invalid { at, wanted } => {
+            StepOutcome::Invalid { at, wanted } => {
                 tally.invalid += 1;
                 machine.invalid = machine.invalid.saturating_add(1);
                 if self.invalid.len() < invalid_max {

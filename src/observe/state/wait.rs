@@ -256,8 +256,8 @@ fn enter(shared: &Shared, wanted: &Wanted<'_>, states: &[&str]) -> Result<(Waite
         Wanted::From { key, within } => (*key, *within, None),
         Wanted::After(point) => (point.key, &point.within, Some(*point)),
     };
-    let mut roster = shared.roster();
-    let shard = roster.shards.first().ok_or(WaitError::NotStarted)?;
+    let mut registry = shared.registry();
+    let shard = registry.shards.first().ok_or(WaitError::NotStarted)?;
     let is_own = is_inside(&shard.contexts);
     let (_, plan) = shard.plans.of(key.domain).ok_or(WaitError::NoStates(key.domain))?;
     let mut set = 0;
@@ -271,25 +271,25 @@ fn enter(shared: &Shared, wanted: &Wanted<'_>, states: &[&str]) -> Result<(Waite
     }
     let within = plan.level.map_or(Context::NONE, |level| within.around(level));
     let waiter = Waiter { key, within, wanted: set, signal: Arc::default() };
-    for (at, shard) in roster.shards.iter().enumerate() {
-        let base = point.map(|point| point.base(roster.generation, at));
+    for (at, shard) in registry.shards.iter().enumerate() {
+        let base = point.map(|point| point.base(registry.generation, at));
         let mut inner = shard.lock();
         if let Some((_, plan)) = shard.plans.of(key.domain) {
             waiter.look(plan, &inner, base.as_ref());
         }
         inner.waiting.push(waiter.clone());
     }
-    if roster.open == 0 {
+    if registry.open == 0 {
         waiter.pipeline_ended();
     }
-    roster.waiting.push(waiter.clone());
+    registry.waiting.push(waiter.clone());
     Ok((waiter, is_own))
 }
 
 fn leave(shared: &Shared, waiter: &Waiter) {
-    let mut roster = shared.roster();
-    roster.waiting.retain(|other| !other.is(waiter));
-    for shard in &roster.shards {
+    let mut registry = shared.registry();
+    registry.waiting.retain(|other| !other.is(waiter));
+    for shard in &registry.shards {
         shard.lock().waiting.retain(|other| !other.is(waiter));
     }
 }

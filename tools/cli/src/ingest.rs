@@ -194,7 +194,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     };
     bar.finish_and_clear();
     let mut summary = summary(args, &run);
-    summary.warnings.extend(run.trouble.iter().cloned());
+    summary.warnings.extend(run.stall.iter().cloned());
     let losses = run.finished.losses();
     let readable =
         run.feed.captures.iter().any(|capture| capture.error.is_none() || capture.counts.records > 0);
@@ -204,7 +204,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         return Err(format!("nothing could be read; no results were written; {hint}").into());
     }
     commit(dir, &run.finished, &summary, &losses, &FileFormat::ALL)?;
-    let is_whole = is_whole(&summary, &losses) && run.trouble.is_empty();
+    let is_whole = is_whole(&summary, &losses) && run.stall.is_empty();
     let found = if is_whole { Outcome::Done } else { Outcome::Partly };
     let found = judged(found, &summary, args.require_passed);
     Ok(tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses, found))
@@ -224,7 +224,7 @@ struct Run {
     finished: Finished,
     coverage: Coverage,
     /// What is wrong with the journal that was resumed.
-    trouble: Vec<String>,
+    stall: Vec<String>,
 }
 
 /// Runs the pipeline over all captures; `None` when a capture is cut and the digest was to cover whole packets.
@@ -281,7 +281,7 @@ fn attempt(
     });
     drop(emitter);
     let inputs: Vec<InputNote> = fed.iter().flat_map(|feed| feed.captures.iter().map(note)).collect();
-    let trouble = notes.map(|notes| notes.put_inputs(&inputs)).transpose()?.unwrap_or_default();
+    let stall = notes.map(|notes| notes.put_inputs(&inputs)).transpose()?.unwrap_or_default();
     let snapshot = pipeline.shutdown();
     match fed {
         Err(FeedError::Cut) => Ok(None),
@@ -290,7 +290,7 @@ fn attempt(
             let (first, last) = (times().map(|time| time.0).min(), times().map(|time| time.1).max());
             let elapsed = start.elapsed();
             let finished = Finished { snapshot, keys, inputs, time_ns: first.zip(last), elapsed };
-            Ok(Some(Run { feed, finished, coverage, trouble }))
+            Ok(Some(Run { feed, finished, coverage, stall }))
         }
     }
 }

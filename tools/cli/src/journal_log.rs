@@ -28,7 +28,7 @@ pub(crate) struct Opened {
 /// Puts down in the journal what the run read, and knows what was wrong with what it held already.
 pub(crate) struct Notes {
     journal: JournalNotes,
-    trouble: Rc<RefCell<Vec<String>>>,
+    stall: Rc<RefCell<Vec<String>>>,
 }
 
 /// What of each packet the digests cover that a journal to be resumed holds; `None` where there is none.
@@ -97,24 +97,24 @@ fn same_digests(path: &Path, earlier: &Description, now: &Description) -> Result
 impl Opened {
     /// Lets the pipeline remember what the journal holds, and write into it.
     pub(crate) fn attach(self, builder: &mut Builder) -> Notes {
-        let trouble = Rc::default();
-        let notes = Notes { journal: self.log.notes(), trouble: Rc::clone(&trouble) };
+        let stall = Rc::default();
+        let notes = Notes { journal: self.log.notes(), stall: Rc::clone(&stall) };
         if let Some(mut earlier) = self.earlier {
-            builder.remember(move |each: &mut dyn FnMut(&[Record])| {
+            builder.preload(move |each: &mut dyn FnMut(&[Record])| {
                 // What cannot be read is not remembered: it can come again as new, and nothing is dropped for it.
                 loop {
                     match earlier.next_block() {
                         Ok(Some(records)) => each(records),
                         Ok(None) => break,
                         Err(error) => {
-                            trouble
+                            stall
                                 .borrow_mut()
                                 .push(format!("not all of the earlier journal was read: {error}"));
                             break;
                         }
                     }
                 }
-                trouble.borrow_mut().extend(damage(&earlier));
+                stall.borrow_mut().extend(damage(&earlier));
             });
         }
         let mut log = Some(self.log);
@@ -133,7 +133,7 @@ impl Notes {
         let text = serde_json::to_vec(&Inputs { schema, written_ns, inputs: inputs.to_vec() })?;
         // Where the journal ended early, the account tells of it.
         let _ = self.journal.define_document(EventId::digest(&text).bits(), &text);
-        Ok(self.trouble.take())
+        Ok(self.stall.take())
     }
 }
 

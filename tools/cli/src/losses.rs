@@ -25,8 +25,8 @@ pub(crate) fn losses(
     let further = Some(account.further_observers.delivery.failed).filter(|failed| *failed > 0);
     let further = further.map(|failed| format!("observers of further names: {failed} events failed"));
     // No cores are asked for here, so what the pipeline warns of beside is trouble: of an observer, or a dead thread.
-    let trouble = snapshot.warnings.iter().filter(|warning| !findings.contains(warning)).cloned();
-    trouble.chain(failed).chain(further).chain(counts).collect()
+    let stall = snapshot.warnings.iter().filter(|warning| !findings.contains(warning)).cloned();
+    stall.chain(failed).chain(further).chain(counts).collect()
 }
 
 #[cfg(test)]

@@ -89,21 +89,21 @@ fn report(err: &mut impl Write, recording: &Recording) -> io::Result<()> {
         (false, false) => "its process died",
     };
     writeln!(err, "{state}")?;
-    for lane in &recording.lanes {
-        report_lane(err, lane)?;
+    for track in &recording.tracks {
+        report_lane(err, track)?;
     }
     for gap in recording.gaps() {
         writeln!(err, "source {}: no events with numbers {} to {}", gap.source, gap.first, gap.last)?;
     }
     for (count, what) in [
-        (recording.forgotten, "events of emitters that were gone; others have their lanes"),
-        (recording.emitters_without_lane, "emitters were not recorded; give the recorder more lanes"),
+        (recording.forgotten, "events of emitters that were gone; others have their tracks"),
+        (recording.emitters_without_lane, "emitters were not recorded; give the recorder more tracks"),
         (
             recording.definitions_left_out,
             "names or documents had no room; give the recorder more definition_bytes",
         ),
         (recording.definition_bytes_damaged, "bytes of names and documents are damaged"),
-        (recording.lanes_damaged, "lanes cannot be read: their headers are damaged"),
+        (recording.lanes_damaged, "tracks cannot be read: their headers are damaged"),
     ] {
         if count > 0 {
             writeln!(err, "{} {what}", grouped(count))?;
@@ -112,14 +112,14 @@ fn report(err: &mut impl Write, recording: &Recording) -> io::Result<()> {
     Ok(())
 }
 
-fn report_lane(err: &mut impl Write, lane: &RecordedLane) -> io::Result<()> {
-    let name = plain(&lane.name);
-    let (kept, recorded) = (grouped(lane.records.len() as u64), grouped(lane.recorded));
-    writeln!(err, "{name}: the last {kept} of {recorded} events, {} overwritten", grouped(lane.overwritten))?;
-    if lane.damaged > 0 {
-        writeln!(err, "error: {name}: {} events are damaged and left out", grouped(lane.damaged))?;
+fn report_lane(err: &mut impl Write, track: &RecordedLane) -> io::Result<()> {
+    let name = plain(&track.name);
+    let (kept, recorded) = (grouped(track.records.len() as u64), grouped(track.recorded));
+    writeln!(err, "{name}: the last {kept} of {recorded} events, {} overwritten", grouped(track.overwritten))?;
+    if track.damaged > 0 {
+        writeln!(err, "error: {name}: {} events are damaged and left out", grouped(track.damaged))?;
     }
-    if lane.torn {
+    if track.torn {
         writeln!(err, "error: {name}: an event was being written; it is not whole and left out")?;
     }
     Ok(())

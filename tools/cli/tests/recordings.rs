@@ -45,7 +45,7 @@ fn replay(journal: &Path, out: &Path, topology: &str) -> (Option<i32>, String, s
 #[test]
 fn a_recorder_that_let_a_failure_go_makes_no_test_pass() {
     let dir = tempfile::tempdir().unwrap();
-    let options = RecorderOptions { slots: 32, lanes: 4, definition_bytes: 1 << 16 };
+    let options = RecorderOptions { slots: 32, tracks: 4, definition_bytes: 1 << 16 };
     let recorder = FlightRecorder::create(&dir.path().join("run.flight"), &options, 42).unwrap();
     let mut builder =
         Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
@@ -77,7 +77,7 @@ fn a_recorder_that_let_a_failure_go_makes_no_test_pass() {
 fn two_pipelines_of_one_recorder_do_not_mix_their_contexts() {
     for round in 0..12 {
         let dir = tempfile::tempdir().unwrap();
-        let options = RecorderOptions { slots: 64, lanes: 4, definition_bytes: 1 << 16 };
+        let options = RecorderOptions { slots: 64, tracks: 4, definition_bytes: 1 << 16 };
         let recorder = FlightRecorder::create(&dir.path().join("run.flight"), &options, 42).unwrap();
         let start = || {
             let mut builder =

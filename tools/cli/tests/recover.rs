@@ -84,7 +84,7 @@ fn damage_is_told_and_what_is_no_recorder_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.flight");
     let mut bytes = fs::read(flight()).unwrap();
-    // In a slot of the first lane: behind header, lane headers and a page of names.
+    // In a slot of the first shard: behind header, shard headers and a page of names.
     bytes[3 * 4096 + 40] ^= 1;
     fs::write(&path, &bytes).unwrap();
     let run = panther(&[&"recover", &path]);

@@ -72,16 +72,16 @@ pub(super) fn run(
     });
     drop(emitter);
     let inputs: Vec<InputNote> = fed.files.iter().map(note).collect();
-    let trouble = notes.map(|notes| notes.put_inputs(&inputs)).transpose()?.unwrap_or_default();
+    let stall = notes.map(|notes| notes.put_inputs(&inputs)).transpose()?.unwrap_or_default();
     let times = || fed.files.iter().filter_map(|file| file.time_ns);
     let (first, last) = (times().map(|time| time.0).min(), times().map(|time| time.1).max());
     let (snapshot, elapsed) = (pipeline.shutdown(), start.elapsed());
     let finished = Finished { snapshot, keys, inputs, time_ns: first.zip(last), elapsed };
     bar.finish_and_clear();
     let mut summary = summary(args, &fed, &ids, &finished);
-    summary.warnings.extend(trouble.iter().cloned());
+    summary.warnings.extend(stall.iter().cloned());
     doubt_inputs(&mut summary);
-    let known = finished.snapshot.recalled;
+    let known = finished.snapshot.preloaded;
     let mut doubts = Vec::new();
     if known > 0 {
         // What was known is a duplicate, and in no result. It may be what failed, or have a part that failed.
@@ -99,7 +99,7 @@ pub(super) fn run(
         return Err("nothing could be read; no results were written".into());
     }
     commit(dir, &finished, &summary, &losses, &FileFormat::ALL)?;
-    let is_whole = is_whole(&summary, &losses) && trouble.is_empty();
+    let is_whole = is_whole(&summary, &losses) && stall.is_empty();
     let found = if is_whole { Outcome::Done } else { Outcome::Partly };
     let found = judged(found, &summary, args.require_passed);
     let found = tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses, found);

@@ -1,10 +1,10 @@
-//! The trail: the last transitions of all entities of a shard, in one ring; those of one entity are chained.
+//! The log: the last transitions of all entities of a shard, in one ring; those of one entity are chained.
 
 use super::machines::Machine;
 
 /// One transition.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mark {
+pub(super) struct LoggedTransition {
     pub(super) time_ns: u64,
     /// The machine's number.
     machine: u32,
@@ -19,10 +19,10 @@ pub(super) struct Mark {
     pub(super) other: bool,
 }
 
-const _: () = assert!(size_of::<Mark>() == 24);
+const _: () = assert!(size_of::<LoggedTransition>() == 24);
 
-pub(super) struct Trail {
-    marks: Vec<Mark>,
+pub(super) struct TransitionLog {
+    marks: Vec<LoggedTransition>,
     next: usize,
     capacity: usize,
     /// Transitions so far, of all entities.
@@ -32,14 +32,14 @@ pub(super) struct Trail {
 /// What is still known of a machine's transitions.
 pub(super) struct History {
     /// Latest first, each with its number among those of the whole shard.
-    pub(super) marks: Vec<(u64, Mark)>,
+    pub(super) marks: Vec<(u64, LoggedTransition)>,
     /// How many there were before those.
     pub(super) earlier: u32,
 }
 
-impl Trail {
-    pub(super) fn new(capacity: usize) -> Trail {
-        Trail { marks: Vec::new(), next: 0, capacity: capacity.min(u32::MAX as usize), total: 0 }
+impl TransitionLog {
+    pub(super) fn new(capacity: usize) -> TransitionLog {
+        TransitionLog { marks: Vec::new(), next: 0, capacity: capacity.min(u32::MAX as usize), total: 0 }
     }
 
     /// Returns how many transitions there were, of all entities.
@@ -59,7 +59,7 @@ impl Trail {
         if self.capacity == 0 {
             return;
         }
-        let mark = Mark {
+        let mark = LoggedTransition {
             time_ns: machine.since_ns,
             machine: number,
             number: machine.moves,
@@ -100,7 +100,7 @@ impl Trail {
     }
 }
 
-impl Mark {
+impl LoggedTransition {
     /// Which of the machine's transitions it is, from 1.
     pub(super) fn number(&self) -> u32 {
         self.number

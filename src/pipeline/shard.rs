@@ -1,13 +1,13 @@
-//! A lane: polls its rings, asks dedup, and passes batches on.
+//! A shard: polls its rings, asks dedup, and passes batches on.
 
 use crate::dedup::{BATCH, Dedup, DedupStats, Verdict};
 use crate::event::Record;
 use crate::observe::worker::WorkerReport;
-use crate::pipeline::crew::Handover;
-use crate::pipeline::post::Post;
+use crate::pipeline::worker::Dispatcher;
+use crate::pipeline::command_queue::CommandQueue;
 use crate::pipeline::processors::{ProcessorReport, Processors};
-use crate::pipeline::station::{Order, Station};
-use crate::ring::{Intake, Lane};
+use crate::pipeline::observer_host::{ObserverCommand, ObserverHost};
+use crate::ring::{ReceiverSet, ShardRings};
 use crate::sync::mpsc::Sender;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use crate::wait::{Idle, WaitStrategy};
@@ -16,68 +16,68 @@ use crossbeam_utils::CachePadded;
 /// Records taken from one ring before the next ring has its turn.
 const BURST: usize = 1024;
 
-/// What a lane has counted; written by its thread, read by anyone.
+/// What a shard has counted; written by its thread, read by anyone.
 #[derive(Default)]
-pub(crate) struct LaneCounts {
+pub(crate) struct ShardCounts {
     pub(crate) unique: AtomicU64,
     pub(crate) duplicates: AtomicU64,
 }
 
-/// What a lane says when asked.
-pub(crate) struct LaneReport {
+/// What a shard says when asked.
+pub(crate) struct ShardReport {
     pub(crate) dedup: DedupStats,
-    /// Of the observers, where the lane has them itself.
+    /// Of the observers, where the shard has them itself.
     pub(crate) observers: Option<WorkerReport>,
     /// Of the processors, in the order in which they were added.
     pub(crate) processors: Vec<ProcessorReport>,
 }
 
-/// What a pipeline may ask of a lane while it runs.
-pub(crate) enum LaneOrder {
+/// What a pipeline may ask of a shard while it runs.
+pub(crate) enum ShardCommand {
     /// Report.
-    Report(Sender<LaneReport>),
+    Report(Sender<ShardReport>),
     /// Take what is in the rings, and say so by dropping the sender.
     CatchUp(Sender<()>),
-    /// Something for the lane's own observers.
-    Station(Order),
+    /// Something for the shard's own observers.
+    Host(ObserverCommand),
 }
 
-/// Where a lane passes its batches.
+/// Where a shard passes its batches.
 pub(crate) enum Output {
     /// To observers on the same thread.
-    Here(Box<Station>),
+    Here(Box<ObserverHost>),
     /// To worker threads.
-    Crew(Box<Handover>),
+    Workers(Box<Dispatcher>),
 }
 
-/// What a lane's thread and the pipeline share.
-pub(crate) struct LaneDesk {
-    pub(crate) lane: Arc<Lane>,
-    pub(crate) counts: CachePadded<LaneCounts>,
-    pub(crate) post: Post<LaneOrder>,
+/// What a shard's thread and the pipeline share.
+pub(crate) struct ShardShared {
+    pub(crate) rings: Arc<ShardRings>,
+    pub(crate) counts: CachePadded<ShardCounts>,
+    pub(crate) commands: CommandQueue<ShardCommand>,
     /// No emitter is at work any more: what is in the rings is all there will be.
-    pub(crate) last_orders: AtomicBool,
+    pub(crate) draining: AtomicBool,
 }
 
-impl LaneDesk {
-    pub(crate) fn new() -> LaneDesk {
-        LaneDesk {
-            lane: Lane::new(),
+impl ShardShared {
+    pub(crate) fn new() -> ShardShared {
+        ShardShared {
+            rings: ShardRings::new(),
             counts: CachePadded::default(),
-            post: Post::new(),
-            last_orders: AtomicBool::new(false),
+            commands: CommandQueue::new(),
+            draining: AtomicBool::new(false),
         }
     }
 }
 
-/// A lane at work.
-pub(crate) struct LaneWork {
-    desk: Arc<LaneDesk>,
-    intake: Intake,
+/// A shard at work.
+pub(crate) struct ShardThread {
+    shared: Arc<ShardShared>,
+    receivers: ReceiverSet,
     rest: Rest,
 }
 
-/// What handles batches, apart from the intake that they are borrowed from.
+/// What handles batches, apart from the receivers that they are borrowed from.
 struct Rest {
     dedup: Dedup,
     verdicts: Box<[Verdict; BATCH]>,
@@ -87,54 +87,54 @@ struct Rest {
     duplicates: u64,
 }
 
-impl LaneWork {
+impl ShardThread {
     pub(crate) fn new(
-        desk: Arc<LaneDesk>,
+        shared: Arc<ShardShared>,
         dedup: Dedup,
         processors: Option<Box<Processors>>,
         output: Output,
-    ) -> LaneWork {
-        let intake = Intake::new(Arc::clone(&desk.lane));
+    ) -> ShardThread {
+        let receivers = ReceiverSet::new(Arc::clone(&shared.rings));
         let verdicts = Box::new([Verdict::New; BATCH]);
         let rest = Rest { dedup, verdicts, processors, output, unique: 0, duplicates: 0 };
-        LaneWork { desk, intake, rest }
+        ShardThread { shared, receivers, rest }
     }
 
     /// Takes a burst from every ring; returns how many records.
     pub(crate) fn poll(&mut self) -> usize {
-        let (rest, counts) = (&mut self.rest, &self.desk.counts);
+        let (rest, counts) = (&mut self.rest, &self.shared.counts);
         // The counts are stored before the batch's slots are given back, so that what is in flight never exceeds
         // the rings.
-        let post = &self.desk.post;
-        self.intake.poll(BURST, BATCH, || post.is_waiting(), |records| rest.take(records, counts))
+        let commands = &self.shared.commands;
+        self.receivers.poll(BURST, BATCH, || commands.is_waiting(), |records| rest.take(records, counts))
     }
 
     /// Takes what is in the rings now, and not what comes meanwhile.
     fn catch_up(&mut self) {
-        let (rest, counts) = (&mut self.rest, &self.desk.counts);
-        self.intake.take_present(BATCH, |records| rest.take(records, counts));
+        let (rest, counts) = (&mut self.rest, &self.shared.counts);
+        self.receivers.take_present(BATCH, |records| rest.take(records, counts));
     }
 
     /// Works until there is nothing left to do and nothing more will come.
-    pub(crate) fn run(mut self, strategy: WaitStrategy) -> LaneReport {
-        let desk = Arc::clone(&self.desk);
-        let _owned = desk.post.owned();
+    pub(crate) fn run(mut self, strategy: WaitStrategy) -> ShardReport {
+        let shared = Arc::clone(&self.shared);
+        let _owned = shared.commands.owned();
         let mut idle = Idle::new(strategy);
         loop {
             // Acquire: partner is the store in `Pipeline::shutdown`, made after the last push. To be read before
             // the rings are.
-            let last_orders = desk.last_orders.load(Ordering::Acquire);
+            let draining = shared.draining.load(Ordering::Acquire);
             if self.poll() > 0 {
                 idle.reset();
-            } else if last_orders {
+            } else if draining {
                 break;
             } else {
-                let intake = &self.intake;
-                idle.wait(&desk.lane.sleeper, || {
-                    intake.is_idle() && !desk.post.is_waiting() && !desk.last_orders.load(Ordering::Acquire)
+                let receivers = &self.receivers;
+                idle.wait(&shared.rings.parker, || {
+                    receivers.is_idle() && !shared.commands.is_waiting() && !shared.draining.load(Ordering::Acquire)
                 });
             }
-            if desk.post.is_waiting() {
+            if shared.commands.is_waiting() {
                 self.answer();
             }
         }
@@ -142,44 +142,44 @@ impl LaneWork {
     }
 
     /// Flushes the observers and gives the last report.
-    pub(crate) fn finish(mut self) -> LaneReport {
-        self.rest.finish_processors(&self.desk.counts);
-        if let Output::Here(station) = &mut self.rest.output {
-            self.rest.unique += station.flush();
-            self.desk.counts.unique.store(self.rest.unique, Ordering::Release);
+    pub(crate) fn finish(mut self) -> ShardReport {
+        self.rest.finish_processors(&self.shared.counts);
+        if let Output::Here(host) = &mut self.rest.output {
+            self.rest.unique += host.flush();
+            self.shared.counts.unique.store(self.rest.unique, Ordering::Release);
         }
         let report = self.report();
-        if let Output::Here(station) = &mut self.rest.output {
-            station.dismiss();
+        if let Output::Here(host) = &mut self.rest.output {
+            host.dismiss();
         }
         report
     }
 
-    pub(crate) fn report(&self) -> LaneReport {
+    pub(crate) fn report(&self) -> ShardReport {
         let observers = match &self.rest.output {
-            Output::Here(station) => Some(station.report()),
-            Output::Crew(_) => None,
+            Output::Here(host) => Some(host.report()),
+            Output::Workers(_) => None,
         };
         let processors =
             self.rest.processors.as_ref().map_or_else(Vec::new, |processors| processors.reports());
-        LaneReport { dedup: self.rest.dedup.stats(), observers, processors }
+        ShardReport { dedup: self.rest.dedup.stats(), observers, processors }
     }
 
     /// Does what the pipeline asks between two batches.
     #[cold]
     pub(crate) fn answer(&mut self) {
-        for order in self.desk.post.take() {
-            match (order, &mut self.rest.output) {
-                (LaneOrder::CatchUp(pending), _) => {
+        for command in self.shared.commands.take() {
+            match (command, &mut self.rest.output) {
+                (ShardCommand::CatchUp(pending), _) => {
                     self.catch_up();
                     drop(pending);
                 }
-                (LaneOrder::Report(reply), _) => {
+                (ShardCommand::Report(reply), _) => {
                     // Whoever asked may have given up.
                     let _ = reply.send(self.report());
                 }
-                (LaneOrder::Station(order), Output::Here(station)) => station.obey(order),
-                (LaneOrder::Station(_), Output::Crew(_)) => {}
+                (ShardCommand::Host(command), Output::Here(host)) => host.obey(command),
+                (ShardCommand::Host(_), Output::Workers(_)) => {}
             }
         }
     }
@@ -187,7 +187,7 @@ impl LaneWork {
 
 impl Rest {
     #[inline]
-    fn take(&mut self, records: &mut [Record], counts: &LaneCounts) {
+    fn take(&mut self, records: &mut [Record], counts: &ShardCounts) {
         let new = self.dedup.check(records, &mut self.verdicts);
         if let Some(processors) = &mut self.processors {
             processors.process(records, new);
@@ -200,7 +200,7 @@ impl Rest {
 
     /// Brings what processors have derived through dedup to the observers.
     #[cold]
-    fn take_derived(&mut self, counts: &LaneCounts) {
+    fn take_derived(&mut self, counts: &ShardCounts) {
         let Some(mut derived) = self.processors.as_mut().map(|processors| processors.take_derived()) else {
             return;
         };
@@ -213,7 +213,7 @@ impl Rest {
         }
     }
 
-    fn finish_processors(&mut self, counts: &LaneCounts) {
+    fn finish_processors(&mut self, counts: &ShardCounts) {
         if let Some(processors) = &mut self.processors {
             processors.finish();
             self.take_derived(counts);
@@ -222,13 +222,13 @@ impl Rest {
 
     /// Passes a batch with its verdicts on.
     #[inline]
-    fn pass(&mut self, records: &[Record], new: u64, counts: &LaneCounts) {
+    fn pass(&mut self, records: &[Record], new: u64, counts: &ShardCounts) {
         let n = records.len();
         let verdicts = self.verdicts.get(..n).unwrap_or(&[]);
         let own = match &mut self.output {
-            Output::Here(station) => station.take(records, verdicts, new),
-            Output::Crew(crew) => {
-                crew.pass(records, verdicts);
+            Output::Here(host) => host.take(records, verdicts, new),
+            Output::Workers(workers) => {
+                workers.pass(records, verdicts);
                 0
             }
         };

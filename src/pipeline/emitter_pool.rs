@@ -22,11 +22,11 @@ const SHARED_DEFAULT: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 ///
 /// ```
 /// use panther_events::event::Value;
-/// use panther_events::pipeline::{Emitters, Pipeline};
+/// use panther_events::pipeline::{EmitterPool, Pipeline};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let pipeline = Pipeline::builder().start()?;
-/// let emitters = Emitters::new(pipeline.handle());
+/// let emitters = EmitterPool::new(pipeline.handle());
 /// let server = emitters.service("server")?;
 /// let watcher = server.clone();
 /// server.emit(|mut service| service.created("server", "quic", "picoquic", Value::Null))?;
@@ -39,7 +39,7 @@ const SHARED_DEFAULT: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Emitters {
+pub struct EmitterPool {
     handle: Handle,
     context: Context,
     shared: Arc<[Mutex<Option<SharedEmitter>>]>,
@@ -54,24 +54,24 @@ pub struct Bound<D> {
     domain: PhantomData<fn() -> D>,
 }
 
-impl Emitters {
+impl EmitterPool {
     /// Begins a registry whose entities share up to 16 emitters. They are made when they are needed.
     #[must_use]
-    pub fn new(handle: Handle) -> Emitters {
-        Emitters::sharing(handle, SHARED_DEFAULT)
+    pub fn new(handle: Handle) -> EmitterPool {
+        EmitterPool::sharing(handle, SHARED_DEFAULT)
     }
 
     /// Begins a registry whose entities share up to `emitters` emitters.
     #[must_use]
-    pub fn sharing(handle: Handle, emitters: NonZeroUsize) -> Emitters {
+    pub fn sharing(handle: Handle, emitters: NonZeroUsize) -> EmitterPool {
         let shared = (0..emitters.get()).map(|_| Mutex::new(None)).collect();
-        Emitters { handle, context: Context::NONE, shared }
+        EmitterPool { handle, context: Context::NONE, shared }
     }
 
     /// Lets all that is emitted belong to `context`, whose names the pipeline's symbol table has. To be said before the
     /// first emitter is asked for.
     #[must_use]
-    pub fn within(mut self, context: Context) -> Emitters {
+    pub fn within(mut self, context: Context) -> EmitterPool {
         self.context = context;
         self
     }
@@ -100,12 +100,12 @@ impl Emitters {
 
 macro_rules! by_domain {
     ($($method:ident, $Of:ident, $of:literal;)*) => {
-        impl Emitters {
+        impl EmitterPool {
             $(
                 #[doc = concat!("Returns the emitter of the ", $of, " named `name`.")]
                 ///
                 /// # Errors
-                /// As for [`Emitters::of`].
+                /// As for [`EmitterPool::of`].
                 pub fn $method(&self, name: &str) -> Result<Bound<$Of>, EmitError> {
                     self.of(name)
                 }
@@ -167,8 +167,8 @@ impl<D> fmt::Debug for Bound<D> {
     }
 }
 
-impl fmt::Debug for Emitters {
+impl fmt::Debug for EmitterPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Emitters").field("shared", &self.shared.len()).finish_non_exhaustive()
+        f.debug_struct("EmitterPool").field("shared", &self.shared.len()).finish_non_exhaustive()
     }
 }

@@ -1,10 +1,10 @@
-//! The wall between user code and the pipeline: what panics behind it goes no further.
+//! Catches panics of user code, so that they go no further.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Calls user code; its panic's message when it panics.
-pub(crate) fn walled<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
         let text = message(&*panic);
         // A panic's payload is user data, and may panic when it is dropped.
@@ -39,10 +39,10 @@ mod tests {
 
     #[test]
     fn no_panic_gets_through_and_its_message_does() {
-        assert_eq!(walled(|| 5), Ok(5));
-        assert_eq!(walled(|| panic!("first")), Err::<(), _>("panicked: first".into()));
-        assert_eq!(walled(|| panic!("no {}", 2)), Err::<(), _>("panicked: no 2".into()));
-        let bomb = walled(|| std::panic::panic_any(Bomb));
+        assert_eq!(catch_panic(|| 5), Ok(5));
+        assert_eq!(catch_panic(|| panic!("first")), Err::<(), _>("panicked: first".into()));
+        assert_eq!(catch_panic(|| panic!("no {}", 2)), Err::<(), _>("panicked: no 2".into()));
+        let bomb = catch_panic(|| std::panic::panic_any(Bomb));
         assert_eq!(bomb, Err::<(), _>("panicked: a panic without a message".into()));
     }
 }

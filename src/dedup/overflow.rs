@@ -1,6 +1,6 @@
 //! Ids that found no room near their home in the table.
 //!
-//! Among hashed ids there are none, all but certainly. Crafted digests can be made to crowd together; here they stay exact,
+//! Among hashed ids there are none, all but certainly. Crafted digests can be made to overflow together; here they stay exact,
 //! at the cost of a hash map, which no budget bounds: it stays in memory.
 
 use crate::dedup::Sighting;
@@ -9,13 +9,13 @@ use std::collections::HashMap;
 
 /// A map beside the table, keyed by the system's random hash.
 #[derive(Default)]
-pub(super) struct Crowd {
+pub(super) struct Overflow {
     ids: HashMap<(u64, u64), (u64, Sighting)>,
     /// One bit for each of the 64 parts of the table in which there are such ids.
     parts: u64,
 }
 
-impl Crowd {
+impl Overflow {
     /// Returns the mask of the parts of the table ([`Key::part`]) that have ids here.
     #[inline(always)]
     pub(super) fn parts(&self) -> u64 {

@@ -1,15 +1,15 @@
 //! What dedup is told of before the start: an earlier part of the run.
 
 use crate::dedup::{BATCH, Dedup, Verdict};
-use crate::emit::source::Entrance;
+use crate::emit::source::EmitShared;
 use crate::event::{Identity, Record};
 
 /// Calls what it is given on the records of the earlier part.
-pub(crate) type Recall = Box<dyn FnOnce(&mut dyn FnMut(&[Record]))>;
+pub(crate) type Preload = Box<dyn FnOnce(&mut dyn FnMut(&[Record]))>;
 
-/// Shows each lane's dedup its share of the records, and lets sources begin behind theirs; returns how many records
+/// Shows each shard's dedup its share of the records, and lets sources begin behind theirs; returns how many records
 /// there were.
-pub(crate) fn recall(feeds: Vec<Recall>, entrance: &Entrance, dedups: &mut [Dedup]) -> u64 {
+pub(crate) fn preload(feeds: Vec<Preload>, emit_shared: &EmitShared, dedups: &mut [Dedup]) -> u64 {
     if feeds.is_empty() {
         return 0;
     }
@@ -23,8 +23,8 @@ pub(crate) fn recall(feeds: Vec<Recall>, entrance: &Entrance, dedups: &mut [Dedu
                 *last = (*last).max(Some(record.seq()));
             }
             let digest = record.id().filter(|_| record.identity() == Some(Identity::Digest));
-            let lane = entrance.routes.lane(record.kind(), record.entity(), digest);
-            if let (Some(share), Some(dedup)) = (shares.get_mut(lane), dedups.get_mut(lane)) {
+            let shard = emit_shared.router.shard(record.kind(), record.entity(), digest);
+            if let (Some(share), Some(dedup)) = (shares.get_mut(shard), dedups.get_mut(shard)) {
                 share.push(*record);
                 if share.len() == BATCH {
                     check(dedup, share);
@@ -38,7 +38,7 @@ pub(crate) fn recall(feeds: Vec<Recall>, entrance: &Entrance, dedups: &mut [Dedu
     for (share, dedup) in shares.iter_mut().zip(dedups) {
         check(dedup, share);
     }
-    entrance.sources.begin_after(&last);
+    emit_shared.sources.begin_after(&last);
     records_seen
 }
 

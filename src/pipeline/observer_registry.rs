@@ -1,4 +1,4 @@
-//! The roster of observers: their names, scopes and numbers, while the pipeline runs.
+//! The registry of observers: their names, scopes and numbers, while the pipeline runs.
 
 use crate::observe::Interest;
 use crate::observe::presence::Presence;
@@ -30,10 +30,10 @@ pub(crate) const ACCOUNTS_MAX: usize = 1024;
 
 /// The observers that there are, and the names of those that there were.
 #[derive(Default)]
-pub(crate) struct Roster(Mutex<Book>);
+pub(crate) struct ObserverRegistry(Mutex<RegistryState>);
 
 #[derive(Default)]
-struct Book {
+struct RegistryState {
     /// By number, which no two ever have.
     entries: BTreeMap<usize, Entry>,
     next: usize,
@@ -72,36 +72,36 @@ impl Entered {
     }
 }
 
-impl Roster {
+impl ObserverRegistry {
     /// Enters an observer; `None` when one that is there has its name.
     pub(crate) fn enter(&self, options: &ObserverOptions) -> Option<Entered> {
-        let mut book = lock(&self.0);
-        if book.entries.values().any(|entry| *entry.name == *options.name) {
+        let mut state = lock(&self.0);
+        if state.entries.values().any(|entry| *entry.name == *options.name) {
             return None;
         }
-        let (number, known) = (book.next, book.names.iter().position(|name| **name == *options.name));
+        let (number, known) = (state.next, state.names.iter().position(|name| **name == *options.name));
         let name = known
-            .and_then(|account| book.names.get(account))
+            .and_then(|account| state.names.get(account))
             .map_or_else(|| options.name.as_str().into(), Arc::clone);
         let account = match known {
             Some(account) => account,
-            None if book.names.len() < ACCOUNTS_MAX => {
-                book.names.push(Arc::clone(&name));
-                book.names.len() - 1
+            None if state.names.len() < ACCOUNTS_MAX => {
+                state.names.push(Arc::clone(&name));
+                state.names.len() - 1
             }
             None => {
-                book.further += 1;
+                state.further += 1;
                 ACCOUNTS_MAX
             }
         };
-        book.next += 1;
+        state.next += 1;
         let entry = Entry { name: Arc::clone(&name), scope: options.scope.clone(), leaving: false };
-        book.entries.insert(number, entry);
+        state.entries.insert(number, entry);
         Some(Entered { number, name, account })
     }
 
     /// Begins to remove an observer; false when it is not there, or somebody else removes it. Its name is not free
-    /// before [`Roster::strike`]: until then it may see events.
+    /// before [`ObserverRegistry::strike`]: until then it may see events.
     pub(crate) fn leave(&self, number: usize) -> bool {
         match lock(&self.0).entries.get_mut(&number) {
             Some(entry) => !std::mem::replace(&mut entry.leaving, true),
@@ -116,9 +116,9 @@ impl Roster {
 
     /// Returns the numbers of the observers of `scope` that are there.
     pub(crate) fn of_scope(&self, scope: &str) -> Vec<usize> {
-        let book = lock(&self.0);
+        let state = lock(&self.0);
         let of_scope = |entry: &Entry| !entry.leaving && entry.scope.as_deref() == Some(scope);
-        book.entries.iter().filter(|(_, entry)| of_scope(entry)).map(|(number, _)| *number).collect()
+        state.entries.iter().filter(|(_, entry)| of_scope(entry)).map(|(number, _)| *number).collect()
     }
 
     /// Returns the names of the observers that are there.
@@ -128,8 +128,8 @@ impl Roster {
 
     /// Returns the names of the accounts, and how many observers found no room for theirs.
     pub(crate) fn accounts(&self) -> (Vec<Arc<str>>, u64) {
-        let book = lock(&self.0);
-        (book.names.clone(), book.further)
+        let state = lock(&self.0);
+        (state.names.clone(), state.further)
     }
 }
 
@@ -139,36 +139,36 @@ mod tests {
 
     #[test]
     fn a_name_is_free_again_once_its_observer_is_gone() {
-        let roster = Roster::default();
+        let registry = ObserverRegistry::default();
         let enter = |options: ObserverOptions| {
-            roster.enter(&options).map(|entered| (entered.number, entered.account))
+            registry.enter(&options).map(|entered| (entered.number, entered.account))
         };
         let scoped = |name: &str| ObserverOptions { scope: Some("test-1".into()), ..name.into() };
         assert_eq!(enter("a".into()), Some((0, 0)));
         assert_eq!(enter("a".into()), None);
         assert_eq!(enter(scoped("b")), Some((1, 1)));
         assert_eq!(enter(scoped("c")), Some((2, 2)));
-        assert_eq!(roster.of_scope("test-1"), [1, 2]);
-        assert!(roster.leave(1) && !roster.leave(1) && !roster.leave(9));
-        assert_eq!(roster.of_scope("test-1"), [2]);
+        assert_eq!(registry.of_scope("test-1"), [1, 2]);
+        assert!(registry.leave(1) && !registry.leave(1) && !registry.leave(9));
+        assert_eq!(registry.of_scope("test-1"), [2]);
         assert_eq!(enter("b".into()), None, "it may still see events");
-        roster.strike(1);
+        registry.strike(1);
         assert_eq!(enter("b".into()), Some((3, 1)));
-        assert_eq!((roster.present().len(), roster.accounts().0.len()), (3, 3));
+        assert_eq!((registry.present().len(), registry.accounts().0.len()), (3, 3));
     }
 
     #[test]
     fn names_beyond_the_limit_share_an_account() {
-        let roster = Roster::default();
+        let registry = ObserverRegistry::default();
         for number in 0..ACCOUNTS_MAX + 3 {
-            let entered = roster.enter(&(&*format!("o{number}")).into()).unwrap();
+            let entered = registry.enter(&(&*format!("o{number}")).into()).unwrap();
             assert_eq!((entered.number, entered.account), (number, number.min(ACCOUNTS_MAX)));
-            assert!(roster.leave(number));
-            roster.strike(number);
+            assert!(registry.leave(number));
+            registry.strike(number);
         }
-        let again = roster.enter(&"o5".into()).unwrap();
+        let again = registry.enter(&"o5".into()).unwrap();
         assert_eq!((again.number, again.account), (ACCOUNTS_MAX + 3, 5));
-        let (names, further) = roster.accounts();
-        assert_eq!((names.len(), further, roster.present().len()), (ACCOUNTS_MAX, 3, 1));
+        let (names, further) = registry.accounts();
+        assert_eq!((names.len(), further, registry.present().len()), (ACCOUNTS_MAX, 3, 1));
     }
 }

@@ -17,30 +17,30 @@ use std::time::Duration;
 pub struct Members<'a>(pub &'a [(&'a str, Value<'a>)]);
 
 /// What an emitter of a domain needs: whose events they are, when, and where to.
-pub(crate) struct Subject<'e> {
-    way: Way<'e>,
+pub(crate) struct EntityEmitter<'e> {
+    way: Target<'e>,
     time_ns: Option<u64>,
 }
 
 /// Where events go.
-enum Way<'e> {
+enum Target<'e> {
     /// Into an emitter, whose table has the name.
     Emitter { emitter: &'e mut Emitter, entity: Result<Symbol, NameRefused> },
     /// Into a sink of any other kind.
     Sink { sink: &'e mut dyn EventSink, entity: Box<str>, text: String },
 }
 
-impl<'e> Subject<'e> {
-    pub(crate) fn new(emitter: &'e mut Emitter, domain: Domain, entity: &str) -> Subject<'e> {
+impl<'e> EntityEmitter<'e> {
+    pub(crate) fn new(emitter: &'e mut Emitter, domain: Domain, entity: &str) -> EntityEmitter<'e> {
         let entity = emitter.symbols().intern(entity).map_err(NameRefused::from);
         if let Ok(entity) = entity {
             emitter.note_entity(domain, entity);
         }
-        Subject { way: Way::Emitter { emitter, entity }, time_ns: None }
+        EntityEmitter { way: Target::Emitter { emitter, entity }, time_ns: None }
     }
 
-    pub(crate) fn over(sink: &'e mut dyn EventSink, entity: &str) -> Subject<'e> {
-        Subject { way: Way::Sink { sink, entity: entity.into(), text: String::new() }, time_ns: None }
+    pub(crate) fn over(sink: &'e mut dyn EventSink, entity: &str) -> EntityEmitter<'e> {
+        EntityEmitter { way: Target::Sink { sink, entity: entity.into(), text: String::new() }, time_ns: None }
     }
 
     pub(crate) fn at(&mut self, time_ns: u64) {
@@ -48,7 +48,7 @@ impl<'e> Subject<'e> {
     }
 
     /// Begins an event of a kind whose table has several classes, or one.
-    pub(crate) fn draft(&mut self, kind: &'static KindDef, variant: &'static str) -> Draft<'_, 'e> {
+    pub(crate) fn builder(&mut self, kind: &'static KindDef, variant: &'static str) -> EventBuilder<'_, 'e> {
         let mut payload = [0; 24];
         for field in kind.fields {
             field.write(&mut payload, Some(Number::Name(variant)));
@@ -57,24 +57,24 @@ impl<'e> Subject<'e> {
             detail.write(&mut payload, Some(Number::Detail(Detail::NONE)));
         }
         let mut text = match &mut self.way {
-            Way::Emitter { emitter, .. } => emitter.take_text(),
-            Way::Sink { text, .. } => std::mem::take(text),
+            Target::Emitter { emitter, .. } => emitter.take_text(),
+            Target::Sink { text, .. } => std::mem::take(text),
         };
         text.clear();
-        Draft { subject: self, kind, payload, text, unplaced: 0 }
+        EventBuilder { entity_emitter: self, kind, payload, text, unplaced: 0 }
     }
 }
 
 /// An event whose data is being filled in.
-pub(crate) struct Draft<'s, 'e> {
-    subject: &'s mut Subject<'e>,
+pub(crate) struct EventBuilder<'s, 'e> {
+    entity_emitter: &'s mut EntityEmitter<'e>,
     kind: &'static KindDef,
     payload: [u8; 24],
     text: String,
     unplaced: u64,
 }
 
-impl Draft<'_, '_> {
+impl EventBuilder<'_, '_> {
     /// Fills in a data field that stands in the document alone.
     pub(crate) fn put(&mut self, name: &'static str, value: impl Data) {
         value.push_member(name, &mut self.text);
@@ -92,15 +92,15 @@ impl Draft<'_, '_> {
 
     /// Offers the event.
     pub(crate) fn send(self) -> Result<(), EmitError> {
-        let Draft { subject: Subject { way, time_ns }, kind, mut payload, text: mut document, unplaced } =
+        let EventBuilder { entity_emitter: EntityEmitter { way, time_ns }, kind, mut payload, text: mut document, unplaced } =
             self;
         // An event without fields has no document.
         if !document.is_empty() {
             document.push('}');
         }
         let (emitter, entity) = match way {
-            Way::Emitter { emitter, entity } => (emitter, entity),
-            Way::Sink { sink, entity, text } => {
+            Target::Emitter { emitter, entity } => (emitter, entity),
+            Target::Sink { sink, entity, text } => {
                 let (kind, time_ns) = (kind.kind, *time_ns);
                 let event =
                     TypedEvent { kind, entity, time_ns, payload, document: &document, unplaced, key: None };

@@ -1,4 +1,4 @@
-//! Worker threads: rings from lanes to workers, and what runs at their ends.
+//! Worker threads: rings from shards to workers, and what runs at their ends.
 //!
 //! A record and its verdict travel in two rings of the same size, in step, so that both arrive as slices. The
 //! verdicts are published first: where there is a record, its verdict is there.
@@ -8,100 +8,100 @@ use crate::emit::source::share;
 use crate::event::{KindSet, Record};
 use crate::observe::mask;
 use crate::observe::worker::WorkerReport;
-use crate::pipeline::post::Post;
-use crate::pipeline::station::{Order, Station};
+use crate::pipeline::command_queue::CommandQueue;
+use crate::pipeline::observer_host::{ObserverCommand, ObserverHost};
 use crate::sync::mpsc::Sender;
 use crate::sync::{Arc, AtomicU64, Backoff, Ordering, rtrb};
-use crate::wait::{Idle, Sleeper, WaitStrategy};
+use crate::wait::{Idle, Parker, WaitStrategy};
 use crossbeam_utils::CachePadded;
 use std::time::Duration;
 
 /// What a worker's thread and the pipeline share.
-pub(crate) struct CrewDesk {
-    pub(crate) sleeper: Sleeper,
+pub(crate) struct WorkerShared {
+    pub(crate) parker: Parker,
     /// Records taken, of all verdicts.
     pub(crate) taken: CachePadded<AtomicU64>,
     /// Events of its own that the worker emitted.
     pub(crate) own: AtomicU64,
-    pub(crate) post: Post<CrewOrder>,
+    pub(crate) commands: CommandQueue<WorkerCommand>,
 }
 
-impl CrewDesk {
-    pub(crate) fn new() -> CrewDesk {
-        CrewDesk {
-            sleeper: Sleeper::new(),
+impl WorkerShared {
+    pub(crate) fn new() -> WorkerShared {
+        WorkerShared {
+            parker: Parker::new(),
             taken: CachePadded::default(),
             own: AtomicU64::new(0),
-            post: Post::new(),
+            commands: CommandQueue::new(),
         }
     }
 }
 
 /// What a pipeline may ask of a worker while it runs.
-pub(crate) enum CrewOrder {
+pub(crate) enum WorkerCommand {
     /// Report on all observers.
     Report(Sender<WorkerReport>),
     /// Take what is in the rings, and say so by dropping the sender.
     CatchUp(Sender<()>),
     /// Something for the worker's observers.
-    Station(Order),
+    Host(ObserverCommand),
 }
 
-/// A lane's end of the rings to all workers.
-pub(crate) struct Handover {
-    inlets: Vec<CrewInlet>,
+/// A shard's end of the rings to all workers.
+pub(crate) struct Dispatcher {
+    senders: Vec<WorkerSender>,
     whole: KindSet,
 }
 
-/// A lane's end of the rings to one worker.
-pub(crate) struct CrewInlet {
+/// A shard's end of the rings to one worker.
+pub(crate) struct WorkerSender {
     records: rtrb::Producer<Record>,
     verdicts: rtrb::Producer<Verdict>,
-    desk: Arc<CrewDesk>,
-    room: Arc<Sleeper>,
+    shared: Arc<WorkerShared>,
+    room: Arc<Parker>,
 }
 
-/// A worker's end of the rings from one lane.
-pub(crate) struct CrewOutlet {
+/// A worker's end of the rings from one shard.
+pub(crate) struct WorkerReceiver {
     records: rtrb::Consumer<Record>,
     verdicts: rtrb::Consumer<Verdict>,
-    room: Arc<Sleeper>,
+    room: Arc<Parker>,
 }
 
-/// Makes the rings from one lane to one worker.
-pub(crate) fn connect(capacity: usize, desk: &Arc<CrewDesk>) -> (CrewInlet, CrewOutlet) {
+/// Makes the rings from one shard to one worker.
+pub(crate) fn connect(capacity: usize, shared: &Arc<WorkerShared>) -> (WorkerSender, WorkerReceiver) {
     let (records_in, records) = rtrb::RingBuffer::new(capacity.max(BATCH));
     let (verdicts_in, verdicts) = rtrb::RingBuffer::new(capacity.max(BATCH));
-    let room = Arc::new(Sleeper::new());
-    let inlet = CrewInlet {
+    let room = Arc::new(Parker::new());
+    let sender = WorkerSender {
         records: records_in,
         verdicts: verdicts_in,
-        desk: Arc::clone(desk),
+        shared: Arc::clone(shared),
         room: Arc::clone(&room),
     };
-    (inlet, CrewOutlet { records, verdicts, room })
+    (sender, WorkerReceiver { records, verdicts, room })
 }
 
-impl Handover {
-    pub(crate) fn new(inlets: Vec<CrewInlet>, whole: KindSet) -> Handover {
-        Handover { inlets, whole }
+impl Dispatcher {
+    pub(crate) fn new(senders: Vec<WorkerSender>, whole: KindSet) -> Dispatcher {
+        Dispatcher { senders, whole }
     }
 
     /// Passes each record of a batch to the worker of its entity; waits where there is no room.
     pub(crate) fn pass(&mut self, records: &[Record], verdicts: &[Verdict]) {
-        if let [inlet] = &mut *self.inlets {
-            return inlet.push(records, verdicts, mask(records.len()));
+        if let [sender] = &mut *self.senders {
+            return sender.push(records, verdicts, mask(records.len()));
         }
         let mut shares = [0u64; WORKERS_MAX];
         for (at, record) in records.iter().enumerate() {
-            let worker = share(record.kind(), record.entity(), &self.whole, self.inlets.len(), 1);
+            let worker = share(record.kind(), record.entity(), &self.whole, self.senders.len(), 1);
             if let Some(share) = shares.get_mut(worker) {
                 *share |= 1 << at;
             }
         }
-        for (inlet, share) in self.inlets.iter_mut().zip(shares) {
+        for (sender, share) in self.senders.iter_mut().zip(shares) {
             if share != 0 {
-                inlet.push(records, verdicts, share);
+                sender.push(records, verdicts, share);
             }
         }
     }
@@ -110,7 +110,7 @@ impl Handover {
 /// Workers there can be.
 pub(crate) const WORKERS_MAX: usize = 64;
 
-impl CrewInlet {
+impl WorkerSender {
     fn push(&mut self, records: &[Record], verdicts: &[Verdict], share: u64) {
         let n = share.count_ones() as usize;
         let backoff = Backoff::new();
@@ -133,69 +133,69 @@ impl CrewInlet {
         if let Ok(chunk) = self.records.write_chunk_uninit(n) {
             chunk.fill_from_iter((0..records.len()).filter(bits).filter_map(|at| records.get(at).copied()));
         }
-        self.desk.sleeper.wake();
+        self.shared.parker.wake();
     }
 }
 
-impl Drop for Handover {
+impl Drop for Dispatcher {
     fn drop(&mut self) {
-        for inlet in self.inlets.drain(..) {
-            let desk = Arc::clone(&inlet.desk);
+        for sender in self.senders.drain(..) {
+            let shared = Arc::clone(&sender.shared);
             // First the rings are abandoned, then the worker is woken to see it.
-            drop(inlet);
-            desk.sleeper.wake();
+            drop(sender);
+            shared.parker.wake();
         }
     }
 }
 
 /// A worker at work.
-pub(crate) struct CrewWork {
-    desk: Arc<CrewDesk>,
-    outlets: Vec<CrewOutlet>,
-    station: Station,
+pub(crate) struct WorkerThread {
+    shared: Arc<WorkerShared>,
+    receivers: Vec<WorkerReceiver>,
+    host: ObserverHost,
     taken: u64,
     own: u64,
 }
 
-impl CrewWork {
-    pub(crate) fn new(desk: Arc<CrewDesk>, outlets: Vec<CrewOutlet>, station: Station) -> CrewWork {
-        CrewWork { desk, outlets, station, taken: 0, own: 0 }
+impl WorkerThread {
+    pub(crate) fn new(shared: Arc<WorkerShared>, receivers: Vec<WorkerReceiver>, host: ObserverHost) -> WorkerThread {
+        WorkerThread { shared, receivers, host, taken: 0, own: 0 }
     }
 
-    /// Works until all lanes are gone and their rings empty.
+    /// Works until all shards are gone and their rings empty.
     pub(crate) fn run(mut self, strategy: WaitStrategy) -> WorkerReport {
-        let desk = Arc::clone(&self.desk);
-        let _owned = desk.post.owned();
+        let shared = Arc::clone(&self.shared);
+        let _owned = shared.commands.owned();
         let mut idle = Idle::new(strategy);
         loop {
             // Abandoned first, empty after: nothing can come any more.
-            let gone = self.outlets.iter().all(|outlet| outlet.records.is_abandoned());
+            let gone = self.receivers.iter().all(|receiver| receiver.records.is_abandoned());
             if self.poll() > 0 {
                 idle.reset();
             } else if gone {
                 break;
             } else {
-                let (outlets, desk) = (&self.outlets, &self.desk);
-                idle.wait(&desk.sleeper, || {
-                    !desk.post.is_waiting()
-                        && outlets.iter().all(|outlet| outlet.records.is_empty())
-                        && !outlets.iter().all(|outlet| outlet.records.is_abandoned())
+                let (receivers, shared) = (&self.receivers, &self.shared);
+                idle.wait(&shared.parker, || {
+                    !shared.commands.is_waiting()
+                        && receivers.iter().all(|receiver| receiver.records.is_empty())
+                        && !receivers.iter().all(|receiver| receiver.records.is_abandoned())
                 });
             }
-            if self.desk.post.is_waiting() {
+            if self.shared.commands.is_waiting() {
                 self.answer();
             }
         }
-        self.own += self.station.flush();
-        self.desk.own.store(self.own, Ordering::Release);
-        let report = self.station.report();
-        self.station.dismiss();
+        self.own += self.host.flush();
+        self.shared.own.store(self.own, Ordering::Release);
+        let report = self.host.report();
+        self.host.dismiss();
         report
     }
 
     fn poll(&mut self) -> usize {
         let before = self.taken;
-        for at in 0..self.outlets.len() {
+        for at in 0..self.receivers.len() {
             self.take_batch(at);
         }
         (self.taken - before) as usize
@@ -203,7 +203,7 @@ impl CrewWork {
 
     /// Takes what is in the rings now, and not what comes meanwhile.
     fn catch_up(&mut self) {
-        let present: Vec<usize> = self.outlets.iter().map(|outlet| outlet.records.slots()).collect();
+        let present: Vec<usize> = self.receivers.iter().map(|receiver| receiver.records.slots()).collect();
         for (at, mut left) in present.into_iter().enumerate() {
             while left > 0 {
                 match self.take_batch(at) {
@@ -214,12 +214,12 @@ impl CrewWork {
         }
     }
 
-    /// Takes up to a batch from one lane; returns how many records.
+    /// Takes up to a batch from one shard; returns how many records.
     fn take_batch(&mut self, at: usize) -> usize {
         let before = self.taken;
-        if let Some(outlet) = self.outlets.get_mut(at) {
-            let n = outlet.records.slots().min(BATCH);
-            let (Ok(records), Ok(verdicts)) = (outlet.records.read_chunk(n), outlet.verdicts.read_chunk(n))
+        if let Some(receiver) = self.receivers.get_mut(at) {
+            let n = receiver.records.slots().min(BATCH);
+            let (Ok(records), Ok(verdicts)) = (receiver.records.read_chunk(n), receiver.verdicts.read_chunk(n))
             else {
                 return 0;
             };
@@ -231,33 +231,33 @@ impl CrewWork {
                 }
                 let new = |(at, verdict): (usize, &Verdict)| u64::from(*verdict == Verdict::New) << at;
                 let new = verdicts.iter().enumerate().map(new).fold(0, |set, bit| set | bit);
-                self.own += self.station.take(records, verdicts, new);
+                self.own += self.host.take(records, verdicts, new);
                 self.taken += records.len() as u64;
             }
             records.commit_all();
             verdicts.commit_all();
             if n > 0 {
-                outlet.room.wake();
+                receiver.room.wake();
             }
         }
-        self.desk.own.store(self.own, Ordering::Release);
-        self.desk.taken.store(self.taken, Ordering::Release);
+        self.shared.own.store(self.own, Ordering::Release);
+        self.shared.taken.store(self.taken, Ordering::Release);
         (self.taken - before) as usize
     }
 
     #[cold]
     fn answer(&mut self) {
-        for order in self.desk.post.take() {
-            match order {
-                CrewOrder::CatchUp(pending) => {
+        for command in self.shared.commands.take() {
+            match command {
+                WorkerCommand::CatchUp(pending) => {
                     self.catch_up();
                     drop(pending);
                 }
-                CrewOrder::Report(reply) => {
+                WorkerCommand::Report(reply) => {
                     // Whoever asked may have given up.
-                    let _ = reply.send(self.station.report());
+                    let _ = reply.send(self.host.report());
                 }
-                CrewOrder::Station(order) => self.station.obey(order),
+                WorkerCommand::Host(command) => self.host.obey(command),
             }
         }
     }
@@ -267,48 +267,48 @@ impl CrewWork {
 mod models {
     use super::*;
     use crate::clock::Clock;
-    use crate::emit::source::{Entrance, Routes, Sources};
+    use crate::emit::source::{EmitShared, Router, Sources};
     use crate::event::{IdScope, Origin};
     use crate::observe::worker::Worker;
-    use crate::pipeline::station::Voice;
+    use crate::pipeline::observer_host::SelfReporter;
     use crate::sync::{self, AtomicBool};
 
-    fn station() -> Station {
+    fn host() -> ObserverHost {
         let origin = Origin::from_bits(7);
-        let entrance = Entrance {
+        let emit_shared = EmitShared {
             origin,
             id_scope: IdScope::new(origin.bits()),
-            routes: Routes::new([], KindSet::EMPTY, 1),
+            router: Router::new([], KindSet::EMPTY, 1),
             sources: Sources::default(),
             contexts: Arc::default(),
             closed: AtomicBool::new(false),
         };
-        let voice = Voice {
-            entrance: Arc::new(entrance),
+        let reporter = SelfReporter {
+            emit_shared: Arc::new(emit_shared),
             clock: Clock::manual(0).0,
             symbols: Arc::default(),
             source: None,
         };
-        Station::new(0, Worker::new(), voice)
+        ObserverHost::new(0, Worker::new(), reporter)
     }
 
-    /// The lane waits for room with no time to wake it.
+    /// The shard waits for room with no time to wake it.
     #[test]
     fn a_full_ring_is_emptied_and_the_lane_woken() {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(2);
         model.check(|| {
-            let desk = Arc::new(CrewDesk::new());
-            let (inlet, outlet) = connect(BATCH, &desk);
-            let work = CrewWork::new(Arc::clone(&desk), vec![outlet], station());
+            let shared = Arc::new(WorkerShared::new());
+            let (sender, receiver) = connect(BATCH, &shared);
+            let work = WorkerThread::new(Arc::clone(&shared), vec![receiver], host());
             let worker = sync::spawn("worker".to_owned(), move || work.run(WaitStrategy::Park));
-            let mut lane = Handover::new(vec![inlet], KindSet::EMPTY);
+            let mut shard = Dispatcher::new(vec![sender], KindSet::EMPTY);
             let records = [Record::from_words([0; 8]); BATCH];
-            lane.pass(&records, &[Verdict::New; BATCH]);
-            lane.pass(&records, &[Verdict::New; BATCH]);
-            drop(lane);
+            shard.pass(&records, &[Verdict::New; BATCH]);
+            shard.pass(&records, &[Verdict::New; BATCH]);
+            drop(shard);
             worker.unwrap().join().unwrap();
-            assert_eq!(desk.taken.load(Ordering::Acquire), 2 * BATCH as u64);
+            assert_eq!(shared.taken.load(Ordering::Acquire), 2 * BATCH as u64);
         });
     }
 }

@@ -1,4 +1,4 @@
-//! One emitter's lane: where its events are written.
+//! One emitter's track: where its events are written.
 
 use crate::event::Record;
 use crate::recorder::format::{BATCH_MAX, HEAD_EVERY, slot_check};
@@ -8,26 +8,26 @@ use crate::recorder::write::Inner;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Writes one emitter's events into its lane; dropping it ends the lane, whose events stay.
-pub(crate) struct LaneWriter {
+/// Writes one emitter's events into its track; dropping it ends the track, whose events stay.
+pub(crate) struct TrackWriter {
     number: u64,
     salt: u64,
     slots: SlotRing,
     /// One word.
     head: Part,
-    lane: usize,
+    track: usize,
     recorder: Arc<Inner>,
 }
 
-impl LaneWriter {
+impl TrackWriter {
     pub(super) fn new(
         recorder: Arc<Inner>,
-        lane: usize,
+        track: usize,
         salt: u64,
         slots: SlotRing,
         head: Part,
-    ) -> LaneWriter {
-        LaneWriter { number: 0, salt, slots, head, lane, recorder }
+    ) -> TrackWriter {
+        TrackWriter { number: 0, salt, slots, head, track, recorder }
     }
 
     /// Writes an event over the oldest one.
@@ -45,7 +45,7 @@ impl LaneWriter {
         }
     }
 
-    /// Writes events over the oldest ones, one after the other and several words at once: what [`LaneWriter::put`] does, at
+    /// Writes events over the oldest ones, one after the other and several words at once: what [`TrackWriter::put`] does, at
     /// a third of the cost.
     pub(crate) fn put_all(&mut self, records: &[Record]) {
         for mut records in records.chunks(BATCH_MAX) {
@@ -75,9 +75,9 @@ impl LaneWriter {
     }
 }
 
-impl Drop for LaneWriter {
+impl Drop for TrackWriter {
     fn drop(&mut self) {
         self.tell_head();
-        self.recorder.end(self.lane);
+        self.recorder.end(self.track);
     }
 }

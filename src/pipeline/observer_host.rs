@@ -1,9 +1,9 @@
-//! A worker at its place: its observers, and its own voice for what goes wrong with them.
+//! Runs a worker's observers and reports their failures.
 
 use crate::clock::Clock;
 use crate::dedup::Verdict;
 use crate::domain::pipeline::{DeliveryFailed, ObserverFailed};
-use crate::emit::source::{Entrance, Source};
+use crate::emit::source::{EmitShared, Source};
 use crate::event::json::beginning;
 use crate::event::{Identity, Record, Symbol, Symbols};
 use crate::observe::worker::{Placed, SlotReport, Trouble, Worker, WorkerReport};
@@ -11,14 +11,14 @@ use crate::sync::mpsc::Sender;
 use crate::sync::{Arc, Ordering};
 
 /// Runs a worker's observers and emits an event for each that is cut off or cannot deliver.
-pub(crate) struct Station {
+pub(crate) struct ObserverHost {
     number: u32,
     worker: Worker,
-    voice: Voice,
+    reporter: SelfReporter,
 }
 
-/// What a pipeline may ask of a station while it runs.
-pub(crate) enum Order {
+/// What a pipeline may ask of a host while it runs.
+pub(crate) enum ObserverCommand {
     /// Take an observer in, and say so by dropping the sender.
     Add {
         /// The observer.
@@ -35,17 +35,17 @@ pub(crate) enum Order {
     },
 }
 
-/// What a station needs to emit events of its own.
-pub(crate) struct Voice {
-    pub(crate) entrance: Arc<Entrance>,
+/// What a host needs to emit events of its own.
+pub(crate) struct SelfReporter {
+    pub(crate) emit_shared: Arc<EmitShared>,
     pub(crate) clock: Clock,
     pub(crate) symbols: Arc<Symbols>,
     pub(crate) source: Option<Arc<Source>>,
 }
 
-impl Station {
-    pub(crate) fn new(number: u32, worker: Worker, voice: Voice) -> Station {
-        Station { number, worker, voice }
+impl ObserverHost {
+    pub(crate) fn new(number: u32, worker: Worker, reporter: SelfReporter) -> ObserverHost {
+        ObserverHost { number, worker, reporter }
     }
 
     /// Dispatches a batch; returns how many events of its own it emitted because of it.
@@ -72,13 +72,13 @@ impl Station {
     }
 
     /// Does what the pipeline asks between two batches.
-    pub(crate) fn obey(&mut self, order: Order) {
-        match order {
-            Order::Add { placed, pending } => {
+    pub(crate) fn obey(&mut self, command: ObserverCommand) {
+        match command {
+            ObserverCommand::Add { placed, pending } => {
                 self.worker.add(*placed);
                 drop(pending);
             }
-            Order::Remove { number, reply } => {
+            ObserverCommand::Remove { number, reply } => {
                 // Whoever asked may have given up.
                 let _ = reply.send(self.worker.remove(number));
             }
@@ -92,7 +92,7 @@ impl Station {
         let mut told = 0;
         while self.worker.has_trouble() {
             for trouble in self.worker.take_troubles() {
-                let Some(record) = self.voice.failed(self.number, &trouble) else { continue };
+                let Some(record) = self.reporter.failed(self.number, &trouble) else { continue };
                 told += 1;
                 self.worker.dispatch(&[record], &[Verdict::New], 1);
             }
@@ -106,11 +106,11 @@ pub(crate) fn kept_message(symbols: &Symbols, message: &str) -> Symbol {
     symbols.intern(beginning(message, Symbols::NAME_LEN_MAX)).unwrap_or(Symbol::NONE)
 }
 
-impl Voice {
+impl SelfReporter {
     /// Makes the record, offered and accepted at once. `None` when no source number is left.
     fn failed(&mut self, worker: u32, trouble: &Trouble) -> Option<Record> {
         if self.source.is_none() {
-            self.source = self.entrance.sources.open("pipeline");
+            self.source = self.emit_shared.sources.open("pipeline");
         }
         let source = self.source.as_ref()?;
         // A message that the table refuses is in the snapshot all the same.
@@ -128,7 +128,7 @@ impl Voice {
         let seq = source.counts.next_seq.fetch_add(1, Ordering::Relaxed);
         source.counts.accepted.fetch_add(1, Ordering::Relaxed);
         let mut record = record.numbered(source.number(), seq as u32);
-        record.set_id(&self.entrance.id_scope);
+        record.set_id(&self.emit_shared.id_scope);
         Some(record)
     }
 }

@@ -11,7 +11,7 @@ use std::io;
 impl JournalReader<'_> {
     /// Acts on anything that is no intact block. `growing` when a live process was writing this segment after it was
     /// looked at.
-    pub(super) fn judge(
+    pub(super) fn decide(
         &mut self,
         step: &Step,
         found: Found,
