@@ -13,7 +13,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use panther_events::dedup::{BATCH, Verdict};
-use panther_events::domain::machine::{TransitionPath, StateTable, states};
+use panther_events::domain::machine::{StateTable, TransitionPath, states};
 use panther_events::domain::{Catalogue, DomainDef, KindDef};
 use panther_events::event::{Domain, EventKind, Identity, Record, Symbol};
 use panther_events::observe::state::{StateOptions, States};

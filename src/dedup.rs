@@ -21,13 +21,13 @@
 //! - Epochs share the table: a slot says which epoch it belongs to, in the six bits that are the same in every id. A
 //!   lookup costs one line however many epochs a window has, and forgetting an epoch costs nothing.
 
-mod overflow;
 mod index;
-mod simd;
 mod memory;
+mod overflow;
 mod probe;
 mod run;
 mod set;
+mod simd;
 mod spill;
 mod table;
 mod window;

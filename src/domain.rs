@@ -63,7 +63,7 @@ pub use emitters::{
     Assertions, Environments, Experiments, MetricSamples, Plugins, Services, Steps, Tests, TypedDomain,
     TypedSink,
 };
-pub use machine::{TransitionPath, StateFault, StateTable, StepOutcome};
+pub use machine::{StateFault, StateTable, StepOutcome, TransitionPath};
 pub use table::{DataField, DataType, VariantDef};
 
 use crate::event::kind::{CODES_PER_DOMAIN, DOMAIN_COUNT, KIND_COUNT};

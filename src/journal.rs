@@ -113,7 +113,6 @@ mod delivery;
 pub mod durability;
 pub mod filter;
 pub mod format;
-mod recovery_policy;
 pub mod lacking;
 mod lock;
 pub mod log;
@@ -123,6 +122,7 @@ mod presence;
 pub mod reader;
 pub mod recovered;
 pub mod recovery;
+mod recovery_policy;
 mod scan;
 #[cfg(feature = "zstd")]
 mod seekable;

@@ -4,6 +4,7 @@
 //! neither rings nor threads nor other observers. With several workers there are several instances of an
 //! observer, each seeing its share of the entities; their [`Report`]s are merged when a snapshot is taken.
 
+pub(crate) mod catch_panic;
 #[cfg(feature = "channel")]
 pub mod channel;
 pub mod history;
@@ -15,7 +16,6 @@ pub(crate) mod presence;
 pub mod results;
 pub mod sightings;
 pub mod state;
-pub(crate) mod catch_panic;
 pub(crate) mod worker;
 
 use crate::dedup::Verdict;

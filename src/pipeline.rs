@@ -21,30 +21,30 @@
 
 mod account;
 mod builder;
+mod command_queue;
 #[cfg(all(test, not(loom)))]
 mod context_tests;
-mod worker;
 mod drain;
 mod emitter_pool;
-mod shard;
 #[cfg(all(test, loom))]
 mod models;
-mod command_queue;
-mod processors;
-mod preload;
-mod observer_registry;
-mod snapshot;
 mod observer_host;
+mod observer_registry;
+mod preload;
+mod processors;
+mod shard;
+mod snapshot;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod ticker;
 mod topology;
 mod validated;
+mod worker;
 
 pub use crate::observe::worker::Delivery;
 pub use crate::wait::WaitStrategy;
 pub use account::{Account, AccountError, Further};
-pub use builder::{Builder, PipelineOptions, ObserverSetup, StartError};
+pub use builder::{Builder, ObserverSetup, PipelineOptions, StartError};
 pub use drain::{DrainError, SettleError};
 pub use emitter_pool::{Bound, EmitterPool};
 pub use observer_registry::ObserverOptions;
@@ -57,9 +57,9 @@ use crate::domain::Catalogue;
 use crate::emit::source::EmitShared;
 use crate::emit::{EmitError, Emitter, FullPolicy};
 use crate::event::{Contexts, Origin, Symbols};
+use crate::observe::catch_panic::catch_panic;
 use crate::observe::inside::{self, Inside};
 use crate::observe::presence::{Unplaced, collect};
-use crate::observe::catch_panic::catch_panic;
 use crate::observe::worker::{AnyObserver, AnyReport, Merged, WorkerReport};
 use crate::observe::{Observer, Report, Scope};
 use crate::process::Processing;
@@ -67,15 +67,15 @@ use crate::recorder::FlightRecorder;
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Arc, Mutex, Ordering, lock, mpsc};
 use crate::wait::ActiveFlag;
-use worker::{WorkerShared, WorkerCommand};
-use shard::{ShardShared, ShardCommand, ShardReport, ShardThread};
-use observer_registry::ObserverRegistry;
 use observer_host::ObserverCommand;
+use observer_registry::ObserverRegistry;
+use shard::{ShardCommand, ShardReport, ShardShared, ShardThread};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
 use ticker::Ticker;
+use worker::{WorkerCommand, WorkerShared};
 
 /// Warnings of the pipeline's own that are kept.
 const WARNINGS_MAX: usize = 1000;
@@ -426,7 +426,8 @@ impl Shared {
             return Err(EmitError::Closed);
         }
         let source = self.emit_shared.sources.open(name).ok_or(EmitError::SourcesExhausted)?;
-        let senders = self.shards.iter().map(|shard| shard.rings.connect(self.options.ring_capacity)).collect();
+        let senders =
+            self.shards.iter().map(|shard| shard.rings.connect(self.options.ring_capacity)).collect();
         let (clock, symbols) = (self.options.clock.clone(), Arc::clone(&self.symbols));
         let origin = self.emit_shared.origin;
         let shard = self.recorder.as_ref().and_then(|recorder| recorder.track(name, origin));

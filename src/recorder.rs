@@ -111,13 +111,13 @@
 
 mod definitions;
 mod format;
-mod track;
 mod map;
 mod read;
 mod stores;
+mod track;
 mod write;
 
 pub use definitions::Definition;
-pub(crate) use track::TrackWriter;
 pub use read::{NumberGap, RecordedLane, Recording, RecordingError};
+pub(crate) use track::TrackWriter;
 pub use write::{FlightRecorder, RecorderError, RecorderOptions};

@@ -126,7 +126,8 @@ impl ReceiverSet {
         }
         if gone {
             // Abandoned first, empty after: nothing can come any more.
-            self.receivers.retain(|receiver| !(receiver.consumer.is_abandoned() && receiver.consumer.is_empty()));
+            self.receivers
+                .retain(|receiver| !(receiver.consumer.is_abandoned() && receiver.consumer.is_empty()));
         }
         taken
     }
@@ -143,7 +144,10 @@ impl ReceiverSet {
     pub(crate) fn is_idle(&self) -> bool {
         // Acquire: partner is the store in `ShardRings::connect`.
         !self.rings.arrived.load(Ordering::Acquire)
-            && self.receivers.iter().all(|receiver| receiver.consumer.is_empty() && !receiver.consumer.is_abandoned())
+            && self
+                .receivers
+                .iter()
+                .all(|receiver| receiver.consumer.is_empty() && !receiver.consumer.is_abandoned())
     }
 
     fn admit(&mut self) {

@@ -1,15 +1,19 @@
 //! What is one event and what are two: whatever happens twice is two events, and what is delivered twice is one.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-mod support;
+mod support {
+    #![allow(dead_code, clippy::print_stdout, clippy::unwrap_used, reason = "each test uses its part")]
+    #[path = "../it/support/random.rs"]
+    pub(crate) mod random;
+}
 
+use crate::support::random::{Rng, seed};
 use panther_events::domain::{DomainDef, KindDef, TypedSink};
 use panther_events::emit::EmitError;
 use panther_events::event::{Domain, EventId, EventKind, Identity, Level, Origin, Record, Symbol, Value};
 use panther_events::observe::{Batch, Interest, Observer, Report, Undelivered};
 use panther_events::pipeline::{Builder, Pipeline, PipelineOptions, ReportKey, Snapshot, Topology};
 use std::collections::HashSet;
-use support::{Rng, seed};
 
 const TOPOLOGIES: [Topology; 3] =
     [Topology::Inline, Topology::Fused, Topology::Staged { dedup: 3, workers: 2 }];

@@ -7,9 +7,15 @@
 #![cfg(all(feature = "journal", target_os = "linux"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
-mod journal_model;
+mod support {
+    #![allow(dead_code, clippy::print_stdout, clippy::unwrap_used, reason = "each test uses its part")]
+    #[path = "../it/support/journal.rs"]
+    pub(crate) mod journal;
+    #[path = "../it/support/random.rs"]
+    pub(crate) mod random;
+}
 
-use journal_model::Sample;
+use crate::support::journal::Sample;
 use panther_events::clock::Clock;
 use panther_events::domain::{Catalogue, DomainDef, KindDef};
 use panther_events::emit::FullPolicy;
@@ -199,7 +205,7 @@ fn fill(dir: &Path) {
 fn read_only(dir: &Path) {
     mount(dir, "size=8m");
     let (path, recorder) = (dir.join("journal"), dir.join("recorder"));
-    let batch: Vec<Record> = (0..1_000).map(|seq| journal_model::record(1, seq, 0)).collect();
+    let batch: Vec<Record> = (0..1_000).map(|seq| crate::support::journal::record(1, seq, 0)).collect();
     let mut writer = JournalWriter::open(&path, RUN, options(), 0).unwrap();
     assert_eq!(writer.append(&batch).lost, 0);
     writer.close().unwrap();

@@ -7,9 +7,15 @@
 #![cfg(all(feature = "journal", unix))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
-mod journal_model;
+mod support {
+    #![allow(dead_code, clippy::print_stdout, clippy::unwrap_used, reason = "each test uses its part")]
+    #[path = "../it/support/journal.rs"]
+    pub(crate) mod journal;
+    #[path = "../it/support/random.rs"]
+    pub(crate) mod random;
+}
 
-use journal_model::{Rng, Sample, entity_name, env_count, record, seed};
+use crate::support::journal::{Rng, Sample, entity_name, env_count, record, seed};
 use panther_events::clock::Clock;
 use panther_events::domain::{Catalogue, DomainDef, KindDef};
 use panther_events::event::{Domain, Identity, Record, Symbol, Symbols};
@@ -209,7 +215,7 @@ fn as_written(found: &Record) -> bool {
 
 #[test]
 fn what_was_told_durable_survives_kills_and_resumed_runs() {
-    let mut rng = Rng(seed());
+    let mut rng = Rng::new(seed());
     let (mut done, mut told_total) = (0, 0);
     while done < kills() {
         let dir = tempfile::tempdir().unwrap();
@@ -230,7 +236,7 @@ fn what_was_told_durable_survives_kills_and_resumed_runs() {
 
 #[test]
 fn what_a_pipeline_told_durable_survives_kills() {
-    let mut rng = Rng(seed());
+    let mut rng = Rng::new(seed());
     let mut told_total = 0;
     for _ in 0..kills().div_ceil(4) {
         let dir = tempfile::tempdir().unwrap();
@@ -248,7 +254,7 @@ fn what_a_pipeline_told_durable_survives_kills() {
 
 #[test]
 fn a_kill_during_repair_leaves_the_old_journal_as_it_was() {
-    let mut rng = Rng(seed());
+    let mut rng = Rng::new(seed());
     let dir = tempfile::tempdir().unwrap();
     let old = dir.path().join("old");
     std::fs::create_dir(&old).unwrap();

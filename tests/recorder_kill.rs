@@ -8,9 +8,15 @@
 #![allow(unsafe_code, reason = "a program under test that writes where it should not")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
-mod journal_model;
+mod support {
+    #![allow(dead_code, clippy::print_stdout, clippy::unwrap_used, reason = "each test uses its part")]
+    #[path = "../it/support/journal.rs"]
+    pub(crate) mod journal;
+    #[path = "../it/support/random.rs"]
+    pub(crate) mod random;
+}
 
-use journal_model::{Rng, Sample, env_count, seed};
+use crate::support::journal::{Rng, Sample, env_count, seed};
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::event::{Domain, Identity, Record, Symbol};
 use panther_events::journal::storage::DirStorage;
@@ -287,7 +293,7 @@ fn a_process_that_ends_itself_leaves_its_last_events() {
 
 #[test]
 fn a_process_that_is_killed_leaves_its_last_events() {
-    let mut rng = Rng(seed());
+    let mut rng = Rng::new(seed());
     let (mut told_total, mut torn) = (0, 0);
     for _ in 0..kills() {
         let dir = tempfile::tempdir().unwrap();
@@ -316,7 +322,7 @@ fn assert_kept(journal: &Path, recording: &Recording) {
 
 #[test]
 fn a_recovery_that_is_killed_leaves_nothing_half_done() {
-    let mut rng = Rng(seed());
+    let mut rng = Rng::new(seed());
     let dir = tempfile::tempdir().unwrap();
     let (file, kept) = (dir.path().join("x.flight"), dir.path().join("kept"));
     let (told, _) = run("emit", dir.path(), Some(Duration::from_millis(20)));

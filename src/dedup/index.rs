@@ -13,8 +13,8 @@
 //! each lets some strangers pass: 20 M ids within a tenth of their memory, in 28 runs or so, came in at 2.4 M/s with 4.9 reads in
 //! vain for 100 ids. Here it is 8.4 M/s and 0.8 reads.
 
-use crate::dedup::simd::{BUCKET_SLOTS, scan_slots};
 use crate::dedup::memory::{Lines, Pages, prefetch};
+use crate::dedup::simd::{BUCKET_SLOTS, scan_slots};
 use crate::dedup::table::Key;
 use bytemuck::{Pod, Zeroable};
 use std::io;

@@ -5,8 +5,8 @@
 //! clearing out forgotten ids are one operation, the [`Rehash`]: a little of the old table moves at every
 //! batch, from front to back.
 
-use crate::dedup::overflow::Overflow;
 use crate::dedup::memory::Pages;
+use crate::dedup::overflow::Overflow;
 use crate::dedup::probe::{Batch, EpochTags, Tables, probe};
 use crate::dedup::table::{BucketFull, Found, Key, SLOTS, TAGS, Table};
 use crate::dedup::{BATCH, DedupError, Sighting, memory};

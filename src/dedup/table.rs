@@ -10,8 +10,8 @@
 //! id was first seen, in a slot; see [`Key::tagged`].
 
 use crate::dedup::Sighting;
-use crate::dedup::simd::scan;
 use crate::dedup::memory::{Lines, Pages, prefetch};
+use crate::dedup::simd::scan;
 use bytemuck::{Pod, Zeroable};
 use std::io;
 

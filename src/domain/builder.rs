@@ -40,7 +40,10 @@ impl<'e> EntityEmitter<'e> {
     }
 
     pub(crate) fn over(sink: &'e mut dyn EventSink, entity: &str) -> EntityEmitter<'e> {
-        EntityEmitter { way: Target::Sink { sink, entity: entity.into(), text: String::new() }, time_ns: None }
+        EntityEmitter {
+            way: Target::Sink { sink, entity: entity.into(), text: String::new() },
+            time_ns: None,
+        }
     }
 
     pub(crate) fn at(&mut self, time_ns: u64) {
@@ -92,8 +95,13 @@ impl EventBuilder<'_, '_> {
 
     /// Offers the event.
     pub(crate) fn send(self) -> Result<(), EmitError> {
-        let EventBuilder { entity_emitter: EntityEmitter { way, time_ns }, kind, mut payload, text: mut document, unplaced } =
-            self;
+        let EventBuilder {
+            entity_emitter: EntityEmitter { way, time_ns },
+            kind,
+            mut payload,
+            text: mut document,
+            unplaced,
+        } = self;
         // An event without fields has no document.
         if !document.is_empty() {
             document.push('}');

@@ -351,7 +351,8 @@ mod tests {
         assert_eq!(table.step(1, 0, &[0; 24]), StepOutcome::Unchanged);
         assert_eq!(table.step(2, 0, &[0; 24]), StepOutcome::Moved(1));
         // From down there is a way to up, and from new there is none to down.
-        let table = StateTable { paths: &[TransitionPath::From { state: 2, way: &[1], other: &[2] }], ..GOOD };
+        let table =
+            StateTable { paths: &[TransitionPath::From { state: 2, way: &[1], other: &[2] }], ..GOOD };
         assert_eq!(table.step(2, 0, &[0; 24]), StepOutcome::Moved(1));
         assert_eq!(table.step(0, 0, &[0; 24]), StepOutcome::Invalid { at: 0, wanted: 2 });
     }
@@ -390,10 +391,20 @@ mod tests {
                 StateFault::Range { place: "a path", state: 8, states: 3 },
             ),
             (StateTable { initial: 1, ..GOOD }, StateFault::Unreachable("new")),
-            (StateTable { paths: &[TransitionPath::Stay, TransitionPath::Stay, TransitionPath::To(&[1])], ..GOOD }, StateFault::NoKind(2)),
             (
                 StateTable {
-                    paths: Box::leak(Box::new([TransitionPath::By { field: foreign, zero: &[1], other: &[2] }])),
+                    paths: &[TransitionPath::Stay, TransitionPath::Stay, TransitionPath::To(&[1])],
+                    ..GOOD
+                },
+                StateFault::NoKind(2),
+            ),
+            (
+                StateTable {
+                    paths: Box::leak(Box::new([TransitionPath::By {
+                        field: foreign,
+                        zero: &[1],
+                        other: &[2],
+                    }])),
                     ..GOOD
                 },
                 StateFault::Field { code: 0, field: "up" },

@@ -228,7 +228,8 @@ impl Emitter {
     /// source, so the context is told anew; also that there is none, where the number was another emitter's.
     pub(super) fn carry_context_over(&mut self) {
         let source = self.source();
-        if self.context.is_some() || (self.source.is_given_again() && self.emit_shared.contexts.knows(source)) {
+        if self.context.is_some() || (self.source.is_given_again() && self.emit_shared.contexts.knows(source))
+        {
             self.hold_back();
             self.emit_shared.contexts.go_on(source, self.next_number(), self.context());
             if let Ok(document) = self.document_of(self.context()) {

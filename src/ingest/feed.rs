@@ -12,7 +12,7 @@
 //! back until it says more.
 
 use crate::domain::packet::{PacketSeen, flags};
-use crate::emit::{Emitter, EmitStats};
+use crate::emit::{EmitStats, Emitter};
 use crate::event::{Record, Symbol, Symbols};
 use crate::hash::BuildContentHasher;
 use crate::ingest::capture::{

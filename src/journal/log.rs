@@ -267,12 +267,7 @@ impl JournalLog {
     }
 
     /// Tells of new events that were lost since the last time.
-    fn lost(
-        &mut self,
-        account: &Account,
-        refused_new: u64,
-        stall: Option<&str>,
-    ) -> Result<(), Undelivered> {
+    fn lost(&mut self, account: &Account, refused_new: u64, stall: Option<&str>) -> Result<(), Undelivered> {
         let failed = refused_new + account.lost - account.lost_duplicates;
         let events = failed - self.failed;
         self.failed = failed;

@@ -3,8 +3,8 @@
 use crate::dedup::{BATCH, Verdict};
 use crate::domain::Catalogue;
 use crate::event::{EventKind, KindSet, Record, Symbols};
-use crate::observe::presence::{Left, Presence};
 use crate::observe::catch_panic::catch_panic;
+use crate::observe::presence::{Left, Presence};
 use crate::observe::{Batch, Interest, Observer, Report, Undelivered, mask};
 use std::any::Any;
 use std::sync::Arc;

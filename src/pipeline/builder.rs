@@ -6,19 +6,19 @@ use crate::domain::{Catalogue, CatalogueError, DomainDef};
 use crate::emit::FullPolicy;
 use crate::emit::source::{EmitShared, Router, Sources};
 use crate::event::{Context, Contexts, EventKind, IdScope, Identity, KindSet, Origin, Record, Symbols};
-use crate::observe::presence::collect;
 use crate::observe::catch_panic::catch_panic;
+use crate::observe::presence::collect;
 use crate::observe::worker::{AnyObserver, Worker};
 use crate::observe::{Observer, Scope};
-use crate::pipeline::worker::{self, WorkerShared, WorkerReceiver, WorkerThread, Dispatcher};
-use crate::pipeline::shard::{ShardShared, ShardThread, Output};
-use crate::pipeline::processors::{self, Processors};
-use crate::pipeline::preload::{Preload, preload};
-use crate::pipeline::observer_registry::{ObserverOptions, ObserverRegistry};
-use crate::pipeline::snapshot::ReportKey;
 use crate::pipeline::observer_host::{ObserverHost, SelfReporter};
+use crate::pipeline::observer_registry::{ObserverOptions, ObserverRegistry};
+use crate::pipeline::preload::{Preload, preload};
+use crate::pipeline::processors::{self, Processors};
+use crate::pipeline::shard::{Output, ShardShared, ShardThread};
+use crate::pipeline::snapshot::ReportKey;
 use crate::pipeline::ticker::Ticker;
 use crate::pipeline::topology::{DEDUP_MAX, Pinning, Topology, WORKERS_MAX, pin};
+use crate::pipeline::worker::{self, Dispatcher, WorkerReceiver, WorkerShared, WorkerThread};
 use crate::pipeline::{Pipeline, Shared, Threads};
 use crate::process::{DerivedBuffer, Processing, Processor};
 use crate::recorder::FlightRecorder;
@@ -225,8 +225,13 @@ impl Builder {
         let registry = Arc::new(ObserverRegistry::default());
         let contexts = Arc::new(Contexts::default());
         let origin = Origin::random();
-        let setup =
-            ObserverSetup { catalogue: &catalogue, symbols: &symbols, contexts: &contexts, origin, worker: 0 };
+        let setup = ObserverSetup {
+            catalogue: &catalogue,
+            symbols: &symbols,
+            contexts: &contexts,
+            origin,
+            worker: 0,
+        };
         let (observers, whole) = self.make_observers(&registry, setup, workers)?;
         let whole = keep_together(whole, &catalogue);
         let shards = options.topology.shards();
@@ -250,14 +255,17 @@ impl Builder {
             symbols: Arc::clone(&symbols),
             source: None,
         };
-        let hosts = (0..).zip(observers).map(|(number, worker)| ObserverHost::new(number, worker, reporter()));
+        let hosts =
+            (0..).zip(observers).map(|(number, worker)| ObserverHost::new(number, worker, reporter()));
         let hosts: Vec<_> = hosts.collect();
         let shared = Arc::new(Shared {
             emit_shared: Arc::clone(&emit_shared),
             shards: (0..shards).map(|_| Arc::new(ShardShared::new())).collect(),
             workers: match options.topology {
                 Topology::Inline | Topology::Fused => Vec::new(),
-                Topology::Staged { workers, .. } => (0..workers).map(|_| Arc::new(WorkerShared::new())).collect(),
+                Topology::Staged { workers, .. } => {
+                    (0..workers).map(|_| Arc::new(WorkerShared::new())).collect()
+                }
             },
             registry,
             catalogue: Arc::clone(&catalogue),
@@ -270,7 +278,8 @@ impl Builder {
             options,
         });
         let options = &shared.options;
-        let mut rings_of_worker: Vec<Vec<WorkerReceiver>> = shared.workers.iter().map(|_| Vec::new()).collect();
+        let mut rings_of_worker: Vec<Vec<WorkerReceiver>> =
+            shared.workers.iter().map(|_| Vec::new()).collect();
         let mut works = Vec::new();
         let mut hosts = hosts.into_iter();
         let mut here = if shared.workers.is_empty() { hosts.next() } else { None };
@@ -365,7 +374,8 @@ fn make_processors(
             return Err(StartError::ProcessorName(name.to_string()));
         }
         let (catalogue, contexts) = (&shared.catalogue, &emit_shared.contexts);
-        let processor = make(ObserverSetup { catalogue, symbols, contexts, origin: emit_shared.origin, worker: shard });
+        let processor =
+            make(ObserverSetup { catalogue, symbols, contexts, origin: emit_shared.origin, worker: shard });
         let interest = catch_panic(|| processor.interest())
             .map_err(|panic| StartError::ProcessorPanicked { name: name.to_string(), panic })?;
         let buffer = DerivedBuffer {

@@ -1,9 +1,9 @@
 //! Draining: waiting until what was accepted has gone through, and reads that have all of it.
 
 use crate::observe::state::{Standing, StateQuery};
-use crate::pipeline::worker::WorkerCommand;
 use crate::pipeline::shard::{ShardCommand, ShardThread};
 use crate::pipeline::topology::Topology;
+use crate::pipeline::worker::WorkerCommand;
 use crate::pipeline::{Handle, Pipeline, Shared};
 use crate::sync::{Mutex, mpsc};
 use std::sync::TryLockError;

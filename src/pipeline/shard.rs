@@ -3,10 +3,10 @@
 use crate::dedup::{BATCH, Dedup, DedupStats, Verdict};
 use crate::event::Record;
 use crate::observe::worker::WorkerReport;
-use crate::pipeline::worker::Dispatcher;
 use crate::pipeline::command_queue::CommandQueue;
-use crate::pipeline::processors::{ProcessorReport, Processors};
 use crate::pipeline::observer_host::{ObserverCommand, ObserverHost};
+use crate::pipeline::processors::{ProcessorReport, Processors};
+use crate::pipeline::worker::Dispatcher;
 use crate::ring::{ReceiverSet, ShardRings};
 use crate::sync::mpsc::Sender;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
@@ -131,7 +131,9 @@ impl ShardThread {
             } else {
                 let receivers = &self.receivers;
                 idle.wait(&shared.rings.parker, || {
-                    receivers.is_idle() && !shared.commands.is_waiting() && !shared.draining.load(Ordering::Acquire)
+                    receivers.is_idle()
+                        && !shared.commands.is_waiting()
+                        && !shared.draining.load(Ordering::Acquire)
                 });
             }
             if shared.commands.is_waiting() {

@@ -126,7 +126,11 @@ fn every_number_of_a_source_is_used_and_none_twice() {
                 let sent = emit(&mut emitter, way, 0..events);
                 let label = format!("{way:?}: {events} events, {left} numbers, {others} other source");
                 let accepted = if others > 0 { events } else { events.min(left) };
-                assert_eq!(sent, EmitStats { accepted, dropped_full: 0, rejected: events - accepted }, "{label}");
+                assert_eq!(
+                    sent,
+                    EmitStats { accepted, dropped_full: 0, rejected: events - accepted },
+                    "{label}"
+                );
                 assert_eq!(emitter.sent(), sent, "{label}");
                 // The source that is used up is gone once there is another one.
                 assert_eq!(pipeline.shared.emit_shared.sources.live(), 1, "{label}");

@@ -158,7 +158,11 @@ pub(crate) struct WorkerThread {
 }
 
 impl WorkerThread {
-    pub(crate) fn new(shared: Arc<WorkerShared>, receivers: Vec<WorkerReceiver>, host: ObserverHost) -> WorkerThread {
+    pub(crate) fn new(
+        shared: Arc<WorkerShared>,
+        receivers: Vec<WorkerReceiver>,
+        host: ObserverHost,
+    ) -> WorkerThread {
         WorkerThread { shared, receivers, host, taken: 0, own: 0 }
     }
 
@@ -219,7 +223,8 @@ impl WorkerThread {
         let before = self.taken;
         if let Some(receiver) = self.receivers.get_mut(at) {
             let n = receiver.records.slots().min(BATCH);
-            let (Ok(records), Ok(verdicts)) = (receiver.records.read_chunk(n), receiver.verdicts.read_chunk(n))
+            let (Ok(records), Ok(verdicts)) =
+                (receiver.records.read_chunk(n), receiver.verdicts.read_chunk(n))
             else {
                 return 0;
             };

@@ -4,7 +4,7 @@ use crate::event::{Origin, Record, Symbols};
 use crate::recorder::definitions::{Definition, parse};
 use crate::recorder::format::{
     CLOSED, GONE, HEAD_BEHIND, IN_USE, Layout, MAGIC, ORDER_MARK, PAGE_WORDS, RECORD_WORDS, SLOT_WORDS,
-    VERSION, header, track, slot_check, words_check,
+    VERSION, header, slot_check, track, words_check,
 };
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};

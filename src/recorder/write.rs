@@ -6,9 +6,9 @@ use crate::recorder::format::{
     CLOSED, DEFINITION_PAGES_MAX, GONE, IN_USE, LANES_MAX, Layout, MAGIC, ORDER_MARK, RECORD_WORDS,
     SLOT_WORDS, SLOTS_MAX, VERSION, header, track, words_check,
 };
-use crate::recorder::track::TrackWriter;
 use crate::recorder::map::{Map, Part, SlotRing};
 use crate::recorder::read::Recording;
+use crate::recorder::track::TrackWriter;
 use crate::sync::{Mutex, lock};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};

@@ -3,7 +3,7 @@
 //! The merge takes the earliest event of all files and keeps each file's order, so what enters the pipeline is the same
 //! on every run. A line that is no event is refused and told, and the rest of its file is used.
 
-use crate::emit::{Emitter, EmitStats};
+use crate::emit::{EmitStats, Emitter};
 use crate::event::Record;
 use crate::ingest::input::Input;
 use crate::ingest::panther::escape::escape_for_terminal;

@@ -1,7 +1,7 @@
 //! Plans: the tables of the catalogue, laid out for one look-up an event.
 
 use crate::domain::machine::is_zero;
-use crate::domain::{Catalogue, TransitionPath, StateTable, StepOutcome};
+use crate::domain::{Catalogue, StateTable, StepOutcome, TransitionPath};
 use crate::event::kind::{CODES_PER_DOMAIN, DOMAIN_COUNT};
 use crate::event::{Domain, KindSet, Level, Record};
 

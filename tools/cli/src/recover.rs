@@ -115,7 +115,11 @@ fn report(err: &mut impl Write, recording: &Recording) -> io::Result<()> {
 fn report_lane(err: &mut impl Write, track: &RecordedLane) -> io::Result<()> {
     let name = plain(&track.name);
     let (kept, recorded) = (grouped(track.records.len() as u64), grouped(track.recorded));
-    writeln!(err, "{name}: the last {kept} of {recorded} events, {} overwritten", grouped(track.overwritten))?;
+    writeln!(
+        err,
+        "{name}: the last {kept} of {recorded} events, {} overwritten",
+        grouped(track.overwritten)
+    )?;
     if track.damaged > 0 {
         writeln!(err, "error: {name}: {} events are damaged and left out", grouped(track.damaged))?;
     }

@@ -1,0 +1,11 @@
+//! What is emitted: contexts, typed emitters, sinks, processors, and the account of it all.
+
+mod accounting;
+mod coarse_clock;
+mod contexts;
+mod contexts_dropped;
+mod emitters;
+mod errors;
+mod processors;
+mod registration;
+mod sinks;

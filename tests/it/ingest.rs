@@ -1,0 +1,10 @@
+//! Readers of captures and of PANTHER's events.
+
+mod capture;
+mod damage;
+mod digest;
+mod packet;
+mod panther_feed;
+mod panther_ids;
+mod panther_records;
+mod reference;

@@ -1,0 +1,16 @@
+//! The journal and the flight recorder: what is written is read back, or named as missing.
+
+mod bounds;
+mod compress;
+mod crash;
+mod damage;
+mod faults;
+mod format;
+mod log;
+mod operations;
+mod recorder;
+mod removed;
+mod replay;
+mod resume;
+mod roundtrip;
+mod table;

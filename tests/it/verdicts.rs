@@ -1,0 +1,8 @@
+//! Results of tests: what passes, and what must not.
+
+mod counts;
+mod failures;
+mod late;
+mod open;
+mod random;
+mod results;

@@ -1,0 +1,200 @@
+//! Promise: what is still running when its test ends has not passed, whatever comes later; and what comes at one time from two
+//! tellers undoes nothing.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use crate::support::random::Rng;
+use crate::support::verdicts::{Emitted, TOPOLOGIES, begin, builder, end, run, verdicts};
+use panther_events::domain::experiment;
+use panther_events::emit::Emitter;
+use panther_events::event::{Level, Value};
+use panther_events::observe::results::Results;
+use panther_events::pipeline::Topology;
+
+/// The test ends at 1000.
+fn end_at(emitter: &mut Emitter, time_ns: u64) -> Emitted {
+    let mut test = emitter.test("t").at(time_ns);
+    test.teardown_started()?;
+    test.completed("t", Default::default())?;
+    Ok(())
+}
+
+fn begin_at(emitter: &mut Emitter, time_ns: u64) -> Emitted {
+    let mut test = emitter.test("t").at(time_ns);
+    test.created("t", Value::Null, Default::default())?;
+    test.setup_started(Value::Null, Default::default())?;
+    test.setup_completed(Value::Null, Default::default())?;
+    test.environment_setup_started("docker", Default::default())?;
+    test.environment_setup_completed("docker", Default::default())?;
+    test.deployment_started(Value::Null)?;
+    test.deployment_completed(Value::Null, Default::default())?;
+    test.execution_started(Value::Null, Default::default())?;
+    test.step_started("work", Default::default())?;
+    test.step_completed("work", Default::default())?;
+    Ok(())
+}
+
+type Tell = fn(&mut Emitter, u64, u64) -> Emitted;
+
+/// Parts that begin at one time and pass at another.
+const PARTS: [(&str, Tell); 5] = [
+    ("a step", |e, begins, ends| {
+        e.step("s").at(begins).execution_started(Value::Null, "s", Default::default())?;
+        Ok(e.step("s").at(ends).execution_completed("s", Default::default())?)
+    }),
+    ("a step that the test names", |e, begins, ends| {
+        e.test("t").at(begins).step_started("s", Default::default())?;
+        Ok(e.test("t").at(ends).step_completed("s", Default::default())?)
+    }),
+    ("an assertion", |e, begins, ends| {
+        e.assertion("a").at(begins).validation_started("a", Default::default())?;
+        Ok(e.assertion("a").at(ends).result(true, "", "a", Default::default())?)
+    }),
+    ("checks", |e, begins, ends| {
+        e.test("t").at(begins).assertions_started(Value::Null)?;
+        Ok(e.test("t").at(ends).assertions_completed(0, 0, 0, true)?)
+    }),
+    ("a retried step", |e, begins, ends| {
+        e.step("s").at(1).execution_started(Value::Null, "s", Default::default())?;
+        e.step("s").at(2).execution_failed("no", 0, "s", Default::default())?;
+        e.step("s").at(begins).execution_started(Value::Null, "s", Default::default())?;
+        Ok(e.step("s").at(ends).execution_completed("s", Default::default())?)
+    }),
+];
+
+#[test]
+fn what_passes_after_its_test_has_ended_has_not_passed() {
+    for (what, tell) in PARTS {
+        for topology in TOPOLOGIES {
+            for (begins, ends, verdict) in [
+                (500, 999, "passed"),
+                (500, 1000, "passed"),
+                (500, 1001, "incomplete"),
+                (999, 5000, "incomplete"),
+            ] {
+                // In the order of time, and the part's end told before that of the test.
+                for is_told_last in [true, false] {
+                    let tree = run(topology, |e| {
+                        let mut e = e.within(Level::Test, "t")?;
+                        begin_at(&mut e, 1)?;
+                        if is_told_last && what != "checks" {
+                            end_at(&mut e, 1000)?;
+                        }
+                        tell(&mut e, begins, ends)?;
+                        if !is_told_last || what == "checks" {
+                            end_at(&mut e, 1000)?;
+                        }
+                        Ok(())
+                    });
+                    let told = if is_told_last { "behind" } else { "before" };
+                    assert_eq!(
+                        verdicts(&tree),
+                        [verdict],
+                        "{what} {begins}..{ends}, {told}, {topology}: {tree:?}"
+                    );
+                    assert_eq!(tree.outcome().name(), verdict);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_outlasts_says_by_how_much() {
+    let tree = run(Topology::Inline, |e| {
+        let mut e = e.within(Level::Test, "t")?;
+        begin_at(&mut e, 1)?;
+        PARTS[0].1(&mut e, 500, 2_001_000)?;
+        end_at(&mut e, 1000)
+    });
+    let step = tree.tests[0].steps.iter().find(|step| step.part.message.is_some()).unwrap();
+    let message = step.part.message.as_deref().unwrap();
+    assert_eq!(message, "was still running when its test ended, and ended 2ms later");
+}
+
+/// Runs of a test one after the other, each with runs of a step, one of which may end after its test's.
+#[test]
+fn a_run_that_outlasts_its_run_of_the_test_keeps_all_from_passing() {
+    let mut rng = Rng::new(crate::support::random::seed());
+    let mut seen = [0; 2];
+    for round in 0..400 {
+        let (runs, steps) = (1 + rng.below(5), 1 + rng.below(3));
+        let late = (rng.below(2) == 0).then(|| rng.below(runs));
+        let tree = run(TOPOLOGIES[round % 2], |e| {
+            let mut e = e.within(Level::Test, "t")?;
+            for at in 0..runs {
+                let start = 1 + at * 1000;
+                begin_at(&mut e, start)?;
+                for step in 0..steps {
+                    let is_late = late == Some(at) && step + 1 == steps;
+                    let ends = start + if is_late { 501 } else { 20 + step * 10 };
+                    e.step("s").at(start + 11 + step * 10).execution_started(
+                        Value::Null,
+                        "s",
+                        Default::default(),
+                    )?;
+                    e.step("s").at(ends).execution_completed("s", Default::default())?;
+                }
+                end_at(&mut e, start + 500)?;
+            }
+            Ok(())
+        });
+        seen[usize::from(late.is_some())] += 1;
+        let right = if late.is_some() { "incomplete" } else { "passed" };
+        assert_eq!(verdicts(&tree), [right], "{runs} runs, {steps} of the step, late {late:?}");
+    }
+    assert!(seen.iter().all(|seen| *seen > 100), "{seen:?}");
+}
+
+#[test]
+fn a_beginning_that_another_tells_at_the_time_of_a_failure_is_no_retry() {
+    for (sources, verdict) in [([0, 0], "passed"), ([0, 1], "failed")] {
+        let mut builder = builder(Topology::Inline);
+        let key =
+            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+        let pipeline = builder.start().unwrap();
+        let mut emitters = [pipeline.emitter("one").unwrap(), pipeline.emitter("other").unwrap()];
+        for emitter in &mut emitters {
+            emitter.enter(Level::Test, "t").unwrap();
+        }
+        begin_at(&mut emitters[0], 1).unwrap();
+        let mut step = emitters[0].step("s").at(10);
+        step.execution_started(Value::Null, "s", Default::default()).unwrap();
+        let mut step = emitters[sources[0]].step("s").at(20);
+        step.execution_failed("no", 0, "s", Default::default()).unwrap();
+        pipeline.drain(std::time::Duration::from_secs(10)).unwrap();
+        let mut step = emitters[sources[1]].step("s").at(20);
+        step.execution_started(Value::Null, "s", Default::default()).unwrap();
+        step.execution_completed("s", Default::default()).unwrap();
+        pipeline.drain(std::time::Duration::from_secs(10)).unwrap();
+        end_at(&mut emitters[0], 100).unwrap();
+        drop(emitters);
+        let snapshot = pipeline.shutdown();
+        assert_eq!(verdicts(&snapshot.report(key).unwrap().tree()), [verdict], "{sources:?}");
+    }
+}
+
+#[test]
+fn an_experiment_has_not_passed_where_tests_of_it_are_missing() {
+    for (tests, has, verdict) in [(2, 2, "passed"), (2, 3, "unknown"), (0, 1, "unknown"), (3, 2, "passed")] {
+        for topology in TOPOLOGIES {
+            let tree = run(topology, |e| {
+                let mut e = e.within(Level::Experiment, "exp")?;
+                let mut exp = e.experiment("exp");
+                exp.initialized(Value::Null)?;
+                exp.plugin_loading_started(Default::default())?;
+                exp.plugin_loading_completed(Value::Null, 0)?;
+                exp.test_cases_initialized(has, Value::Null)?;
+                let more = experiment::ExecutionStarted { test_count: Some(has) };
+                exp.execution_started(more)?;
+                for name in ["a", "b", "c"].iter().take(tests) {
+                    begin(&mut e, name)?;
+                    end(&mut e, name)?;
+                }
+                let mut exp = e.experiment("exp");
+                exp.execution_completed(has, 0, has, Default::default())?;
+                Ok(exp.completed(Value::Null)?)
+            });
+            assert_eq!(tree.outcome().name(), verdict, "{tests} of {has}, {topology}: {tree:?}");
+        }
+    }
+}
