@@ -1,9 +1,9 @@
 //! What is one event and what are two: whatever happens twice is two events, and what is delivered twice is one.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "it/support"]
 mod support {
     #![allow(dead_code, clippy::print_stdout, clippy::unwrap_used, reason = "each test uses its part")]
-    #[path = "../it/support/random.rs"]
     pub(crate) mod random;
 }
 

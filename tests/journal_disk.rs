@@ -7,11 +7,10 @@
 #![cfg(all(feature = "journal", target_os = "linux"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
+#[path = "it/support"]
 mod support {
     #![allow(dead_code, clippy::print_stdout, clippy::unwrap_used, reason = "each test uses its part")]
-    #[path = "../it/support/journal.rs"]
     pub(crate) mod journal;
-    #[path = "../it/support/random.rs"]
     pub(crate) mod random;
 }
 

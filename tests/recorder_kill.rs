@@ -8,11 +8,10 @@
 #![allow(unsafe_code, reason = "a program under test that writes where it should not")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
+#[path = "it/support"]
 mod support {
     #![allow(dead_code, clippy::print_stdout, clippy::unwrap_used, reason = "each test uses its part")]
-    #[path = "../it/support/journal.rs"]
     pub(crate) mod journal;
-    #[path = "../it/support/random.rs"]
     pub(crate) mod random;
 }
 

@@ -42,8 +42,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const UNSAFE_FILES: &[&str] = &[
     "benches/dedup_scale/filter.rs",
     "benches/dedup_scale/main.rs",
-    "src/dedup/shards.rs",
     "src/dedup/memory.rs",
+    "src/dedup/simd.rs",
     "src/event/ids.rs",
     "src/fence.rs",
     "src/recorder/map.rs",
