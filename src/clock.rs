@@ -2,12 +2,14 @@
 //! set by a test.
 
 mod coarse;
+mod cycles;
 
 use coarse::CachedTime;
+use cycles::Cycles;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Tells the time for records: nanoseconds since the Unix epoch.
 ///
@@ -94,50 +96,6 @@ impl Clock {
     }
 }
 
-/// The cycle counter, tied to the wall clock at one moment.
-#[derive(Clone)]
-struct Cycles {
-    counter: quanta::Clock,
-    start_raw: u64,
-    start_ns: u64,
-    scale: Scale,
-}
-
-impl Cycles {
-    fn start() -> Cycles {
-        let counter = quanta::Clock::new();
-        let scale = Scale::of(&counter);
-        let start_raw = counter.raw();
-        Cycles { counter, start_raw, start_ns: wall_clock_ns(), scale }
-    }
-
-    #[inline]
-    fn now_ns(&self) -> u64 {
-        self.start_ns + self.scale.ns(self.counter.raw().saturating_sub(self.start_raw))
-    }
-}
-
-/// How long a cycle of the counter takes: `multiplier / 2^40` nanoseconds. One multiplication and a shift by a
-/// constant, because [`Clock::now_ns`] stands in the way of every event.
-#[derive(Clone, Copy)]
-struct Scale {
-    multiplier: u64,
-}
-
-impl Scale {
-    const SHIFT: u32 = 40;
-
-    fn of(counter: &quanta::Clock) -> Scale {
-        // A counter that counts nanoseconds gets exactly 2^40.
-        Scale { multiplier: counter.delta_as_nanos(0, 1 << Scale::SHIFT) }
-    }
-
-    #[inline]
-    fn ns(self, cycles: u64) -> u64 {
-        ((u128::from(cycles) * u128::from(self.multiplier)) >> Scale::SHIFT) as u64
-    }
-}
-
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
@@ -164,16 +122,10 @@ impl ManualClock {
     }
 }
 
-fn wall_clock_ns() -> u64 {
-    // Before 1970 there is nothing to measure; after 2554 the nanoseconds no longer fit.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos().min(u128::from(u64::MAX)) as u64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cycles::wall_clock_ns;
 
     #[test]
     fn the_cycle_clock_agrees_with_the_wall_clock_and_never_goes_back() {
@@ -185,17 +137,6 @@ mod tests {
             last = now;
         }
         assert!(last.abs_diff(wall_clock_ns()) < 1_000_000_000);
-    }
-
-    #[test]
-    fn the_scale_is_that_of_the_counter() {
-        let counter = quanta::Clock::new();
-        let scale = Scale::of(&counter);
-        for shift in 0..56 {
-            let cycles = (1u64 << shift) + 12_345;
-            let exact = counter.delta_as_nanos(0, cycles);
-            assert!(scale.ns(cycles).abs_diff(exact) <= 1 + exact / 1_000_000_000, "{cycles}");
-        }
     }
 
     #[test]

@@ -23,198 +23,31 @@
 
 mod index;
 mod memory;
+mod options;
 mod overflow;
 mod probe;
 mod run;
 mod set;
 mod simd;
 mod spill;
+mod stats;
 mod table;
+mod verdict;
 mod window;
 
+pub use options::{BUDGET_MIN, DedupError, DedupOptions, EPOCHS_MAX, FilterUse, Window};
 pub use set::{ExactSet, SetCounts};
+pub use stats::DedupStats;
+pub use verdict::{BATCH, Sighting, Verdict};
 
 use crate::event::{IdScope, Origin, Record};
 use probe::Batch;
 use run::RunWriter;
 use spill::Spill;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::time::Duration;
 use table::Key;
 use window::Bounds;
-
-/// Records that are checked at once.
-pub const BATCH: usize = 64;
-
-/// Bytes that a memory budget has at least.
-pub const BUDGET_MIN: usize = 4 << 20;
-
-/// Epochs that a window may have.
-pub const EPOCHS_MAX: usize = 24;
-
-/// How far back a [`Dedup`] remembers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Window {
-    /// Everything.
-    Unbounded,
-    /// At least the last so many distinct ids, counted when first seen, and at most one epoch more.
-    Last(u64),
-    /// Every id first seen within this duration of the newest time, by the records' own times, and at most one
-    /// epoch more. Records that come late, with a time older than that, are remembered with the epoch they came
-    /// in.
-    Sliding(Duration),
-}
-
-/// When a filter is asked before the exact set.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FilterUse {
-    /// Where they pay: in front of what lies on disk.
-    Auto,
-    /// As `Auto`, and said so.
-    On,
-    /// Never: each run on disk is read for every id that is not in memory. See [`Dedup::set_filter`].
-    Off,
-}
-
-/// What a [`Dedup`] remembers, and how.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DedupOptions {
-    /// How far back it remembers.
-    pub window: Window,
-    /// Parts in which a window forgets, 1 to [`EPOCHS_MAX`]: more forget more smoothly.
-    pub epochs: usize,
-    /// Whether each id keeps when and by which source it was first seen, at 16 more bytes a slot.
-    pub first_sightings: bool,
-    /// Ids to have room for from the start, in memory that is touched at once.
-    pub expected_ids: usize,
-    /// Bytes of memory that may be held; what is more goes to `spill_dir`. `None` is no bound.
-    ///
-    /// An id on disk takes some 2.6 bytes of it; with less than that for all ids that are remembered, lookups become slow.
-    /// Ids that are crafted to overflow together ([`DedupStats::overflowed`]) stay in memory all the same.
-    pub memory_budget_bytes: Option<usize>,
-    /// When filters are used.
-    pub filter: FilterUse,
-    /// Where cold ids go when the memory budget is reached.
-    pub spill_dir: Option<PathBuf>,
-}
-
-impl Default for DedupOptions {
-    fn default() -> DedupOptions {
-        DedupOptions {
-            window: Window::Unbounded,
-            epochs: 8,
-            first_sightings: true,
-            expected_ids: 4096,
-            memory_budget_bytes: None,
-            filter: FilterUse::Auto,
-            spill_dir: None,
-        }
-    }
-}
-
-/// When, and by which source, an event was first seen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Sighting {
-    /// Nanoseconds since the Unix epoch.
-    pub time_ns: u64,
-    /// The emitter.
-    pub source: u16,
-}
-
-/// Whether a record is a new event.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// Not remembered: the event is seen for the first time, or was forgotten.
-    New,
-    /// Seen before.
-    Duplicate {
-        /// The first sighting; `None` when sightings are not kept.
-        first: Option<Sighting>,
-    },
-}
-
-/// Why a [`Dedup`] cannot be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DedupError {
-    /// A window of nothing.
-    #[error("option `window` is {window:?}, which remembers nothing; give at least one id or one nanosecond")]
-    EmptyWindow {
-        /// The value given.
-        window: Window,
-    },
-    /// More or fewer epochs than there can be.
-    #[error("option `epochs` is {epochs}; give 1 to {EPOCHS_MAX}")]
-    Epochs {
-        /// The value given.
-        epochs: usize,
-    },
-    /// A budget too small to work with.
-    #[error("option `memory_budget_bytes` is {budget_bytes}; give at least {}", BUDGET_MIN)]
-    Budget {
-        /// The value given.
-        budget_bytes: usize,
-    },
-    /// A budget, and nowhere to put what is more.
-    #[error("option `memory_budget_bytes` is given without `spill_dir`; give a directory, or no budget")]
-    NoSpillDir,
-    /// The directory for cold ids cannot be made or written to.
-    #[error(
-        "option `spill_dir` is {path}, in which no file can be made; give a directory that can be written to"
-    )]
-    SpillDir {
-        /// The value given.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The memory for the expected ids cannot be had.
-    #[error("option `expected_ids` is {expected_ids}, and the memory for that cannot be had; give fewer")]
-    Memory {
-        /// The value given.
-        expected_ids: usize,
-        /// What the system says.
-        source: std::io::Error,
-    },
-}
-
-/// What a [`Dedup`] holds and has done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct DedupStats {
-    /// Ids remembered now.
-    pub remembered: u64,
-    /// Ids forgotten since the start because their window had passed.
-    pub forgotten: u64,
-    /// Records that came with a time older than what a sliding window remembers.
-    pub late: u64,
-    /// Live epochs, the hot one included.
-    pub epochs: u64,
-    /// Bytes of memory held.
-    pub memory_bytes: usize,
-    /// Bytes of memory that the kernel holds in huge pages.
-    pub huge_page_bytes: usize,
-    /// Lookups that the filters answered with "certainly not on disk".
-    pub filter_negatives: u64,
-    /// Reads of a run for which a filter was the reason, and that found nothing.
-    pub filter_false_positives: u64,
-    /// Times ids began to move to a larger, smaller or cleaner table.
-    pub growths: u64,
-    /// Times no memory could be had to grow.
-    pub growth_failures: u64,
-    /// Ids that found their part of the table full and are kept beside it: a sign of crafted digests.
-    pub overflowed: u64,
-    /// Ids that lie on disk.
-    pub spilled_ids: u64,
-    /// Bytes on disk.
-    pub spilled_bytes: u64,
-    /// Duplicates that were found on disk, or on their way there.
-    pub cold_hits: u64,
-    /// Times cold ids could not be written; they stay in memory, over the budget.
-    pub spill_write_failures: u64,
-    /// Times cold ids could not be read: a duplicate may have passed as new.
-    pub spill_read_failures: u64,
-}
 
 /// Tells new records from duplicates, exactly.
 ///

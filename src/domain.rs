@@ -56,61 +56,22 @@ pub mod table;
 pub mod test;
 
 pub(crate) mod builder;
+mod definition;
 mod emitters;
+mod kind;
 
 pub use builder::Members;
+pub use definition::DomainDef;
 pub use emitters::{
     Assertions, Environments, Experiments, MetricSamples, Plugins, Services, Steps, Tests, TypedDomain,
     TypedSink,
 };
+pub use kind::KindDef;
 pub use machine::{StateFault, StateTable, StepOutcome, TransitionPath};
 pub use table::{DataField, DataType, VariantDef};
 
 use crate::event::kind::{CODES_PER_DOMAIN, DOMAIN_COUNT, KIND_COUNT};
-use crate::event::{Domain, EventKind, Field, Identity, KindSet, Payload};
-
-/// Describes a domain: its number, name and kinds.
-#[derive(Clone, Copy, Debug)]
-pub struct DomainDef {
-    /// The domain's number; users take [`Domain::FIRST_USER`] and above.
-    pub domain: Domain,
-    /// The name: lower case, without dots.
-    pub name: &'static str,
-    /// The kinds.
-    pub kinds: &'static [KindDef],
-    /// The life of the domain's entities, if its events tell of one.
-    pub states: Option<&'static StateTable>,
-}
-
-/// Describes a kind of event.
-#[derive(Clone, Copy, Debug)]
-pub struct KindDef {
-    /// The kind.
-    pub kind: EventKind,
-    /// The name within the domain; dots make a hierarchy (`network.setup.started`).
-    pub name: &'static str,
-    /// What makes two events of this kind the same. [`Identity::Occurrence`] for what is emitted live.
-    pub identity: Identity,
-    /// Whether events of this kind come often, such as samples, progress and packets: logs gather them into one line, and the
-    /// documents of typed emitters leave out what the payload holds.
-    pub sampled: bool,
-    /// The payload's fields.
-    pub fields: &'static [Field],
-}
-
-impl KindDef {
-    /// Describes the kind that payload `P` belongs to, of which many events come: [`KindDef::sampled`].
-    #[must_use]
-    pub const fn of<P: Payload>(name: &'static str, identity: Identity) -> KindDef {
-        KindDef { kind: P::KIND, name, identity, sampled: true, fields: P::FIELDS }
-    }
-
-    /// Describes the kind that payload `P` belongs to, of which each event is worth a line: a step in some life.
-    #[must_use]
-    pub const fn lifecycle<P: Payload>(name: &'static str, identity: Identity) -> KindDef {
-        KindDef { sampled: false, ..KindDef::of::<P>(name, identity) }
-    }
-}
+use crate::event::{Domain, EventKind, Field, Identity, KindSet};
 
 /// Why a domain was not registered.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -232,7 +193,9 @@ impl Catalogue {
             }
         }
         if let Some(states) = def.states {
-            states.check(def).map_err(|fault| CatalogueError::States { domain: def.name, fault })?;
+            states
+                .check(def.domain, def.kinds)
+                .map_err(|fault| CatalogueError::States { domain: def.name, fault })?;
         }
         for kind in def.kinds {
             let full_name = format!("{}.{}", def.name, kind.name).into_boxed_str();

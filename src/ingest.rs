@@ -35,6 +35,8 @@ mod input;
 #[cfg(feature = "pcap")]
 pub mod link;
 #[cfg(feature = "pcap")]
+mod malformed;
+#[cfg(feature = "pcap")]
 pub mod packet;
 #[cfg(feature = "panther")]
 pub mod panther;

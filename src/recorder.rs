@@ -110,6 +110,7 @@
 //! not the emit path. Where the room for definitions is used up, what comes later is left out and counted.
 
 mod definitions;
+mod file;
 mod format;
 mod map;
 mod read;

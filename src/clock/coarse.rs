@@ -1,6 +1,6 @@
 //! The last reading of the cycle counter, kept where reading it costs a load.
 
-use super::Cycles;
+use super::cycles::Cycles;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 

@@ -3,8 +3,8 @@
 //! Among hashed ids there are none, all but certainly. Crafted digests can be made to overflow together; here they stay exact,
 //! at the cost of a hash map, which no budget bounds: it stays in memory.
 
-use crate::dedup::Sighting;
 use crate::dedup::table::Key;
+use crate::dedup::verdict::Sighting;
 use std::collections::HashMap;
 
 /// A map beside the table, keyed by the system's random hash.

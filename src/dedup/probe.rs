@@ -11,7 +11,7 @@
 
 use crate::dedup::overflow::Overflow;
 use crate::dedup::table::{Found, Key, PROBE_MAX, SLOTS, TableMut};
-use crate::dedup::{BATCH, Sighting};
+use crate::dedup::verdict::{BATCH, Sighting};
 use std::ops::Range;
 
 /// Lines that are sent for together; up to twice as many are on their way, and processors wait for 10 to 48. With first

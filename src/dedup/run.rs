@@ -4,8 +4,8 @@
 //! ascending order. The first id of every block is kept in memory, so a lookup reads one block. The format belongs to one
 //! process: on Unix the file has no name once it is open, elsewhere it is removed with the run.
 
-use crate::dedup::Sighting;
 use crate::dedup::table::Key;
+use crate::dedup::verdict::Sighting;
 use bytemuck::{Pod, Zeroable};
 use std::fs::File;
 use std::io;

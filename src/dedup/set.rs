@@ -5,11 +5,13 @@
 //! clearing out forgotten ids are one operation, the [`Rehash`]: a little of the old table moves at every
 //! batch, from front to back.
 
+use crate::dedup::memory;
 use crate::dedup::memory::Pages;
+use crate::dedup::options::DedupError;
 use crate::dedup::overflow::Overflow;
 use crate::dedup::probe::{Batch, EpochTags, Tables, probe};
 use crate::dedup::table::{BucketFull, Found, Key, SLOTS, TAGS, Table};
-use crate::dedup::{BATCH, DedupError, Sighting, memory};
+use crate::dedup::verdict::{BATCH, Sighting};
 use crate::event::identity::EventId;
 use std::ops::Range;
 

@@ -17,10 +17,11 @@
 //! every id that is not in the hot set: slow, and still exact.
 
 use crate::dedup::index::{RUNS_MAX, RunIndex};
+use crate::dedup::options::{DedupOptions, FilterUse};
 use crate::dedup::run::{Entry, Run, RunWriter, order};
 use crate::dedup::set::ExactSet;
 use crate::dedup::table::{Found, Key, SLOTS, Table};
-use crate::dedup::{BATCH, DedupOptions, FilterUse, Sighting};
+use crate::dedup::verdict::{BATCH, Sighting};
 use std::path::PathBuf;
 
 /// Buckets that are written for every record checked, and the least at every batch.

@@ -9,9 +9,9 @@
 //! The six bits that are the same in every id (UUID version and variant) hold the number of the epoch in which the
 //! id was first seen, in a slot; see [`Key::tagged`].
 
-use crate::dedup::Sighting;
 use crate::dedup::memory::{Lines, Pages, prefetch};
 use crate::dedup::simd::scan;
+use crate::dedup::verdict::Sighting;
 use bytemuck::{Pod, Zeroable};
 use std::io;
 

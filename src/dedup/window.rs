@@ -1,7 +1,8 @@
 //! Windows: when an epoch ends, and when it is forgotten.
 
+use crate::dedup::options::Window;
 use crate::dedup::set::ExactSet;
-use crate::dedup::{BATCH, Window};
+use crate::dedup::verdict::BATCH;
 use crate::event::record::Record;
 
 /// Decides by how many records, or by what times, the epochs of a window are bounded.

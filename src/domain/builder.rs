@@ -4,7 +4,7 @@
 //! exception: what their payload holds exactly does not stand in the document again, so that a thousand samples of one
 //! metric share one document.
 
-use crate::domain::KindDef;
+use crate::domain::kind::KindDef;
 use crate::domain::table::DataType;
 use crate::emit::{EmitError, Emitter, EventSink, NameRefused, TypedEvent};
 use crate::event::json::{Value, push_number, push_text};

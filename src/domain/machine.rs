@@ -12,7 +12,7 @@
 //!   `retrying`, and at first does not.
 //! - An event without a path changes nothing.
 
-use crate::domain::DomainDef;
+use crate::domain::kind::KindDef;
 use crate::event::payload::Value;
 use crate::event::{Domain, Field};
 
@@ -183,9 +183,9 @@ impl StateTable {
 
 impl StateTable {
     /// Looks for what contradicts itself in the table, or the domain that it is to belong to.
-    pub(super) fn check(&self, def: &DomainDef) -> Result<(), StateFault> {
+    pub(super) fn check(&self, domain: Domain, kinds: &[KindDef]) -> Result<(), StateFault> {
         let states = self.states.len();
-        if self.domain != def.domain {
+        if self.domain != domain {
             return Err(StateFault::Foreign(self.domain.number()));
         }
         if !(1..=STATES_MAX).contains(&states) {
@@ -223,7 +223,7 @@ impl StateTable {
             for state in one.iter().chain(other) {
                 in_range("a path", no_state(*state))?;
             }
-            let kind = def.kinds.iter().find(|kind| usize::from(kind.kind.code()) == code);
+            let kind = kinds.iter().find(|kind| usize::from(kind.kind.code()) == code);
             let Some(kind) = kind else { return Err(StateFault::NoKind(code)) };
             if let TransitionPath::By { field, .. } = path
                 && !kind.fields.contains(field)
@@ -282,7 +282,7 @@ pub(crate) fn is_zero(value: Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Catalogue, CatalogueError, KindDef};
+    use crate::domain::{Catalogue, CatalogueError, DomainDef};
     use crate::event::payload::FieldType;
     use crate::event::{EventKind, Identity};
 

@@ -1,6 +1,7 @@
 //! The domain `packet`: packets seen at vantage points.
 
-use crate::domain::{DomainDef, KindDef};
+use crate::domain::definition::DomainDef;
+use crate::domain::kind::KindDef;
 use crate::event::{Domain, EventKind, Identity};
 
 crate::payload! {

@@ -1,6 +1,7 @@
 //! The domain `pipeline`: what the pipeline says of itself.
 
-use crate::domain::{DomainDef, KindDef};
+use crate::domain::definition::DomainDef;
+use crate::domain::kind::KindDef;
 pub use crate::emit::{ContextEntered, ErrorRaised, Severity};
 use crate::event::{Domain, EventKind, Identity};
 

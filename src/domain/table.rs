@@ -32,7 +32,7 @@
 //!
 //! [`Details::unplaced`]: crate::event::Details::unplaced
 
-use crate::domain::KindDef;
+use crate::domain::kind::KindDef;
 use crate::event::payload::FieldType;
 use crate::event::{EventKind, Field};
 

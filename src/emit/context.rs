@@ -1,10 +1,11 @@
 //! Contexts of emitters: set once, and inherited by all that is emitted from then on.
 
+use crate::emit::Emitter;
+use crate::emit::refusal::{ContextError, EmitError};
+use crate::emit::room::{push_when_room, wait_for_room};
 use crate::emit::source::SEQ_LAST;
-use crate::emit::{EmitError, Emitter, push_when_room, wait_for_room};
 use crate::event::{
-    Context, ContextsFull, Detail, DetailError, Domain, EventKind, Identity, Level, Payload, Record, Symbol,
-    SymbolError,
+    Context, Detail, DetailError, Domain, EventKind, Identity, Level, Payload, Record, Symbol,
 };
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -16,20 +17,6 @@ crate::payload! {
         /// Names under levels, such as `{"experiment":"exp-1","test":"handshake"}`; none where all was left.
         context: crate::event::Detail,
     }
-}
-
-/// Why a context was not entered; the emitter stays where it was.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum ContextError {
-    /// The symbol table refused the name.
-    #[error("the name was refused: {0}")]
-    Name(#[from] SymbolError),
-    /// The table of contexts is full.
-    #[error(transparent)]
-    Full(#[from] ContextsFull),
-    /// The table of documents refused the definition, without which no journal would know of the context.
-    #[error("the definition of the context was refused: {0}")]
-    Detail(#[from] DetailError),
 }
 
 impl Emitter {

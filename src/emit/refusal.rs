@@ -1,7 +1,6 @@
-//! Why an event was not accepted, or not even made.
+//! Why an event was not accepted, or not even made, or a context not entered.
 
-use crate::emit::ContextError;
-use crate::event::{ContextsFull, DetailError, EventKind, Symbols};
+use crate::event::{ContextsFull, DetailError, EventKind, SymbolError, Symbols};
 
 /// Why an event was not accepted.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -75,6 +74,20 @@ pub enum NameRefused {
     /// The table is full.
     #[error("the symbol table is full; raise its limit or use fewer names")]
     Full,
+}
+
+/// Why a context was not entered; the emitter stays where it was.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ContextError {
+    /// The symbol table refused the name.
+    #[error("the name was refused: {0}")]
+    Name(#[from] SymbolError),
+    /// The table of contexts is full.
+    #[error(transparent)]
+    Full(#[from] ContextsFull),
+    /// The table of documents refused the definition, without which no journal would know of the context.
+    #[error("the definition of the context was refused: {0}")]
+    Detail(#[from] DetailError),
 }
 
 impl From<ContextError> for EmitError {

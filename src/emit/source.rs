@@ -1,6 +1,7 @@
 //! Sources: who has which number, and what became of each source's events.
 
-use crate::emit::{EmitError, EmitStats};
+use crate::emit::refusal::EmitError;
+use crate::emit::stats::EmitStats;
 use crate::event::kind::KIND_COUNT;
 use crate::event::{Contexts, EventId, EventKind, IdScope, Identity, KindSet, Origin, Symbol};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};

@@ -14,22 +14,14 @@
 //! scrapes. It has no summaries, checks neither names nor values nor repetitions, and needs five more
 //! crates. A finished run only has numbers to write down.
 
+mod number;
 mod text;
+
+pub use number::Number;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use text::{check_label, check_name, push_canonical, push_escaped, push_number};
-
-/// A number as OpenMetrics has them. Integers keep all their digits.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Number {
-    /// A non-negative integer.
-    Unsigned(u64),
-    /// An integer.
-    Signed(i64),
-    /// A floating-point number; infinities and NaN are written as such where they are allowed.
-    Float(f64),
-}
 
 /// Labels of a sample: names and values. Values may hold any text.
 pub type Labels<'a> = &'a [(&'a str, &'a str)];
@@ -410,24 +402,6 @@ impl<W: Write> Family<'_, W> {
 
     fn invalid(&self, value: Number, reason: &'static str) -> OpenMetricsError {
         OpenMetricsError::Value { family: self.name.clone(), value, reason }
-    }
-}
-
-impl From<u64> for Number {
-    fn from(value: u64) -> Number {
-        Number::Unsigned(value)
-    }
-}
-
-impl From<i64> for Number {
-    fn from(value: i64) -> Number {
-        Number::Signed(value)
-    }
-}
-
-impl From<f64> for Number {
-    fn from(value: f64) -> Number {
-        Number::Float(value)
     }
 }
 

@@ -14,14 +14,17 @@
 //! descriptions.
 
 mod fault;
+mod located;
 mod pcap;
 mod pcapng;
 mod window;
 
 pub use fault::{CaptureError, CaptureFault, Magic};
+pub use located::CaptureCounts;
 
 use crate::ingest::link::LinkType;
 use crate::ingest::packet::{self, Decoded};
+use located::{Fault, truncated};
 use pcap::PcapFraming;
 use pcapng::PcapNgFraming;
 use std::fmt;
@@ -90,19 +93,6 @@ impl<'a> Frame<'a> {
     pub fn is_cut(&self) -> bool {
         self.data.len() < self.wire_len as usize
     }
-}
-
-/// What a [`CaptureReader`] counted so far.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct CaptureCounts {
-    /// Packets delivered.
-    pub records: u64,
-    /// Pcapng blocks skipped because they hold no packet that is known here (names, statistics, secrets).
-    pub blocks_skipped: u64,
-    /// Packets whose time lies before 1970 or after 2554 and was set to the nearer end.
-    pub times_clamped: u64,
-    /// Packets without a time (Simple Packet Blocks); theirs is 0.
-    pub times_missing: u64,
 }
 
 /// Reads one capture, packet by packet.
@@ -252,9 +242,6 @@ impl<R> fmt::Debug for CaptureReader<R> {
     }
 }
 
-/// A fault and its byte offset.
-type Fault = (u64, CaptureFault);
-
 enum Framing {
     Pcap(PcapFraming),
     PcapNg(PcapNgFraming),
@@ -278,52 +265,4 @@ impl Framing {
         let framing = PcapFraming::read_header(window, big_endian, nanoseconds, block_len_max)?;
         Ok((Framing::Pcap(framing), Format::Pcap { big_endian, nanoseconds }))
     }
-}
-
-/// Where a packet's bytes are once its record has been consumed.
-struct Located {
-    time_ns: u64,
-    wire_len: u32,
-    link: LinkType,
-    offset: u64,
-    /// Bytes from the first byte of data to the end of the record.
-    back: usize,
-    len: usize,
-}
-
-/// Byte order of the integers in a file.
-#[derive(Clone, Copy)]
-struct ByteOrder {
-    big_endian: bool,
-}
-
-impl ByteOrder {
-    #[inline]
-    fn u32(self, bytes: [u8; 4]) -> u32 {
-        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
-    }
-
-    #[inline]
-    fn u16(self, bytes: [u8; 2]) -> u16 {
-        if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
-    }
-
-    /// Reads the integer at `at`, or 0 where there are no four bytes.
-    #[inline]
-    fn u32_at(self, bytes: &[u8], at: usize) -> u32 {
-        self.u32(bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default())
-    }
-
-    /// Reads the integer at `at`, or 0 where there are no two bytes.
-    #[inline]
-    fn u16_at(self, bytes: &[u8], at: usize) -> u16 {
-        self.u16(bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default())
-    }
-}
-
-/// Makes the fault of a stream that ended after `found` of the `needed` bytes of what starts at `start`.
-#[cold]
-fn truncated(what: &'static str, start: u64, found: usize, needed: usize) -> Fault {
-    let missing = needed.saturating_sub(found) as u64;
-    (start, CaptureFault::Truncated { what, end: start + found as u64, missing })
 }

@@ -1,7 +1,9 @@
 //! Link layers: from a captured frame to the network-layer packet in it.
 
-use crate::ingest::packet::Malformed;
+use crate::ingest::malformed::Malformed;
 use std::fmt;
+
+pub use crate::ingest::malformed::VLAN_TAGS_MAX;
 
 /// Says what a frame's first bytes are: a number from the registry of pcap link types.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,9 +55,6 @@ impl fmt::Display for LinkType {
         f.write_str(name)
     }
 }
-
-/// VLAN tags that a frame can have.
-pub const VLAN_TAGS_MAX: usize = 4;
 
 /// What is behind a link-layer header.
 pub(super) enum Payload<'a> {

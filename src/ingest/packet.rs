@@ -3,6 +3,8 @@
 use crate::ingest::flow::FlowKey;
 use crate::ingest::link::{self, LinkType, Payload};
 
+pub use crate::ingest::malformed::Malformed;
+
 /// Extension headers that are walked; after so many the walk stops and the packet keeps the protocol number
 /// of the header at which it stopped.
 pub const EXTENSIONS_MAX: usize = 16;
@@ -18,29 +20,6 @@ pub enum Decoded<'a> {
     UnknownLink(LinkType),
     /// Something that says it is IP but cannot be.
     Malformed(Malformed),
-}
-
-/// Why a frame could not be decoded.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, thiserror::Error)]
-pub enum Malformed {
-    /// The frame ends inside its link-layer header.
-    #[error("the frame ends inside its link-layer header")]
-    LinkHeaderCut,
-    /// The frame has more VLAN tags than [`link::VLAN_TAGS_MAX`].
-    #[error("the frame has more than {} VLAN tags", link::VLAN_TAGS_MAX)]
-    TooManyVlanTags,
-    /// The capture ends inside the fixed part of the IP header.
-    #[error("the capture ends inside the IP header")]
-    IpHeaderCut,
-    /// The IP version is not the one that the link layer announced, or neither 4 nor 6.
-    #[error("the IP version is not 4 or 6 or not what the link layer announced")]
-    IpVersion,
-    /// The IPv4 header length is less than 20 bytes.
-    #[error("the IPv4 header length is less than 20 bytes")]
-    HeaderLength,
-    /// The IPv4 total length is less than the header length.
-    #[error("the IPv4 total length is less than the header length")]
-    TotalLength,
 }
 
 /// A set of properties of a packet.

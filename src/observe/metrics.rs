@@ -6,6 +6,8 @@
 
 mod buckets;
 
+pub use buckets::SIGNIFICANT_DIGITS;
+
 use crate::domain::Catalogue;
 use crate::event::kind::KIND_COUNT;
 use crate::event::payload::Value;
@@ -13,9 +15,6 @@ use crate::event::{EventKind, Field, FieldType, KindSet, Record};
 use crate::observe::metrics::buckets::Buckets;
 use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered, members};
 use hdrhistogram::Histogram;
-
-/// Significant decimal digits that histograms keep.
-pub const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// Returns the value at quantile `q` (0 to 1) of a histogram, to its precision; `None` when it is empty.
 ///

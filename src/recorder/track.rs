@@ -1,10 +1,10 @@
 //! One emitter's track: where its events are written.
 
 use crate::event::Record;
+use crate::recorder::file::RecorderFile;
 use crate::recorder::format::{BATCH_MAX, HEAD_EVERY, slot_check};
 use crate::recorder::map::{Part, SlotRing};
 use crate::recorder::stores::{store, store_all};
-use crate::recorder::write::Inner;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,12 +16,12 @@ pub(crate) struct TrackWriter {
     /// One word.
     head: Part,
     track: usize,
-    recorder: Arc<Inner>,
+    recorder: Arc<RecorderFile>,
 }
 
 impl TrackWriter {
     pub(super) fn new(
-        recorder: Arc<Inner>,
+        recorder: Arc<RecorderFile>,
         track: usize,
         salt: u64,
         slots: SlotRing,

@@ -1,6 +1,6 @@
 //! Names, escapes and numbers of the OpenMetrics text format.
 
-use super::Number;
+use super::number::Number;
 
 /// Endings that the format gives to samples; a family with one of them reads like another family's sample.
 const SAMPLE_SUFFIXES: [&str; 8] =

@@ -1,7 +1,8 @@
 //! Classic pcap: a header of 24 bytes, then records of a 16-byte header and the captured bytes.
 
+use super::fault::CaptureFault;
+use super::located::{ByteOrder, Fault, Located, truncated};
 use super::window::Window;
-use super::{ByteOrder, CaptureFault, Fault, Located, truncated};
 use crate::ingest::link::LinkType;
 use std::io::Read;
 

@@ -1,7 +1,8 @@
 //! Pcapng: blocks of a type, a length, a body and the length again, in sections of one byte order each.
 
+use super::fault::CaptureFault;
+use super::located::{ByteOrder, CaptureCounts, Fault, Located, truncated};
 use super::window::Window;
-use super::{ByteOrder, CaptureCounts, CaptureFault, Fault, Located, truncated};
 use crate::ingest::link::LinkType;
 use std::io::Read;
 

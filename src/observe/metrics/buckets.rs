@@ -3,8 +3,10 @@
 //! `hdrhistogram` keeps a minimum, a maximum, a total and a saturating count for every value it records. Here a value
 //! costs the count of its bucket and a sum; what the histogram wants besides is found when a snapshot is taken.
 
-use crate::observe::metrics::SIGNIFICANT_DIGITS;
 use hdrhistogram::Histogram;
+
+/// Significant decimal digits that histograms keep.
+pub const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// Bits of a value that a bucket keeps: 2,048 steps hold three digits.
 const KEPT: u32 = 11;

@@ -4,7 +4,7 @@
 //! its name; where there are several, it stands beside the tests, and can make none of them pass.
 
 use super::part::{Part, View};
-use super::{Known, ResultsReport, TestKey};
+use super::report::{Known, ResultsReport, TestKey};
 use crate::event::Symbol;
 use std::collections::HashMap;
 
@@ -119,6 +119,21 @@ impl Places {
             Home::Test(key) => found.tests.get(&key)?.view.retries_until_ns(),
             Home::Beside(named) if named.test != Symbol::NONE && self.tests.contains_key(&named.test) => None,
             Home::Beside(_) => Some(u64::MAX),
+        }
+    }
+}
+
+impl Known {
+    /// As [`View::part`], for what is never retried.
+    pub(super) fn part(&self, found: &ResultsReport, home: Home) -> Part {
+        let part = |view: &View| in_time(found, home, view, view.part(None));
+        match (&self.own, &self.told) {
+            (Some(own), Some(told)) => {
+                let part = part(own).and_told(own.since_ns(), &part(told), told.since_ns());
+                part.or_kept(own).or_kept(told)
+            }
+            (Some(view), None) | (None, Some(view)) => part(view),
+            (None, None) => Part::default(),
         }
     }
 }

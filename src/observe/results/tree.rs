@@ -2,8 +2,8 @@
 
 use super::part::Part;
 use super::places::{Home, Places};
+use super::report::{ResultsReport, TestKey};
 use super::verdict::{Outcome, Tally};
-use super::{ResultsReport, TestKey};
 use crate::event::Symbol;
 use std::collections::HashMap;
 
@@ -154,7 +154,15 @@ impl ResultTree {
     }
 }
 
-pub(super) fn build(found: &ResultsReport) -> ResultTree {
+impl ResultsReport {
+    /// Puts what is known in order: tests by their beginnings, and in them their steps and assertions.
+    #[must_use]
+    pub fn tree(&self) -> ResultTree {
+        build(self)
+    }
+}
+
+fn build(found: &ResultsReport) -> ResultTree {
     let places = Places::of(found);
     let mut steps: HashMap<Home, Vec<StepResult>> = HashMap::new();
     for (home, step, part) in places.steps(found) {
