@@ -21,7 +21,6 @@ pub mod record;
 pub mod shown;
 pub mod symbol;
 
-pub(crate) mod members;
 mod table;
 
 pub use context::{Context, Contexts, ContextsFull, Level};

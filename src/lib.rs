@@ -51,6 +51,7 @@
 //! | [`dedup`] | the exact set, windows |
 //! | [`process`] | processors: see events before observers, and may derive others |
 //! | [`observe`] | observers, and those from the box |
+//! | [`paths`] | an observer too: sightings of packets, and what they tell about the paths between vantage points |
 //! | [`pipeline`] | builder, topologies, snapshots, the account |
 //! | [`recorder`] | the last events of each emitter, in a file that outlives the process |
 //! | [`export`] | result files, one module a format |
@@ -69,7 +70,7 @@
 //! | refuse events that a state does not allow | [`pipeline::Validated`] |
 //! | know in which state something is, or wait for it | [`observe::state`] |
 //! | have tests, steps and assertions in one tree | [`observe::results`] |
-//! | measure loss and delay between vantage points | [`observe::sightings`] |
+//! | measure loss and delay between vantage points | [`paths`] |
 //! | do something with events | [`observe::Observer`]; to derive others from them, [`process::Processor`] |
 //! | tell of an error with its causes | [`emit::ErrorEvent`] |
 //! | know what became of every event | [`pipeline::Account`] |
@@ -103,6 +104,7 @@ pub mod ingest;
 #[cfg(feature = "journal")]
 pub mod journal;
 pub mod observe;
+pub mod paths;
 pub mod pipeline;
 pub mod process;
 pub mod recorder;

@@ -14,7 +14,6 @@ pub mod log;
 pub mod metrics;
 pub(crate) mod presence;
 pub mod results;
-pub mod sightings;
 pub mod state;
 pub(crate) mod worker;
 

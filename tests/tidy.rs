@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // What is derived from events has the numbers of a source of its own.
     ("process", &["emit", "event"]),
     ("observe", &["dedup", "domain", "event", "hash", "sync"]),
+    ("paths", &["domain", "event", "hash", "observe"]),
     ("journal", &["clock", "dedup", "event", "hash", "observe", "recorder", "sync"]),
     // Knows all stages and starts the threads.
     (
@@ -34,7 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     // File formats, around the pipeline: nothing before them knows them.
-    ("export", &["dedup", "domain", "event", "observe", "pipeline", "process"]),
+    ("export", &["dedup", "domain", "event", "observe", "paths", "pipeline", "process"]),
     ("ingest", &["domain", "emit", "event", "hash", "pipeline"]),
 ];
 

@@ -11,8 +11,7 @@
 //! context is found when somebody asks. Entities belong to contexts too: those that a context names, and those whose
 //! typed emitter was made in one.
 
-use crate::event::json::push_text;
-use crate::event::members::Members;
+use crate::event::json::{Members, push_text};
 use crate::event::{Domain, IdScope, Record, Symbol, Symbols};
 use std::collections::{HashMap, HashSet};
 use std::fmt;

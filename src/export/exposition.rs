@@ -2,7 +2,7 @@
 
 use crate::export::openmetrics::{Exposition, OpenMetricsError};
 use crate::observe::metrics::{Measure, MetricsReport, Unit, quantile};
-use crate::observe::sightings::{PathReport, SightingsReport};
+use crate::paths::{PathReport, SightingsReport};
 use crate::pipeline::{Delivery, Snapshot};
 use hdrhistogram::Histogram;
 use std::io::Write;

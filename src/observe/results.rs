@@ -97,7 +97,7 @@ pub use tree::{AssertionResult, ExperimentResult, ResultTree, StepResult, TestRe
 pub use verdict::{Outcome, Tally};
 
 use crate::domain::{Catalogue, StateTable};
-use crate::event::members::Members;
+use crate::event::json::Members;
 use crate::event::{Context, Contexts, Domain, KindSet, Level, Record, Symbol, Symbols};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use evidence::{Evidence, TEST_RESULTS};

@@ -63,123 +63,38 @@
 //! - Machines of tests, steps and assertions have an entry beside them, with name and context; others have none and are
 //!   found as if there were no contexts. The context of an event is looked up once for a run of events of one emitter.
 
+mod base;
+mod counts;
 mod entities;
+mod entity;
+mod key;
+mod machine;
 mod machines;
+mod observer;
+mod options;
 mod plan;
 mod point;
 mod query;
+mod registry;
 mod report;
 mod scoped;
 mod shard;
+mod tracked;
 mod transition_log;
 mod wait;
+mod wait_error;
+mod waiter;
 mod warnings;
 mod workflow;
 
+pub use counts::{DomainStates, InvalidTransition};
 pub use entities::Entities;
+pub use entity::{EntityState, Transition, Transitions};
+pub use observer::States;
+pub use options::StateOptions;
 pub use point::Point;
 pub(crate) use query::Standing;
-pub use query::{EntityState, StateQuery, Transition, Transitions};
-pub use report::{DomainStates, InvalidTransition, StateReport};
-pub use wait::{Reached, WaitError};
+pub use query::StateQuery;
+pub use report::StateReport;
+pub use wait_error::{Reached, WaitError};
 pub use workflow::{Phase, Workflow};
-
-use crate::domain::Catalogue;
-use crate::event::{Contexts, Domain, KindSet, Symbol};
-use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
-use shard::Shard;
-use std::sync::Arc;
-
-/// What [`States`] keeps; each worker's instance keeps as much.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct StateOptions {
-    /// Entities that are tracked. Events of more are counted as failed.
-    pub entities_max: usize,
-    /// Entities to have room for from the start.
-    pub entities_expected: usize,
-    /// Transitions that are remembered, the last ones of all entities together, at 24 bytes each.
-    pub transitions_max: usize,
-    /// Invalid transitions that are kept: the first ones, which tend to be the cause of those after them.
-    pub invalid_max: usize,
-}
-
-impl Default for StateOptions {
-    fn default() -> StateOptions {
-        StateOptions {
-            entities_max: 1 << 24,
-            entities_expected: 0,
-            transitions_max: 1 << 16,
-            invalid_max: 1024,
-        }
-    }
-}
-
-/// Follows the states of entities. Made by [`StateQuery::observer`], one for each worker.
-pub struct States {
-    shard: Arc<Shard>,
-    query: StateQuery,
-    interest: KindSet,
-    ended: bool,
-}
-
-impl States {
-    /// Follows the entities of all domains of `catalogue` that have states, where nobody asks before the report.
-    #[must_use]
-    pub fn new(catalogue: &Catalogue, contexts: &Arc<Contexts>, options: StateOptions) -> States {
-        StateQuery::new(options).observer(catalogue, contexts)
-    }
-
-    /// Returns what answers questions while the observer works.
-    #[must_use]
-    pub fn query(&self) -> StateQuery {
-        self.query.clone()
-    }
-
-    fn end(&mut self) {
-        if !self.ended {
-            self.ended = true;
-            self.query.instance_ended();
-        }
-    }
-}
-
-impl Observer for States {
-    type Report = StateReport;
-
-    fn interest(&self) -> Interest {
-        Interest { kinds: self.interest, duplicates: false, scope: Scope::Entity }
-    }
-
-    fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
-        match self.shard.take(batch) {
-            0 => Ok(()),
-            events => Err(Undelivered {
-                events,
-                reason: "the limit of tracked entities is reached; raise `entities_max`".to_owned(),
-            }),
-        }
-    }
-
-    fn flush(&mut self) -> Result<(), Undelivered> {
-        self.end();
-        Ok(())
-    }
-
-    fn report(&self) -> StateReport {
-        StateReport::of(&self.shard)
-    }
-}
-
-impl Drop for States {
-    fn drop(&mut self) {
-        // Whoever waits for a state is told, even when the observer was cut off.
-        self.end();
-    }
-}
-
-/// The name of what a machine is about, which may be several in several contexts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Key {
-    domain: Domain,
-    entity: Symbol,
-}

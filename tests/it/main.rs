@@ -6,6 +6,7 @@ mod export;
 mod ingest;
 mod journal;
 mod observe;
+mod paths;
 mod states;
 mod support;
 mod verdicts;

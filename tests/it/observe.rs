@@ -1,7 +1,5 @@
-//! Observers, their reports, and what sightings make of packets.
+//! Observers and their reports.
 
 mod observers;
 mod panics;
 mod report_merges;
-mod sightings;
-mod sightings_exact;

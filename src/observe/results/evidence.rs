@@ -5,8 +5,7 @@
 
 use super::verdict::Outcome;
 use crate::domain::{KindDef, assertion, experiment, service, step, test};
-use crate::event::json::beginning;
-use crate::event::members::Members;
+use crate::event::json::{Members, beginning};
 use crate::event::payload::Value;
 use crate::event::{Detail, Domain, EventKind, Record};
 

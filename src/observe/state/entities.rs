@@ -1,6 +1,6 @@
 //! Reading all entities, block by block, while workers go on.
 
-use super::query::EntityState;
+use super::entity::EntityState;
 use super::shard::Shard;
 use std::fmt;
 use std::sync::Arc;

@@ -5,30 +5,11 @@
 //! the number of its machine. Places follow the upper bits of the hash, so that growing is a walk from front to
 //! back through the old table and the new one, and reads no machine.
 
-use super::Key;
+use super::key::Key;
+use super::machine::Machine;
 use super::scoped::{Moment, Scoped};
 use crate::dedup::BATCH;
 use crate::event::{Context, Domain, Level, Symbol};
-
-/// One entity's state: two to a cache line.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(32))]
-pub(super) struct Machine {
-    /// The entity; where one name is several machines, the number of the entry in [`Scoped`].
-    pub(super) entity: Symbol,
-    /// When it came into its state.
-    pub(super) since_ns: u64,
-    /// Transitions so far.
-    pub(super) moves: u32,
-    /// Where in the log the last transition is, if it is still there.
-    pub(super) last: u32,
-    /// Invalid transitions so far.
-    pub(super) invalid: u32,
-    pub(super) domain: Domain,
-    pub(super) state: u8,
-}
-
-const _: () = assert!(size_of::<Machine>() == 32);
 
 /// Machines in a block: 32 KiB.
 pub(super) const BLOCK: usize = 1024;

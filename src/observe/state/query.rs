@@ -1,18 +1,20 @@
 //! Questions to the state machines, from any thread, while they run.
 
+use super::counts::{DomainStates, InvalidTransition, merge_domains, merge_invalid};
 use super::entities::Entities;
-use super::machines::Machine;
-use super::plan::{Plan, Plans};
+use super::entity::{EntityState, Transitions};
+use super::key::Key;
+use super::observer::States;
+use super::options::StateOptions;
 use super::point::Point;
-use super::report::{DomainStates, InvalidTransition, merge_domains, merge_invalid};
+use super::registry::Shared;
 use super::shard::Shard;
-use super::wait::{self, Reached, WaitError, Waiter, Wanted};
+use super::wait::{self, Wanted};
+use super::wait_error::{Reached, WaitError};
 use super::workflow::Workflow;
-use super::{Key, StateOptions, States};
 use crate::domain::{Catalogue, StateTable};
-use crate::event::{Context, Contexts, Domain, EventKind, Symbol};
+use crate::event::{Context, Contexts, Domain, Symbol};
 use crate::observe::presence::Left;
-use crate::sync::{Mutex, lock};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,22 +32,6 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct StateQuery(Arc<Shared>);
 
-pub(super) struct Shared {
-    options: StateOptions,
-    registry: Mutex<ShardRegistry>,
-}
-
-/// Who is there. Locked before the shards, where both are.
-#[derive(Default)]
-pub(super) struct ShardRegistry {
-    pub(super) shards: Vec<Arc<Shard>>,
-    /// How often the observer was taken out and put in again.
-    pub(super) generation: u64,
-    /// Shards of which the observers are at work.
-    pub(super) open: usize,
-    pub(super) waiting: Vec<Waiter>,
-}
-
 /// Whether a query has what a pipeline's events do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Standing {
@@ -56,55 +42,11 @@ pub(crate) enum Standing {
     Panicked,
 }
 
-/// The state of one entity, in one context where it is one in each.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct EntityState {
-    /// The domain; the same name in another domain is another entity.
-    pub domain: Domain,
-    /// The entity.
-    pub entity: Symbol,
-    /// What it belongs to: of a step the experiment and the test, of an assertion the step too, of a test the experiment,
-    /// as far as its emitter had entered them. Always [`Context::NONE`] in other domains, whose entities are shared.
-    pub context: Context,
-    /// The state's name.
-    pub state: &'static str,
-    /// Whether a life may end in this state.
-    pub ended: bool,
-    /// When it came into the state, in nanoseconds since the Unix epoch; at first, when its first event was.
-    pub since_ns: u64,
-    /// Transitions so far, which is the number of the last one. An event that leads through several states is one.
-    pub transitions: u32,
-    /// Invalid transitions so far.
-    pub invalid: u32,
-}
-
-/// An event that moved an entity from one state to another.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Transition {
-    /// The state before the event.
-    pub from: &'static str,
-    /// The state after it; the table says through which others its path led.
-    pub to: &'static str,
-    /// The event's kind.
-    pub kind: EventKind,
-    /// The event's time, in nanoseconds since the Unix epoch.
-    pub time_ns: u64,
-}
-
-/// The transitions of one entity.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Transitions {
-    /// The last ones, earliest first.
-    pub kept: Vec<Transition>,
-    /// How many there were before those.
-    pub earlier: u64,
-}
-
 impl StateQuery {
     /// Begins with no machine; [`StateQuery::observer`] makes what fills it.
     #[must_use]
     pub fn new(options: StateOptions) -> StateQuery {
-        StateQuery(Arc::new(Shared { options, registry: Mutex::default() }))
+        StateQuery(Arc::new(Shared::new(options)))
     }
 
     /// Makes the observer of one worker, for all domains of `catalogue` that have states; `contexts` are the pipeline's,
@@ -114,20 +56,7 @@ impl StateQuery {
     /// and one is made again (added once more to a running pipeline, say), the query begins anew, without what was before.
     #[must_use]
     pub fn observer(&self, catalogue: &Catalogue, contexts: &Arc<Contexts>) -> States {
-        let plans = Plans::new(catalogue);
-        let interest = plans.kinds();
-        let mut registry = lock(&self.0.registry);
-        if registry.open == 0 && !registry.shards.is_empty() {
-            // What those know stands still; answers would mix what was with what is.
-            registry.shards.clear();
-            registry.generation += 1;
-        }
-        let (contexts, waiting) = (Arc::clone(contexts), registry.waiting.clone());
-        let shard = Arc::new(Shard::new(plans, self.0.options, contexts, waiting));
-        registry.shards.push(Arc::clone(&shard));
-        registry.open += 1;
-        drop(registry);
-        States { shard, query: self.clone(), interest, ended: false }
+        States::begin(&self.0, catalogue, contexts)
     }
 
     /// Returns the state of an entity; `None` before its first event. Of several machines of that name, that of the one
@@ -344,62 +273,27 @@ impl StateQuery {
         }
     }
 
-    pub(super) fn instance_ended(&self) {
-        let mut registry = self.0.registry();
-        registry.open = registry.open.saturating_sub(1);
-        if registry.open == 0 {
-            for waiter in &registry.waiting {
-                waiter.pipeline_ended();
-            }
-        }
-    }
-
     fn shards(&self) -> Vec<Arc<Shard>> {
         self.0.shards()
+    }
+}
+
+impl States {
+    /// Follows the entities of all domains of `catalogue` that have states, where nobody asks before the report.
+    #[must_use]
+    pub fn new(catalogue: &Catalogue, contexts: &Arc<Contexts>, options: StateOptions) -> States {
+        StateQuery::new(options).observer(catalogue, contexts)
+    }
+
+    /// Returns what answers questions while the observer works.
+    #[must_use]
+    pub fn query(&self) -> StateQuery {
+        StateQuery(Arc::clone(&self.shared))
     }
 }
 
 impl fmt::Debug for StateQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("StateQuery").field(&self.0.options).finish()
-    }
-}
-
-impl Shared {
-    pub(super) fn registry(&self) -> impl std::ops::DerefMut<Target = ShardRegistry> + '_ {
-        lock(&self.registry)
-    }
-
-    pub(super) fn shards(&self) -> Vec<Arc<Shard>> {
-        lock(&self.registry).shards.clone()
-    }
-
-    pub(super) fn state(&self, key: Key, within: &Context) -> Option<EntityState> {
-        self.shards().iter().find_map(|shard| shard.state(key, within))
-    }
-
-    pub(super) fn state_exactly(&self, key: Key, context: &Context) -> Option<EntityState> {
-        self.shards().iter().find_map(|shard| shard.state_exactly(key, context))
-    }
-}
-
-impl EntityState {
-    pub(super) fn of(plan: &Plan, machine: &Machine, entity: Symbol, context: Context) -> EntityState {
-        EntityState {
-            domain: plan.domain,
-            entity,
-            context,
-            state: plan.state_name(machine.state),
-            ended: plan.table.is_terminal(machine.state),
-            since_ns: machine.since_ns,
-            transitions: machine.moves,
-            invalid: machine.invalid,
-        }
-    }
-
-    /// Returns how long the entity has been in its state, in nanoseconds; 0 when it came there after `now_ns`.
-    #[must_use]
-    pub fn in_state_ns(&self, now_ns: u64) -> u64 {
-        now_ns.saturating_sub(self.since_ns)
     }
 }

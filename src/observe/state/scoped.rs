@@ -3,8 +3,8 @@
 //! A machine of these domains holds the number of its entry here in the place of its entity, so that machines stay small
 //! and those of other domains cost nothing more. The entries of one name are chained.
 
-use super::Key;
-use super::machines::Machine;
+use super::key::Key;
+use super::machine::Machine;
 use crate::event::{Context, Contexts, Domain, Level, Record, Symbol};
 use crate::hash::BuildContentHasher;
 use std::collections::HashMap;

@@ -1,14 +1,15 @@
 //! A shard: the machines of the entities that one worker serves, behind one lock.
 
-use super::Key;
-use super::StateOptions;
-use super::machines::{BLOCK, Machine, Machines};
+use super::counts::{DomainStates, InvalidTransition};
+use super::entity::{EntityState, Transition, Transitions};
+use super::key::Key;
+use super::machine::Machine;
+use super::machines::BLOCK;
+use super::options::StateOptions;
 use super::plan::{Plan, Plans};
-use super::query::{EntityState, Transition, Transitions};
-use super::report::{DomainStates, InvalidTransition};
-use super::scoped::{Finder, Moment, Scoped};
-use super::transition_log::{History, TransitionLog};
-use super::wait::{News, Waiter};
+use super::scoped::{Finder, Moment};
+use super::tracked::Tracked;
+use super::waiter::{News, Waiter};
 use crate::domain::StepOutcome;
 use crate::domain::machine::STATES_MAX;
 use crate::event::{Context, Contexts, Domain, EventKind, Record};
@@ -31,8 +32,7 @@ pub(super) struct Shard {
 
 /// What the lock of a shard protects.
 pub(super) struct Inner {
-    machines: Machines,
-    log: TransitionLog,
+    pub(super) tracked: Tracked,
     /// By place of the plan.
     tallies: Vec<Tally>,
     invalid: Vec<InvalidTransition>,
@@ -62,8 +62,7 @@ impl Shard {
     ) -> Shard {
         let tally = Tally { by_state: [0; STATES_MAX], moved: 0, unchanged: 0, invalid: 0 };
         let inner = Mutex::new(Inner {
-            machines: Machines::new(options.entities_max, options.entities_expected),
-            log: TransitionLog::new(options.transitions_max),
+            tracked: Tracked::new(&options),
             tallies: vec![tally; plans.iter().len()],
             invalid: Vec::new(),
             untracked: 0,
@@ -82,8 +81,8 @@ impl Shard {
     pub(super) fn take(&self, batch: &Batch<'_>) -> u64 {
         let mut inner = self.lock();
         let before = inner.untracked;
-        if inner.machines.are_many() {
-            inner.machines.touch(batch.iter().map(|(record, _)| key(record)));
+        if inner.tracked.machines.are_many() {
+            inner.tracked.machines.touch(batch.iter().map(|(record, _)| key(record)));
         }
         let mut finder = Finder::new(&self.contexts);
         for (record, _) in batch.iter() {
@@ -96,7 +95,7 @@ impl Shard {
     pub(super) fn state(&self, key: Key, within: &Context) -> Option<EntityState> {
         let inner = self.lock();
         let plan = self.plans.of(key.domain)?.1;
-        inner.describe(plan, inner.machine(inner.last_changed(plan, key, within)?)?)
+        inner.tracked.describe(plan, inner.tracked.machine(inner.tracked.last_changed(plan, key, within)?)?)
     }
 
     /// Returns the state of the machine of that very context.
@@ -104,19 +103,19 @@ impl Shard {
         let inner = self.lock();
         let plan = self.plans.of(key.domain)?.1;
         let number = match plan.level {
-            Some(level) => inner.machines.number_within(key, &context.around(level))?,
-            None => inner.machines.number(key)?,
+            Some(level) => inner.tracked.machines.number_within(key, &context.around(level))?,
+            None => inner.tracked.machines.number(key)?,
         };
-        inner.describe(plan, inner.machine(number)?)
+        inner.tracked.describe(plan, inner.tracked.machine(number)?)
     }
 
     /// Adds the states of all machines of the entity within `within`.
     pub(super) fn add_states(&self, key: Key, within: &Context, states: &mut Vec<EntityState>) {
         let inner = self.lock();
         let Some((_, plan)) = self.plans.of(key.domain) else { return };
-        let machines = inner.named(key, &around(plan, within)).into_iter().rev();
-        let machines = machines.filter_map(|number| inner.machine(number));
-        states.extend(machines.filter_map(|machine| inner.describe(plan, machine)));
+        let machines = inner.tracked.named(key, &around(plan, within)).into_iter().rev();
+        let machines = machines.filter_map(|number| inner.tracked.machine(number));
+        states.extend(machines.filter_map(|machine| inner.tracked.describe(plan, machine)));
     }
 
     /// Returns the last transitions of the entity within `within`, earliest first; of several machines, of that which
@@ -125,8 +124,8 @@ impl Shard {
         let (plan, history) = {
             let inner = self.lock();
             let plan = self.plans.of(key.domain)?.1;
-            let number = inner.last_changed(plan, key, within)?;
-            (plan, inner.history(number, inner.machine(number)?))
+            let number = inner.tracked.last_changed(plan, key, within)?;
+            (plan, inner.tracked.history(number, inner.tracked.machine(number)?))
         };
         let kept: Vec<_> = history
             .marks
@@ -168,7 +167,7 @@ impl Shard {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.lock().machines.memory_bytes()
+        self.lock().tracked.machines.memory_bytes()
     }
 
     pub(super) fn span(&self) -> Option<(u64, u64)> {
@@ -178,65 +177,23 @@ impl Shard {
 
     pub(super) fn experiments(&self) -> Vec<EntityState> {
         let inner = self.lock();
-        let machines = inner.experiments.iter().filter_map(|number| inner.machines.get(*number));
+        let machines = inner.experiments.iter().filter_map(|number| inner.tracked.machines.get(*number));
         machines.filter_map(|machine| self.describe(&inner, machine)).collect()
     }
 
     /// Copies the entities from number `from` to the end of its block; the lock is held for that block only.
     pub(super) fn read_block(&self, from: usize, entities: &mut Vec<EntityState>) {
         let inner = self.lock();
-        let block = inner.machines.block(from / BLOCK).get(from % BLOCK..).unwrap_or_default();
+        let block = inner.tracked.machines.block(from / BLOCK).get(from % BLOCK..).unwrap_or_default();
         entities.extend(block.iter().filter_map(|machine| self.describe(&inner, machine)));
     }
 
     fn describe(&self, inner: &Inner, machine: &Machine) -> Option<EntityState> {
-        inner.describe(self.plans.of(machine.domain)?.1, machine)
+        inner.tracked.describe(self.plans.of(machine.domain)?.1, machine)
     }
 }
 
 impl Inner {
-    pub(super) fn machine(&self, number: u32) -> Option<&Machine> {
-        self.machines.get(number)
-    }
-
-    /// Returns the machines of a name within `within`, whose parts are levels that enclose the domain.
-    pub(super) fn named(&self, key: Key, within: &Context) -> Vec<u32> {
-        self.machines.named(key, within)
-    }
-
-    pub(super) fn scoped(&self) -> &Scoped {
-        &self.machines.scoped
-    }
-
-    pub(super) fn history(&self, number: u32, machine: &Machine) -> History {
-        self.log.of(number, machine)
-    }
-
-    pub(super) fn transitions_total(&self) -> u64 {
-        self.log.total()
-    }
-
-    pub(super) fn has_all_after(&self, transition: u64) -> bool {
-        self.log.has_all_after(transition)
-    }
-
-    pub(super) fn describe(&self, plan: &Plan, machine: &Machine) -> Option<EntityState> {
-        let (entity, context) = self.machines.owner(machine)?;
-        Some(EntityState::of(plan, machine, entity, context))
-    }
-
-    /// The machine of the entity within `within` that changed last.
-    fn last_changed(&self, plan: &Plan, key: Key, within: &Context) -> Option<u32> {
-        let changed = |number: &u32| {
-            let entry = self.machine(*number).and_then(|machine| self.scoped().of(machine));
-            entry.map(|entry| (entry.changed, entry.machine))
-        };
-        match plan.level {
-            None => self.machines.number(key),
-            Some(level) => self.named(key, &within.around(level)).into_iter().max_by_key(changed),
-        }
-    }
-
     #[inline]
     fn take(&mut self, plans: &Plans, invalid_max: usize, finder: &mut Finder<'_>, record: &Record) {
         let kind = record.kind();
@@ -245,11 +202,11 @@ impl Inner {
         let time_ns = record.time_ns();
         let initial = plan.table.initial;
         let found = match plan.level {
-            None => self.machines.find_or_add(key, initial, time_ns),
+            None => self.tracked.machines.find_or_add(key, initial, time_ns),
             Some(level) => {
-                let moment = Moment::after(self.log.total());
+                let moment = Moment::after(self.tracked.log.total());
                 let context = finder.around(record, level);
-                self.machines.find_or_add_within(key, &context, initial, time_ns, moment)
+                self.tracked.machines.find_or_add_within(key, &context, initial, time_ns, moment)
             }
         };
         let Some((number, added)) = found else {
@@ -257,7 +214,7 @@ impl Inner {
             return;
         };
         let Some(tally) = self.tallies.get_mut(place) else { return };
-        let Some(machine) = self.machines.get_mut(number) else { return };
+        let Some(machine) = self.tracked.machines.get_mut(number) else { return };
         if added {
             count(&mut tally.by_state, initial, 1);
             if plan.domain == Domain::EXPERIMENT && self.experiments.len() < EXPERIMENTS_MAX {
@@ -271,12 +228,12 @@ impl Inner {
                 machine.state = to;
                 machine.since_ns = time_ns;
                 machine.moves = machine.moves.wrapping_add(1);
-                self.log.note(number, machine, from, kind.code(), plan.takes_other_way(record));
+                self.tracked.log.note(number, machine, from, kind.code(), plan.takes_other_way(record));
                 count(&mut tally.by_state, from, u64::MAX);
                 count(&mut tally.by_state, to, 1);
                 tally.moved += 1;
                 if plan.level.is_some() {
-                    self.machines.changed(number, Moment::of(self.log.total()));
+                    self.tracked.machines.changed(number, Moment::of(self.tracked.log.total()));
                 }
                 !self.waiting.is_empty()
             }
@@ -314,7 +271,7 @@ impl Inner {
     #[cold]
     fn tell_waiters(&self, plan: &Plan, news: &News) {
         for waiter in &self.waiting {
-            waiter.take(plan, self, news);
+            waiter.take(plan, &self.tracked, news);
         }
     }
 }

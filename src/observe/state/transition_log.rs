@@ -1,6 +1,6 @@
 //! The log: the last transitions of all entities of a shard, in one ring; those of one entity are chained.
 
-use super::machines::Machine;
+use super::machine::Machine;
 
 /// One transition.
 #[derive(Clone, Copy, Debug)]

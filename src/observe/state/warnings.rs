@@ -1,6 +1,6 @@
 //! Invalid transitions, as a person reads them.
 
-use super::report::{DomainStates, InvalidTransition, StateReport};
+use super::counts::{DomainStates, InvalidTransition};
 use crate::domain::Catalogue;
 use crate::event::{EventKind, Symbol, Symbols};
 
@@ -8,7 +8,12 @@ use crate::event::{EventKind, Symbol, Symbols};
 const SHOWN: usize = 3;
 
 /// A line for each domain that has some: how many, and the first of them.
-pub(super) fn of(report: &StateReport, catalogue: &Catalogue, symbols: &Symbols) -> Vec<String> {
+pub(super) fn of(
+    domains: &[DomainStates],
+    invalid: &[InvalidTransition],
+    catalogue: &Catalogue,
+    symbols: &Symbols,
+) -> Vec<String> {
     let name = |symbol: Symbol| match symbols.name(symbol) {
         Some(name) => format!("{name:?}"),
         None => symbol.to_string(),
@@ -18,7 +23,7 @@ pub(super) fn of(report: &StateReport, catalogue: &Catalogue, symbols: &Symbols)
         None => format!("event {}", kind.code()),
     };
     let line = |domain: &DomainStates| {
-        let of_domain = report.invalid().iter().filter(|invalid| invalid.domain == domain.domain);
+        let of_domain = invalid.iter().filter(|invalid| invalid.domain == domain.domain);
         let one = |invalid: &InvalidTransition| {
             let within =
                 invalid.context.parts().map(|(level, part)| format!(" of {} {}", level.name(), name(part)));
@@ -40,5 +45,5 @@ pub(super) fn of(report: &StateReport, catalogue: &Catalogue, symbols: &Symbols)
         let (count, domain) = (domain.invalid, domain.name);
         format!("{count} invalid transition{s} of domain {domain}: {}{more}", first.join(", "))
     };
-    report.domains().iter().filter(|domain| domain.invalid > 0).map(line).collect()
+    domains.iter().filter(|domain| domain.invalid > 0).map(line).collect()
 }

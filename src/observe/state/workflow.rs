@@ -1,7 +1,7 @@
 //! The workflow: the experiment as a whole.
 
-use super::query::EntityState;
-use super::report::{DomainStates, merge_domains};
+use super::counts::{DomainStates, merge_domains};
+use super::entity::EntityState;
 use super::shard::Shard;
 use std::fmt;
 use std::sync::Arc;

@@ -13,8 +13,8 @@ use panther_events::event::{Domain, EventId, EventKind, Field, FieldType, Payloa
 use panther_events::export::exposition::{InputCounts, write_exposition};
 use panther_events::export::summary::Summary;
 use panther_events::observe::metrics::{KindCount, Measure, MetricsReport, Unit};
-use panther_events::observe::sightings::{PathReport, Sightings, SightingsOptions, SightingsReport};
 use panther_events::observe::{Batch, Observer};
+use panther_events::paths::{PathReport, Sightings, SightingsOptions, SightingsReport};
 use panther_events::pipeline::{Account, Delivery, Further, Pipeline, Snapshot};
 use panther_events::process::Processing;
 use serde_json::{Value, json};

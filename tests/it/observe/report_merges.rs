@@ -11,11 +11,9 @@ use panther_events::emit::{EmitError, Emitter};
 use panther_events::event::{Domain, Identity, Level, Record, Symbol, Value};
 use panther_events::observe::history::{History, HistoryReport};
 use panther_events::observe::results::{Results, ResultsReport};
-use panther_events::observe::sightings::{
-    PathReport, Sightings, SightingsOptions, SightingsReport, VantageReport,
-};
 use panther_events::observe::state::{EntityState, StateOptions, StateReport, States};
 use panther_events::observe::{Batch, Interest, Observer, Report, Undelivered};
+use panther_events::paths::{PathReport, Sightings, SightingsOptions, SightingsReport, VantageReport};
 use panther_events::pipeline::{Builder, PipelineOptions, Topology};
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! What a run lost beyond what its inputs were short of: with any of it, the exit status is 1.
 
-use panther_events::observe::sightings::SightingsReport;
+use panther_events::paths::SightingsReport;
 use panther_events::pipeline::Snapshot;
 
 /// Says what was lost, a line each. `findings` are warnings of what the events are, and not of how they were handled.
@@ -33,7 +33,7 @@ pub(crate) fn losses(
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use panther_events::observe::sightings::{Sightings, SightingsOptions};
+    use panther_events::paths::{Sightings, SightingsOptions};
     use panther_events::pipeline::Pipeline;
 
     #[test]

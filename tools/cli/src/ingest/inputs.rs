@@ -4,7 +4,7 @@ use super::{Args, InputKind};
 use crate::results::{Failure, NAMES};
 use panther_events::ingest::InputFormat;
 use panther_events::ingest::feed::CaptureInput;
-use panther_events::observe::sightings::VANTAGES_MAX;
+use panther_events::paths::VANTAGES_MAX;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 

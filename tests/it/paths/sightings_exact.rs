@@ -3,7 +3,7 @@
 //! Every short sequence of sightings, and random long ones, against an interpreter of the rules that is as naive as can
 //! be: it holds all that was ever sent in a list. It knows of no packet that comes after its horizon.
 //!
-//! Replay a failure with `PANTHER_SEED=<the printed seed> cargo test --test it observe::sightings_exact`.
+//! Replay a failure with `PANTHER_SEED=<the printed seed> cargo test --test it paths::sightings_exact`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use crate::support::random::Rng;
@@ -11,11 +11,11 @@ use bytemuck::Zeroable;
 use panther_events::dedup::{BATCH, Verdict};
 use panther_events::domain::packet::PacketSeen;
 use panther_events::event::{EventId, Record, Symbol};
-use panther_events::observe::sightings::{
+use panther_events::observe::{Batch, Observer};
+use panther_events::paths::{
     ClockDoubt, ClockHint, PathReport, Sightings, SightingsOptions, SightingsReport, VANTAGES_MAX,
     VantageReport,
 };
-use panther_events::observe::{Batch, Observer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Hints that the clocks of two vantage points differ.
 
-use super::paths::SightingsReport;
+use super::report::SightingsReport;
 use crate::event::Symbol;
 
 /// Packets that there must be for a hint.

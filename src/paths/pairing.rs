@@ -1,9 +1,9 @@
 //! Pairs sightings that come in order of time.
 
-use super::Seen;
 use super::overdue::{Overdue, Sending, Slow};
 use super::packet::{Packet, VantageSet};
-use super::paths::{PathReport, SightingsReport};
+use super::report::{PathReport, SightingsReport};
+use super::seen::Seen;
 use crate::event::Symbol;
 use crate::hash::BuildContentHasher;
 use std::collections::hash_map::Entry;

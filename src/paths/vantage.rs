@@ -1,7 +1,7 @@
 //! What waits at a vantage point, and how far its clock is to be believed.
 
-use super::Seen;
-use super::paths::VantageReport;
+use super::report::VantageReport;
+use super::seen::Seen;
 use crate::event::Symbol;
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};

@@ -9,9 +9,7 @@ use crate::support::random::Rng;
 use bytemuck::Zeroable;
 use panther_events::domain::packet::PacketSeen;
 use panther_events::event::{EventId, Symbol};
-use panther_events::observe::sightings::{
-    ClockDoubt, PathReport, Sightings, SightingsOptions, SightingsReport,
-};
+use panther_events::paths::{ClockDoubt, PathReport, Sightings, SightingsOptions, SightingsReport};
 use panther_events::pipeline::{Builder, PipelineOptions, Topology};
 use std::time::Duration;
 

@@ -1,0 +1,4 @@
+//! What sightings make of packets.
+
+mod sightings;
+mod sightings_exact;
