@@ -55,6 +55,7 @@
 //! | [`pipeline`] | builder, topologies, snapshots, the account |
 //! | [`recorder`] | the last events of each emitter, in a file that outlives the process |
 //! | [`export`] | result files, one module a format |
+//! | `run` | a run with the standard observers, and the result directory that it leaves (feature `run`) |
 //! | [`ingest`] | readers of captures and of PANTHER's events |
 //! | `journal` | events on disk: segments of checksummed blocks, recovery (feature `journal`) |
 //!
@@ -78,7 +79,7 @@
 //! # What holds
 //!
 //! - Data moves one way, and a module imports only from those before it. Only [`pipeline`] knows all stages and
-//!   starts threads; only [`export`] and [`ingest`] know file formats. (`tests/tidy.rs` keeps this.)
+//!   starts threads; only [`export`], [`ingest`], `journal`, [`recorder`] and `run` know file formats. (`tests/tidy.rs` keeps this.)
 //! - A verdict "duplicate" is given only because the exact set holds the whole id. Forgetting can let a duplicate
 //!   through, and never drops a new event.
 //! - Two things that happened are never one event unless the caller chose it ([`event::Identity`]): what is emitted live is
@@ -108,6 +109,8 @@ pub mod paths;
 pub mod pipeline;
 pub mod process;
 pub mod recorder;
+#[cfg(feature = "run")]
+pub mod run;
 
 mod fence;
 mod hash;

@@ -36,6 +36,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     // File formats, around the pipeline: nothing before them knows them.
     ("export", &["dedup", "domain", "event", "observe", "paths", "pipeline", "process"]),
+    // The standard observers and the files that they fill.
+    ("run", &["dedup", "emit", "event", "export", "observe", "paths", "pipeline"]),
     ("ingest", &["domain", "emit", "event", "hash", "pipeline"]),
 ];
 

@@ -7,6 +7,8 @@ mod ingest;
 mod journal;
 mod observe;
 mod paths;
+#[cfg(feature = "run")]
+mod run;
 mod states;
 mod support;
 mod verdicts;

@@ -8,14 +8,12 @@ use crate::flight::Flight;
 use crate::journal_args::{Description, nanos};
 use crate::journal_log;
 use crate::report;
-use crate::results::{
-    Events, Failure, FileFormat, Finished, InputNote, Told, View, commit, is_whole, judged, tell,
-};
+use crate::results::{Events, Failure, FileFormat, Told, commit, judged, panther_ids, tell};
 use crate::signals::Signals;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use panther_events::dedup::Window;
-use panther_events::event::{Context, Symbol, Symbols};
+use panther_events::event::{Symbol, Symbols};
 use panther_events::export::summary::{InputSummary, Summary};
 use panther_events::export::{Overwrite, ResultDir};
 use panther_events::ingest::capture::Format;
@@ -26,6 +24,7 @@ use panther_events::ingest::panther::PythonVersion;
 use panther_events::ingest::{Coverage, PacketDigest, common_coverage, scan};
 use panther_events::journal::{Durability, Options};
 use panther_events::pipeline::Topology;
+use panther_events::run::{FinishedRun, InputTotals, RunOptions, is_whole};
 use panther_events_cli::filters::{
     parse_bytes, parse_durability, parse_horizon, parse_segment, parse_span, parse_window, window_text,
 };
@@ -221,7 +220,7 @@ fn coverage_of(inputs: &[CaptureInput]) -> Coverage {
 /// A run that went through.
 struct Run {
     feed: FeedReport,
-    finished: Finished,
+    finished: FinishedRun,
     coverage: Coverage,
     /// What is wrong with the journal that was resumed.
     stall: Vec<String>,
@@ -238,17 +237,17 @@ fn attempt(
     mut flight: Option<&mut Flight>,
 ) -> Result<Option<Run>, Failure> {
     let start = Instant::now();
-    let view = View {
+    let options = RunOptions {
         topology: args.topology,
         window: args.window,
         horizon: args.horizon,
         vantages: inputs.iter().map(|input| Symbol::of(&input.vantage)).collect(),
-        events: args.events,
-        within: Context::NONE,
-        ids: Arc::default(),
+        events: args.events.into(),
+        id_elsewhere: Some(panther_ids(Arc::default())),
+        ..RunOptions::default()
     };
     let symbols = Arc::new(Symbols::new());
-    let (mut builder, keys) = view.builder(&symbols, dir)?;
+    let (mut builder, observers) = options.builder(&symbols, dir)?;
     let mut notes = None;
     if let Some(journal) = &args.journal {
         let description = Description {
@@ -280,7 +279,7 @@ fn attempt(
         feed_until(inputs, FeedOptions { digest }, &mut emitter, &symbols, progress, pump, signals.stop())
     });
     drop(emitter);
-    let inputs: Vec<InputNote> = fed.iter().flat_map(|feed| feed.captures.iter().map(note)).collect();
+    let inputs: Vec<InputTotals> = fed.iter().flat_map(|feed| feed.captures.iter().map(note)).collect();
     let stall = notes.map(|notes| notes.put_inputs(&inputs)).transpose()?.unwrap_or_default();
     let snapshot = pipeline.shutdown();
     match fed {
@@ -289,14 +288,14 @@ fn attempt(
             let times = || feed.captures.iter().filter_map(|capture| capture.time_ns);
             let (first, last) = (times().map(|time| time.0).min(), times().map(|time| time.1).max());
             let elapsed = start.elapsed();
-            let finished = Finished { snapshot, keys, inputs, time_ns: first.zip(last), elapsed };
+            let finished = FinishedRun { snapshot, observers, inputs, time_ns: first.zip(last), elapsed };
             Ok(Some(Run { feed, finished, coverage, stall }))
         }
     }
 }
 
-fn note(capture: &CaptureReport) -> InputNote {
-    InputNote {
+fn note(capture: &CaptureReport) -> InputTotals {
+    InputTotals {
         vantage: capture.input.vantage.clone(),
         records: capture.counts.records,
         rejected: capture.refused,

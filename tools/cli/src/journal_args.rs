@@ -1,13 +1,14 @@
 //! What the commands over journals share: opening one, reading it with its names, and what it says of its run.
 
 use crate::plain::plain;
-use crate::results::{Failure, InputNote};
+use crate::results::Failure;
 use panther_events::domain::Catalogue;
 use panther_events::emit::ContextEntered;
 use panther_events::event::{Contexts, EventId, KindSet, Origin, Payload, Record, Symbol, Symbols};
 use panther_events::journal::{Damage, Defined, JournalReader, Lacking, ReadOptions, overwritten};
 use panther_events::observe::Observer;
 use panther_events::observe::results::Results;
+use panther_events::run::InputTotals;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
@@ -95,12 +96,12 @@ impl JournalSource {
     }
 
     /// What was read from captures, once the end of the journal was read; empty where its run did not come that far.
-    pub(crate) fn inputs(&self) -> Vec<InputNote> {
+    pub(crate) fn inputs(&self) -> Vec<InputTotals> {
         let noted = self.reader.details().filter(|(key, _)| u64::try_from(*key).is_err());
         let noted = noted.filter_map(|(_, bytes)| serde_json::from_slice::<Inputs>(bytes).ok());
         let mut noted: Vec<Inputs> = noted.filter(|inputs| inputs.schema == Inputs::SCHEMA).collect();
         noted.sort_by_key(|inputs| inputs.written_ns);
-        let mut sums: Vec<InputNote> = Vec::new();
+        let mut sums: Vec<InputTotals> = Vec::new();
         for note in noted.into_iter().flat_map(|inputs| inputs.inputs) {
             match sums.iter_mut().find(|sum| sum.vantage == note.vantage) {
                 Some(sum) => sum.add(&note),
@@ -226,7 +227,7 @@ pub(crate) struct Inputs {
     pub(crate) schema: String,
     /// Tells a resumed run's from those before.
     pub(crate) written_ns: u64,
-    pub(crate) inputs: Vec<InputNote>,
+    pub(crate) inputs: Vec<InputTotals>,
 }
 
 impl Inputs {

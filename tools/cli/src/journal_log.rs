@@ -1,7 +1,7 @@
 //! The journal that `ingest` writes beside its results.
 
 use crate::journal_args::{Description, Inputs, JournalSource, now_ns};
-use crate::results::{Failure, InputNote};
+use crate::results::Failure;
 use panther_events::clock::Clock;
 use panther_events::domain::Catalogue;
 use panther_events::event::{EventId, Record, Symbols};
@@ -11,6 +11,7 @@ use panther_events::journal::{
     Damage, Finding, JournalLog, JournalNotes, Options, ReadOptions, RunId, holds_journal,
 };
 use panther_events::pipeline::Builder;
+use panther_events::run::InputTotals;
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
@@ -128,7 +129,7 @@ impl Opened {
 
 impl Notes {
     /// To be called before the pipeline is shut down, which closes the journal. Returns what was wrong with it before.
-    pub(crate) fn put_inputs(self, inputs: &[InputNote]) -> Result<Vec<String>, Failure> {
+    pub(crate) fn put_inputs(self, inputs: &[InputTotals]) -> Result<Vec<String>, Failure> {
         let (schema, written_ns) = (Inputs::SCHEMA.to_owned(), now_ns());
         let text = serde_json::to_vec(&Inputs { schema, written_ns, inputs: inputs.to_vec() })?;
         // Where the journal ended early, the account tells of it.

@@ -6,7 +6,6 @@ mod flight;
 mod ingest;
 mod journal_args;
 mod journal_log;
-mod losses;
 mod panther_id;
 mod plain;
 mod recover;

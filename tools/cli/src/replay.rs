@@ -3,7 +3,7 @@
 use crate::Outcome;
 use crate::journal_args::{Description, JournalSource, restore_context};
 use crate::results::{
-    Events, Failure, FileFormat, Finished, Told, View, commit, is_whole, judged, said, tell, tell_doubts,
+    Events, Failure, FileFormat, Told, commit, judged, panther_ids, said, tell, tell_doubts,
 };
 use panther_events::dedup::Window;
 use panther_events::emit::Emitter;
@@ -13,6 +13,7 @@ use panther_events::export::{Overwrite, ResultDir};
 use panther_events::journal::storage::{DirStorage, Storage};
 use panther_events::journal::{Damage, ReadOptions};
 use panther_events::pipeline::{Pipeline, Topology};
+use panther_events::run::{FinishedRun, RunOptions, is_whole};
 use panther_events_cli::filters::{Speed, context, parse_part, parse_speed, parse_window};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -137,8 +138,8 @@ impl Job<'_> {
         // The description comes before the first record.
         let first: Vec<Record> = source.next_block()?.unwrap_or_default().to_vec();
         let description = source.description();
-        let view = self.view(description.as_ref())?;
-        let (builder, keys) = view.builder(&source.symbols, &dir)?;
+        let options = self.options(description.as_ref())?;
+        let (builder, observers) = options.builder(&source.symbols, &dir)?;
         let pipeline = builder.start()?;
         let mut feed = Feed {
             emitter: pipeline.emitter("replay")?,
@@ -155,9 +156,9 @@ impl Job<'_> {
         }
         let Feed { emitter, time_ns, records, .. } = feed;
         drop(emitter);
-        let finished = Finished {
+        let finished = FinishedRun {
             snapshot: pipeline.shutdown(),
-            keys,
+            observers,
             inputs: source.inputs(),
             time_ns,
             elapsed: start.elapsed(),
@@ -183,16 +184,17 @@ impl Job<'_> {
         Ok(said(found, io::stderr().write_all(&findings)))
     }
 
-    fn view(&self, description: Option<&Description>) -> Result<View, Failure> {
+    fn options(&self, description: Option<&Description>) -> Result<RunOptions, Failure> {
         let default = Duration::from_secs(1);
-        Ok(View {
+        Ok(RunOptions {
             topology: self.topology,
             window: description.map_or(Ok(Window::Unbounded), |run| parse_window(&run.window))?,
             horizon: description.map_or(default, |run| Duration::from_nanos(run.horizon_ns)),
             vantages: description.map(Description::vantage_symbols).unwrap_or_default(),
-            events: self.events,
+            events: self.events.into(),
             within: self.within,
-            ids: Arc::default(),
+            id_elsewhere: Some(panther_ids(Arc::default())),
+            ..RunOptions::default()
         })
     }
 

@@ -1,10 +1,11 @@
 //! Which captures are read, and what their vantage points are called.
 
 use super::{Args, InputKind};
-use crate::results::{Failure, NAMES};
+use crate::results::Failure;
 use panther_events::ingest::InputFormat;
 use panther_events::ingest::feed::CaptureInput;
 use panther_events::paths::VANTAGES_MAX;
+use panther_events::run::FILE_NAMES;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -111,7 +112,7 @@ fn resolved(path: &Path) -> PathBuf {
 
 /// The names in a result directory that a run writes.
 fn touched() -> impl Iterator<Item = String> {
-    NAMES.iter().flat_map(|name| [(*name).to_owned(), format!(".{name}.panther-partial")])
+    FILE_NAMES.iter().flat_map(|name| [(*name).to_owned(), format!(".{name}.panther-partial")])
 }
 
 /// Returns the name under which a run into `out` would touch a file.

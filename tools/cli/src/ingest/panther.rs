@@ -6,15 +6,13 @@ use crate::flight::Flight;
 use crate::journal_args::{Description, nanos};
 use crate::journal_log;
 use crate::report;
-use crate::results::{
-    Failure, FileFormat, Finished, InputNote, Told, View, commit, doubt_inputs, is_whole, judged, tell,
-    tell_doubts,
-};
+use crate::results::{Failure, FileFormat, Told, commit, judged, panther_ids, tell, tell_doubts};
 use crate::signals::Signals;
-use panther_events::event::{Context, Symbols};
+use panther_events::event::Symbols;
 use panther_events::export::ResultDir;
 use panther_events::export::summary::{InputSummary, PantherSummary, Summary};
 use panther_events::ingest::panther::{FeedReport, FileReport, PantherIds, feed_until};
+use panther_events::run::{FinishedRun, InputTotals, RunOptions, doubt_inputs, is_whole};
 use panther_events_cli::filters::window_text;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,17 +28,16 @@ pub(super) fn run(
     let start = Instant::now();
     let bar = progress_bar(args, paths);
     let ids = Arc::new(PantherIds::default());
-    let view = View {
+    let options = RunOptions {
         topology: args.topology,
         window: args.window,
         horizon: args.horizon,
-        vantages: Vec::new(),
-        events: args.events,
-        within: Context::NONE,
-        ids: Arc::clone(&ids),
+        events: args.events.into(),
+        id_elsewhere: Some(panther_ids(Arc::clone(&ids))),
+        ..RunOptions::default()
     };
     let symbols = Arc::new(Symbols::new());
-    let (mut builder, keys) = view.builder(&symbols, &dir)?;
+    let (mut builder, observers) = options.builder(&symbols, &dir)?;
     let mut notes = None;
     if let Some(journal) = &args.journal {
         let description = Description {
@@ -71,12 +68,12 @@ pub(super) fn run(
         feed_until(paths, args.python, &mut emitter, &ids, progress, pump, signals.stop())
     });
     drop(emitter);
-    let inputs: Vec<InputNote> = fed.files.iter().map(note).collect();
+    let inputs: Vec<InputTotals> = fed.files.iter().map(note).collect();
     let stall = notes.map(|notes| notes.put_inputs(&inputs)).transpose()?.unwrap_or_default();
     let times = || fed.files.iter().filter_map(|file| file.time_ns);
     let (first, last) = (times().map(|time| time.0).min(), times().map(|time| time.1).max());
     let (snapshot, elapsed) = (pipeline.shutdown(), start.elapsed());
-    let finished = Finished { snapshot, keys, inputs, time_ns: first.zip(last), elapsed };
+    let finished = FinishedRun { snapshot, observers, inputs, time_ns: first.zip(last), elapsed };
     bar.finish_and_clear();
     let mut summary = summary(args, &fed, &ids, &finished);
     summary.warnings.extend(stall.iter().cloned());
@@ -110,11 +107,12 @@ pub(super) fn run(
     Ok(found)
 }
 
-fn summary(args: &Args, fed: &FeedReport, ids: &PantherIds, finished: &Finished) -> Summary {
+fn summary(args: &Args, fed: &FeedReport, ids: &PantherIds, finished: &FinishedRun) -> Summary {
     let mut summary = finished.summary(args.topology, None);
     summary.inputs = fed.files.iter().map(input_summary).collect();
     // Also where there is no entity; and no word on packets, which such files do not have.
-    if let Some(states) = finished.snapshot.report(finished.keys.states).filter(|_| summary.states.is_none())
+    if let Some(states) =
+        finished.snapshot.report(finished.observers.states).filter(|_| summary.states.is_none())
     {
         summary.add_states(states);
     }
@@ -140,8 +138,8 @@ fn summary(args: &Args, fed: &FeedReport, ids: &PantherIds, finished: &Finished)
     summary
 }
 
-fn note(file: &FileReport) -> InputNote {
-    InputNote {
+fn note(file: &FileReport) -> InputTotals {
+    InputTotals {
         // Two files may have one name in different directories.
         vantage: file.path.display().to_string(),
         records: file.counts.events + file.counts.refused,

@@ -1,10 +1,10 @@
-//! What a run lost beyond what its inputs were short of: with any of it, the exit status is 1.
+//! What a run lost beyond what its inputs were short of.
 
-use panther_events::paths::SightingsReport;
-use panther_events::pipeline::Snapshot;
+use crate::paths::SightingsReport;
+use crate::pipeline::Snapshot;
 
 /// Says what was lost, a line each. `findings` are warnings of what the events are, and not of how they were handled.
-pub(crate) fn losses(
+pub(super) fn losses(
     snapshot: &Snapshot,
     sightings: Option<&SightingsReport>,
     findings: &[String],
@@ -33,8 +33,8 @@ pub(crate) fn losses(
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use panther_events::paths::{Sightings, SightingsOptions};
-    use panther_events::pipeline::Pipeline;
+    use crate::paths::{Sightings, SightingsOptions};
+    use crate::pipeline::Pipeline;
 
     #[test]
     fn each_loss_is_told_and_nothing_where_there_is_none() {

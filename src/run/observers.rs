@@ -1,0 +1,73 @@
+//! The observers that fill a result directory.
+
+use crate::dedup::DedupOptions;
+use crate::event::Symbols;
+use crate::export::event_log::EventFile;
+use crate::export::{FileError, ResultDir};
+use crate::observe::metrics::{Metrics, MetricsReport};
+use crate::observe::results::{Results, ResultsReport};
+use crate::observe::state::{StateOptions, StateQuery, StateReport};
+use crate::paths::{Sightings, SightingsOptions, SightingsReport};
+use crate::pipeline::{Builder, PipelineOptions, ReportKey};
+use crate::run::files::EVENTS;
+use crate::run::options::{Events, RunOptions};
+use std::sync::Arc;
+
+/// Where in a snapshot the findings of a run are.
+#[derive(Debug)]
+pub struct Observers {
+    /// Of the observer `metrics`.
+    pub metrics: ReportKey<MetricsReport>,
+    /// Of the observer `sightings`.
+    pub sightings: ReportKey<SightingsReport>,
+    /// Of the observer `state`.
+    pub states: ReportKey<StateReport>,
+    /// Of the observer `results`.
+    pub results: ReportKey<ResultsReport>,
+    /// `events.jsonl`, where there is one.
+    pub events: Option<EventFile>,
+}
+
+impl RunOptions {
+    /// Begins a pipeline with the observers that fill the result directory `dir`.
+    ///
+    /// # Errors
+    /// When `events.jsonl` cannot be made.
+    pub fn builder(self, symbols: &Arc<Symbols>, dir: &ResultDir) -> Result<(Builder, Observers), FileError> {
+        let events = match self.events {
+            Events::None => None,
+            _ => {
+                let file = EventFile::new(dir.file(EVENTS)?).within(self.within);
+                Some(match self.id_elsewhere {
+                    Some(elsewhere) => file.with_id_elsewhere(&elsewhere.member, elsewhere.id),
+                    None => file,
+                })
+            }
+        };
+        let mut builder = Builder::new(PipelineOptions {
+            topology: self.topology,
+            full_policy: self.full_policy,
+            dedup: DedupOptions { window: self.window, ..DedupOptions::default() },
+            ..PipelineOptions::default()
+        });
+        builder.symbols(Arc::clone(symbols));
+        let metrics = builder.observer("metrics", |setup| Metrics::new(setup.catalogue));
+        let pairing = SightingsOptions {
+            horizon: self.horizon,
+            vantages: self.vantages,
+            ..SightingsOptions::default()
+        };
+        let sightings = builder.observer("sightings", move |_| Sightings::new(&pairing));
+        let states = builder.observer("state", {
+            let query = StateQuery::new(StateOptions::default());
+            move |setup| query.observer(setup.catalogue, setup.contexts)
+        });
+        let results =
+            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+        if let Some(events) = events.clone() {
+            let duplicates = self.events == Events::All;
+            builder.observer("events", move |setup| events.observer(setup, duplicates));
+        }
+        Ok((builder, Observers { metrics, sightings, states, results, events }))
+    }
+}
