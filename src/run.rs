@@ -39,10 +39,12 @@
 mod files;
 mod finished;
 mod losses;
+mod names;
 mod observers;
 mod options;
 
-pub use files::{FILE_NAMES, FileFormat, FormatError, WriteError};
+pub use files::{FileFormat, FormatError, WriteError};
 pub use finished::{FinishedRun, InputTotals, doubt_inputs, is_whole};
+pub use names::FILE_NAMES;
 pub use observers::Observers;
 pub use options::{Events, IdElsewhere, RunOptions};

@@ -41,6 +41,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ingest", &["domain", "emit", "event", "hash", "pipeline"]),
 ];
 
+/// What files of formats may not use: they take plain values. Only `export::from_snapshot` may.
+const FORMATS_MUST_NOT_USE: &[&str] = &["pipeline", "process", "paths"];
+
 /// The only files that may hold unsafe code.
 const UNSAFE_FILES: &[&str] = &[
     "benches/dedup_scale/filter.rs",
@@ -68,6 +71,15 @@ fn imports_run_one_way() {
     let mut faults = Vec::new();
     for (path, text) in files("src", "rs") {
         faults.extend(import_faults(&path, &text, MAY_USE));
+    }
+    assert_clean(&faults);
+}
+
+#[test]
+fn formats_take_plain_values() {
+    let mut faults = Vec::new();
+    for (path, text) in files("src/export", "rs") {
+        faults.extend(format_faults(&path, &text));
     }
     assert_clean(&faults);
 }
@@ -130,6 +142,9 @@ fn the_checkers_see_planted_faults() {
     assert_eq!(imports("src/lib.rs", "pub use crate::dedup::Set;\n"), 0);
     assert_eq!(imports("src/ring/cell.rs", "use super::super::dedup::Set;\n"), 1);
 
+    let formats = |path: &str| format_faults(path, "use crate::pipeline::Snapshot;\n").len();
+    assert_eq!((formats("src/export/csv.rs"), formats("src/export/from_snapshot/x.rs")), (1, 0));
+
     assert!(length_fault("a.rs", &"x\n".repeat(LINES_MAX)).is_none());
     assert!(length_fault("a.rs", &"x\n".repeat(LINES_MAX + 1)).is_some());
 
@@ -180,6 +195,15 @@ fn import_faults(path: &str, text: &str, rules: &[(&str, &[&str])]) -> Vec<Strin
         faults.push(format!("{path}: name what is above the module by a crate:: path, not super::super::"));
     }
     faults
+}
+
+fn format_faults(path: &str, text: &str) -> Vec<String> {
+    if path.starts_with("src/export/from_snapshot") {
+        return Vec::new();
+    }
+    let used = crate_paths(&code_of(text));
+    let used = used.into_iter().filter(|used| FORMATS_MUST_NOT_USE.contains(&used.as_str()));
+    used.map(|used| format!("{path}: a format must not use {used}; src/export/from_snapshot may")).collect()
 }
 
 /// The first names of all paths that begin with `crate::`, also those in braces.

@@ -48,6 +48,12 @@
 //!
 //! # Design
 //!
+//! ```text
+//!  plan, machine ──► machines, transition_log ──► tracked ──► waiter ──► shard ──► registry ──► observer, wait ──► query
+//!  tables            found by name and context    both        notes      a lock    all shards   takes batches, or waits
+//!                                                                          └──► entities, workflow, report: what is read
+//! ```
+//!
 //! - Each worker's instance has a *shard*: the machines of its entities, behind a lock that the worker takes once a
 //!   batch (up to 64 events). Queries take it too, for a few instructions, so they are answered even while the
 //!   worker sleeps. On a shared two-core machine (AMD EPYC, best of many rounds of `benches/state.rs`) the lock costs

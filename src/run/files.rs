@@ -1,27 +1,17 @@
 //! The files of a result directory.
 
 use crate::event::Symbol;
-use crate::export::csv::{DelayCells, PathRow, write_entity_states, write_paths};
-use crate::export::event_log::CommitError;
-use crate::export::exposition::{InputCounts, write_exposition};
+use crate::export::csv::{DelayCells, PathRow, write_paths};
+use crate::export::from_snapshot::{CommitError, InputCounts, write_entity_states, write_exposition};
 use crate::export::hlog::{HlogError, Interval, path_tag, write_hlog};
 use crate::export::openmetrics::OpenMetricsError;
 use crate::export::summary::Summary;
 use crate::export::{DirError, FileError, ResultDir, ResultFile};
 use crate::paths::SightingsReport;
 use crate::run::finished::{FinishedRun, InputTotals};
+use crate::run::names::{DELAYS, METRICS, PATHS, STATES, SUMMARY};
 use std::io;
 use std::path::PathBuf;
-
-const SUMMARY: &str = "summary.json";
-const METRICS: &str = "metrics.om";
-const DELAYS: &str = "delay.hlog";
-const PATHS: &str = "paths.csv";
-const STATES: &str = "states.csv";
-pub(super) const EVENTS: &str = "events.jsonl";
-
-/// Names that a run writes to, or whose files it removes, in its directory.
-pub const FILE_NAMES: [&str; 7] = [SUMMARY, METRICS, DELAYS, PATHS, STATES, EVENTS, ResultDir::MANIFEST];
 
 /// A file of a result directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,14 +2,14 @@
 
 use crate::dedup::DedupOptions;
 use crate::event::Symbols;
-use crate::export::event_log::EventFile;
+use crate::export::from_snapshot::EventFile;
 use crate::export::{FileError, ResultDir};
 use crate::observe::metrics::{Metrics, MetricsReport};
 use crate::observe::results::{Results, ResultsReport};
 use crate::observe::state::{StateOptions, StateQuery, StateReport};
 use crate::paths::{Sightings, SightingsOptions, SightingsReport};
 use crate::pipeline::{Builder, PipelineOptions, ReportKey};
-use crate::run::files::EVENTS;
+use crate::run::names::EVENTS;
 use crate::run::options::{Events, RunOptions};
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
 //! A run's result directory, as the library writes it.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use panther_events::dedup::Window;
 use panther_events::domain::packet::PacketSeen;

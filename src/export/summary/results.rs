@@ -1,11 +1,6 @@
 //! The member `results` of `summary.json`.
 
-use crate::event::Symbol;
-use crate::observe::results::{
-    AssertionResult, ExperimentResult, Outcome, Part, ResultTree, ResultsReport, StepResult, Tally,
-    TestResult,
-};
-use crate::pipeline::{Account, Snapshot};
+use crate::observe::results::Outcome;
 use serde::Serialize;
 
 /// Tests that the file shows one by one; all are counted.
@@ -119,34 +114,6 @@ pub struct PartSummary {
 }
 
 impl ResultsSummary {
-    /// Makes the summary of what the observer `results` found. Where the snapshot's account tells of events that it may have
-    /// missed, they are `doubts`.
-    #[must_use]
-    pub fn new(report: &ResultsReport, snapshot: &Snapshot) -> ResultsSummary {
-        let names = Names(snapshot);
-        let tree: ResultTree = report.tree();
-        let steps = tree.steps.iter().filter(|step| step.outcome() == Outcome::Failed).take(TESTS_SHOWN);
-        let failed = |assertion: &&AssertionResult| assertion.part.outcome == Outcome::Failed;
-        let assertions = tree.assertions.iter().filter(failed).take(TESTS_SHOWN);
-        let beside = tree.steps.iter().flat_map(|step| &step.assertions).chain(&tree.assertions);
-        let mut summary = ResultsSummary {
-            outcome: tree.outcome().name(),
-            doubts: Vec::new(),
-            tests: tree.tests_tally().into(),
-            steps: tree.steps_tally().into(),
-            assertions: tree.assertions_tally().into(),
-            checks: tree.checks_tally().into(),
-            tree: shown(&tree.tests).map(|test| names.test(test)).collect(),
-            failed_steps: steps.map(|step| names.step(step)).collect(),
-            failed_assertions: assertions.map(|assertion| names.assertion(assertion)).collect(),
-            steps_beside: tree.steps.iter().map(StepResult::outcome).collect::<Tally>().into(),
-            assertions_beside: beside.map(|assertion| assertion.part.outcome).collect::<Tally>().into(),
-            experiments: tree.experiments.iter().take(TESTS_SHOWN).map(|one| names.experiment(one)).collect(),
-        };
-        missed(snapshot).into_iter().for_each(|why| summary.doubt(why));
-        summary
-    }
-
     /// Takes note of why it is not known whether everything passed: a verdict that weighs less than `unknown` becomes that.
     pub fn doubt(&mut self, why: impl Into<String>) {
         self.doubts.push(why.into());
@@ -154,105 +121,6 @@ impl ResultsSummary {
         if weighs_less.contains(&self.outcome) {
             self.outcome = Outcome::Unknown.name();
         }
-    }
-}
-
-/// Says which events the observer may have missed, a line for each way.
-fn missed(snapshot: &Snapshot) -> Vec<String> {
-    let Account { dropped_full, rejected, in_flight, unique, .. } = snapshot.account;
-    let (mut failed, mut behind) = (0, 0);
-    for delivery in snapshot.deliveries::<ResultsReport>() {
-        failed += delivery.failed;
-        behind += unique.saturating_sub(delivery.handled + delivery.skipped + delivery.failed);
-    }
-    let counts = [
-        (dropped_full, "events were dropped because their ring was full"),
-        (rejected, "events were refused by the pipeline"),
-        (in_flight, "events were still on their way"),
-        (failed, "events were not taken by the observer of results: it panicked, or its limit was reached"),
-        (behind, "events had not reached the observer of results"),
-    ];
-    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
-    let processors = snapshot.account.processors.iter().filter(|(_, processing)| processing.failed > 0);
-    let processors = processors
-        .map(|(name, processing)| format!("{} events failed at the processor {name}", processing.failed));
-    counts.map(|(count, what)| format!("{count} {what}")).chain(processors).collect()
-}
-
-/// The tests that are shown: first those that have not passed, and in the order in which they stand.
-fn shown(tests: &[TestResult]) -> impl Iterator<Item = &TestResult> {
-    let passed = |test: &&TestResult| test.outcome() == Outcome::Passed;
-    let bad = tests.len() - tests.iter().filter(passed).count();
-    let (mut bad_left, mut passed_left) = (TESTS_SHOWN, TESTS_SHOWN.saturating_sub(bad));
-    tests.iter().filter(move |test| {
-        let left = if passed(test) { &mut passed_left } else { &mut bad_left };
-        let is_shown = *left > 0;
-        *left = left.saturating_sub(1);
-        is_shown
-    })
-}
-
-struct Names<'a>(&'a Snapshot);
-
-impl Names<'_> {
-    fn name(&self, symbol: Symbol) -> String {
-        self.0.symbols.name(symbol).map_or_else(|| symbol.to_string(), |name| name.to_string())
-    }
-
-    fn test(&self, test: &TestResult) -> TestSummary {
-        TestSummary {
-            test: self.name(test.test),
-            experiment: test.experiment.map(|experiment| self.name(experiment)),
-            part: PartSummary { outcome: test.outcome().name(), ..PartSummary::from(&test.part) },
-            steps: test.steps.iter().map(|step| self.step(step)).collect(),
-            assertions: test.assertions.iter().map(|assertion| self.assertion(assertion)).collect(),
-            checks_passed: test.checks.passed,
-            checks_failed: test.checks.failed,
-            checks_unknown: test.checks.unknown,
-        }
-    }
-
-    fn step(&self, step: &StepResult) -> StepSummary {
-        StepSummary {
-            step: self.name(step.step),
-            part: PartSummary { outcome: step.outcome().name(), ..PartSummary::from(&step.part) },
-            assertions: step.assertions.iter().map(|assertion| self.assertion(assertion)).collect(),
-        }
-    }
-
-    fn experiment(&self, experiment: &ExperimentResult) -> ExperimentSummary {
-        ExperimentSummary {
-            experiment: self.name(experiment.experiment),
-            part: PartSummary::from(&experiment.part),
-        }
-    }
-
-    fn assertion(&self, assertion: &AssertionResult) -> AssertionSummary {
-        AssertionSummary {
-            assertion: self.name(assertion.assertion),
-            part: PartSummary::from(&assertion.part),
-        }
-    }
-}
-
-impl From<&Part> for PartSummary {
-    fn from(part: &Part) -> PartSummary {
-        PartSummary {
-            outcome: part.outcome.name(),
-            started_ns: part.started_ns,
-            ended_ns: part.ended_ns,
-            duration_ns: part.duration_ns,
-            runs: part.runs,
-            message: part.message.as_deref().map(str::to_owned),
-        }
-    }
-}
-
-impl From<Tally> for TallySummary {
-    fn from(tally: Tally) -> TallySummary {
-        let total = tally.total();
-        let Tally { running, passed, failed, skipped, unsupported, unknown, incomplete } = tally;
-        TallySummary { total, running, passed, failed, skipped, unsupported, unknown, incomplete }
     }
 }
 

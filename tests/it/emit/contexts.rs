@@ -173,7 +173,7 @@ fn a_context_ends_with_its_emitter() {
 #[cfg(feature = "json")]
 #[test]
 fn the_event_log_writes_contexts_and_can_keep_to_one() {
-    use panther_events::export::event_log::EventFile;
+    use panther_events::export::from_snapshot::EventFile;
     use panther_events::export::{Overwrite, ResultDir};
     let dir = tempfile::tempdir().unwrap();
     let results = ResultDir::create(dir.path().join("r"), Overwrite::Refuse).unwrap();

@@ -208,7 +208,7 @@ fn an_observer_that_is_added_again_keeps_its_account() {
         #[cfg(feature = "openmetrics")]
         {
             let mut text = Vec::new();
-            panther_events::export::exposition::write_exposition(&mut text, &snapshot, &[], None, None)
+            panther_events::export::from_snapshot::write_exposition(&mut text, &snapshot, &[], None, None)
                 .unwrap();
             let text = String::from_utf8(text).unwrap();
             let line = "panther_events_observed_total{observer=\"again\",outcome=\"handled\"} 130\n";

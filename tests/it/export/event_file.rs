@@ -5,7 +5,7 @@
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::event::Symbol;
 use panther_events::event::{Domain, EventKind, Identity};
-use panther_events::export::event_log::EventFile;
+use panther_events::export::from_snapshot::EventFile;
 use panther_events::export::{Overwrite, ResultDir};
 use panther_events::pipeline::{Builder, Pipeline, PipelineOptions, Topology};
 

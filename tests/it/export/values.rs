@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use panther_events::dedup::{DedupStats, Verdict};
 use panther_events::domain::packet::PacketSeen;
 use panther_events::event::{Domain, EventId, EventKind, Field, FieldType, Payload, Record, Symbol};
-use panther_events::export::exposition::{InputCounts, write_exposition};
+use panther_events::export::from_snapshot::{InputCounts, write_exposition};
 use panther_events::export::summary::Summary;
 use panther_events::observe::metrics::{KindCount, Measure, MetricsReport, Unit};
 use panther_events::observe::{Batch, Observer};

@@ -249,8 +249,12 @@ fn the_table_of_states_has_the_context() {
     }
     let snapshot = pipeline.shutdown();
     let mut table = Vec::new();
-    panther_events::export::csv::write_entity_states(&mut table, snapshot.report(key).unwrap(), &snapshot)
-        .unwrap();
+    panther_events::export::from_snapshot::write_entity_states(
+        &mut table,
+        snapshot.report(key).unwrap(),
+        &snapshot,
+    )
+    .unwrap();
     let table = String::from_utf8(table).unwrap();
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
     let rows: Vec<_> = rows.iter().map(|row| (row[1], row[0], row[2], row[4], row[5], row[6])).collect();
