@@ -505,6 +505,7 @@ impl Shared {
             contexts: Arc::clone(&self.emit_shared.contexts),
             reports: BTreeMap::new(),
             accounts: BTreeMap::new(),
+            before: BTreeMap::new(),
         };
         let mut workers = workers;
         for shard in shards {

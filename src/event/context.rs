@@ -309,7 +309,8 @@ impl Contexts {
     /// # Errors
     /// When the table is full.
     pub fn restore(&self, source: u16, seq: u32, document: Option<&str>) -> Result<(), ContextsFull> {
-        self.enter(source, seq, document.map_or(Context::NONE, Context::read))
+        // A pipeline has told of what was entered, and of what was left.
+        self.enter_up_to(2 * Contexts::SPANS_MAX, source, seq, document.map_or(Context::NONE, Context::read))
     }
 
     /// Forgets in which contexts events are, and not which entities belong to contexts. A reader of events of several
@@ -323,8 +324,18 @@ impl Contexts {
 
     /// From `seq` on, events of `source` are in `context`.
     pub(crate) fn enter(&self, source: u16, seq: u32, context: Context) -> Result<(), ContextsFull> {
+        self.enter_up_to(Contexts::SPANS_MAX, source, seq, context)
+    }
+
+    fn enter_up_to(
+        &self,
+        spans_max: usize,
+        source: u16,
+        seq: u32,
+        context: Context,
+    ) -> Result<(), ContextsFull> {
         let state = self.write();
-        if state.span_count >= Contexts::SPANS_MAX {
+        if state.span_count >= spans_max {
             return Err(ContextsFull);
         }
         self.note(state, source, seq, context);
@@ -504,6 +515,18 @@ mod tests {
             [(Domain::TEST, Symbol::of("a")), (Domain::SERVICE, Symbol::of("s"))]
         );
     }
+
+    #[test]
+    fn all_that_a_pipeline_can_have_told_of_contexts_is_restored() {
+        let contexts = Contexts::default();
+        let full = |spans| contexts.write().span_count = spans;
+        full(Contexts::SPANS_MAX);
+        assert_eq!(contexts.enter(3, 10, Context::of(Level::Test, "a")), Err(ContextsFull));
+        assert_eq!(contexts.restore(3, 10, Some("{\"test\":\"a\"}")), Ok(()));
+        full(2 * Contexts::SPANS_MAX);
+        assert_eq!(contexts.restore(3, 20, None), Err(ContextsFull));
+    }
+
     #[test]
     fn who_is_in_a_context_can_leave_it_although_the_table_is_full() {
         let (contexts, a) = (Contexts::default(), Context::of(Level::Test, "a"));

@@ -60,6 +60,9 @@ impl Domain {
 pub struct EventKind(u16);
 
 impl EventKind {
+    /// The kind of the domain `service` by which testers tell what they found: a part of a test, as assertions are.
+    pub(crate) const TEST_RESULTS: EventKind = EventKind::new(Domain::SERVICE, 14);
+
     /// Makes the kind `code` of `domain`.
     ///
     /// # Panics

@@ -5,6 +5,7 @@
 
 use crate::event::{Domain, EventId, EventKind, KindSet};
 use crate::journal::damage::{Damage, Finding};
+use crate::journal::options::Select;
 use crate::journal::reader::JournalReader;
 
 /// The key of the document with a [`Lacking`]: above 64 bits, where no event's document is.
@@ -12,6 +13,9 @@ const KEY: u128 = u128::from_be_bytes(*b"journal/1: lacks");
 
 /// The upper half of the keys of documents with a selection; the lower half is of the document's digest.
 const KINDS_PREFIX: u64 = u64::from_be_bytes(*b"kinds/1:");
+
+/// The key of the document that says that duplicates were not to be stored.
+const UNIQUE_KEY: u128 = u128::from_be_bytes(*b"select/1: unique");
 
 /// Reasons that are kept one by one.
 const REASONS_MAX: usize = 20;
@@ -101,6 +105,14 @@ impl JournalReader<'_> {
         self.unclosed
     }
 
+    /// Tells whether all of the journal's writers were to store all that they got, duplicates too
+    /// ([`Select::ALL`](crate::journal::Select::ALL)), as far as the journal was read. Then a number of a source that is not in the
+    /// journal is that of an event which never came there.
+    #[must_use]
+    pub fn stores_all(&self) -> bool {
+        self.stored_kinds() == KindSet::ALL && self.detail(UNIQUE_KEY).is_none()
+    }
+
     /// Returns the kinds that all of the journal's writers were to store ([`Select`](crate::journal::Select)), as far as the
     /// journal was read.
     #[must_use]
@@ -118,7 +130,13 @@ impl JournalReader<'_> {
 }
 
 /// Returns the document that tells of a selection; `None` where everything is stored.
-pub(super) fn kinds_document(kinds: &KindSet) -> Option<(u128, Vec<u8>)> {
+pub(super) fn selection_document(select: &Select) -> Option<(u128, Vec<u8>)> {
+    let unique = || (!select.duplicates).then(|| (UNIQUE_KEY, b"no duplicates".to_vec()));
+    kinds_document(&select.kinds).or_else(unique)
+}
+
+/// As [`selection_document`], of the kinds.
+fn kinds_document(kinds: &KindSet) -> Option<(u128, Vec<u8>)> {
     if *kinds == KindSet::ALL {
         return None;
     }
@@ -150,7 +168,8 @@ mod tests {
 
     #[test]
     fn a_selection_reads_as_it_was_written() {
-        assert_eq!(kinds_document(&KindSet::ALL), None);
+        assert_eq!(selection_document(&Select::ALL), None);
+        assert_eq!(selection_document(&Select::UNIQUE).map(|(key, _)| key), Some(UNIQUE_KEY));
         let some = KindSet::domain(Domain::TEST).with(EventKind::new(Domain::STEP, 3));
         let last = KindSet::ALL.without(EventKind::from_index(u16::MAX));
         for kinds in [KindSet::EMPTY, some, last] {

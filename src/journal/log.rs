@@ -117,7 +117,7 @@ impl JournalLog {
         symbols: &Arc<Symbols>,
         fields: impl Fn(EventKind) -> Option<&'a [Field]>,
     ) -> JournalLog {
-        if let Some((key, text)) = lacking::kinds_document(&select.kinds) {
+        if let Some((key, text)) = lacking::selection_document(&select) {
             worker.define_detail(key, &text);
         }
         let refers = |field: &&Field| matches!(field.ty, FieldType::Symbol | FieldType::Detail);

@@ -199,7 +199,7 @@ impl JournalWriter {
             origin: Origin::random(),
             now_ns,
         };
-        if let Some((key, text)) = lacking::kinds_document(&writer.options.select.kinds) {
+        if let Some((key, text)) = lacking::selection_document(&writer.options.select) {
             // It is the first one, so that it is not refused.
             let _ = writer.define_detail(key, &text);
         }

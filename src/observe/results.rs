@@ -285,11 +285,11 @@ impl ResultsReport {
     }
 
     fn take_of_experiment(&mut self, event: &Event<'_>, table: &StateTable) -> bool {
-        let key = event.record.entity();
-        let new = || Experiment { view: View::new(table), tests: 0 };
+        let (key, evidence) = (event.record.entity(), &event.evidence);
+        let new = || Experiment::new(table);
         let Some(experiment) = entry(&mut self.experiments, key, event.room, new) else { return false };
-        experiment.view.take(table, event.record, &event.evidence);
-        experiment.tests = experiment.tests.max(event.evidence.tests.unwrap_or(0));
+        experiment.view.take(table, event.record, evidence);
+        experiment.take_tests(evidence.begins, evidence.tests.unwrap_or(0));
         true
     }
 

@@ -70,6 +70,8 @@ pub struct Snapshot {
     pub(crate) reports: BTreeMap<usize, Merged>,
     /// By number of the observer: the place of its name in the account.
     pub(crate) accounts: BTreeMap<usize, usize>,
+    /// By number of the observer: the new events that came before it was there.
+    pub(crate) before: BTreeMap<usize, u64>,
 }
 
 impl Snapshot {
@@ -93,6 +95,20 @@ impl Snapshot {
         })
     }
 
+    /// Returns how many new events came before the observer was there whose report this is; of a copy, before one of those
+    /// whose report is an `R`. `None` where there is no such observer any more.
+    #[cfg(feature = "json")]
+    pub(crate) fn came_before<R: Report>(&self, report: &R) -> Option<u64> {
+        let of_type = self.reports.iter().filter_map(|(number, merged)| {
+            let known: &dyn Any = merged.report()?;
+            let before = self.before.get(number).copied().unwrap_or(0);
+            known.downcast_ref::<R>().map(|known| (std::ptr::eq(known, report), before))
+        });
+        let of_type: Vec<_> = of_type.collect();
+        let own = of_type.iter().find(|(is_own, _)| *is_own).map(|(_, before)| *before);
+        own.or_else(|| of_type.iter().map(|(_, before)| *before).max())
+    }
+
     /// Takes in what the workers said of their observers. `names` are those of the accounts; `further` observers share
     /// the one behind these.
     pub(crate) fn take_in_observers(&mut self, names: &[Arc<str>], further: u64, workers: Vec<WorkerReport>) {
@@ -106,6 +122,7 @@ impl Snapshot {
             }
             for slot in worker.slots {
                 self.accounts.insert(slot.number, slot.account);
+                *self.before.entry(slot.number).or_default() += worker.unique.saturating_sub(slot.stay.came);
                 let trouble = self.reports.entry(slot.number).or_default().take_in(slot.report);
                 for trouble in [slot.trouble, trouble].into_iter().flatten() {
                     self.warnings.push(format!("observer {}: {trouble}", slot.name));

@@ -33,11 +33,27 @@ pub struct InputTotals {
     pub rejected: u64,
     /// Records that were no IP packets.
     pub non_ip: u64,
+    /// What ended the reading early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 impl InputTotals {
+    /// Says what of the input was not read: it may have told of a failure.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let refused = match self.rejected {
+            0 => None,
+            rejected => Some(format!("{rejected} of the records of {} were refused", self.vantage)),
+        };
+        self.error.iter().cloned().chain(refused).collect()
+    }
+
     /// Adds what was read from the same input at another time.
     pub fn add(&mut self, more: &InputTotals) {
+        if self.error.is_none() {
+            self.error.clone_from(&more.error);
+        }
         self.records += more.records;
         self.rejected += more.rejected;
         self.non_ip += more.non_ip;

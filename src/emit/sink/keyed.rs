@@ -62,7 +62,8 @@ impl<S: EventSink> Keyed<S> {
         bytes.extend_from_slice(&self.key.bits().to_le_bytes());
         bytes.extend_from_slice(&(kind.index() as u64).to_le_bytes());
         bytes.extend_from_slice(&entity.bits().to_le_bytes());
-        for (level, name) in self.sink.context().enclosing(kind.domain()).parts() {
+        let domain = if kind == EventKind::TEST_RESULTS { Domain::ASSERTION } else { kind.domain() };
+        for (level, name) in self.sink.context().enclosing(domain).parts() {
             bytes.push(level as u8);
             bytes.extend_from_slice(&name.bits().to_le_bytes());
         }

@@ -36,31 +36,50 @@ impl ResultsSummary {
             assertions_beside: beside.map(|assertion| assertion.part.outcome).collect::<Tally>().into(),
             experiments: tree.experiments.iter().take(TESTS_SHOWN).map(|one| names.experiment(one)).collect(),
         };
-        missed(snapshot).into_iter().for_each(|why| summary.doubt(why));
+        missed(report, snapshot).into_iter().for_each(|why| summary.doubt(why));
         summary
     }
 }
 
 /// Says which events the observer may have missed, a line for each way.
-fn missed(snapshot: &Snapshot) -> Vec<String> {
+fn missed(report: &ResultsReport, snapshot: &Snapshot) -> Vec<String> {
     let Account { dropped_full, rejected, in_flight, unique, .. } = snapshot.account;
     let (mut failed, mut behind) = (0, 0);
     for delivery in snapshot.deliveries::<ResultsReport>() {
         failed += delivery.failed;
         behind += unique.saturating_sub(delivery.handled + delivery.skipped + delivery.failed);
     }
+    let before = snapshot.came_before(report);
     let counts = [
         (dropped_full, "events were dropped because their ring was full"),
         (rejected, "events were refused by the pipeline"),
         (in_flight, "events were still on their way"),
         (failed, "events were not taken by the observer of results: it panicked, or its limit was reached"),
         (behind, "events had not reached the observer of results"),
+        (before.unwrap_or(0), "events came before the observer of results was added"),
     ];
+    // What was known is a duplicate, and in no result. It may be what failed, or have a part that failed.
+    let earlier = (snapshot.preloaded > 0).then(|| {
+        let again = match snapshot.account.duplicates {
+            0 => String::new(),
+            again => format!(", and {again} may have come again"),
+        };
+        let known = snapshot.preloaded;
+        format!(
+            "{known} events of an earlier part of the run were known before{again}: the results are of this run's new events only"
+        )
+    });
+    let gone = before.is_none().then(|| "the observer of results was removed before the end".to_owned());
     let counts = counts.into_iter().filter(|(count, _)| *count > 0);
     let processors = snapshot.account.processors.iter().filter(|(_, processing)| processing.failed > 0);
     let processors = processors
         .map(|(name, processing)| format!("{} events failed at the processor {name}", processing.failed));
-    counts.map(|(count, what)| format!("{count} {what}")).chain(processors).collect()
+    counts
+        .map(|(count, what)| format!("{count} {what}"))
+        .chain(processors)
+        .chain(earlier)
+        .chain(gone)
+        .collect()
 }
 
 /// The tests that are shown: first those that have not passed, and in the order in which they stand.

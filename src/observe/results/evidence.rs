@@ -15,9 +15,6 @@ pub(super) const NO_COUNT: u64 = u64::MAX;
 /// Bytes of a message that are kept.
 const MESSAGE_LEN_MAX: usize = 1024;
 
-/// The kind of the domain `service` by which testers tell what they found.
-pub(super) const TEST_RESULTS: EventKind = EventKind::new(Domain::SERVICE, 14);
-
 /// Ways in which it is told of one part that it has passed.
 pub(super) const PASSES_TOLD: usize = 3;
 
@@ -279,6 +276,6 @@ mod tests {
     #[test]
     fn testers_tell_results_by_the_kind_of_that_name() {
         let kind = service::KINDS.iter().find(|kind| kind.name == "test_results").unwrap();
-        assert_eq!(kind.kind, TEST_RESULTS);
+        assert_eq!(kind.kind, EventKind::TEST_RESULTS);
     }
 }

@@ -35,6 +35,12 @@ impl Part {
         Part { message: self.message.or_else(|| also.cloned()), ..self }
     }
 
+    /// Puts together an assertion and what a service of its name found: the worse of both.
+    pub(super) fn and_found(self, found: &Part) -> Part {
+        let (started_ns, runs) = (self.started_ns.min(found.started_ns), self.runs.max(found.runs));
+        Part { started_ns, runs, ..self.or_worse(found) }
+    }
+
     /// Returns this one, or what counts of the view whatever comes where that weighs more.
     pub(super) fn or_kept(self, view: &View) -> Part {
         view.stays.iter().fold(self, |part, stays| part.or_worse(stays))
@@ -62,15 +68,30 @@ impl Part {
         Part { outcome, message: Some(message.into()), ..self }
     }
 
-    /// Returns this one, an experiment's, which has not passed where not all of its tests are known.
-    pub(super) fn or_missing(self, tests: u64, known: u64) -> Part {
-        if self.outcome != Outcome::Passed || known >= tests {
+    /// Returns this one, an experiment's, which has not passed where not all of its tests are known: `own` that name it, and of
+    /// `others`, which name no experiment, those that `all` experiments together have no need of.
+    pub(super) fn or_missing(self, tests: u64, own: u64, others: u64, all: u64) -> Part {
+        let lacks = tests.saturating_sub(own);
+        if self.outcome != Outcome::Passed || lacks == 0 || all <= others {
             return self;
         }
         let message = match tests {
             NO_COUNT => "the number of its tests cannot be read".to_owned(),
-            tests => format!("it has {tests} tests, and events of {known} came"),
+            tests if lacks > others => format!("it has {tests} tests, and events of {} came", own + others),
+            tests => format!(
+                "it has {tests} tests, and events of {own} that name it came, and of {others} that name no experiment; \
+                 all experiments together lack {all}"
+            ),
         };
+        Part { outcome: Outcome::Unknown, message: Some(message.into()), ..self }
+    }
+
+    /// Returns this one, an experiment's, which has not passed where fewer `names` of tests are known than a run of it has tests.
+    pub(super) fn or_missing_names(self, tests: u64, names: u64) -> Part {
+        if self.outcome != Outcome::Passed || names >= tests {
+            return self;
+        }
+        let message = format!("it has {tests} tests, and events of {names} names of tests came");
         Part { outcome: Outcome::Unknown, message: Some(message.into()), ..self }
     }
 
@@ -306,8 +327,10 @@ impl View {
     /// Undoes a failure, unless its time says that it came later; of two at one time only their teller knows the order.
     fn retry(&mut self, record: &Record) {
         let failed = std::mem::take(&mut self.now);
-        let (time_ns, source) = (record.time_ns(), record.source());
-        if time_ns < self.since_ns || time_ns == self.since_ns && source != self.since_source {
+        let time_ns = record.time_ns();
+        // Lines of PANTHER's come by one source from any number of files.
+        let is_of_others = record.source() != self.since_source || record.is_panthers();
+        if time_ns < self.since_ns || time_ns == self.since_ns && is_of_others {
             return self.stay(failed);
         }
         let (failed, retried_ns) = match self.undone.take() {

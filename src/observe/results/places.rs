@@ -128,10 +128,8 @@ impl Known {
     pub(super) fn part(&self, found: &ResultsReport, home: Home) -> Part {
         let part = |view: &View| in_time(found, home, view, view.part(None));
         match (&self.own, &self.told) {
-            (Some(own), Some(told)) => {
-                let part = part(own).and_told(own.since_ns(), &part(told), told.since_ns());
-                part.or_kept(own).or_kept(told)
-            }
+            // What a service found is not the result of an assertion that has its name.
+            (Some(own), Some(told)) => part(own).and_found(&part(told)),
             (Some(view), None) | (None, Some(view)) => part(view),
             (None, None) => Part::default(),
         }

@@ -98,14 +98,43 @@ impl Test {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Experiment {
     pub(super) view: View,
-    /// How many tests it says that it has.
-    pub(super) tests: u64,
+    /// How many tests it says that it has, in the run that is going on or was last.
+    tests: u64,
+    /// How many it had in the runs before.
+    tests_before: u64,
+    /// How many it had in the run that had most.
+    tests_most: u64,
 }
 
 impl Experiment {
+    pub(super) fn new(table: &StateTable) -> Experiment {
+        Experiment { view: View::new(table), ..Experiment::default() }
+    }
+
+    /// Takes in that another run begins, or how many tests it has.
+    pub(super) fn take_tests(&mut self, begins: bool, tests: u64) {
+        if begins {
+            (self.tests_before, self.tests) = (self.tests(), 0);
+        }
+        self.tests = self.tests.max(tests);
+        self.tests_most = self.tests_most.max(tests);
+    }
+
+    /// Returns how many tests it says that all of its runs have.
+    pub(super) fn tests(&self) -> u64 {
+        self.tests_before.saturating_add(self.tests)
+    }
+
+    /// Returns how many tests it says that the run has that has most.
+    pub(super) fn tests_most(&self) -> u64 {
+        self.tests_most
+    }
+
     fn merge(&mut self, other: Experiment) {
         self.view.merge(other.view);
         self.tests = self.tests.max(other.tests);
+        self.tests_before = self.tests_before.max(other.tests_before);
+        self.tests_most = self.tests_most.max(other.tests_most);
     }
 }
 
@@ -133,11 +162,10 @@ impl ResultsReport {
         self.tests.len() + self.steps.len() + self.assertions.len() + self.experiments.len()
     }
 
-    /// Counts the runs of the tests that may be of this experiment.
-    pub(super) fn runs_within(&self, experiment: Symbol) -> u64 {
-        let tests = self.tests.iter();
-        let within = tests.filter(|(key, _)| [Symbol::NONE, experiment].contains(&key.experiment));
-        within.map(|(_, test)| u64::from(test.view.runs())).sum()
+    /// Counts the tests in whose context this experiment is, and their runs; [`Symbol::NONE`]: of those that may be of any.
+    pub(super) fn tests_within(&self, experiment: Symbol) -> (u64, u64) {
+        let within = self.tests.iter().filter(|(key, _)| key.experiment == experiment);
+        within.fold((0, 0), |(tests, runs), (_, test)| (tests + 1, runs + u64::from(test.view.runs())))
     }
 }
 

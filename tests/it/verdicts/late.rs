@@ -198,3 +198,40 @@ fn an_experiment_has_not_passed_where_tests_of_it_are_missing() {
         }
     }
 }
+
+/// An experiment that says that it has `tests` tests, which all passed.
+fn experiment_passes(emitter: &mut Emitter, name: &str, tests: u64) -> Emitted {
+    let mut exp = emitter.experiment(name);
+    exp.initialized(Value::Null)?;
+    exp.plugin_loading_started(Default::default())?;
+    exp.plugin_loading_completed(Value::Null, 0)?;
+    exp.test_cases_initialized(tests, Value::Null)?;
+    exp.execution_started(experiment::ExecutionStarted { test_count: Some(tests) })?;
+    exp.execution_completed(tests, 0, tests, Default::default())?;
+    Ok(exp.completed(Value::Null)?)
+}
+
+#[test]
+fn a_test_that_names_no_experiment_is_one_of_one_experiment() {
+    for (tests, experiments, verdict) in [
+        (4, &["e", "f"][..], "passed"),
+        (2, &["e", "f"], "unknown"),
+        (3, &["e", "f"], "unknown"),
+        // Run again, it has its tests again.
+        (4, &["e", "e"], "passed"),
+        (2, &["e", "e"], "unknown"),
+        (3, &["e", "e"], "unknown"),
+        (2, &["e"], "passed"),
+    ] {
+        for topology in TOPOLOGIES {
+            let tree = run(topology, |e| {
+                for name in ["a", "b", "c", "d"].iter().take(tests) {
+                    begin(e, name)?;
+                    end(e, name)?;
+                }
+                experiments.iter().try_for_each(|name| experiment_passes(e, name, 2))
+            });
+            assert_eq!(tree.outcome().name(), verdict, "{tests} of {experiments:?}, {topology}: {tree:?}");
+        }
+    }
+}

@@ -408,3 +408,27 @@ fn invalid_transitions_are_among_the_warnings() {
         assert_eq!(snapshot.warnings, expected, "{topology}");
     }
 }
+
+#[test]
+fn what_a_service_found_is_no_result_of_an_assertion_of_its_name() {
+    for topology in TOPOLOGIES {
+        for (ends, found, verdict) in [
+            (false, true, "incomplete"),
+            (true, true, "passed"),
+            (true, false, "failed"),
+            (false, false, "failed"),
+        ] {
+            let tree = run(topology, |e| {
+                begin(e, "t")?;
+                e.assertion("ivy").validation_started("ivy", Default::default())?;
+                e.service("ivy").test_results("ivy", Value::Null, found, Default::default())?;
+                if ends {
+                    e.assertion("ivy").result(true, "", "ivy", Default::default())?;
+                }
+                end(e, "t")
+            });
+            // It names no test, and stands beside.
+            assert_eq!(tree.outcome().name(), verdict, "{ends} {found}, {topology}: {tree:?}");
+        }
+    }
+}

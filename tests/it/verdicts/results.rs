@@ -377,3 +377,83 @@ fn what_the_account_is_short_of_leaves_no_verdict_that_all_passed() {
     summary.doubt("who knows");
     assert_eq!((summary.outcome, &*summary.doubts), ("failed", &["who knows".to_owned()][..]));
 }
+
+#[cfg(feature = "json")]
+#[test]
+fn what_came_while_no_observer_of_results_was_there_leaves_no_verdict_that_all_passed() {
+    use panther_events::export::summary::ResultsSummary;
+    let fails = |emitter: &mut panther_events::emit::Emitter| {
+        emitter.step("s").execution_failed("boom", 0, "s", Default::default()).unwrap();
+    };
+    for topology in TOPOLOGIES {
+        let options = PipelineOptions { topology, ..PipelineOptions::default() };
+        let make = |setup: panther_events::pipeline::ObserverSetup<'_>| {
+            Results::new(setup.catalogue, setup.symbols, setup.contexts)
+        };
+        let mut builder = Builder::new(options);
+        let first = builder.observer("first", make);
+        let pipeline = builder.start().unwrap();
+        let mut emitter = pipeline.emitter("runner").unwrap();
+        let drain = || pipeline.drain(std::time::Duration::from_secs(60)).unwrap();
+        passes(&mut emitter).unwrap();
+        drain();
+        let all = pipeline.add_observer("all of it", make).unwrap();
+        let early = pipeline.remove_observer(first).unwrap();
+        fails(&mut emitter);
+        drain();
+        let late = pipeline.add_observer("late", make).unwrap();
+        passes(&mut emitter).unwrap();
+        drop(emitter);
+        let told = |report, snapshot: &panther_events::pipeline::Snapshot| {
+            let summary = ResultsSummary::new(report, snapshot);
+            (summary.outcome, summary.doubts.join("; "))
+        };
+        let snapshot = pipeline.shutdown();
+        let (outcome, doubts) = told(snapshot.report(late).unwrap(), &snapshot);
+        assert!(outcome == "unknown" && doubts.starts_with("13 events came before"), "{outcome}: {doubts}");
+        let (outcome, doubts) = told(snapshot.report(all).unwrap(), &snapshot);
+        assert!(outcome == "failed" && doubts.starts_with("12 events came before"), "{outcome}: {doubts}");
+        // Of a copy nobody knows whose it was.
+        let copy = snapshot.report(all).unwrap().clone();
+        let (_, doubts) = told(&copy, &snapshot);
+        assert!(doubts.starts_with("13 events came before"), "{doubts}");
+        assert_ne!(told(&early, &snapshot).0, "passed");
+        // Where none is left, what came later is in no report.
+        let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
+        let only = builder.observer("only", make);
+        let pipeline = builder.start().unwrap();
+        let mut emitter = pipeline.emitter("runner").unwrap();
+        passes(&mut emitter).unwrap();
+        pipeline.drain(std::time::Duration::from_secs(60)).unwrap();
+        let report = pipeline.remove_observer(only).unwrap();
+        fails(&mut emitter);
+        drop(emitter);
+        let (outcome, doubts) = told(&report, &pipeline.shutdown());
+        assert!(outcome == "unknown" && doubts.contains("was removed"), "{outcome}: {doubts}");
+    }
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn what_was_known_before_the_start_is_in_no_verdict() {
+    use panther_events::event::{Identity, Record};
+    use panther_events::export::summary::ResultsSummary;
+    for known in [0, 1] {
+        let mut builder = Builder::default();
+        let key =
+            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+        builder.preload(move |each| {
+            let left = panther_events::emit::ContextEntered { context: panther_events::event::Detail::NONE };
+            let record = Record::new(Identity::Occurrence, 1, Symbol::of("x"), &left);
+            each(&vec![record; known]);
+        });
+        let pipeline = builder.start().unwrap();
+        let mut emitter = pipeline.emitter("runner").unwrap();
+        passes(&mut emitter).unwrap();
+        drop(emitter);
+        let snapshot = pipeline.shutdown();
+        let summary = ResultsSummary::new(snapshot.report(key).unwrap(), &snapshot);
+        let expected = if known == 0 { "passed" } else { "unknown" };
+        assert_eq!((summary.outcome, summary.doubts.len()), (expected, known), "{:?}", summary.doubts);
+    }
+}

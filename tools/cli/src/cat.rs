@@ -78,7 +78,8 @@ struct Shown {
 impl Shown {
     fn show(&self, record: &Record, symbols: &Symbols) -> bool {
         if !self.within.is_none() {
-            restore_context(&self.contexts, record, symbols);
+            // Of more than there is room for, events go with the context before.
+            let _ = restore_context(&self.contexts, record, symbols);
         }
         self.filter.contains(record) && self.contexts.of(record).is_within(&self.within)
     }

@@ -280,7 +280,7 @@ fn attempt(
     });
     drop(emitter);
     let inputs: Vec<InputTotals> = fed.iter().flat_map(|feed| feed.captures.iter().map(note)).collect();
-    let stall = notes.map(|notes| notes.put_inputs(&inputs)).transpose()?.unwrap_or_default();
+    let stall = notes.map(|notes| notes.put_inputs(&inputs)).transpose()?.unwrap_or_default().stall;
     let snapshot = pipeline.shutdown();
     match fed {
         Err(FeedError::Cut) => Ok(None),
@@ -300,6 +300,7 @@ fn note(capture: &CaptureReport) -> InputTotals {
         records: capture.counts.records,
         rejected: capture.refused,
         non_ip: capture.non_ip,
+        error: capture.error.as_ref().map(ToString::to_string),
     }
 }
 

@@ -144,6 +144,16 @@ impl JournalSource {
         doubts
     }
 
+    /// Says how many events never came into the journal, which was read to its end, where `numbers` of sources are not in it; `None`
+    /// where none is known of that is not counted elsewhere.
+    pub(crate) fn absent(&self, numbers: u64) -> Option<String> {
+        let totals = self.reader.totals();
+        let absent = numbers.saturating_sub(totals.lost.saturating_add(totals.lost_upstream));
+        let text =
+            "events never came into the journal: they were dropped or refused, or came when it was not there";
+        (absent > 0 && self.reader.stores_all()).then(|| format!("{absent} {text}"))
+    }
+
     /// Says what is wrong with the journal, as far as it was read, a line each; those that are no loss say so.
     fn findings(&self) -> impl Iterator<Item = (bool, String)> {
         let findings = self.reader.findings().iter();
@@ -234,12 +244,12 @@ impl Inputs {
     pub(crate) const SCHEMA: &str = "panther-events/inputs/1";
 }
 
-/// Takes over the definition of a context, where the record is one.
-pub(crate) fn restore_context(contexts: &Contexts, record: &Record, symbols: &Symbols) {
-    let Some(entered) = record.payload::<ContextEntered>() else { return };
+/// Takes over the definition of a context, where the record is one. False where there is no room for it: events are taken to
+/// be in the context before, then.
+pub(crate) fn restore_context(contexts: &Contexts, record: &Record, symbols: &Symbols) -> bool {
+    let Some(entered) = record.payload::<ContextEntered>() else { return true };
     let document = symbols.details().text(entered.context);
-    // Of more than there is room for, events go without their context.
-    let _ = contexts.restore(record.source(), record.seq(), document.as_deref());
+    contexts.restore(record.source(), record.seq(), document.as_deref()).is_ok()
 }
 
 /// The time, in nanoseconds since the Unix epoch.

@@ -29,7 +29,16 @@ pub(crate) struct Opened {
 /// Puts down in the journal what the run read, and knows what was wrong with what it held already.
 pub(crate) struct Notes {
     journal: JournalNotes,
-    stall: Rc<RefCell<Vec<String>>>,
+    earlier: Rc<RefCell<Earlier>>,
+}
+
+/// What is to be said of a journal that was resumed, as it was before.
+#[derive(Debug, Default)]
+pub(crate) struct Earlier {
+    /// What is wrong with it, other than that its writer died.
+    pub(crate) stall: Vec<String>,
+    /// Why it may have held events that could not be read.
+    pub(crate) doubts: Vec<String>,
 }
 
 /// What of each packet the digests cover that a journal to be resumed holds; `None` where there is none.
@@ -98,24 +107,28 @@ fn same_digests(path: &Path, earlier: &Description, now: &Description) -> Result
 impl Opened {
     /// Lets the pipeline remember what the journal holds, and write into it.
     pub(crate) fn attach(self, builder: &mut Builder) -> Notes {
-        let stall = Rc::default();
-        let notes = Notes { journal: self.log.notes(), stall: Rc::clone(&stall) };
+        let found: Rc<RefCell<Earlier>> = Rc::default();
+        let notes = Notes { journal: self.log.notes(), earlier: Rc::clone(&found) };
         if let Some(mut earlier) = self.earlier {
             builder.preload(move |each: &mut dyn FnMut(&[Record])| {
                 // What cannot be read is not remembered: it can come again as new, and nothing is dropped for it.
+                let (mut found, mut records_seen) = (found.borrow_mut(), 0);
                 loop {
                     match earlier.next_block() {
-                        Ok(Some(records)) => each(records),
+                        Ok(Some(records)) => {
+                            records_seen += records.len() as u64;
+                            each(records);
+                        }
                         Ok(None) => break,
                         Err(error) => {
-                            stall
-                                .borrow_mut()
-                                .push(format!("not all of the earlier journal was read: {error}"));
+                            found.stall.push(format!("not all of the earlier journal was read: {error}"));
                             break;
                         }
                     }
                 }
-                stall.borrow_mut().extend(damage(&earlier));
+                found.stall.extend(damage(&earlier));
+                let doubts = earlier.missing().into_iter().chain(earlier.doubts(records_seen));
+                found.doubts.extend(doubts.map(|doubt| format!("the earlier journal: {doubt}")));
             });
         }
         let mut log = Some(self.log);
@@ -129,12 +142,12 @@ impl Opened {
 
 impl Notes {
     /// To be called before the pipeline is shut down, which closes the journal. Returns what was wrong with it before.
-    pub(crate) fn put_inputs(self, inputs: &[InputTotals]) -> Result<Vec<String>, Failure> {
+    pub(crate) fn put_inputs(self, inputs: &[InputTotals]) -> Result<Earlier, Failure> {
         let (schema, written_ns) = (Inputs::SCHEMA.to_owned(), now_ns());
         let text = serde_json::to_vec(&Inputs { schema, written_ns, inputs: inputs.to_vec() })?;
         // Where the journal ended early, the account tells of it.
         let _ = self.journal.define_document(EventId::digest(&text).bits(), &text);
-        Ok(self.stall.take())
+        Ok(self.earlier.take())
     }
 }
 

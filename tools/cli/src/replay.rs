@@ -13,8 +13,9 @@ use panther_events::export::{Overwrite, ResultDir};
 use panther_events::journal::storage::{DirStorage, Storage};
 use panther_events::journal::{Damage, ReadOptions};
 use panther_events::pipeline::{Pipeline, Topology};
-use panther_events::run::{FinishedRun, RunOptions, is_whole};
+use panther_events::run::{FinishedRun, InputTotals, RunOptions, is_whole};
 use panther_events_cli::filters::{Speed, context, parse_part, parse_speed, parse_window};
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -147,6 +148,8 @@ impl Job<'_> {
             pace: Pace::new(self.speed),
             time_ns: None,
             records: 0,
+            misplaced: 0,
+            numbers: Numbers::default(),
             origin: source.origin(),
         };
         feed.emit(&first);
@@ -154,7 +157,7 @@ impl Job<'_> {
             feed.begin(source.origin())?;
             feed.emit(source.block());
         }
-        let Feed { emitter, time_ns, records, .. } = feed;
+        let Feed { emitter, time_ns, records, misplaced, numbers, .. } = feed;
         drop(emitter);
         let finished = FinishedRun {
             snapshot: pipeline.shutdown(),
@@ -168,6 +171,13 @@ impl Job<'_> {
         summary.inputs.push(self.input(&source, records, summary.accounting.rejected));
         writer = writer.or_else(|| DirStorage::new(self.journal).writer());
         let mut doubts = source.doubts(records);
+        doubts.extend(source.absent(numbers.missing));
+        doubts.extend(finished.inputs.iter().flat_map(InputTotals::doubts));
+        if misplaced > 0 {
+            doubts.push(format!(
+                "{misplaced} changes of context found no room, so events may be in wrong tests"
+            ));
+        }
         doubts.extend(writer.map(|writer| format!("the journal is being written by {writer}")));
         let missing = source.missing();
         missing.iter().chain(&doubts).for_each(|doubt| summary.doubt_results(doubt));
@@ -222,6 +232,9 @@ struct Feed<'a> {
     pace: Pace,
     time_ns: Option<(u64, u64)>,
     records: u64,
+    /// Changes of context that found no room: what comes after them is placed wrongly.
+    misplaced: u64,
+    numbers: Numbers,
     origin: Option<Origin>,
 }
 
@@ -238,6 +251,7 @@ impl Feed<'_> {
 
     fn emit(&mut self, mut records: &[Record]) {
         self.records += records.len() as u64;
+        self.numbers.take(self.origin, records);
         while let Some(first) = records.first() {
             let due = self.pace.due(records, first.time_ns());
             let (now, later) = records.split_at(due);
@@ -245,12 +259,36 @@ impl Feed<'_> {
                 let (from, to) = self.time_ns.unwrap_or((record.time_ns(), record.time_ns()));
                 self.time_ns = Some((from.min(record.time_ns()), to.max(record.time_ns())));
                 // Records keep their numbers, so a context holds for the same ones.
-                restore_context(self.pipeline.contexts(), record, self.pipeline.symbols());
+                let (contexts, symbols) = (self.pipeline.contexts(), self.pipeline.symbols());
+                self.misplaced += u64::from(!restore_context(contexts, record, symbols));
             }
             // Counted in the account.
             let _ = self.emitter.emit_numbered(now.iter().copied());
             self.pipeline.poll();
             records = later;
+        }
+    }
+}
+
+/// Looks for numbers of sources that no record has. They are given when an event is offered, so each is that of an event which
+/// was dropped or refused, or came when the journal was not there.
+#[derive(Default)]
+struct Numbers {
+    /// By start of a pipeline and source: the number that comes next.
+    next: HashMap<(Option<Origin>, u16), u64>,
+    missing: u64,
+}
+
+impl Numbers {
+    fn take(&mut self, origin: Option<Origin>, records: &[Record]) {
+        for of_source in records.chunk_by(|one, next| one.source() == next.source()) {
+            let Some(first) = of_source.first() else { continue };
+            let next = self.next.entry((origin, first.source())).or_insert(0);
+            for record in of_source {
+                let seq = u64::from(record.seq());
+                self.missing += seq.saturating_sub(*next);
+                *next = seq + 1;
+            }
         }
     }
 }

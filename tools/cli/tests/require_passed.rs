@@ -1,8 +1,9 @@
 //! Promise: `--require-passed` is never content with a part: what may hold a failure that nobody saw has not passed.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
+use panther_events::domain::TypedSink;
 use panther_events::domain::packet::PacketSeen;
-use panther_events::emit::{ContextEntered, Emitter};
+use panther_events::emit::{ContextEntered, Emitter, FullPolicy};
 use panther_events::event::{
     Domain, EventId, EventKind, KindSet, Payload, Record, Symbol, Symbols, Value as EventValue,
 };
@@ -11,7 +12,7 @@ use panther_events::journal::{
     Defined, Durability, JournalLog, JournalReader, JournalWorker, JournalWriter, Options, ReadOptions,
     RunId, Select,
 };
-use panther_events::pipeline::Builder;
+use panther_events::pipeline::{Builder, PipelineOptions, Topology};
 use panther_events::recorder::{FlightRecorder, RecorderOptions};
 use serde_json::Value;
 use std::fs;
@@ -433,4 +434,131 @@ fn what_a_dead_process_recorded_has_not_passed() {
             _ => assert_unknown(dir, &journal, status, "its process died"),
         }
     }
+}
+
+/// Runs what `emit` emits through a pipeline that drops events, with a journal of this selection, added when `late` has been
+/// emitted.
+fn journaled(
+    path: &Path,
+    select: Select,
+    late: impl FnOnce(&mut Emitter),
+    emit: impl FnOnce(&mut Emitter),
+) -> u64 {
+    let symbols = Arc::new(Symbols::new());
+    let mut builder = Builder::new(PipelineOptions {
+        topology: Topology::Inline,
+        ring_capacity: 64,
+        full_policy: FullPolicy::DropNewest,
+        ..PipelineOptions::default()
+    });
+    builder.symbols(Arc::clone(&symbols));
+    let pipeline = builder.start().unwrap();
+    let mut emitter = pipeline.emitter("runner").unwrap();
+    late(&mut emitter);
+    pipeline.poll();
+    let options = Options { select, ..small() };
+    let writer = JournalWriter::open(path, RunId([7; 16]), options, 7).unwrap();
+    let worker = JournalWorker::start(writer, 16, || 7).unwrap();
+    let catalogue = panther_events::domain::Catalogue::new();
+    let mut log = Some(JournalLog::new(worker, select, &symbols, |kind| catalogue.fields(kind)));
+    pipeline
+        .add_observer("journal", move |setup| {
+            log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+        })
+        .unwrap();
+    emit(&mut emitter);
+    drop(emitter);
+    let account = pipeline.shutdown().account;
+    account.check().unwrap();
+    account.dropped_full
+}
+
+fn fails(emitter: &mut Emitter) {
+    let _ = emitter.step("lone").execution_failed("boom", 0, "lone", Default::default());
+}
+
+#[test]
+fn what_never_came_into_the_journal_may_have_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    assert_eq!(journaled(&dir.join("whole"), Select::ALL, |_| {}, one_that_passes), 0);
+    assert_passed(dir, "whole");
+    journaled(&dir.join("late"), Select::ALL, fails, one_that_passes);
+    assert_unknown(dir, "late", 3, "1 events never came into the journal");
+    assert_eq!(run(&["repair", "late", "--out", "late-repaired"], dir).status.code(), Some(0));
+    assert_unknown(dir, "late-repaired", 3, "1 events never came into the journal");
+    // The ring is full, and then it is not: the journal's last event is a later one.
+    let path = dir.join("dropped");
+    let symbols = Arc::new(Symbols::new());
+    let mut builder = Builder::new(PipelineOptions {
+        topology: Topology::Inline,
+        ring_capacity: 64,
+        full_policy: FullPolicy::DropNewest,
+        ..PipelineOptions::default()
+    });
+    builder.symbols(Arc::clone(&symbols));
+    let worker =
+        JournalWorker::start(JournalWriter::open(&path, RunId([8; 16]), small(), 7).unwrap(), 16, || 7)
+            .unwrap();
+    let catalogue = panther_events::domain::Catalogue::new();
+    let mut log = Some(JournalLog::new(worker, Select::ALL, &symbols, |kind| catalogue.fields(kind)));
+    builder.observer("journal", move |setup| {
+        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+    });
+    let pipeline = builder.start().unwrap();
+    let mut emitter = pipeline.emitter("runner").unwrap();
+    while emitter.service("server").ready("server", Default::default()).is_ok() {}
+    fails(&mut emitter);
+    pipeline.poll();
+    one_that_passes(&mut emitter);
+    drop(emitter);
+    assert_eq!(pipeline.shutdown().account.dropped_full, 2);
+    assert_unknown(dir, "dropped", 3, "2 events never came into the journal");
+}
+
+#[test]
+fn numbers_of_duplicates_that_were_not_to_be_stored_are_not_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let twice = |emitter: &mut Emitter| {
+        for _ in 0..2 {
+            let ready = EventId::key(&["ready"]);
+            emitter.keyed(ready).service("server").ready("server", Default::default()).unwrap();
+        }
+        one_that_passes(emitter);
+    };
+    journaled(&dir.join("unique"), Select::UNIQUE, |_| {}, twice);
+    assert_passed(dir, "unique");
+    journaled(&dir.join("all"), Select::ALL, |_| {}, twice);
+    assert_passed(dir, "all");
+}
+
+#[test]
+fn what_was_refused_when_a_journal_was_written_is_not_forgotten_by_its_replay() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let mut lines = passing("t");
+    lines.push("{\"name\": \"failed\", \"ty".to_owned());
+    let output = ingest(dir, &lines, &["--journal", "journal", "--require-passed"]);
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert_unknown(dir, "journal", 3, "1 of the records of events.jsonl were refused");
+    assert_eq!(run(&["repair", "journal", "--out", "repaired"], dir).status.code(), Some(0));
+    assert_unknown(dir, "repaired", 3, "1 of the records of events.jsonl were refused");
+}
+
+#[test]
+fn a_journal_that_is_resumed_may_have_held_what_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    passed(dir);
+    // Of its records nothing is left.
+    let segment = segments(&dir.join("journal")).pop().unwrap();
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes.iter_mut().skip(200).for_each(|byte| *byte ^= 0x55);
+    fs::write(&segment, bytes).unwrap();
+    let output = ingest(dir, &passing("u"), &["--journal", "journal", "--resume", "--require-passed"]);
+    assert_eq!(output.status.code(), Some(3), "{}", told(&output));
+    let results = results(dir, "ingested");
+    assert_eq!(results["outcome"], "unknown");
+    assert!(results["doubts"].to_string().contains("the earlier journal: "), "{results}");
 }

@@ -69,19 +69,20 @@ pub(super) fn run(
     });
     drop(emitter);
     let inputs: Vec<InputTotals> = fed.files.iter().map(note).collect();
-    let stall = notes.map(|notes| notes.put_inputs(&inputs)).transpose()?.unwrap_or_default();
+    let earlier = notes.map(|notes| notes.put_inputs(&inputs)).transpose()?.unwrap_or_default();
     let times = || fed.files.iter().filter_map(|file| file.time_ns);
     let (first, last) = (times().map(|time| time.0).min(), times().map(|time| time.1).max());
     let (snapshot, elapsed) = (pipeline.shutdown(), start.elapsed());
     let finished = FinishedRun { snapshot, observers, inputs, time_ns: first.zip(last), elapsed };
     bar.finish_and_clear();
     let mut summary = summary(args, &fed, &ids, &finished);
-    summary.warnings.extend(stall.iter().cloned());
+    summary.warnings.extend(earlier.stall.iter().cloned());
+    earlier.stall.iter().chain(&earlier.doubts).for_each(|doubt| summary.doubt_results(doubt));
     doubt_inputs(&mut summary);
     let known = finished.snapshot.preloaded;
-    let mut doubts = Vec::new();
+    let mut doubts = earlier.doubts;
     if known > 0 {
-        // What was known is a duplicate, and in no result. It may be what failed, or have a part that failed.
+        // The results have a doubt of their own because of it.
         let again = match summary.accounting.duplicates {
             0 => String::new(),
             again => format!(", and may have held {again} that came again"),
@@ -89,14 +90,13 @@ pub(super) fn run(
         let judged = "the results are of this run's new events only; `replay` judges all that it holds";
         doubts.push(format!("the journal held {known} events before{again}: {judged}"));
     }
-    doubts.iter().for_each(|doubt| summary.doubt_results(doubt));
     let losses = finished.losses();
     if !fed.files.iter().any(|file| file.error.is_none() || file.used > 0) {
         report::print_errors(&mut std::io::stderr(), &summary, &losses)?;
         return Err("nothing could be read; no results were written".into());
     }
     commit(dir, &finished, &summary, &losses, &FileFormat::ALL)?;
-    let is_whole = is_whole(&summary, &losses) && stall.is_empty();
+    let is_whole = is_whole(&summary, &losses) && earlier.stall.is_empty();
     let found = if is_whole { Outcome::Done } else { Outcome::Partly };
     let found = judged(found, &summary, args.require_passed);
     let found = tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses, found);
@@ -145,6 +145,7 @@ fn note(file: &FileReport) -> InputTotals {
         records: file.counts.events + file.counts.refused,
         rejected: file.refused,
         non_ip: 0,
+        error: file.error.clone(),
     }
 }
 
