@@ -98,9 +98,9 @@ pub use verdict::{Outcome, Tally};
 
 use crate::domain::{Catalogue, StateTable};
 use crate::event::json::Members;
-use crate::event::{Context, Contexts, Domain, KindSet, Level, Record, Symbol, Symbols};
+use crate::event::{Context, Contexts, Domain, EventKind, KindSet, Level, Record, Symbol, Symbols};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
-use evidence::{Evidence, TEST_RESULTS};
+use evidence::Evidence;
 use part::View;
 use report::{Experiment, Known, Test, TestKey};
 use std::collections::HashMap;
@@ -209,7 +209,7 @@ impl Observer for Results {
     type Report = ResultsReport;
 
     fn interest(&self) -> Interest {
-        let testers = KindSet::of(&[TEST_RESULTS]);
+        let testers = KindSet::of(&[EventKind::TEST_RESULTS]);
         let kinds = DOMAINS.iter().fold(testers, |set, domain| set.union(&KindSet::domain(*domain)));
         Interest { kinds, duplicates: false, scope: Scope::Entity }
     }

@@ -1,7 +1,7 @@
 //! An event that several may tell of.
 
 use crate::emit::{EmitError, Emitter, EventSink, TypedEvent};
-use crate::event::{Context, EventId, EventKind, Record, Symbol};
+use crate::event::{Context, Domain, EventId, EventKind, Record, Symbol};
 
 /// Identifies one event by the key of the fact that it tells of, on which all who tell of it agree: the run, the attempt, the
 /// fact. Who tells second is a duplicate, whatever else is in its event.

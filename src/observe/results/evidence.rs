@@ -7,7 +7,7 @@ use super::verdict::Outcome;
 use crate::domain::{KindDef, assertion, experiment, service, step, test};
 use crate::event::json::{Members, beginning};
 use crate::event::payload::Value;
-use crate::event::{Detail, Domain, EventKind, Record};
+use crate::event::{Detail, Domain, Record};
 
 /// Stands for a count that cannot be read. Two of these may be two numbers.
 pub(super) const NO_COUNT: u64 = u64::MAX;
@@ -272,6 +272,7 @@ fn short(text: &str) -> Box<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::EventKind;
 
     #[test]
     fn testers_tell_results_by_the_kind_of_that_name() {
