@@ -317,6 +317,23 @@ fn a_fact_that_two_tell_of_is_one_by_their_key_and_by_nothing_else() {
 }
 
 #[test]
+fn what_a_tester_finds_by_one_key_in_two_tests_is_found_in_each() {
+    for topology in TOPOLOGIES {
+        let (pipeline, key) = start(topology);
+        let mut emitter = pipeline.emitter("runner").unwrap();
+        for (test, passed) in [("a", true), ("b", false)] {
+            let mut within = emitter.within(Level::Test, test).unwrap();
+            let mut told = within.keyed(EventId::key(&["run 7", "what ivy found"]));
+            told.service("ivy").test_results("ivy", Value::Null, passed, Default::default()).unwrap();
+        }
+        drop(emitter);
+        let (records, duplicates) = end(pipeline, key);
+        let found = records.iter().filter(|record| record.kind().domain() == Domain::SERVICE).count();
+        assert_eq!((found, duplicates), (2, 0), "{topology}");
+    }
+}
+
+#[test]
 fn an_event_is_one_by_a_digest_whatever_its_kind() {
     for topology in TOPOLOGIES {
         let (pipeline, key) = start(topology);

@@ -250,11 +250,16 @@ fn a_test_that_was_created_twice_and_told_to_end_in_three_ways_has_not_passed() 
 
 /// Runs a test within which PANTHER tells these events: type of the entity, event, data.
 fn told_by_panther(lines: &[(&str, &str, &str)]) -> ResultTree {
+    told_by_panther_at(|at| at, lines)
+}
+
+fn told_by_panther_at(second: impl Fn(usize) -> usize, lines: &[(&str, &str, &str)]) -> ResultTree {
     run(Topology::Inline, |e| {
         begin(e, "t")?;
         let mut e = e.within(Level::Test, "t")?;
         let mut records = PantherRecords::new(Arc::clone(e.symbols()), PythonVersion::default());
         for (at, (entity, event, data)) in lines.iter().enumerate() {
+            let at = second(at);
             let line = format!(
                 r#"{{"name":"{event}","type":"{entity}.{event}","entity_type":"{entity}","entity_id":"t",
                     "timestamp":"2025-01-01T00:00:{at:02}","data":{data}}}"#
@@ -264,6 +269,19 @@ fn told_by_panther(lines: &[(&str, &str, &str)]) -> ResultTree {
         }
         end(&mut e, "t")
     })
+}
+
+/// The order of lines of two files at one time is nobody's.
+#[test]
+fn a_beginning_at_the_time_of_a_failure_is_no_retry_among_lines_of_panther() {
+    let lines = [
+        ("step", "execution_started", "{}"),
+        ("step", "execution_failed", r#"{"error_message":"no"}"#),
+        ("step", "execution_started", r#"{"step_name":"again"}"#),
+        ("step", "execution_completed", "{}"),
+    ];
+    assert_eq!(verdicts(&told_by_panther_at(|at| at, &lines)), ["passed"]);
+    assert_eq!(verdicts(&told_by_panther_at(|at| [0, 1, 1, 2][at], &lines)), ["failed"]);
 }
 
 #[test]

@@ -199,6 +199,21 @@ fn an_experiment_has_not_passed_where_tests_of_it_are_missing() {
     }
 }
 
+#[test]
+fn a_test_that_was_run_twice_does_not_stand_in_for_one_that_is_missing() {
+    for (names, verdict) in [(["a", "b"], "passed"), (["a", "a"], "unknown")] {
+        let tree = run(Topology::Inline, |e| {
+            let mut e = e.within(Level::Experiment, "exp")?;
+            for name in names {
+                begin(&mut e, name)?;
+                end(&mut e, name)?;
+            }
+            experiment_passes(&mut e, "exp", 2)
+        });
+        assert_eq!(tree.outcome().name(), verdict, "{names:?}: {tree:?}");
+    }
+}
+
 /// An experiment that says that it has `tests` tests, which all passed.
 fn experiment_passes(emitter: &mut Emitter, name: &str, tests: u64) -> Emitted {
     let mut exp = emitter.experiment(name);
