@@ -43,6 +43,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`guide`] | a page for each kind of user: tests, captures, benchmarks, metrics, operations |
 //! | [`event`] | the record, kinds, identity, payloads, symbols |
 //! | [`domain`] | the catalogue of kinds, one file a domain; users add theirs |
 //! | [`clock`] | time stamps from the cycle counter, coarse ones, or by hand |
@@ -101,6 +102,7 @@ pub mod domain;
 pub mod emit;
 pub mod event;
 pub mod export;
+pub mod guide;
 pub mod ingest;
 #[cfg(feature = "journal")]
 pub mod journal;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// row here.
 const MAY_USE: &[(&str, &[&str])] = &[
     // Used by all who need them; they use each other only downwards.
+    ("guide", &[]),
     ("hash", &[]),
     ("sync", &[]),
     ("fence", &["sync"]),

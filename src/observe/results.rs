@@ -58,7 +58,8 @@
 //! [`ResultTree::outcome`] is the verdict on everything, what stands beside the tests and the experiments included; without
 //! a test it is unknown.
 //!
-//! Events that never came (dropped, refused) say nothing. Look at the [account](crate::pipeline::Account) too.
+//! Events that never came (dropped, refused) say nothing in the tree: look at the [account](crate::pipeline::Account). In a summary
+//! (feature `json`) they are doubts, and the outcome is unknown.
 //!
 //! # Example
 //! ```

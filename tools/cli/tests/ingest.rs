@@ -143,10 +143,10 @@ fn whole_packets_are_counted_exactly_as_an_independent_script_does() {
 fn readme_shows_what_its_command_prints() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    let command = readme.lines().find(|line| line.contains(" -- ingest ")).unwrap();
-    let (_, args) = command.split_once(" -- ").unwrap();
-    let (args, out) = args.rsplit_once(' ').unwrap();
-    assert_eq!(out, "target/run");
+    let (_, behind) = readme.split_once("\npanther-events ingest tests/data/client.pcap").unwrap();
+    let (args, behind) = behind.split_once('\n').unwrap();
+    let args = format!("ingest tests/data/client.pcap{args}");
+    let (args, _) = args.rsplit_once(' ').unwrap();
     let dir = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_panther-events"))
         .current_dir(&root)
@@ -159,7 +159,7 @@ fn readme_shows_what_its_command_prints() {
     };
     let (printed, table) = (lines(&output.stderr), lines(&output.stdout));
     let printed = printed.into_iter().chain(table.into_iter().take_while(|line| !line.is_empty()));
-    let (_, sample) = readme.split_once("```text\n").unwrap();
+    let (_, sample) = behind.split_once("```text\n").unwrap();
     let (sample, _) = sample.split_once("\n```").unwrap();
     assert_eq!(printed.collect::<Vec<_>>().join("\n"), sample);
 }
