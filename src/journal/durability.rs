@@ -23,7 +23,7 @@ pub enum Durability {
     /// Survives the process: when `append` returns, its records are in the operating system's page cache.
     ///
     /// *On a kill*: nothing that `append` returned for is gone, unless the writer was
-    /// [in trouble](crate::journal::JournalWriter::trouble). *On a power cut*: everything since the journal was
+    /// [stalled](crate::journal::JournalWriter::stall). *On a power cut*: everything since the journal was
     /// opened may be gone.
     ProcessCrash,
     /// Survives the machine, up to the watermark: the journal is synced at least every `every`.

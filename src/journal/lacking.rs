@@ -113,7 +113,7 @@ impl JournalReader<'_> {
         self.stored_kinds() == KindSet::ALL && self.detail(UNIQUE_KEY).is_none()
     }
 
-    /// Returns the kinds that all of the journal's writers were to store ([`Select`](crate::journal::Select)), as far as the
+    /// Returns the kinds that all of the journal's writers were to store ([`Select`]), as far as the
     /// journal was read.
     #[must_use]
     pub fn stored_kinds(&self) -> KindSet {
