@@ -1,4 +1,5 @@
 //! Promise: what began twice has to end twice, and what lies beyond a limit or a count is not called passed.
+#![cfg(feature = "panther")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use crate::support::verdicts::{Emitted, TOPOLOGIES, begin, end, run, step_fails, step_passes, verdicts};
