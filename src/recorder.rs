@@ -119,6 +119,6 @@ mod track;
 mod write;
 
 pub use definitions::Definition;
-pub use read::{NumberGap, RecordedLane, Recording, RecordingError};
+pub use read::{NumberGap, RecordedTrack, Recording, RecordingError};
 pub(crate) use track::TrackWriter;
 pub use write::{FlightRecorder, RecorderError, RecorderOptions};

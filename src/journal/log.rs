@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Parcels of 4,096 records that may wait for the journal's thread: 64 MiB.
+/// Batches of 4,096 records that may wait for the journal's thread: 64 MiB.
 const QUEUE_LEN: usize = 256;
 
 /// Symbols that are remembered as needing no look: 32 KiB.
@@ -32,7 +32,7 @@ const LOOK_EVERY: u32 = 16;
 ///
 /// One instance sees all events ([`Scope::Whole`]): a journal has one writer, and each source's records come in
 /// their order, so that what a crash leaves is a prefix of each source. In a staged pipeline all events then take one
-/// lane and one worker.
+/// shard and one worker.
 ///
 /// Handing over never waits for the disk. What the journal's thread has no room for is refused, and what it cannot
 /// write and hold any longer is lost, as is what somebody removes; all count as failed in the pipeline's account, exactly,

@@ -8,7 +8,7 @@ use crate::journal::options::{OpenError, Options};
 use crate::journal::reader::{JournalReader, ReadOptions};
 use crate::journal::storage::DirStorage;
 use crate::journal::writer::{CloseError, JournalWriter};
-use crate::recorder::{Definition, FlightRecorder, RecordedLane, Recording, RecordingError};
+use crate::recorder::{Definition, FlightRecorder, RecordedTrack, Recording, RecordingError};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -82,7 +82,8 @@ pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, 
             };
         }
         // A damaged file may tell any numbers.
-        let sum = |of: fn(&RecordedLane) -> u64| recording.tracks.iter().map(of).fold(0, u64::saturating_add);
+        let sum =
+            |of: fn(&RecordedTrack) -> u64| recording.tracks.iter().map(of).fold(0, u64::saturating_add);
         writer.note_upstream_loss(sum(|track| track.damaged));
         let before = sum(|track| track.overwritten).saturating_add(recording.forgotten);
         let _ = writer.define_detail(OVERWRITTEN_KEY, before.to_string().as_bytes());
@@ -108,9 +109,9 @@ fn unsure(recording: &Recording) -> Vec<String> {
     };
     let counts = [
         (torn, "events were being written when the process died"),
-        (recording.lanes_damaged, "tracks of the flight recorder could not be read"),
+        (recording.tracks_damaged, "tracks of the flight recorder could not be read"),
         (
-            recording.emitters_without_lane,
+            recording.emitters_without_track,
             "emitters were not recorded: the flight recorder had no track for them",
         ),
         (recording.definitions_left_out, "names or documents had no room in the flight recorder"),

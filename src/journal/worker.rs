@@ -352,7 +352,7 @@ fn work(
             Err(RecvTimeoutError::Timeout) => {
                 writer.compress_some();
                 let mut filling = lock(filling);
-                // Parcels are sent under this lock: with none there, what is filling comes next.
+                // Batches are sent under this lock: with none there, what is filling comes next.
                 inbox.try_recv().unwrap_or_else(|_| Command::Batch(std::mem::take(&mut filling)))
             }
             Err(RecvTimeoutError::Disconnected) => {

@@ -72,7 +72,7 @@ impl RecorderFile {
     /// Writes the track's header; the state is locked. Returns the salt of its checks, its slots and its head.
     pub(super) fn begin(&self, track: usize, name: &str, origin: Origin) -> Option<(u64, SlotRing, Part)> {
         let layout = self.layout;
-        let words = self.map.part(layout.lane_header(track), track::WORDS)?;
+        let words = self.map.part(layout.track_header(track), track::WORDS)?;
         let set = |at: usize, value: u64| {
             if let Some(word) = words.get(at) {
                 // Release: none of it may be put before what comes first here.
@@ -107,7 +107,7 @@ impl RecorderFile {
             words.get(track::SALT..track::CHECK)?.iter().map(|word| word.load(Ordering::Relaxed)).collect();
         set(track::CHECK, words_check(&checked));
         set(track::STATE, IN_USE);
-        let head = self.map.part(layout.lane_header(track) + track::HEAD, 1)?;
+        let head = self.map.part(layout.track_header(track) + track::HEAD, 1)?;
         let (first_record, first_check) = layout.slot(track, 0);
         let records = self.map.part(first_record, layout.slots * RECORD_WORDS)?;
         let slots = SlotRing::new(records, self.map.part(first_check, layout.slots)?)?;
@@ -117,7 +117,7 @@ impl RecorderFile {
     /// The track's emitter is gone; its events stay until the track is given away.
     pub(super) fn end(&self, track: usize) {
         let mut state = lock(&self.state);
-        if let Some(state) = self.map.part(self.layout.lane_header(track), 1) {
+        if let Some(state) = self.map.part(self.layout.track_header(track), 1) {
             state.iter().for_each(|state| state.store(GONE, Ordering::Release));
         }
         state.gone.push_back(track);

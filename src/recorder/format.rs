@@ -33,7 +33,7 @@ pub(super) mod header {
     pub(in crate::recorder) const STATE: usize = 16;
     pub(in crate::recorder) const DEFINITIONS_LEN: usize = 24;
     pub(in crate::recorder) const DEFINITIONS_LEFT_OUT: usize = 25;
-    pub(in crate::recorder) const WITHOUT_LANE: usize = 26;
+    pub(in crate::recorder) const WITHOUT_TRACK: usize = 26;
     pub(in crate::recorder) const FORGOTTEN: usize = 27;
 }
 
@@ -57,7 +57,7 @@ pub(super) const IN_USE: u64 = 1;
 /// The track's emitter is gone.
 pub(super) const GONE: u64 = 2;
 
-pub(super) const LANES_MAX: usize = 1 << 12;
+pub(super) const TRACKS_MAX: usize = 1 << 12;
 pub(super) const SLOTS_MAX: usize = 1 << 24;
 /// 1 GiB.
 pub(super) const DEFINITION_PAGES_MAX: usize = 1 << 18;
@@ -75,7 +75,7 @@ pub(super) struct Layout {
 impl Layout {
     /// Returns the layout if its sizes are within bounds.
     pub(super) fn new(tracks: usize, slots: usize, definition_pages: usize) -> Option<Layout> {
-        let fits = (1..=LANES_MAX).contains(&tracks)
+        let fits = (1..=TRACKS_MAX).contains(&tracks)
             && (1..=SLOTS_MAX).contains(&slots)
             && slots.is_power_of_two()
             && definition_pages <= DEFINITION_PAGES_MAX;
@@ -97,7 +97,7 @@ impl Layout {
         self.slots as u64 | (self.definition_pages as u64) << 32
     }
 
-    pub(super) fn lane_header(self, track: usize) -> usize {
+    pub(super) fn track_header(self, track: usize) -> usize {
         PAGE_WORDS + track * track::WORDS
     }
 
@@ -109,12 +109,12 @@ impl Layout {
         self.definition_pages * PAGE_WORDS
     }
 
-    fn lane_words(self) -> usize {
+    fn track_words(self) -> usize {
         (self.slots * SLOT_WORDS).next_multiple_of(PAGE_WORDS)
     }
 
     pub(super) fn slots_of(self, track: usize) -> usize {
-        self.definitions() + self.definition_words() + track * self.lane_words()
+        self.definitions() + self.definition_words() + track * self.track_words()
     }
 
     /// The place of a slot's record, and that of its check.
@@ -127,7 +127,7 @@ impl Layout {
     pub(super) fn words(self) -> u64 {
         self.definitions() as u64
             + self.definition_words() as u64
-            + self.tracks as u64 * self.lane_words() as u64
+            + self.tracks as u64 * self.track_words() as u64
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
     fn parts_do_not_overlap_and_fill_the_file() {
         for (tracks, slots, pages) in [(1, 1, 0), (1, 64, 1), (17, 512, 3), (100, 4096, 256)] {
             let layout = Layout::new(tracks, slots, pages).unwrap();
-            assert!(layout.lane_header(tracks) <= layout.definitions());
+            assert!(layout.track_header(tracks) <= layout.definitions());
             assert_eq!(layout.slots_of(0), layout.definitions() + layout.definition_words());
             for track in 0..tracks {
                 assert!(layout.slots_of(track) + slots * SLOT_WORDS <= layout.slots_of(track + 1));
@@ -210,7 +210,7 @@ mod tests {
             let begin = layout.slots_of(0);
             assert!(places.into_iter().eq(begin..begin + slots * SLOT_WORDS));
         }
-        for (tracks, slots, pages) in [(0, 1, 0), (1, 3, 0), (LANES_MAX, SLOTS_MAX, 0), (1, 1, 1 << 19)] {
+        for (tracks, slots, pages) in [(0, 1, 0), (1, 3, 0), (TRACKS_MAX, SLOTS_MAX, 0), (1, 1, 1 << 19)] {
             assert_eq!(Layout::new(tracks, slots, pages), None);
         }
     }

@@ -22,7 +22,7 @@ pub struct Recording {
     /// Its process lives, and may write on.
     pub live: bool,
     /// The emitters' tracks, in the order in which they began.
-    pub tracks: Vec<RecordedLane>,
+    pub tracks: Vec<RecordedTrack>,
     /// The names and documents that the events refer to.
     pub definitions: Vec<Definition>,
     /// Names and documents for which there was no room.
@@ -30,16 +30,16 @@ pub struct Recording {
     /// Bytes of names and documents that are damaged.
     pub definition_bytes_damaged: u64,
     /// Emitters that were not recorded, because all tracks were in use.
-    pub emitters_without_lane: u64,
+    pub emitters_without_track: u64,
     /// Events of emitters that were gone, whose tracks were given to others.
     pub forgotten: u64,
     /// Lanes that cannot be read, because their headers are damaged.
-    pub lanes_damaged: u64,
+    pub tracks_damaged: u64,
 }
 
 /// The last events of one emitter. `recorded = records + overwritten + damaged`.
 #[derive(Clone, PartialEq, Debug)]
-pub struct RecordedLane {
+pub struct RecordedTrack {
     /// The emitter's name, or its first 72 bytes.
     pub name: String,
     /// The pipeline in which the emitter was.
@@ -189,14 +189,14 @@ impl Recording {
             definitions: Vec::new(),
             definitions_left_out: head[header::DEFINITIONS_LEFT_OUT],
             definition_bytes_damaged: 0,
-            emitters_without_lane: head[header::WITHOUT_LANE],
+            emitters_without_track: head[header::WITHOUT_TRACK],
             forgotten: head[header::FORGOTTEN],
-            lanes_damaged: 0,
+            tracks_damaged: 0,
         };
         for track in 0..layout.tracks {
             match source.track(&layout, track, live)? {
                 Track::Free => {}
-                Track::Damaged => recording.lanes_damaged += 1,
+                Track::Damaged => recording.tracks_damaged += 1,
                 Track::Read(track) => recording.tracks.push(track),
             }
         }
@@ -266,19 +266,19 @@ impl Recording {
     /// Tells whether nothing but overwritten events is missing, and nobody may doubt it.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        let lane_is_whole = |track: &RecordedLane| track.damaged == 0 && !track.torn;
-        self.lanes_damaged == 0
+        let track_is_whole = |track: &RecordedTrack| track.damaged == 0 && !track.torn;
+        self.tracks_damaged == 0
             && self.definition_bytes_damaged == 0
             && self.definitions_left_out == 0
-            && self.emitters_without_lane == 0
-            && self.tracks.iter().all(lane_is_whole)
+            && self.emitters_without_track == 0
+            && self.tracks.iter().all(track_is_whole)
     }
 }
 
 enum Track {
     Free,
     Damaged,
-    Read(RecordedLane),
+    Read(RecordedTrack),
 }
 
 /// Where words come from.
@@ -330,15 +330,20 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
         let mut tries = if live { TRIES } else { 1 };
         loop {
             tries -= 1;
-            match self.lane_as_it_is(layout, number, live)? {
+            match self.track_as_it_is(layout, number, live)? {
                 Track::Damaged if tries > 0 => {}
                 track => return Ok(track),
             }
         }
     }
 
-    fn lane_as_it_is(&mut self, layout: &Layout, number: usize, live: bool) -> Result<Track, RecordingError> {
-        let place = layout.lane_header(number);
+    fn track_as_it_is(
+        &mut self,
+        layout: &Layout,
+        number: usize,
+        live: bool,
+    ) -> Result<Track, RecordingError> {
+        let place = layout.track_header(number);
         let head: [u64; track::WORDS] = self.array(place)?;
         let state = head[track::STATE];
         let sound = words_check(&head[track::SALT..track::CHECK]) == head[track::CHECK];
@@ -358,7 +363,7 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
         let [low, high] = [head[track::ORIGIN], head[track::ORIGIN + 1]];
         let origin = Origin::from_bits(u128::from(low) | u128::from(high) << 64);
         Record::fill_ids(&mut track.records, origin);
-        Ok(Track::Read(RecordedLane { name: name.to_owned(), origin, gone: state == GONE, ..track }))
+        Ok(Track::Read(RecordedTrack { name: name.to_owned(), origin, gone: state == GONE, ..track }))
     }
 
     /// Reads every slot of a track that holds an event that can be there.
@@ -369,7 +374,7 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
         salt: u64,
         tries: u32,
     ) -> Result<Slots, RecordingError> {
-        let head_at = layout.lane_header(track) + track::HEAD;
+        let head_at = layout.track_header(track) + track::HEAD;
         let slots = layout.slots as u64;
         let [mut head]: [u64; 1] = self.array(head_at)?;
         let mut found = Slots { events: Vec::new(), misfits: Vec::new() };
@@ -443,7 +448,7 @@ struct Slots {
 
 impl Slots {
     /// Says what became of all events, when `head` of them had been written.
-    fn account(mut self, slots: u64, head: u64, live: bool) -> RecordedLane {
+    fn account(mut self, slots: u64, head: u64, live: bool) -> RecordedTrack {
         self.events.sort_unstable_by_key(|(number, _)| *number);
         let newest = self.events.last().map_or(0, |(number, _)| number.saturating_add(1));
         // Those behind the head are whole, up to the one at which the process died.
@@ -460,7 +465,7 @@ impl Slots {
         // Slots that hold something of which the head does not know: it is the head that is damaged.
         let unknown = (self.misfits.len() as u64 - u64::from(torn)).saturating_sub(damaged);
         let unknown = if live { 0 } else { unknown };
-        RecordedLane {
+        RecordedTrack {
             name: String::new(),
             origin: Origin::from_bits(0),
             records: self.events.into_iter().map(|(_, record)| record).collect(),
@@ -512,7 +517,7 @@ mod tests {
             (longest, total) = (longest.max(words.len()), total + words.len());
             words.fill(0);
             for (at, part) in
-                [(0, &head[..]), (layout.lane_header(0), &in_use), (layout.lane_header(1), &in_use)]
+                [(0, &head[..]), (layout.track_header(0), &in_use), (layout.track_header(1), &in_use)]
             {
                 if let Some(part) = from.checked_sub(at).and_then(|skip| part.get(skip..)) {
                     words.iter_mut().zip(part).for_each(|(to, word)| *to = *word);
@@ -521,7 +526,7 @@ mod tests {
             Ok(())
         });
         let recording = recording.unwrap();
-        assert_eq!((recording.tracks.len(), recording.lanes_damaged), (2, 0));
+        assert_eq!((recording.tracks.len(), recording.tracks_damaged), (2, 0));
         assert!(recording.tracks.iter().all(|track| track.records.is_empty() && track.damaged == 1 << 18));
         assert!(longest <= PIECE_SLOTS * SLOT_WORDS, "{longest} words at once");
         let slots = 2 * (1 << 18) * SLOT_WORDS;

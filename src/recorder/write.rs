@@ -3,7 +3,7 @@
 use crate::event::{Origin, Symbols, Tap};
 use crate::recorder::definitions::{Listener, Tag};
 use crate::recorder::file::RecorderFile;
-use crate::recorder::format::{DEFINITION_PAGES_MAX, LANES_MAX, Layout, SLOTS_MAX, header};
+use crate::recorder::format::{DEFINITION_PAGES_MAX, Layout, SLOTS_MAX, TRACKS_MAX, header};
 use crate::recorder::read::Recording;
 use crate::recorder::track::TrackWriter;
 use crate::sync::lock;
@@ -143,7 +143,7 @@ impl FlightRecorder {
             Some(TrackWriter::new(Arc::clone(inner), track, salt, slots, head))
         });
         if writer.is_none() {
-            inner.count(header::WITHOUT_LANE, 1);
+            inner.count(header::WITHOUT_TRACK, 1);
         }
         writer
     }
@@ -163,7 +163,7 @@ fn layout(options: &RecorderOptions) -> Result<Layout, RecorderError> {
     if !(1..=SLOTS_MAX).contains(&options.slots) || !options.slots.is_power_of_two() {
         return refuse("slots", options.slots, "a power of two from 1 to 16777216");
     }
-    if !(1..=LANES_MAX).contains(&options.tracks) {
+    if !(1..=TRACKS_MAX).contains(&options.tracks) {
         return refuse("tracks", options.tracks, "1 to 4096");
     }
     let pages = options.definition_bytes.div_ceil(4096);

@@ -161,7 +161,7 @@ fn lanes_of_emitters_that_are_gone_are_given_away_last_and_counted() {
     let mut fourth = bed.pipeline.emitter("fourth").unwrap();
     emit(&mut fourth, 300).unwrap();
     let recording = bed.read();
-    assert_eq!((recording.forgotten, recording.emitters_without_lane), (20, 1));
+    assert_eq!((recording.forgotten, recording.emitters_without_track), (20, 1));
     assert_eq!(recording.tracks[0].name, "ü".repeat(36), "a name is cut between characters");
     assert_eq!(values(&recording.tracks[0].records), [200]);
     assert_eq!(values(&recording.tracks[1].records), [100]);
@@ -233,7 +233,7 @@ fn the_lane_that_is_gone_longest_is_given_away_first() {
         later.push(bed.pipeline.emitter(name).unwrap());
         assert_eq!(names(&bed), expected, "{name}");
     }
-    assert_eq!(bed.read().emitters_without_lane, 1);
+    assert_eq!(bed.read().emitters_without_track, 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+use panther_events::domain::test::TestEmitter;
 use panther_events::domain::{assertion, experiment, service, step, test};
 use panther_events::emit::Emitter;
 use panther_events::event::{Identity, Value};
@@ -38,7 +39,15 @@ pub(crate) fn run(topology: Topology, emit: impl Fn(&mut Emitter) -> Emitted) ->
 
 /// Brings a test to where it executes steps; one of them, `work`, it names and ends itself.
 pub(crate) fn begin(emitter: &mut Emitter, name: &str) -> Emitted {
-    let mut test = emitter.test(name);
+    begins(emitter.test(name), name)
+}
+
+/// As [`begin`], at one time.
+pub(crate) fn begin_at(emitter: &mut Emitter, name: &str, time_ns: u64) -> Emitted {
+    begins(emitter.test(name).at(time_ns), name)
+}
+
+fn begins(mut test: TestEmitter<'_>, name: &str) -> Emitted {
     test.created(name, Value::Null, Default::default())?;
     test.setup_started(Value::Null, Default::default())?;
     test.setup_completed(Value::Null, Default::default())?;
@@ -53,7 +62,15 @@ pub(crate) fn begin(emitter: &mut Emitter, name: &str) -> Emitted {
 }
 
 pub(crate) fn end(emitter: &mut Emitter, name: &str) -> Emitted {
-    let mut test = emitter.test(name);
+    ends(emitter.test(name), name)
+}
+
+/// As [`end`], at one time.
+pub(crate) fn end_at(emitter: &mut Emitter, name: &str, time_ns: u64) -> Emitted {
+    ends(emitter.test(name).at(time_ns), name)
+}
+
+fn ends(mut test: TestEmitter<'_>, name: &str) -> Emitted {
     test.teardown_started()?;
     test.completed(name, Default::default())?;
     Ok(())

@@ -3,35 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use crate::support::random::Rng;
-use crate::support::verdicts::{Emitted, TOPOLOGIES, begin, builder, end, run, verdicts};
+use crate::support::verdicts::{Emitted, TOPOLOGIES, begin, begin_at, builder, end, end_at, run, verdicts};
 use panther_events::domain::experiment;
 use panther_events::emit::Emitter;
 use panther_events::event::{Level, Value};
 use panther_events::observe::results::Results;
 use panther_events::pipeline::Topology;
-
-/// The test ends at 1000.
-fn end_at(emitter: &mut Emitter, time_ns: u64) -> Emitted {
-    let mut test = emitter.test("t").at(time_ns);
-    test.teardown_started()?;
-    test.completed("t", Default::default())?;
-    Ok(())
-}
-
-fn begin_at(emitter: &mut Emitter, time_ns: u64) -> Emitted {
-    let mut test = emitter.test("t").at(time_ns);
-    test.created("t", Value::Null, Default::default())?;
-    test.setup_started(Value::Null, Default::default())?;
-    test.setup_completed(Value::Null, Default::default())?;
-    test.environment_setup_started("docker", Default::default())?;
-    test.environment_setup_completed("docker", Default::default())?;
-    test.deployment_started(Value::Null)?;
-    test.deployment_completed(Value::Null, Default::default())?;
-    test.execution_started(Value::Null, Default::default())?;
-    test.step_started("work", Default::default())?;
-    test.step_completed("work", Default::default())?;
-    Ok(())
-}
 
 type Tell = fn(&mut Emitter, u64, u64) -> Emitted;
 
@@ -75,13 +52,13 @@ fn what_passes_after_its_test_has_ended_has_not_passed() {
                 for is_told_last in [true, false] {
                     let tree = run(topology, |e| {
                         let mut e = e.within(Level::Test, "t")?;
-                        begin_at(&mut e, 1)?;
+                        begin_at(&mut e, "t", 1)?;
                         if is_told_last && what != "checks" {
-                            end_at(&mut e, 1000)?;
+                            end_at(&mut e, "t", 1000)?;
                         }
                         tell(&mut e, begins, ends)?;
                         if !is_told_last || what == "checks" {
-                            end_at(&mut e, 1000)?;
+                            end_at(&mut e, "t", 1000)?;
                         }
                         Ok(())
                     });
@@ -102,9 +79,9 @@ fn what_passes_after_its_test_has_ended_has_not_passed() {
 fn what_outlasts_says_by_how_much() {
     let tree = run(Topology::Inline, |e| {
         let mut e = e.within(Level::Test, "t")?;
-        begin_at(&mut e, 1)?;
+        begin_at(&mut e, "t", 1)?;
         PARTS[0].1(&mut e, 500, 2_001_000)?;
-        end_at(&mut e, 1000)
+        end_at(&mut e, "t", 1000)
     });
     let step = tree.tests[0].steps.iter().find(|step| step.part.message.is_some()).unwrap();
     let message = step.part.message.as_deref().unwrap();
@@ -123,7 +100,7 @@ fn a_run_that_outlasts_its_run_of_the_test_keeps_all_from_passing() {
             let mut e = e.within(Level::Test, "t")?;
             for at in 0..runs {
                 let start = 1 + at * 1000;
-                begin_at(&mut e, start)?;
+                begin_at(&mut e, "t", start)?;
                 for step in 0..steps {
                     let is_late = late == Some(at) && step + 1 == steps;
                     let ends = start + if is_late { 501 } else { 20 + step * 10 };
@@ -134,7 +111,7 @@ fn a_run_that_outlasts_its_run_of_the_test_keeps_all_from_passing() {
                     )?;
                     e.step("s").at(ends).execution_completed("s", Default::default())?;
                 }
-                end_at(&mut e, start + 500)?;
+                end_at(&mut e, "t", start + 500)?;
             }
             Ok(())
         });
@@ -156,7 +133,7 @@ fn a_beginning_that_another_tells_at_the_time_of_a_failure_is_no_retry() {
         for emitter in &mut emitters {
             emitter.enter(Level::Test, "t").unwrap();
         }
-        begin_at(&mut emitters[0], 1).unwrap();
+        begin_at(&mut emitters[0], "t", 1).unwrap();
         let mut step = emitters[0].step("s").at(10);
         step.execution_started(Value::Null, "s", Default::default()).unwrap();
         let mut step = emitters[sources[0]].step("s").at(20);
@@ -166,7 +143,7 @@ fn a_beginning_that_another_tells_at_the_time_of_a_failure_is_no_retry() {
         step.execution_started(Value::Null, "s", Default::default()).unwrap();
         step.execution_completed("s", Default::default()).unwrap();
         pipeline.drain(std::time::Duration::from_secs(10)).unwrap();
-        end_at(&mut emitters[0], 100).unwrap();
+        end_at(&mut emitters[0], "t", 100).unwrap();
         drop(emitters);
         let snapshot = pipeline.shutdown();
         assert_eq!(verdicts(&snapshot.report(key).unwrap().tree()), [verdict], "{sources:?}");

@@ -257,21 +257,9 @@ fn what_a_test_tells_of_a_step_counts_where_the_step_says_less() {
 
 /// A test that passes.
 #[cfg(feature = "json")]
-fn passes(emitter: &mut panther_events::emit::Emitter) -> Result<(), Box<dyn std::error::Error>> {
-    let mut test = emitter.test("t");
-    test.created("t", Value::Null, Default::default())?;
-    test.setup_started(Value::Null, Default::default())?;
-    test.setup_completed(Value::Null, Default::default())?;
-    test.environment_setup_started("docker", Default::default())?;
-    test.environment_setup_completed("docker", Default::default())?;
-    test.deployment_started(Value::Null)?;
-    test.deployment_completed(Value::Null, Default::default())?;
-    test.execution_started(Value::Null, Default::default())?;
-    test.step_started("work", Default::default())?;
-    test.step_completed("work", Default::default())?;
-    test.teardown_started()?;
-    test.completed("t", Default::default())?;
-    Ok(())
+fn passes(emitter: &mut panther_events::emit::Emitter) -> crate::support::verdicts::Emitted {
+    crate::support::verdicts::begin(emitter, "t")?;
+    crate::support::verdicts::end(emitter, "t")
 }
 
 /// Takes events, and breaks at the first one or cannot deliver any.

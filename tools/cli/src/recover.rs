@@ -10,7 +10,7 @@ use panther_events::domain::Catalogue;
 use panther_events::event::Symbols;
 use panther_events::export::jsonl::EventLines;
 use panther_events::journal::{ReadOptions, keep, recover};
-use panther_events::recorder::{RecordedLane, Recording};
+use panther_events::recorder::{RecordedTrack, Recording};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -90,20 +90,20 @@ fn report(err: &mut impl Write, recording: &Recording) -> io::Result<()> {
     };
     writeln!(err, "{state}")?;
     for track in &recording.tracks {
-        report_lane(err, track)?;
+        report_track(err, track)?;
     }
     for gap in recording.gaps() {
         writeln!(err, "source {}: no events with numbers {} to {}", gap.source, gap.first, gap.last)?;
     }
     for (count, what) in [
         (recording.forgotten, "events of emitters that were gone; others have their tracks"),
-        (recording.emitters_without_lane, "emitters were not recorded; give the recorder more tracks"),
+        (recording.emitters_without_track, "emitters were not recorded; give the recorder more tracks"),
         (
             recording.definitions_left_out,
             "names or documents had no room; give the recorder more definition_bytes",
         ),
         (recording.definition_bytes_damaged, "bytes of names and documents are damaged"),
-        (recording.lanes_damaged, "tracks cannot be read: their headers are damaged"),
+        (recording.tracks_damaged, "tracks cannot be read: their headers are damaged"),
     ] {
         if count > 0 {
             writeln!(err, "{} {what}", grouped(count))?;
@@ -112,7 +112,7 @@ fn report(err: &mut impl Write, recording: &Recording) -> io::Result<()> {
     Ok(())
 }
 
-fn report_lane(err: &mut impl Write, track: &RecordedLane) -> io::Result<()> {
+fn report_track(err: &mut impl Write, track: &RecordedTrack) -> io::Result<()> {
     let name = plain(&track.name);
     let (kept, recorded) = (grouped(track.records.len() as u64), grouped(track.recorded));
     writeln!(
