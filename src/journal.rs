@@ -102,47 +102,30 @@
 //! - A block is never written again, not even to grow: a torn write can only hurt what no one was promised.
 //! - Nothing but a header is read of blocks that a filter or a seek passes over.
 
-pub mod block;
-pub mod check;
-#[cfg(feature = "zstd")]
-mod compress;
-pub mod compressed;
-pub mod damage;
-mod defined;
-mod delivery;
-pub mod durability;
-pub mod filter;
 pub mod format;
-pub mod lacking;
-mod lock;
-pub mod log;
-pub mod options;
-mod plan;
-mod presence;
-pub mod reader;
-pub mod recovered;
-pub mod recovery;
-mod recovery_policy;
-mod scan;
-#[cfg(feature = "zstd")]
-mod seekable;
-mod segment;
+mod read;
+mod recover;
 pub mod storage;
-pub mod worker;
-pub mod writer;
+mod write;
 
-pub use block::Definition;
-pub use check::{RepairError, Report, holds_journal, repair, verify};
-pub use damage::{Damage, Finding, SourceGap};
-pub use defined::Defined;
-pub use durability::{Account, Durability, Mark, Marks};
-pub use filter::Filter;
+pub use format::block::Definition;
+pub use format::marks::{Mark, Marks};
+pub use format::select::Select;
 pub use format::{Position, RunId};
-pub use lacking::Lacking;
-pub use lock::LOCK_NAME;
-pub use log::{JournalLog, JournalReport};
-pub use options::{DefineError, OpenError, Options, Select};
-pub use reader::{JournalReader, ReadBlock, ReadError, ReadOptions, Status};
-pub use recovered::{RecoverError, keep, overwritten, recover, snapshot};
-pub use worker::{JournalNotes, JournalWorker, WorkerError};
-pub use writer::{Appended, CloseError, JournalWriter, WriteStall};
+pub use read::damage::{Damage, Finding, SourceGap};
+pub use read::defined::Defined;
+pub use read::filter::Filter;
+pub use read::lacking::Lacking;
+pub use read::reader::{JournalReader, ReadBlock, ReadError, ReadOptions, Status};
+pub use read::recovery::Found;
+pub use read::verify::{Report, holds_journal, verify};
+pub use recover::arrive::RecoverError;
+pub use recover::journal::recover;
+pub use recover::recorder::{keep, overwritten, snapshot};
+pub use recover::repair::{RepairError, repair};
+pub use storage::lock::LOCK_NAME;
+pub use write::durability::{Account, Durability};
+pub use write::log::{JournalLog, JournalReport};
+pub use write::options::{DefineError, OpenError, Options};
+pub use write::worker::{JournalNotes, JournalWorker, WorkerError};
+pub use write::writer::{Appended, CloseError, JournalWriter, WriteStall};

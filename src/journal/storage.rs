@@ -1,5 +1,7 @@
 //! Where segments lie: the few operations that a journal needs of a directory, and the real one.
 
+pub(super) mod lock;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -90,6 +92,15 @@ pub trait StorageFile: Send {
     /// # Errors
     /// What the operating system says.
     fn sync(&self) -> io::Result<()>;
+
+    /// Tells whether the file still has a name; not if it was removed while it was open. Where that cannot be found out, it
+    /// has.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    fn is_linked(&self) -> io::Result<bool> {
+        Ok(true)
+    }
 }
 
 impl<S: Storage + ?Sized> Storage for &S {
@@ -130,12 +141,19 @@ impl<S: Storage + ?Sized> Storage for &S {
 #[derive(Debug)]
 pub struct DirStorage {
     path: PathBuf,
+    /// The directory is made where it is missing.
+    makes_dir: bool,
 }
 
 impl DirStorage {
     /// Names the directory at `path`; it is created by the first [`Storage::create`] when it is missing.
     pub fn new(path: impl Into<PathBuf>) -> DirStorage {
-        DirStorage { path: path.into() }
+        DirStorage { path: path.into(), makes_dir: true }
+    }
+
+    /// Names a directory that is there. Once it is gone it is not made again: another writer may make it.
+    pub(crate) fn of_existing(path: &Path) -> DirStorage {
+        DirStorage { path: path.to_owned(), makes_dir: false }
     }
 }
 
@@ -153,7 +171,7 @@ impl Storage for DirStorage {
         let path = self.path.join(name);
         let create = || OpenOptions::new().read(true).write(true).create_new(true).open(&path);
         let file = match create() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.makes_dir => {
                 std::fs::create_dir_all(&self.path)?;
                 create()?
             }
@@ -180,7 +198,7 @@ impl Storage for DirStorage {
     }
 
     fn writer(&self) -> Option<String> {
-        crate::journal::lock::holder(&self.path)
+        lock::holder(&self.path)
     }
 
     fn path(&self) -> &Path {
@@ -214,6 +232,10 @@ impl StorageFile for DirFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn is_linked(&self) -> io::Result<bool> {
+        Ok(std::os::unix::fs::MetadataExt::nlink(&self.0.metadata()?) > 0)
     }
 }
 

@@ -369,6 +369,10 @@ impl StorageFile for OpenFile {
         Ok(self.disk.disk().files[self.file].now.len() as u64)
     }
 
+    fn is_linked(&self) -> io::Result<bool> {
+        Ok(self.disk.disk().dir.values().any(|file| *file == self.file))
+    }
+
     /// A failed sync leaves the pages clean, as real kernels do: what was unsynced is never written.
     fn sync(&self) -> io::Result<()> {
         let mut disk = self.disk.disk();

@@ -1,9 +1,11 @@
 //! A segment while it is written: a preallocated file and the place of its next block.
 
-use crate::journal::block::{Block, Stamp};
-use crate::journal::durability::Marks;
+use crate::journal::format::Tail;
+use crate::journal::format::block::{Block, Stamp};
+use crate::journal::format::marks::Marks;
+use crate::journal::format::names::segment_name;
 use crate::journal::format::{BlockHeader, BlockKind, EndReason, Position, RunId, Totals};
-use crate::journal::storage::{StorageFile, write_all_at};
+use crate::journal::storage::{Storage, StorageFile, write_all_at};
 use std::io;
 
 /// What synced bytes never share with later writes: a page.
@@ -11,14 +13,6 @@ pub(crate) const PAGE_LEN: u64 = 4096;
 
 /// Room kept in every segment for its end block.
 pub(crate) const END_ROOM: u64 = 2 * PAGE_LEN;
-
-/// The end of a segment that the next one links to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Tail {
-    pub(crate) end: Position,
-    /// The last block's header checksum.
-    pub(crate) crc: u32,
-}
 
 /// The parts of a stamp that are the journal's, not the segment's.
 pub(crate) struct JournalStamp {
@@ -114,6 +108,26 @@ impl Segment {
         self.append(&mut Block::of_bytes(BlockKind::End, &reason.encode()), stamp, marks, 1).map(drop)
     }
 
+    /// Makes what is written, and the file's name, durable.
+    pub(crate) fn sync(&mut self, storage: &dyn Storage) -> io::Result<()> {
+        self.file.sync()?;
+        if !self.dir_synced {
+            storage.sync_dir()?;
+            self.dir_synced = true;
+        }
+        Ok(())
+    }
+
+    /// Tells whether the directory still names the file; it does where that cannot be found out.
+    pub(crate) fn is_linked(&self) -> bool {
+        self.file.is_linked().unwrap_or(true)
+    }
+
+    /// Cuts off what is behind `offset`.
+    pub(crate) fn cut(&self) -> io::Result<()> {
+        self.file.set_len(self.offset)
+    }
+
     /// Returns the end of what is written.
     pub(crate) fn tail(&self) -> Tail {
         Tail { end: Position { segment: self.number, offset: self.offset }, crc: self.last_crc }
@@ -122,77 +136,5 @@ impl Segment {
     /// Tells whether a block of `len` bytes fits, with room left for the end block.
     pub(crate) fn fits(&self, len: u64) -> bool {
         self.offset + len + END_ROOM <= self.limit
-    }
-}
-
-const SUFFIX: &str = ".journal";
-const COMPRESSED_SUFFIX: &str = ".zst";
-#[cfg(feature = "zstd")]
-const PARTIAL_SUFFIX: &str = ".partial";
-
-/// In which form a file holds a segment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Form {
-    /// As it was written.
-    Plain,
-    /// As [`crate::journal::compressed`] has it.
-    Compressed,
-}
-
-/// Returns the file name of segment `number`.
-pub(super) fn segment_name(number: u32) -> String {
-    format!("{number:08}{SUFFIX}")
-}
-
-/// Returns the file name of segment `number` once it is compressed.
-pub(super) fn compressed_name(number: u32) -> String {
-    segment_name(number) + COMPRESSED_SUFFIX
-}
-
-/// Returns the name that the compressed file of segment `number` has until it is whole.
-#[cfg(feature = "zstd")]
-pub(super) fn partial_name(number: u32) -> String {
-    compressed_name(number) + PARTIAL_SUFFIX
-}
-
-/// Tells whether a file of this name is the beginning of a compressed one.
-#[cfg(feature = "zstd")]
-pub(super) fn is_partial(name: &str) -> bool {
-    let whole = name.strip_suffix(PARTIAL_SUFFIX).and_then(parse_name);
-    whole.is_some_and(|(_, form)| form == Form::Compressed)
-}
-
-/// Returns the number of the segment that a file of this name holds, and in which form.
-pub(super) fn parse_name(name: &str) -> Option<(u32, Form)> {
-    let (plain, form) = match name.strip_suffix(COMPRESSED_SUFFIX) {
-        Some(plain) => (plain, Form::Compressed),
-        None => (name, Form::Plain),
-    };
-    let number = plain.strip_suffix(SUFFIX)?.parse().ok()?;
-    (plain == segment_name(number)).then_some((number, form))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_come_back_and_other_names_are_none() {
-        for number in [0, 7, 99_999_999, 100_000_000, u32::MAX] {
-            assert_eq!(parse_name(&segment_name(number)), Some((number, Form::Plain)));
-            assert_eq!(parse_name(&compressed_name(number)), Some((number, Form::Compressed)));
-        }
-        for name in [
-            "LOCK",
-            "1.journal",
-            "00000001.journal.tmp",
-            "+0000001.journal",
-            "00000001",
-            "00000001.zst",
-            "00000001.journal.zst.zst",
-            "00000001.journal.zst.partial",
-        ] {
-            assert_eq!(parse_name(name), None, "{name}");
-        }
     }
 }

@@ -24,20 +24,20 @@
 //! - Every frame says how long it is unpacked: at most 8 MiB, and at most 1,024 times what it takes in the file. One that
 //!   says anything else is refused before a byte is allocated for it.
 //! - A frame that cannot be unpacked reads as bytes of 0xff, which are no block: its reader finds damage at that place,
-//!   says so by the table in [`recovery`](crate::journal::recovery), and goes on behind it.
+//!   says so by the table in [`recovery`](crate::journal::read::recovery), and goes on behind it.
 //! - Without a sound seek table the frames are found one after another from the start. What is left of the file then
 //!   reads as damage too.
 
 /// Whether this build can read such segments.
-pub(super) const READABLE: bool = cfg!(feature = "zstd");
+pub(crate) const READABLE: bool = cfg!(feature = "zstd");
 
 #[cfg(feature = "zstd")]
-pub(super) use super::seekable::open;
+pub(crate) use super::seekable::open;
 
 /// Stands in where nothing can be unpacked. Nobody asks: such a build passes these files by.
 #[cfg(not(feature = "zstd"))]
-pub(super) fn open(
-    _file: Box<dyn super::storage::StorageFile>,
-) -> std::io::Result<Box<dyn super::storage::StorageFile>> {
+pub(crate) fn open(
+    _file: Box<dyn crate::journal::storage::StorageFile>,
+) -> std::io::Result<Box<dyn crate::journal::storage::StorageFile>> {
     Err(std::io::ErrorKind::Unsupported.into())
 }

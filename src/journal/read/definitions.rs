@@ -1,23 +1,8 @@
-//! The names and documents that a reader has come upon.
+//! A reader's names and documents, as far as it was read.
 
 use crate::event::Symbol;
-use crate::journal::reader::JournalReader;
-
-/// What a definition that was read is of.
-#[derive(Clone, Copy)]
-pub(super) enum Key {
-    Name(Symbol),
-    Detail(u128),
-}
-
-/// A name or a document, as a reader hands it out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Defined<'a> {
-    /// A name.
-    Name(Symbol, &'a str),
-    /// A document.
-    Detail(u128, &'a [u8]),
-}
+use crate::journal::read::defined::{Defined, Key};
+use crate::journal::read::reader::JournalReader;
 
 impl JournalReader<'_> {
     /// Returns the name behind `symbol`, as far as the journal was read: names come before their first use.

@@ -5,64 +5,20 @@
 //! certain to be in it are written into the successor. Nothing is written twice to the same place, so a sync
 //! is never repeated on pages that one sync has already failed on.
 
-use crate::journal::block::{Block, Definition};
-use crate::journal::durability::Durability;
+use crate::journal::format::block::{Block, Definition};
 use crate::journal::format::{
     BLOCK_LEN_MAX, BlockKind, EndReason, HEADER_LEN_MAX, Link, SPANS_MAX, SourceSpan, Totals,
 };
-use crate::journal::presence::was_removed;
-use crate::journal::segment::{
-    END_ROOM, JournalStamp, PAGE_LEN, Segment, Tail, compressed_name, segment_name,
-};
+use crate::journal::write::durability::Durability;
+use crate::journal::write::ended::ClosedSegment;
+use crate::journal::write::stop::Gone;
+
+use crate::journal::format::Tail;
+use crate::journal::format::names::segment_name;
 use crate::journal::storage::uninterrupted;
-use crate::journal::writer::{JournalWriter, nanos};
+use crate::journal::write::segment::{END_ROOM, JournalStamp, PAGE_LEN, Segment};
+use crate::journal::write::writer::{JournalWriter, nanos};
 use std::io;
-
-/// An ended segment, for retention, and for the sync when the journal is closed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct ClosedSegment {
-    pub(super) number: u32,
-    /// The file as it was written is there.
-    pub(super) plain: bool,
-    /// The compressed file is there, and whole.
-    pub(super) compressed: bool,
-    /// Bytes that it takes.
-    pub(super) len: u64,
-    /// Records that this writer put into it, and the later sightings among them.
-    pub(super) records: u64,
-    pub(super) duplicates: u64,
-    pub(super) ended_ns: u64,
-    pub(super) synced: bool,
-    /// Its sync failed when the journal was resumed: whatever a later one says, it is not certain.
-    pub(super) doubtful: bool,
-    /// It is to be compressed.
-    pub(super) to_compress: bool,
-}
-
-impl ClosedSegment {
-    /// A segment that an earlier writer left.
-    pub(super) fn found(number: u32, now_ns: u64) -> ClosedSegment {
-        ClosedSegment {
-            number,
-            plain: false,
-            compressed: false,
-            len: 0,
-            records: 0,
-            duplicates: 0,
-            ended_ns: now_ns,
-            synced: false,
-            doubtful: false,
-            to_compress: false,
-        }
-    }
-
-    /// The names of its files.
-    pub(super) fn names(&self) -> impl Iterator<Item = String> + use<> {
-        let plain = self.plain.then(|| segment_name(self.number));
-        let compressed = self.compressed.then(|| compressed_name(self.number));
-        plain.into_iter().chain(compressed)
-    }
-}
 
 /// Which step of a delivery failed.
 enum Failure {
@@ -72,6 +28,8 @@ enum Failure {
     Write(io::Error),
     /// A sync failed: what it should have covered is in doubt.
     Sync(io::Error),
+    /// A file of the writer was removed.
+    Gone(Gone),
 }
 
 /// Segments already there by chance that are passed over when a new one is named.
@@ -81,23 +39,27 @@ impl JournalWriter {
     /// Writes what is queued, and syncs it when `sync`. After an error it tries once more, in a new segment.
     /// Leaves the writer in or out of trouble.
     pub(super) fn deliver(&mut self, sync: bool) {
-        let mut result = self.try_deliver(sync);
-        if let Err(failure) = result {
-            self.leave_segment(failure);
-            result = self.try_deliver(sync);
-        }
-        match result {
-            Ok(()) => self.stall = None,
-            Err(failure) => {
-                let error = self.leave_segment(failure);
-                self.enter_trouble(error);
+        let mut trouble = None;
+        for _ in 0..2 {
+            if self.is_stopped() {
+                return;
             }
+            match self.try_deliver(sync) {
+                Ok(()) => {
+                    self.stall = None;
+                    return;
+                }
+                Err(failure) => trouble = self.leave_segment(failure),
+            }
+        }
+        if let Some(error) = trouble {
+            self.enter_trouble(error);
         }
     }
 
     /// Writes all, syncs all, and ends the journal. After an error it tries once more.
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        self.look_for_files();
+        self.look();
         for _ in 0..2 {
             self.deliver(self.holds_until_synced());
             if self.stall.is_some() {
@@ -106,8 +68,9 @@ impl JournalWriter {
             match self.try_finish() {
                 Ok(()) => break,
                 Err(failure) => {
-                    let error = self.leave_segment(failure);
-                    self.enter_trouble(error);
+                    if let Some(error) = self.leave_segment(failure) {
+                        self.enter_trouble(error);
+                    }
                 }
             }
         }
@@ -129,11 +92,13 @@ impl JournalWriter {
         }
         match doubt {
             Ok(()) => self.durable = self.stored.clone(),
+            Err(Failure::Gone(gone)) => return Err(Failure::Gone(gone)),
             // The records are held no longer, and were promised no sync: all that is lost is the certainty.
             Err(Failure::Begin(error) | Failure::Write(error) | Failure::Sync(error)) => {
                 if self.holds_until_synced() {
                     return Err(Failure::Sync(error));
                 }
+                self.still_there()?;
                 self.account.errors += 1;
                 self.enter_trouble(error);
             }
@@ -143,22 +108,22 @@ impl JournalWriter {
     }
 
     fn sync_all(&mut self) -> Result<(), Failure> {
-        self.sync_ended(u32::MAX).map_err(Failure::Sync)?;
+        self.sync_ended().map_err(Failure::Sync)?;
         self.align_to_page()?;
         self.sync_segment()
     }
 
-    /// Syncs the segments below `number` that have ended, not the directory.
-    pub(super) fn sync_ended(&mut self, number: u32) -> io::Result<()> {
-        for kept in self.kept.iter_mut().filter(|kept| !kept.synced && kept.number < number) {
+    /// Syncs the segments that have ended, not the directory.
+    fn sync_ended(&mut self) -> io::Result<()> {
+        for kept in self.kept.iter_mut().filter(|kept| !kept.synced) {
             if kept.doubtful {
                 let why = "could not be synced when the journal was resumed";
                 return Err(io::Error::other(format!("segment {} {why}", kept.number)));
             }
             for name in kept.names() {
                 match self.storage.open(&name).and_then(|file| file.sync()) {
-                    // Removed this instant: there is nothing to sync.
-                    Err(error) if was_removed(&error) => self.account.errors += 1,
+                    // Somebody has removed it: there is nothing to sync.
+                    Err(error) if was_removed(&error) => {}
                     other => other?,
                 }
             }
@@ -175,8 +140,8 @@ impl JournalWriter {
         };
         if self.segment.as_ref().is_some_and(old)
             && let Err(failure) = self.rotate()
+            && let Some(error) = self.leave_segment(failure)
         {
-            let error = self.leave_segment(failure);
             self.enter_trouble(error);
         }
     }
@@ -263,14 +228,19 @@ impl JournalWriter {
         Ok(())
     }
 
-    /// Makes what is written durable, whatever the durability.
+    /// Makes what is written durable, whatever the durability. It counts as durable only if the file is still there.
     fn sync_segment(&mut self) -> Result<(), Failure> {
         let Some(segment) = &mut self.segment else { return Ok(()) };
-        segment.file.sync().map_err(Failure::Sync)?;
-        if !segment.dir_synced {
-            self.storage.sync_dir().map_err(Failure::Sync)?;
-            segment.dir_synced = true;
-        }
+        segment.sync(&*self.storage).map_err(Failure::Sync)?;
+        self.still_there()?;
+        self.confirm_sync();
+        self.remove_retired();
+        Ok(())
+    }
+
+    /// Takes what is in the segment for durable.
+    fn confirm_sync(&mut self) {
+        let Some(segment) = &mut self.segment else { return };
         segment.synced = segment.tail();
         self.account.syncs += 1;
         if self.kept.iter().all(|kept| kept.synced) {
@@ -284,19 +254,24 @@ impl JournalWriter {
             }
             self.release_front();
         }
-        self.remove_retired();
-        Ok(())
+    }
+
+    /// Tells of a removed file as a failure.
+    fn still_there(&self) -> Result<(), Failure> {
+        self.gone().map_or(Ok(()), |gone| Err(Failure::Gone(gone)))
     }
 
     fn ensure_segment(&mut self) -> Result<(), Failure> {
         if self.segment.is_some() {
             return Ok(());
         }
+        if !self.has_lock() {
+            return Err(Failure::Gone(Gone::Lock));
+        }
         self.begin_segment().map_err(Failure::Begin)
     }
 
     fn begin_segment(&mut self) -> io::Result<()> {
-        self.hold_lock()?;
         let mut tried = 0;
         let (file, number) = loop {
             let number = self.next_segment;
@@ -328,7 +303,6 @@ impl JournalWriter {
         self.account.segments += 1;
         self.resumed = false;
         self.segment = Some(segment);
-        self.suspect = None;
         if !self.holds_until_synced() {
             self.remove_retired();
         }
@@ -344,13 +318,13 @@ impl JournalWriter {
     }
 
     fn rotate(&mut self) -> Result<(), Failure> {
-        // Once it has ended, nobody looks any more.
-        self.find_missing();
         self.end_segment(EndReason::Rotated)?;
         if self.holds_until_synced() {
             // The end is durable before the next segment exists, so a reader never has to guess.
             self.sync_segment()?;
         }
+        // Once it has ended, nobody looks any more.
+        self.still_there()?;
         self.retire_segment();
         self.ensure_segment()
     }
@@ -372,106 +346,88 @@ impl JournalWriter {
             self.account.errors += 1;
         }
         self.tail = Some(tail);
+        // It links to those before it, and stays.
+        self.suspects.clear();
         self.kept.push_back(ClosedSegment {
             plain: true,
             len: segment.offset,
-            records: segment.records,
-            duplicates: segment.duplicates,
             synced: segment.synced == tail,
             to_compress: self.options.compress.is_some(),
             ..ClosedSegment::found(segment.number, self.now_ns)
         });
     }
 
-    /// Leaves the segment after an error. Its successor will say up to where it counts.
-    fn leave_segment(&mut self, failure: Failure) -> io::Error {
-        self.account.errors += 1;
-        let (error, synced) = match failure {
-            Failure::Begin(error) => return error,
+    /// Leaves the segment after an error. Its successor will say up to where it counts. `None` when it was removed and the
+    /// writer has stopped.
+    fn leave_segment(&mut self, failure: Failure) -> Option<io::Error> {
+        let (error, is_write) = match failure {
+            Failure::Gone(gone) => {
+                self.stop(gone);
+                return None;
+            }
+            Failure::Begin(error) => {
+                self.account.errors += 1;
+                return Some(error);
+            }
             Failure::Sync(error) => (error, false),
-            // A failed write says nothing of the blocks before it: one sync may still make them certain.
-            Failure::Write(error) => (error, self.holds_until_synced() && self.sync_suspect()),
+            Failure::Write(error) => (error, true),
         };
-        let Some(mut segment) = self.segment.take() else { return error };
+        self.account.errors += 1;
+        // A failed write says nothing of the blocks before it: one sync may still make them certain.
+        let synced = is_write && self.holds_until_synced() && self.sync_suspect();
+        if let Some(gone) = self.gone() {
+            self.stop(gone);
+            return None;
+        }
+        if synced {
+            self.confirm_sync();
+        }
+        let Some(mut segment) = self.segment.take() else { return Some(error) };
         self.account.segments_suspect += 1;
-        let (tail, records, duplicates) = self.keep_of(&segment, self.holds_until_synced() && !synced);
+        let tail = self.counted_end(&segment, self.holds_until_synced() && !synced);
         if tail.end.offset > 0 {
             self.tail = Some(tail);
             self.kept.push_back(ClosedSegment {
                 plain: true,
                 len: segment.offset,
-                records,
-                duplicates,
                 synced: segment.synced == tail,
                 ..ClosedSegment::found(segment.number, self.now_ns)
             });
         }
-        // Otherwise its end is another writer's matter.
-        if self.superseded.is_none() {
-            // Gives back the space that was reserved; zeros beyond the last block are only unsightly.
-            let _ = segment.file.set_len(segment.offset);
-            segment.offset = tail.end.offset;
-            self.suspect = Some(segment);
-        }
-        error
+        // Gives back the space that was reserved; zeros beyond the last block are only unsightly.
+        let _ = segment.cut();
+        segment.offset = tail.end.offset;
+        self.suspect(segment);
+        Some(error)
     }
 
-    /// Leaves the segment to another writer, and waits.
-    pub(super) fn leave_to(&mut self, error: io::Error) {
-        let error = self.leave_segment(Failure::Sync(error));
-        self.enter_trouble(error);
-    }
-
-    /// Returns up to where a segment that is left counts, with how many records and how many duplicates; when it is `unsure`,
-    /// that is what is synced, and what is held beyond it is to be written again.
-    pub(super) fn keep_of(&mut self, segment: &Segment, unsure: bool) -> (Tail, u64, u64) {
+    /// Returns up to where a segment that is left counts; when it is `unsure`, that is what is synced, and what is held
+    /// beyond it is to be written again.
+    fn counted_end(&mut self, segment: &Segment, unsure: bool) -> Tail {
         if !unsure {
-            return (segment.tail(), segment.records, segment.duplicates);
+            return segment.tail();
         }
-        let written = self.queue.iter().take(self.written);
-        let duplicates: u64 = written.map(|block| block.duplicates).sum();
-        let records = self.forget_written();
+        self.forget_written();
         self.stored = self.durable.clone();
-        (
-            segment.synced,
-            segment.records.saturating_sub(records),
-            segment.duplicates.saturating_sub(duplicates),
-        )
+        segment.synced
     }
 
     /// Syncs a segment in which a write failed, without another write to it.
     fn sync_suspect(&mut self) -> bool {
         let Some(segment) = &mut self.segment else { return false };
-        let synced = segment.file.sync().is_ok() && (segment.dir_synced || self.storage.sync_dir().is_ok());
-        if !synced {
-            self.account.errors += 1;
-            return false;
-        }
-        self.account.syncs += 1;
-        segment.synced = segment.tail();
-        if self.kept.iter().all(|kept| kept.synced) {
-            self.synced = self.synced.max(segment.synced.end);
-        }
-        while self.written > 0 {
-            if let Some(block) = self.queue.front() {
-                for span in block.spans() {
-                    self.durable.advance(span.source, span.last, u64::from(span.count));
-                }
-            }
-            self.release_front();
-        }
-        true
+        let synced = segment.sync(&*self.storage).is_ok();
+        self.account.errors += u64::from(!synced);
+        synced
     }
 
-    /// Takes the held blocks that were written for not written; returns their records.
-    fn forget_written(&mut self) -> u64 {
-        let records = self.queue.iter().take(self.written).map(|block| block.records() as u64).sum();
+    /// Takes the held blocks that were written for not written.
+    fn forget_written(&mut self) {
+        let records: u64 = self.queue.iter().take(self.written).map(|block| block.records() as u64).sum();
         self.account.stored = self.account.stored.saturating_sub(records);
         self.written = 0;
-        records
     }
 
-    fn release_written(&mut self) {
+    pub(super) fn release_written(&mut self) {
         while self.written > 0 {
             self.release_front();
         }
@@ -502,8 +458,7 @@ impl JournalWriter {
             oldest_segment: self.oldest_segment,
             totals: Totals {
                 records: self.base.records + self.stored.records(),
-                // What was removed was stored before.
-                lost: self.base.lost + self.account.lost - self.account.removed,
+                lost: self.base.lost + self.account.lost,
                 skipped: self.base.skipped + self.account.skipped,
                 lost_upstream: self.base.lost_upstream + self.account.lost_upstream,
             },
@@ -540,27 +495,19 @@ impl JournalWriter {
             let Some(kept) = self.kept.pop_front() else { return };
             #[cfg(feature = "zstd")]
             self.stop_compressing(kept.number);
-            let errors: Vec<io::Error> =
-                kept.names().filter_map(|name| self.storage.remove(&name).err()).collect();
-            match kept.names().count() {
-                // Somebody else was first, and that was noticed.
-                0 => {}
-                files if errors.len() == files && errors.iter().all(was_removed) => {
-                    self.account.segments_removed += 1;
-                    self.count_removed(kept.records, kept.duplicates);
-                }
-                _ if errors.is_empty() => self.account.segments_retired += 1,
-                _ => self.account.errors += errors.len() as u64,
+            let errors = kept.names().filter_map(|name| self.storage.remove(&name).err());
+            // Where somebody else was first, it is gone as it should be.
+            match errors.filter(|error| !was_removed(error)).count() {
+                0 => self.account.segments_retired += 1,
+                errors => self.account.errors += errors as u64,
             }
         }
     }
+}
 
-    /// Cuts a suspect segment that no other follows to what is counted as stored.
-    pub(super) fn cut_suspect(&mut self) {
-        if let Some(segment) = self.suspect.take() {
-            let _ = segment.file.set_len(segment.offset);
-        }
-    }
+/// Tells whether a file was removed, or its directory.
+fn was_removed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Encodes as many of `definitions` as fit in a block of `len_max` bytes, at least one; returns how many.

@@ -1,6 +1,5 @@
 //! One writer per journal: a lock file that says who holds it.
 
-use crate::journal::presence::was_removed;
 use std::collections::hash_map::RandomState;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::hash::BuildHasher;
@@ -44,20 +43,36 @@ impl Lock {
         Lock { file, text }
     }
 
-    /// Tells whether the lock file in `dir` is still this one; it is where that cannot be found out.
+    /// Tells whether the lock file is still the one in `dir`: not if it was removed or replaced, or the directory was moved. It
+    /// is where that cannot be found out.
     pub(crate) fn is_in(&self, dir: &Path) -> bool {
         let path = dir.join(LOCK_NAME);
         #[cfg(unix)]
-        let same = {
+        {
             use std::os::unix::fs::MetadataExt;
-            let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-            std::fs::metadata(path).and_then(|there| Ok(id(there) == id(self.file.metadata()?)))
-        };
-        // Elsewhere by what it says. A file that is locked may not be readable.
-        #[cfg(not(unix))]
-        let same = File::open(path).map(|mut file| raw_text(&mut file).is_none_or(|text| text == self.text));
-        same.unwrap_or_else(|error| !was_removed(&error))
+            let Ok(own) = self.file.metadata() else { return true };
+            if own.nlink() == 0 {
+                return false;
+            }
+            match std::fs::metadata(&path) {
+                Ok(there) if (there.dev(), there.ino()) == (own.dev(), own.ino()) => return true,
+                // Not every file system gives a file the same number each time: what it says decides.
+                Ok(_) if self.text.is_empty() => return false,
+                Ok(_) => {}
+                Err(error) => return !was_removed(&error),
+            }
+        }
+        // A file that is locked may not be readable.
+        let says = File::open(path).map(|mut file| raw_text(&mut file));
+        match says {
+            Ok(text) => text.is_none_or(|text| text == self.text),
+            Err(error) => !was_removed(&error),
+        }
     }
+}
+
+fn was_removed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Takes the lock of the journal at `dir`; `Ok(Err(holder))` when another writer has it.
@@ -74,35 +89,6 @@ pub(crate) fn acquire(dir: &Path, now_ns: u64) -> io::Result<Result<Lock, String
         }
     }
     Ok(Ok(Lock::of(file, now_ns)))
-}
-
-/// Takes the lock anew after `old` was removed from `dir`, or was replaced; `Ok(Err(holder))` when another writer has been
-/// there since, whether it still is or not.
-///
-/// `Ok(Ok(None))` when it is the old one after all: not every file system gives a file the same number each time.
-///
-/// # Errors
-/// What the operating system says; also when somebody looks at the file. The next try may succeed.
-pub(crate) fn retake(dir: &Path, now_ns: u64, old: &Lock) -> io::Result<Result<Option<Lock>, String>> {
-    let mut file = open(dir)?;
-    let text = raw_text(&mut file).unwrap_or_default();
-    let is_own = text == old.text;
-    if !is_own && !text.is_empty() {
-        return Ok(Err(text.trim_end().to_owned()));
-    }
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) if is_own && !text.is_empty() => return Ok(Ok(None)),
-        Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
-        Err(TryLockError::Error(error)) => return Err(error),
-    }
-    // Another one may have come and gone before it was locked.
-    let now = raw_text(&mut file).unwrap_or_default();
-    if now != text {
-        return Ok(Err(now.trim_end().to_owned()));
-    }
-    let lock = Lock::of(file, now_ns);
-    if lock.is_in(dir) { Ok(Ok(Some(lock))) } else { Err(io::ErrorKind::WouldBlock.into()) }
 }
 
 fn open(dir: &Path) -> io::Result<File> {
@@ -165,40 +151,25 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_was_removed_is_taken_anew_unless_another_was_there() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(LOCK_NAME);
-        let old = acquire(dir.path(), 42).unwrap().unwrap();
+    fn a_lock_that_was_removed_moved_or_replaced_is_noticed() {
+        let parent = tempfile::tempdir().unwrap();
+        let (dir, away) = (parent.path().join("here"), parent.path().join("away"));
+        std::fs::create_dir(&dir).unwrap();
+        let lock = acquire(&dir, 42).unwrap().unwrap();
+        let path = dir.join(LOCK_NAME);
         let text = std::fs::read(&path).unwrap();
         // Changed, but the same.
         std::fs::write(&path, "").unwrap();
-        assert!(old.is_in(dir.path()));
-
-        std::fs::remove_file(&path).unwrap();
-        assert!(!old.is_in(dir.path()));
-        let anew = retake(dir.path(), 42, &old).unwrap().unwrap().unwrap();
-        assert!(anew.is_in(dir.path()) && !old.is_in(dir.path()), "at the same time, by the same process");
-        // Whether it is held or left.
-        assert!(retake(dir.path(), 43, &old).unwrap().is_err());
-        drop(anew);
-        assert!(retake(dir.path(), 43, &old).unwrap().unwrap_err().starts_with("process"));
-
-        // Under another number, it is locked as it was; a copy is not.
-        std::fs::remove_file(&path).unwrap();
+        assert!(lock.is_in(&dir));
+        std::fs::rename(&dir, &away).unwrap();
+        assert!(!lock.is_in(&dir) && lock.is_in(&away));
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(&path, "another's").unwrap();
+        assert!(!lock.is_in(&dir));
+        // Under another number, it says the same.
         std::fs::write(&path, &text).unwrap();
-        let copy = File::open(&path).unwrap();
-        copy.try_lock().unwrap();
-        assert!(retake(dir.path(), 43, &old).unwrap().unwrap().is_none());
-        drop(copy);
-        assert!(retake(dir.path(), 43, &old).unwrap().unwrap().is_some());
-
-        // A reader that asks, or a writer that has not yet said who it is.
-        std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, "").unwrap();
-        let asks = File::open(&path).unwrap();
-        asks.try_lock_shared().unwrap();
-        assert!(retake(dir.path(), 43, &old).is_err());
-        drop(asks);
-        assert!(retake(dir.path(), 43, &old).unwrap().is_ok());
+        assert!(lock.is_in(&dir));
+        std::fs::remove_file(away.join(LOCK_NAME)).unwrap();
+        assert!(!lock.is_in(&dir) && !lock.is_in(&away), "removed, whatever lies there now");
     }
 }

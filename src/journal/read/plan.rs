@@ -1,9 +1,9 @@
 //! Which segments make up a journal, in which order, and where each ends: told by their first blocks.
 
-use crate::journal::compressed;
+use crate::journal::format::compressed;
+use crate::journal::format::names::{Form, compressed_name, parse_name, segment_name};
 use crate::journal::format::{BlockHeader, BlockKind, HEADER_LEN_MAX, Link, Position, RunId};
-use crate::journal::scan::Scan;
-use crate::journal::segment::{Form, compressed_name, parse_name, segment_name};
+use crate::journal::read::scan::Scan;
 use crate::journal::storage::Storage;
 use std::collections::BTreeMap;
 use std::io;

@@ -1,16 +1,16 @@
 //! The reader: hands out blocks of records in place, and says what is wrong with the rest.
 
 use crate::event::{Record, Symbol};
-use crate::journal::block::Definition;
-use crate::journal::damage::{Damage, Finding, SourceGap};
-use crate::journal::defined::Key;
-use crate::journal::durability::Marks;
-use crate::journal::filter::{Filter, Target};
+use crate::journal::format::Tail;
+use crate::journal::format::block::Definition;
+use crate::journal::format::marks::Marks;
 use crate::journal::format::{BlockHeader, BlockKind, EndReason, Link, Position, RunId, SourceSpan, Totals};
-use crate::journal::plan::{self, Plan, Step};
-use crate::journal::recovery::Found;
-use crate::journal::scan::{Expect, Probe, Scan};
-use crate::journal::segment::Tail;
+use crate::journal::read::damage::{Damage, Finding, SourceGap};
+use crate::journal::read::defined::Key;
+use crate::journal::read::filter::{Filter, Target};
+use crate::journal::read::plan::{self, Plan, Step};
+use crate::journal::read::recovery::Found;
+use crate::journal::read::scan::{Expect, Probe, Scan};
 use crate::journal::storage::{DirStorage, Storage};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -86,7 +86,7 @@ impl<'a> ReadBlock<'a> {
 
     /// Iterates over the block's records by source.
     pub fn sources(&self) -> impl Iterator<Item = SourceSpan> + 'a {
-        super::format::spans(self.head)
+        crate::journal::format::spans(self.head)
     }
 }
 
@@ -305,24 +305,24 @@ impl<'s> JournalReader<'s> {
         self.falls
     }
 
-    pub(super) fn unknown_version(&self) -> bool {
+    pub(crate) fn unknown_version(&self) -> bool {
         self.plan.unknown_version
     }
 
-    pub(super) fn tail(&self) -> Option<Tail> {
+    pub(crate) fn tail(&self) -> Option<Tail> {
         self.tail
     }
 
-    pub(super) fn oldest_segment(&self) -> u32 {
+    pub(crate) fn oldest_segment(&self) -> u32 {
         self.oldest_segment
     }
 
-    pub(super) fn steps(&self) -> usize {
+    pub(crate) fn steps(&self) -> usize {
         self.plan.steps.len()
     }
 
     /// Goes to the start of a segment, and forgets what came before.
-    pub(super) fn go_to_step(&mut self, step: usize) {
+    pub(crate) fn go_to_step(&mut self, step: usize) {
         self.step = step;
         self.cursor = None;
         self.status = Status::Reading;
@@ -379,7 +379,7 @@ impl<'s> JournalReader<'s> {
         looked.map_err(|source| self.error(step, source))
     }
 
-    pub(super) fn try_look(&mut self, step: &Step) -> io::Result<(Found, Option<BlockHeader>)> {
+    pub(crate) fn try_look(&mut self, step: &Step) -> io::Result<(Found, Option<BlockHeader>)> {
         let Some(run) = self.plan.run else {
             return Ok((if self.plan.all_empty { Found::EmptyFile } else { Found::Damaged }, None));
         };
@@ -430,14 +430,15 @@ impl<'s> JournalReader<'s> {
         debug_assert_eq!(header.at.segment, step.number);
         let Some(cursor) = &mut self.cursor else { return Ok(true) };
         let head = cursor.scan.head(header)?;
-        let by_target = self.target.is_none_or(|target| target.may_be_in(header, super::format::spans(head)));
-        Ok(by_target && self.filter.may_be_in(header, super::format::spans(head)))
+        let by_target =
+            self.target.is_none_or(|target| target.may_be_in(header, crate::journal::format::spans(head)));
+        Ok(by_target && self.filter.may_be_in(header, crate::journal::format::spans(head)))
     }
 
     /// Takes an intact block in; returns the index of the first record to hand out when it is one of records.
     fn take(&mut self, step: &Step, header: BlockHeader) -> io::Result<Option<usize>> {
         let Some(cursor) = &mut self.cursor else { return Ok(None) };
-        let spans: Vec<SourceSpan> = super::format::spans(cursor.scan.head(&header)?).collect();
+        let spans: Vec<SourceSpan> = crate::journal::format::spans(cursor.scan.head(&header)?).collect();
         cursor.offset = header.end().offset;
         cursor.block = header.block + 1;
         cursor.previous = Some(header.header_crc);
@@ -562,7 +563,7 @@ impl<'s> JournalReader<'s> {
     }
 
     /// Tells whether a live process is writing the segment being read.
-    pub(super) fn is_growing(&self) -> bool {
+    pub(crate) fn is_growing(&self) -> bool {
         !self.options.as_ended && self.step + 1 >= self.plan.steps.len() && self.storage.writer().is_some()
     }
 
@@ -584,7 +585,7 @@ impl<'s> JournalReader<'s> {
 }
 
 /// Looks which segments there are.
-pub(super) fn plan_of(storage: &dyn Storage) -> Result<Plan, ReadError> {
+pub(crate) fn plan_of(storage: &dyn Storage) -> Result<Plan, ReadError> {
     let path = || storage.path().to_owned();
     let plan = Plan::of(storage).map_err(|source| ReadError::Io { path: path(), offset: 0, source })?;
     match plan.unreadable {

@@ -1,4 +1,4 @@
-//! What a journal promises, as a type; and up to where the promise holds, by source.
+//! What a journal promises, as a type; and where the records are that its writer was given.
 
 use std::time::Duration;
 
@@ -38,71 +38,6 @@ pub enum Durability {
     },
 }
 
-/// One source's part of a journal.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Mark {
-    /// The number of the source's last record; `None` when there is no record of it.
-    pub last: Option<u32>,
-    /// Records of the source.
-    pub records: u64,
-}
-
-/// Marks by source: a watermark. Everything of a source up to its mark is safe in the sense of the journal's
-/// [`Durability`], unless somebody removes files ([`Account::removed`]).
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Marks {
-    by_source: Vec<Mark>,
-    records: u64,
-}
-
-impl Marks {
-    pub(crate) const NONE: Marks = Marks { by_source: Vec::new(), records: 0 };
-
-    /// Returns the mark of `source`.
-    #[must_use]
-    pub fn get(&self, source: u16) -> Mark {
-        self.by_source.get(usize::from(source)).copied().unwrap_or_default()
-    }
-
-    /// Returns the records of all sources.
-    #[must_use]
-    pub fn records(&self) -> u64 {
-        self.records
-    }
-
-    /// Iterates over the sources that have records.
-    pub fn iter(&self) -> impl Iterator<Item = (u16, Mark)> + '_ {
-        self.by_source
-            .iter()
-            .enumerate()
-            .filter(|(_, mark)| mark.records > 0)
-            .map(|(at, mark)| (at as u16, *mark))
-    }
-
-    /// Adds `count` records of `source`, the last of them numbered `last`.
-    pub(crate) fn advance(&mut self, source: u16, last: u32, count: u64) {
-        let mark = self.entry(source);
-        mark.last = Some(last);
-        mark.records += count;
-        self.records += count;
-    }
-
-    /// Sets the mark of a source.
-    pub(crate) fn set(&mut self, source: u16, last: u32, records: u64) {
-        let mark = self.entry(source);
-        let old = std::mem::replace(mark, Mark { last: Some(last), records });
-        self.records = self.records.saturating_sub(old.records) + records;
-    }
-
-    fn entry(&mut self, source: u16) -> &mut Mark {
-        let at = usize::from(source);
-        if at >= self.by_source.len() {
-            self.by_source.resize(at + 1, Mark::default());
-        }
-        &mut self.by_source[at]
-    }
-}
-
 /// Where the records that a writer was given are now. At any moment
 /// `offered = stored + pending + skipped + lost`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -119,8 +54,7 @@ pub struct Account {
     pub lost: u64,
     /// Of the lost records, those that were later sightings of an event.
     pub lost_duplicates: u64,
-    /// Of the lost records, those that this writer has written into files that somebody else has removed; as far as it was
-    /// noticed, which is within a second.
+    /// Of the lost records, those that were in the segment that somebody removed while it was written.
     pub removed: u64,
     /// Records lost before they reached the journal, as the caller told.
     pub lost_upstream: u64,
@@ -136,8 +70,6 @@ pub struct Account {
     pub segments_suspect: u64,
     /// Segments removed by retention.
     pub segments_retired: u64,
-    /// Segments that somebody else has removed, as far as it was noticed.
-    pub segments_removed: u64,
     /// Segments compressed.
     pub segments_compressed: u64,
     /// Syncs of what was written that succeeded.

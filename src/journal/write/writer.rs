@@ -1,16 +1,19 @@
 //! The writer: takes records and definitions, fills blocks, and answers for every record it was given.
 
 use crate::event::{KindSet, Origin, Record, Symbol, Symbols};
-use crate::journal::block::{Block, Definition, Slots};
-use crate::journal::delivery::ClosedSegment;
-use crate::journal::durability::{Account, Durability, Marks};
+use crate::journal::format::Tail;
+use crate::journal::format::block::{Block, Definition, Slots};
+use crate::journal::format::marks::Marks;
+use crate::journal::format::select::Select;
 use crate::journal::format::{Position, RunId, SourceSpan, Totals};
-use crate::journal::lacking;
-use crate::journal::lock::{self, Lock};
-use crate::journal::options::{DefineError, OpenError, Options, Select};
-use crate::journal::recovery::{Resume, resume};
-use crate::journal::segment::{Segment, Tail};
+use crate::journal::read::lacking;
+use crate::journal::storage::lock::{self, Lock};
 use crate::journal::storage::{DirStorage, Storage};
+use crate::journal::write::durability::{Account, Durability};
+use crate::journal::write::ended::ClosedSegment;
+use crate::journal::write::options::{DefineError, OpenError, Options};
+use crate::journal::write::resume::{Resume, resume};
+use crate::journal::write::segment::Segment;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -19,7 +22,7 @@ use std::time::Duration;
 
 /// Writes a journal.
 ///
-/// A plain object without threads: whoever calls it pays for the write. [`crate::journal::worker`] runs one on a
+/// A plain object without threads: whoever calls it pays for the write. [`crate::journal::write::worker`] runs one on a
 /// thread of its own. It never panics on disk trouble and never stops taking records: see
 /// [`JournalWriter::stall`].
 ///
@@ -61,22 +64,22 @@ pub struct JournalWriter {
     pub(super) next_segment: u32,
     pub(super) tail: Option<Tail>,
     pub(super) resumed: bool,
-    /// The segment left after the last error, until a successor exists.
-    pub(super) suspect: Option<Segment>,
-    /// Who has taken this writer's place.
-    pub(super) superseded: Option<String>,
+    /// Segments left after errors, cut to what counts if it comes to it: as long as only the open segment says up to where
+    /// they count.
+    pub(super) suspects: Vec<Segment>,
     /// Segments that ended before the one being written, oldest first.
     pub(super) kept: VecDeque<ClosedSegment>,
     pub(super) oldest_segment: u32,
     /// How many of `kept` are to be removed.
     pub(super) retired: usize,
     #[cfg(feature = "zstd")]
-    pub(super) compression: Option<super::compress::Compression>,
+    pub(super) compression: Option<crate::journal::write::compress::Compression>,
     pub(super) stall: Option<WriteStall>,
-    pub(super) checked_ns: u64,
+    pub(super) looked_ns: u64,
 }
 
-/// What keeps a writer from writing. It goes on trying, and holds records in memory meanwhile.
+/// What keeps a writer from writing. It goes on trying, and holds records in memory meanwhile; unless its open segment or
+/// its lock was removed, when it stops for good.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot write the journal {path} since {since_ns} ns after 1970: {source}{}",
@@ -89,7 +92,7 @@ pub struct WriteStall {
     pub since_ns: u64,
     /// When the writer tries again, unless it is told to flush before.
     pub(super) again_ns: u64,
-    /// Another writer has the journal: nothing will be written any more.
+    /// Nothing will be written any more: a file that the writer needs was removed.
     pub(super) for_good: bool,
     /// What the operating system said last.
     pub source: io::Error,
@@ -138,7 +141,7 @@ impl JournalWriter {
         let lock = lock::acquire(path, now_ns)
             .map_err(io("lock"))?
             .map_err(|holder| OpenError::Locked { path: path.to_owned(), holder })?;
-        let mut writer = JournalWriter::over(Box::new(DirStorage::new(path)), run, options, now_ns)?;
+        let mut writer = JournalWriter::over(Box::new(DirStorage::of_existing(path)), run, options, now_ns)?;
         writer.lock = Some(lock);
         Ok(writer)
     }
@@ -183,15 +186,14 @@ impl JournalWriter {
             next_segment,
             resumed: tail.is_some(),
             tail,
-            suspect: None,
-            superseded: None,
+            suspects: Vec::new(),
             kept,
             oldest_segment,
             retired: 0,
             #[cfg(feature = "zstd")]
             compression: None,
             stall: None,
-            checked_ns: now_ns,
+            looked_ns: now_ns,
             storage,
             lock: None,
             options,
@@ -305,7 +307,11 @@ impl JournalWriter {
     /// try after an error.
     pub fn tick(&mut self, now_ns: u64) {
         self.now_ns = self.now_ns.max(now_ns);
-        self.check_presence();
+        if self.is_stopped() {
+            self.cut_suspects();
+            return;
+        }
+        self.look_now_and_then();
         let waits_since = match (self.filling.records(), self.unsynced_since_ns) {
             (0, since) => since,
             (_, since) => Some(self.filling_since_ns.min(since.unwrap_or(u64::MAX))),
@@ -469,6 +475,9 @@ impl JournalWriter {
             self.seal();
             self.deliver(false);
         }
+        if self.is_stopped() {
+            self.lose_held();
+        }
         let waiting = if self.stall.is_some() { self.account().pending } else { 0 };
         let told = std::mem::replace(&mut self.lost_told, self.account.lost);
         Appended { lost: self.account.lost - told, waiting }
@@ -534,12 +543,17 @@ impl JournalWriter {
     }
 
     fn give_up(&mut self) {
-        self.queue.drain(..self.written);
-        self.written = 0;
+        self.lose_held();
+        self.cut_suspects();
+    }
+
+    /// Counts what waits to be written as lost; what waits for a sync is no longer held.
+    pub(super) fn lose_held(&mut self) {
+        self.release_written();
+        self.seal();
         while !self.queue.is_empty() {
             self.lose_newest();
         }
-        self.cut_suspect();
     }
 
     pub(super) fn recycle(&mut self, mut block: Block) {
@@ -557,7 +571,7 @@ impl JournalWriter {
     pub(super) fn enter_trouble(&mut self, source: io::Error) {
         let since_ns = self.stall.as_ref().map_or(self.now_ns, |stall| stall.since_ns);
         let again_ns = self.now_ns.saturating_add(nanos(TRY_AGAIN_AFTER));
-        let (path, for_good) = (self.storage.path().to_owned(), self.superseded.is_some());
+        let (path, for_good) = (self.storage.path().to_owned(), false);
         self.stall = Some(WriteStall { path, since_ns, again_ns, for_good, source });
     }
 }

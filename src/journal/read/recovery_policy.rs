@@ -1,11 +1,11 @@
 //! What a reader does where there is no intact block: it looks at what follows, decides by the table in
-//! [`crate::journal::recovery`], and reports.
+//! [`crate::journal::read::recovery`], and reports.
 
-use crate::journal::damage::{Damage, Finding};
 use crate::journal::format::{BlockHeader, BlockKind, EndReason, Position};
-use crate::journal::plan::{self, Step};
-use crate::journal::reader::{JournalReader, ReadError, Status, plan_of};
-use crate::journal::recovery::{Action, Behind, Found, Place, decide};
+use crate::journal::read::damage::{Damage, Finding};
+use crate::journal::read::plan::{self, Step};
+use crate::journal::read::reader::{JournalReader, ReadError, Status, plan_of};
+use crate::journal::read::recovery::{Action, Behind, Found, Place, decide};
 use std::io;
 
 impl JournalReader<'_> {

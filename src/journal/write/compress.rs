@@ -1,21 +1,19 @@
 //! Compresses segments that have ended, a piece at a time, beside the writing. The form is in
-//! [`crate::journal::compressed`].
+//! [`crate::journal::format::compressed`].
 //!
 //! The original goes last: the compressed file is written under another name, synced, renamed, its name is synced, and
 //! only then is the original removed. Whatever ends the process in between, one of the two is whole: a file that bears
 //! its final name is, and is read in place of the original where both are there.
 
-use crate::journal::delivery::ClosedSegment;
+use crate::journal::format::names::{is_partial, segment_name};
+use crate::journal::format::seekable::{FRAMES_MAX, Frame, RATIO_MAX};
 use crate::journal::format::{BlockHeader, BlockKind, HEADER_LEN_MAX, Position, RunId};
-use crate::journal::scan::{Expect, Probe, Scan};
-use crate::journal::seekable::{FRAMES_MAX, Frame, RATIO_MAX, tail};
-use crate::journal::segment::{compressed_name, is_partial, partial_name, segment_name};
-use crate::journal::storage::{Storage, StorageFile, uninterrupted, write_all_at};
-use crate::journal::writer::JournalWriter;
+use crate::journal::read::scan::{Expect, Probe, Scan};
+use crate::journal::storage::{Storage, StorageFile, write_all_at};
+use crate::journal::write::ended::ClosedSegment;
 use std::collections::VecDeque;
 use std::io;
 use zstd::bulk::Compressor;
-use zstd::zstd_safe::CParameter;
 
 /// A block of this length has frames of its own.
 const OWN_FRAMES_LEN: u32 = 64 << 10;
@@ -24,26 +22,26 @@ const GATHERED_LEN: usize = 256 << 10;
 
 /// A segment that is being compressed.
 pub(super) struct Compression {
-    number: u32,
+    pub(super) number: u32,
     segment: Scan,
     next: Expect,
     gathered: Vec<u8>,
-    packed: Packed,
-    ended: bool,
+    pub(super) packed: Packed,
+    pub(super) ended: bool,
 }
 
 /// What there is of the compressed file.
-struct Packed {
-    file: Box<dyn StorageFile>,
+pub(super) struct Packed {
+    pub(super) file: Box<dyn StorageFile>,
     compressor: Compressor<'static>,
-    frames: Vec<Frame>,
+    pub(super) frames: Vec<Frame>,
     /// Bytes written of it, and bytes that they unpack to.
-    len: u64,
+    pub(super) len: u64,
     unpacked_len: u64,
 }
 
 /// Why a segment stays as it is.
-enum Left {
+pub(super) enum Left {
     /// It did not end in order, or it would not be read back in this form.
     AsItIs,
     /// The disk refuses.
@@ -53,97 +51,6 @@ enum Left {
 impl From<io::Error> for Left {
     fn from(_: io::Error) -> Left {
         Left::Disk
-    }
-}
-
-impl JournalWriter {
-    /// Tells whether an ended segment waits to be compressed.
-    pub(super) fn has_to_compress(&self) -> bool {
-        self.stall.is_none() && (self.compression.is_some() || self.next_to_compress().is_some())
-    }
-
-    pub(super) fn compress_piece(&mut self) {
-        if !self.has_to_compress() {
-            return;
-        }
-        let mut compression = match (self.compression.take(), self.next_to_compress()) {
-            (Some(compression), _) => compression,
-            (None, Some(number)) => match self.begin_compression(number) {
-                Ok(compression) => compression,
-                Err(left) => return self.leave_as_it_is(number, left),
-            },
-            (None, None) => return,
-        };
-        let number = compression.number;
-        let done = match compression.ended {
-            false => compression.step().map(|()| self.compression = Some(compression)),
-            true => self.put_in_place(compression),
-        };
-        if let Err(left) = done {
-            self.leave_as_it_is(number, left);
-        }
-    }
-
-    /// Forgets what there is of a segment that is to be removed.
-    pub(super) fn stop_compressing(&mut self, number: u32) {
-        if self.compression.take_if(|compression| compression.number == number).is_some() {
-            // Should it stay, the next writer removes it.
-            let _ = self.storage.remove(&partial_name(number));
-        }
-    }
-
-    fn next_to_compress(&self) -> Option<u32> {
-        self.kept.iter().skip(self.retired).find(|kept| kept.to_compress).map(|kept| kept.number)
-    }
-
-    fn kept_mut(&mut self, number: u32) -> Option<&mut ClosedSegment> {
-        self.kept.iter_mut().find(|kept| kept.number == number)
-    }
-
-    fn leave_as_it_is(&mut self, number: u32, left: Left) {
-        self.account.errors += u64::from(matches!(left, Left::Disk));
-        if let Some(kept) = self.kept_mut(number) {
-            kept.to_compress = false;
-        }
-        // Should it stay, the next writer removes it.
-        let _ = self.storage.remove(&partial_name(number));
-    }
-
-    fn begin_compression(&self, number: u32) -> Result<Compression, Left> {
-        let segment = Scan::new(self.storage.open(&segment_name(number))?);
-        let mut compressor = Compressor::new(self.options.compress.unwrap_or_default())?;
-        compressor.set_parameter(CParameter::ChecksumFlag(true))?;
-        let file = uninterrupted(|| self.storage.create(&partial_name(number)))?;
-        Ok(Compression::new(number, segment, self.run, file, compressor))
-    }
-
-    /// Ends the compressed file, and puts it in the original's place.
-    fn put_in_place(&mut self, mut compression: Compression) -> Result<(), Left> {
-        let number = compression.number;
-        let (packed, partial, name) =
-            (&mut compression.packed, partial_name(number), compressed_name(number));
-        packed.write(&tail(&packed.frames))?;
-        packed.file.sync()?;
-        uninterrupted(|| self.storage.rename(&partial, &name))?;
-        if let Err(error) = self.storage.sync_dir() {
-            // Its name is in doubt, so the original stays.
-            let both = self.storage.remove(&name).is_err();
-            if let Some(kept) = self.kept_mut(number) {
-                kept.compressed = both;
-            }
-            return Err(error.into());
-        }
-        let removed = uninterrupted(|| self.storage.remove(&segment_name(number)));
-        // Where both stay, the compressed one is read.
-        self.account.errors += u64::from(removed.is_err());
-        self.account.segments_compressed += 1;
-        let len = packed.len;
-        if let Some(kept) = self.kept_mut(number) {
-            kept.len = if removed.is_ok() { len } else { kept.len + len };
-            (kept.plain, kept.compressed) = (removed.is_err(), true);
-            (kept.synced, kept.doubtful, kept.to_compress) = (true, false, false);
-        }
-        Ok(())
     }
 }
 
@@ -164,7 +71,7 @@ pub(super) fn tidy(storage: &dyn Storage, kept: &mut VecDeque<ClosedSegment>) {
 }
 
 impl Compression {
-    fn new(
+    pub(super) fn new(
         number: u32,
         segment: Scan,
         run: RunId,
@@ -183,7 +90,7 @@ impl Compression {
     }
 
     /// Goes on up to the next frame. Every block is looked at on the way: what is damaged stays for `repair`.
-    fn step(&mut self) -> Result<(), Left> {
+    pub(super) fn step(&mut self) -> Result<(), Left> {
         loop {
             let Probe::Block(header) = self.segment.probe(&self.next, true)? else {
                 return Err(Left::AsItIs);
@@ -209,6 +116,11 @@ impl Compression {
                 return self.packed.emit(&mut self.gathered);
             }
         }
+    }
+
+    /// Tells whether the original was removed.
+    pub(super) fn is_gone(&self) -> bool {
+        self.segment.is_linked().is_ok_and(|is_linked| !is_linked)
     }
 
     fn pass(&mut self, header: &BlockHeader) {
@@ -239,7 +151,7 @@ impl Packed {
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         write_all_at(&*self.file, bytes, self.len)?;
         self.len += bytes.len() as u64;
         Ok(())

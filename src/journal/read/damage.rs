@@ -1,7 +1,7 @@
 //! What a reader found wrong, in terms of records where that is known.
 
 use crate::journal::format::Position;
-use crate::journal::recovery::Found;
+use crate::journal::read::recovery::Found;
 use std::fmt;
 
 /// Records of one source that are missing.

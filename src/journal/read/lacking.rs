@@ -4,9 +4,9 @@
 //! The first and the last stand in the journal as documents, and a repair hands them on.
 
 use crate::event::{Domain, EventId, EventKind, KindSet};
-use crate::journal::damage::{Damage, Finding};
-use crate::journal::options::Select;
-use crate::journal::reader::JournalReader;
+use crate::journal::format::select::Select;
+use crate::journal::read::damage::{Damage, Finding};
+use crate::journal::read::reader::JournalReader;
 
 /// The key of the document with a [`Lacking`]: above 64 bits, where no event's document is.
 const KEY: u128 = u128::from_be_bytes(*b"journal/1: lacks");
@@ -48,7 +48,7 @@ impl Lacking {
 
     /// Says what a journal is short of that was read to its end, beyond what its own counts tell. `records` could be read,
     /// and `lost` are known to be missing. `writer` has it open.
-    pub(super) fn found(
+    pub(crate) fn found(
         reader: &JournalReader<'_>,
         records: u64,
         lost: u64,
@@ -68,7 +68,7 @@ impl Lacking {
     }
 
     /// Returns the document for the journal that is being made; `None` where nothing is missing.
-    pub(super) fn document(&self) -> Option<(u128, Vec<u8>)> {
+    pub(crate) fn document(&self) -> Option<(u128, Vec<u8>)> {
         if *self == Lacking::default() {
             return None;
         }
@@ -86,7 +86,7 @@ impl Lacking {
     }
 
     /// Tells whether a document is one of these: it is not copied, but taken in.
-    pub(super) fn is_document(key: u128) -> bool {
+    pub(crate) fn is_document(key: u128) -> bool {
         key == KEY
     }
 }
@@ -130,7 +130,7 @@ impl JournalReader<'_> {
 }
 
 /// Returns the document that tells of a selection; `None` where everything is stored.
-pub(super) fn selection_document(select: &Select) -> Option<(u128, Vec<u8>)> {
+pub(crate) fn selection_document(select: &Select) -> Option<(u128, Vec<u8>)> {
     let unique = || (!select.duplicates).then(|| (UNIQUE_KEY, b"no duplicates".to_vec()));
     kinds_document(&select.kinds).or_else(unique)
 }
@@ -188,6 +188,6 @@ mod tests {
         let text = String::from_utf8(text).unwrap();
         assert_eq!(text.lines().count(), 1 + REASONS_MAX + 1);
         assert!(text.starts_with("removed 7\nunsure one two") && text.ends_with("unsure 5 more reasons\n"));
-        assert!(text.len() < crate::journal::block::Definition::DETAIL_LEN_MAX);
+        assert!(text.len() < crate::journal::format::block::Definition::DETAIL_LEN_MAX);
     }
 }

@@ -1,34 +1,13 @@
 //! What a journal's user chooses, and why a writer refuses to start.
 
-use crate::event::{KindSet, Record};
-use crate::journal::compressed;
-use crate::journal::durability::Durability;
+use crate::event::Record;
+use crate::journal::format::compressed;
+use crate::journal::format::select::Select;
 use crate::journal::format::{BLOCK_LEN_MAX, HEADER_LEN_MAX, RunId};
+use crate::journal::write::durability::Durability;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// Which records are stored. What is not is counted as skipped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Select {
-    /// Whether second sightings of an event are stored too.
-    pub duplicates: bool,
-    /// The kinds that are stored.
-    pub kinds: KindSet,
-}
-
-impl Select {
-    /// All events, every sighting.
-    pub const ALL: Select = Select { duplicates: true, kinds: KindSet::ALL };
-    /// Unique events: first sightings only.
-    pub const UNIQUE: Select = Select { duplicates: false, kinds: KindSet::ALL };
-
-    /// First sightings of `kinds`.
-    #[must_use]
-    pub const fn kinds(kinds: KindSet) -> Select {
-        Select { duplicates: false, kinds }
-    }
-}
 
 /// A writer's options; checked once, when the journal is opened.
 #[derive(Clone, PartialEq, Debug)]

@@ -1,7 +1,7 @@
 //! A block while it is filled: room for the header, then the body, in one buffer that is written at once.
 
 use crate::event::{Origin, Record, Symbol};
-use crate::journal::durability::Marks;
+use crate::journal::format::marks::Marks;
 use crate::journal::format::{
     ALIGN, BlockHeader, BlockKind, HEADER_LEN_MAX, Position, RunId, SPANS_MAX, SourceSpan, Totals, aligned,
     header_len, swap_records,

@@ -1,5 +1,5 @@
 //! Frames and seek table of a compressed segment, and a file that reads as what they unpack to. The form is in
-//! [`crate::journal::compressed`].
+//! [`crate::journal::format::compressed`].
 
 use crate::journal::format::{ALIGN, BLOCK_LEN_MAX, le32};
 use crate::journal::storage::{StorageFile, read_up_to};
@@ -231,5 +231,9 @@ impl StorageFile for CompressedFile {
 
     fn sync(&self) -> io::Result<()> {
         self.file.sync()
+    }
+
+    fn is_linked(&self) -> io::Result<bool> {
+        self.file.is_linked()
     }
 }

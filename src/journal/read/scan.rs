@@ -182,6 +182,11 @@ impl Scan {
         self.file.size()
     }
 
+    #[cfg(feature = "zstd")]
+    pub(crate) fn is_linked(&self) -> io::Result<bool> {
+        self.file.is_linked()
+    }
+
     /// Tells whether the file has only zeros from `offset` on.
     pub(crate) fn zeros_from(&mut self, mut offset: u64) -> io::Result<bool> {
         loop {

@@ -1,9 +1,10 @@
 //! A writer on a thread of its own, so that whoever hands records over never waits for a disk.
 
 use crate::event::{Origin, Record, Symbol};
-use crate::journal::block::Definition;
-use crate::journal::durability::{Account, Durability, Marks};
-use crate::journal::writer::{CloseError, JournalWriter, nanos};
+use crate::journal::format::block::Definition;
+use crate::journal::format::marks::Marks;
+use crate::journal::write::durability::{Account, Durability};
+use crate::journal::write::writer::{CloseError, JournalWriter, nanos};
 use crate::observe::mask;
 use crate::sync::lock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
