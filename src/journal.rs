@@ -29,6 +29,17 @@
 //! # }
 //! ```
 //!
+//! # Words
+//!
+//! - A *journal* is a directory with one run's records; it has one writer at a time, and any readers.
+//! - A *segment* is one file of it. One is open; when it is full or old it ends, and the next one begins.
+//! - A *block* is what is written at once: a header with checksums, a table of sources, and records or definitions.
+//! - A *definition* is the name behind a symbol, or the document behind a digest: records refer to them.
+//! - The *watermark* says up to which record of each source the [`Durability`]'s promise holds.
+//! - A *gap* is records that are missing, by source and numbers, as later blocks tell.
+//! - A *stall* is what keeps a writer from writing. It holds records meanwhile and tries again; unless somebody removed the
+//!   open segment or the lock file, when it stops for good ([`WriteStall`]).
+//!
 //! # On disk (format version 1)
 //!
 //! A directory holds the lock file `LOCK` and the segments `00000000.journal`, `00000001.journal`, and so on. A
@@ -90,9 +101,25 @@
 //! - A sync is preceded by padding to a page, so that no synced byte shares a page with a later write.
 //!
 //! A segment that has ended may be compressed: `00000007.journal.zst` is read in place of `00000007.journal`. Its form is
-//! in [`compressed`]; offsets are those of the segment that it was.
+//! in [`mod@format`]; offsets are those of the segment that it was.
 //!
-//! What a reader does with anything else is the table in [`recovery`].
+//! # What a reader does where there is no intact block
+//!
+//! A block that is not what it should be can mean two things. Either it was synced once, and something damaged it since: then
+//! what follows is good, and reading goes on behind the gap. Or it was never synced, and a crash kept a part of what was written
+//! after it: then what follows came later than what is missing, and the journal ends here, so that it stays a prefix of what each
+//! source sent. Every block's header says how far the writer had synced, which tells the two apart.
+//! [`ReadOptions::salvage`] makes every place count as synced.
+//!
+//! | what is there ([`Found`]) | synced, nothing behind | synced, blocks behind | not synced, nothing behind | not synced, blocks behind | being written, nothing behind | being written, blocks behind |
+//! |---|---|---|---|---|---|---|
+//! | the announced end | next segment | next segment | next segment | next segment | next segment | next segment |
+//! | nothing, an empty file | cut | skip | end | cut | wait | skip |
+//! | damage, a foreign block, an unknown version, a missing segment | cut | skip | cut | cut | wait | skip |
+//!
+//! *Cut* ends the journal here and counts what is left out ([`Damage::TornTail`]); *skip* goes on at the next intact block and
+//! names the gap by source and numbers ([`Damage::Quarantined`]); *end* says that the writer did not close the journal
+//! ([`Damage::NotClosed`]).
 //!
 //! # Design choices
 //!

@@ -10,7 +10,7 @@ const PARTIAL_SUFFIX: &str = ".partial";
 pub(crate) enum Form {
     /// As it was written.
     Plain,
-    /// As [`crate::journal::format::compressed`] has it.
+    /// As [`crate::journal::format`] has it.
     Compressed,
 }
 

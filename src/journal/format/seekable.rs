@@ -1,5 +1,5 @@
 //! Frames and seek table of a compressed segment, and a file that reads as what they unpack to. The form is in
-//! [`crate::journal::format::compressed`].
+//! [`crate::journal::format`].
 
 use crate::journal::format::{ALIGN, BLOCK_LEN_MAX, le32};
 use crate::journal::storage::{StorageFile, read_up_to};

@@ -1,5 +1,5 @@
 //! What a reader does where there is no intact block: it looks at what follows, decides by the table in
-//! [`crate::journal::read::recovery`], and reports.
+//! [`crate::journal`], and reports.
 
 use crate::journal::format::{BlockHeader, BlockKind, EndReason, Position};
 use crate::journal::read::damage::{Damage, Finding};

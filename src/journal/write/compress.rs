@@ -1,5 +1,5 @@
 //! Compresses segments that have ended, a piece at a time, beside the writing. The form is in
-//! [`crate::journal::format::compressed`].
+//! [`crate::journal::format`].
 //!
 //! The original goes last: the compressed file is written under another name, synced, renamed, its name is synced, and
 //! only then is the original removed. Whatever ends the process in between, one of the two is whole: a file that bears

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 /// Writes a journal.
 ///
-/// A plain object without threads: whoever calls it pays for the write. [`crate::journal::write::worker`] runs one on a
+/// A plain object without threads: whoever calls it pays for the write. [`JournalWorker`](crate::journal::JournalWorker) runs one on a
 /// thread of its own. It never panics on disk trouble and never stops taking records: see
 /// [`JournalWriter::stall`].
 ///
