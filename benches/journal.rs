@@ -97,7 +97,7 @@ fn pipelines(dir: &Path) {
             let mut log = Some(JournalLog::open(&path, RUN, journal, clock, &symbols, fields).unwrap());
             plan.builder.symbols(symbols);
             let key = plan.builder.observer("journal", move |setup| {
-                log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+                log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
             });
             let (time, snapshot) = run_plan(ids, plan, Way::Single);
             let report = snapshot.report(key).unwrap();

@@ -23,6 +23,7 @@ pub use error::{CAUSES_MAX, ErrorEvent, ErrorRaised, Severity};
 pub use refusal::{ContextError, EmitError, NameRefused, NotAllowed};
 pub use room::FullPolicy;
 pub use sink::{EventSink, RateLimited, Sampled, Tee, TypedEvent};
+pub use source::EmitTotals;
 pub use stats::EmitStats;
 
 use crate::clock::Clock;

@@ -95,7 +95,9 @@
 //!   can be read alone, whatever became of the others.
 //! - Documents above 64 bits are not of events. Two are the journal's own: under `kinds/1:` (and 8 bytes of its digest) the kinds
 //!   that its writer was to store, 16 hexadecimal digits for each domain, where these are not all; under `journal/1: lacks` what
-//!   was missing of what it was made of, lines `removed N` and `unsure WHY` ([`Lacking`]).
+//!   was missing of what it was made of, lines `removed N`, `absent N` and `unsure WHY` ([`Lacking`]). A pipeline's journal ends with
+//!   the same under `account:` (and 8 bytes of its digest), behind a line `pipeline ORIGIN`, where the pipeline dropped or refused
+//!   events or the journal was not there all the time.
 //! - A segment's first block says where the one before it ends. Bytes behind that place do not count: that is how a
 //!   writer leaves a segment that failed, and how a resumed run cuts a torn tail without touching it.
 //! - A sync is preceded by padding to a page, so that no synced byte shares a page with a later write.

@@ -46,7 +46,7 @@ pub use crate::wait::WaitStrategy;
 pub use account::{Account, AccountError, Further};
 pub use builder::{Builder, ObserverSetup, PipelineOptions, StartError};
 pub use drain::{DrainError, SettleError};
-pub use emitter_pool::{Bound, EmitterPool};
+pub use emitter_pool::{BoundEmitter, EmitterPool};
 pub use observer_registry::ObserverOptions;
 pub use snapshot::{ReportKey, Snapshot};
 pub use topology::{DEDUP_MAX, Pinning, Topology, TopologyError, WORKERS_MAX};
@@ -55,7 +55,7 @@ pub use validated::Validated;
 use crate::dedup::DedupStats;
 use crate::domain::Catalogue;
 use crate::emit::source::EmitShared;
-use crate::emit::{EmitError, Emitter, FullPolicy};
+use crate::emit::{EmitError, EmitTotals, Emitter, FullPolicy};
 use crate::event::{Contexts, Origin, Symbols};
 use crate::observe::catch_panic::catch_panic;
 use crate::observe::inside::{self, Inside};
@@ -201,19 +201,19 @@ impl Pipeline {
     /// accepted before, call [`Pipeline::drain`] first.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let (lane_replies, lane_answers) = mpsc::channel();
+        let (shard_replies, shard_answers) = mpsc::channel();
         for shard in &self.shared.shards {
-            shard.commands.put(ShardCommand::Report(lane_replies.clone()));
+            shard.commands.put(ShardCommand::Report(shard_replies.clone()));
             shard.rings.parker.wake();
         }
-        let (crew_replies, crew_answers) = mpsc::channel();
+        let (worker_replies, worker_answers) = mpsc::channel();
         for worker in &self.shared.workers {
-            worker.commands.put(WorkerCommand::Report(crew_replies.clone()));
+            worker.commands.put(WorkerCommand::Report(worker_replies.clone()));
             worker.parker.wake();
         }
-        drop((lane_replies, crew_replies));
+        drop((shard_replies, worker_replies));
         self.answer_inline();
-        self.shared.assemble(lane_answers.iter().collect(), crew_answers.iter().collect())
+        self.shared.assemble(shard_answers.iter().collect(), worker_answers.iter().collect())
     }
 
     /// Adds an observer while the pipeline runs. It sees every event that is emitted after this returns; those that
@@ -232,12 +232,13 @@ impl Pipeline {
         let (options, shared) = (options.into(), &self.shared);
         let workers = shared.workers.len().max(1);
         let (mut instances, mut unplaced) = (Vec::new(), Unplaced::default());
+        let totals = EmitTotals::of(&shared.emit_shared.sources);
         for worker in 0..workers {
             let contexts = &shared.emit_shared.contexts;
             let (catalogue, symbols) = (&shared.catalogue, &shared.symbols);
-            let origin = shared.emit_shared.origin;
+            let (origin, totals) = (shared.emit_shared.origin, &totals);
             let (observer, presences) =
-                collect(|| make(ObserverSetup { catalogue, symbols, contexts, origin, worker }));
+                collect(|| make(ObserverSetup { catalogue, symbols, contexts, origin, totals, worker }));
             unplaced.take_note(&presences);
             let observer: Box<dyn AnyObserver> = Box::new(observer);
             let asked = catch_panic(|| observer.interest());
@@ -337,6 +338,7 @@ impl Pipeline {
             self.poll();
             thread::yield_now();
         }
+        self.shared.emit_shared.sources.set_closed();
         self.shared.start_draining();
         let mut shards = Vec::new();
         if let Some(work) = self.threads.inline.take() {

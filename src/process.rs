@@ -235,6 +235,10 @@ impl EventSink for Derived<'_> {
     fn context(&self) -> Context {
         self.buffer.context
     }
+
+    fn count_refused(&mut self, error: EmitError) -> Result<(), EmitError> {
+        self.buffer.refuse(error)
+    }
 }
 
 impl fmt::Debug for Derived<'_> {

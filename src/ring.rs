@@ -260,7 +260,7 @@ mod models {
     }
 
     #[test]
-    fn rings_that_come_while_the_lane_works_are_all_admitted() {
+    fn rings_that_come_while_the_shard_works_are_all_admitted() {
         let emit = |rings: &Arc<ShardRings>| {
             let mut sender = rings.connect(1);
             send(&mut sender);

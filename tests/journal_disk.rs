@@ -125,7 +125,7 @@ fn fill(dir: &Path) {
     });
     builder.domain(&LAB).symbols(Arc::clone(&symbols));
     let key = builder.observer("journal", move |setup| {
-        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
     });
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("test").unwrap();

@@ -127,7 +127,7 @@ fn emit(dir: &Path) {
     builder.domain(&LAB).symbols(Arc::clone(&symbols));
     let mut log = Some(log);
     let key = builder.observer("journal", move |setup| {
-        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
     });
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("child").unwrap();

@@ -13,8 +13,8 @@ crate::domain::table::domain! {
     state Created "created"            -> [Initializing Destroying Error];
     state Initializing "initializing"  -> [Initialized Destroying Error];
     state Initialized "initialized"    -> [SettingUp Destroying Error];
-    state SettingUp "setting_up"       -> [ObserverSetup TearingDown Error];
-    state ObserverSetup "setup"                -> [Ready TearingDown Error];
+    state SettingUp "setting_up"       -> [Setup TearingDown Error];
+    state Setup "setup"                -> [Ready TearingDown Error];
     state Ready "ready"                -> [TearingDown Error];
     state TearingDown "tearing_down"   -> [TornDown Destroying Error];
     state TornDown "torn_down"         -> [Destroying Error];
@@ -39,7 +39,7 @@ crate::domain::table::domain! {
     4 "setup_started" Lifecycle -> [SettingUp] {}
         EnvironmentSetupStartedEvent setup_started(setup_config: Value<'_>);
 
-    5 "setup_completed" Lifecycle -> [ObserverSetup] { duration_ns OptU64 8 }
+    5 "setup_completed" Lifecycle -> [Setup] { duration_ns OptU64 8 }
         EnvironmentSetupCompletedEvent setup_completed(duration: Duration => duration_ns)
             + SetupCompleted<'a> { resources_allocated: Value<'a> };
 

@@ -18,7 +18,7 @@ pub enum EmitError {
     /// A kind of identity `Digest` was emitted without a digest; counted in `rejected`.
     #[error("{0:?} is identified by a digest; emit it with one")]
     WrongIdentity(EventKind),
-    /// A key names one fact, and has had its event; this one was not offered, and stands in no pipeline's account.
+    /// A key names one fact, and has had its event; counted in `rejected`.
     #[error("the key has had its event, so {0:?} is another fact; give it a key of its own")]
     KeyUsed(EventKind),
     /// The bytes are no record: an identity or an id that is none; counted in `rejected`.
@@ -36,8 +36,7 @@ pub enum EmitError {
     /// The emitter could not be brought into its context.
     #[error(transparent)]
     Context(ContextsFull),
-    /// The event was checked before it was offered, and its entity's state does not allow it. It stands in no
-    /// pipeline's account.
+    /// The event was checked before it was offered, and its entity's state does not allow it; counted in `rejected`.
     #[error(transparent)]
     NotAllowed(Box<NotAllowed>),
 }

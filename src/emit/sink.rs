@@ -97,6 +97,15 @@ pub trait EventSink {
     fn context(&self) -> Context {
         Context::NONE
     }
+
+    /// Counts an event that a sink over this one has refused, and returns why: it may have told of a failure, so the account
+    /// may not pass over it. A sink over another one hands it on; one that does not leaves the event uncounted.
+    ///
+    /// # Errors
+    /// Always: `error`, or that the pipeline is closed.
+    fn count_refused(&mut self, error: EmitError) -> Result<(), EmitError> {
+        Err(error)
+    }
 }
 
 impl EventSink for Emitter {
@@ -127,6 +136,10 @@ impl EventSink for Emitter {
     fn context(&self) -> Context {
         Emitter::context(self)
     }
+
+    fn count_refused(&mut self, error: EmitError) -> Result<(), EmitError> {
+        self.refuse_unmade(error)
+    }
 }
 
 impl<S: EventSink + ?Sized> EventSink for &mut S {
@@ -141,6 +154,10 @@ impl<S: EventSink + ?Sized> EventSink for &mut S {
     fn context(&self) -> Context {
         (**self).context()
     }
+
+    fn count_refused(&mut self, error: EmitError) -> Result<(), EmitError> {
+        (**self).count_refused(error)
+    }
 }
 
 impl<S: EventSink + ?Sized> EventSink for Box<S> {
@@ -154,6 +171,10 @@ impl<S: EventSink + ?Sized> EventSink for Box<S> {
 
     fn context(&self) -> Context {
         (**self).context()
+    }
+
+    fn count_refused(&mut self, error: EmitError) -> Result<(), EmitError> {
+        (**self).count_refused(error)
     }
 }
 

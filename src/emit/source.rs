@@ -17,7 +17,7 @@ pub(crate) struct EmitShared {
     /// The origin, as ids are computed with it.
     pub(crate) id_scope: IdScope,
     pub(crate) router: Router,
-    pub(crate) sources: Sources,
+    pub(crate) sources: Arc<Sources>,
     pub(crate) contexts: Arc<Contexts>,
     pub(crate) closed: AtomicBool,
 }
@@ -209,6 +209,35 @@ impl Offered {
 #[derive(Default)]
 pub(crate) struct Sources(Mutex<SourcesState>);
 
+/// What became of all events that were offered to a pipeline so far.
+#[derive(Clone)]
+pub struct EmitTotals(Arc<Sources>);
+
+impl EmitTotals {
+    pub(crate) fn of(sources: &Arc<Sources>) -> EmitTotals {
+        EmitTotals(Arc::clone(sources))
+    }
+
+    /// Returns the sums over all emitters, past and present. Each is read by itself while events are offered; once the
+    /// pipeline [is closed](EmitTotals::is_closed) they change no more.
+    #[must_use]
+    pub fn sums(&self) -> EmitStats {
+        self.0.totals().sent
+    }
+
+    /// Tells whether the pipeline takes no more events, since it is being shut down.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        lock(&self.0.0).closed
+    }
+}
+
+impl std::fmt::Debug for EmitTotals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("EmitTotals").field(&self.sums()).finish()
+    }
+}
+
 #[derive(Default)]
 struct SourcesState {
     live: Vec<Arc<Source>>,
@@ -216,6 +245,8 @@ struct SourcesState {
     free: Vec<(u16, u64)>,
     fresh: u32,
     gone: Offered,
+    /// The pipeline takes no more events.
+    closed: bool,
     /// By source number: the name of the emitter that had it last.
     names: Vec<Box<str>>,
 }
@@ -266,6 +297,11 @@ impl Sources {
         });
         state.live.push(Arc::clone(&source));
         Some(source)
+    }
+
+    /// Says that no emitter counts any more.
+    pub(crate) fn set_closed(&self) {
+        lock(&self.0).closed = true;
     }
 
     /// Takes back the source of an emitter that is gone.

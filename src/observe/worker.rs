@@ -201,7 +201,7 @@ pub(crate) struct Worker {
 pub(crate) struct Placed {
     pub(crate) number: usize,
     pub(crate) name: Arc<str>,
-    /// The account that it counts in; see the pipeline's roster.
+    /// The account that it counts in; see the pipeline's registry of observers.
     pub(crate) account: usize,
     pub(crate) priority: i32,
     pub(crate) interest: Interest,

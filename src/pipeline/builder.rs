@@ -3,8 +3,8 @@
 use crate::clock::Clock;
 use crate::dedup::{Dedup, DedupError, DedupOptions};
 use crate::domain::{Catalogue, CatalogueError, DomainDef};
-use crate::emit::FullPolicy;
 use crate::emit::source::{EmitShared, Router, Sources};
+use crate::emit::{EmitTotals, FullPolicy};
 use crate::event::{Context, Contexts, EventKind, IdScope, Identity, KindSet, Origin, Record, Symbols};
 use crate::observe::catch_panic::catch_panic;
 use crate::observe::presence::collect;
@@ -39,7 +39,7 @@ pub struct PipelineOptions {
     pub ring_capacity: usize,
     /// What emitters do when their ring is full, unless told otherwise.
     pub full_policy: FullPolicy,
-    /// What dedup remembers. Lanes share `expected_ids` and the memory budget; each has the whole window for its
+    /// What dedup remembers. Shards share `expected_ids` and the memory budget; each has the whole window for its
     /// share of the entities.
     pub dedup: DedupOptions,
     /// What stamps events.
@@ -106,6 +106,8 @@ pub struct ObserverSetup<'a> {
     pub contexts: &'a Arc<Contexts>,
     /// This start of the pipeline.
     pub origin: Origin,
+    /// What became of the events that were offered to the pipeline.
+    pub totals: &'a EmitTotals,
     /// The worker that will own the instance, from 0.
     pub worker: usize,
 }
@@ -225,11 +227,13 @@ impl Builder {
         let registry = Arc::new(ObserverRegistry::default());
         let contexts = Arc::new(Contexts::default());
         let origin = Origin::random();
+        let sources = Arc::new(Sources::default());
         let setup = ObserverSetup {
             catalogue: &catalogue,
             symbols: &symbols,
             contexts: &contexts,
             origin,
+            totals: &EmitTotals::of(&sources),
             worker: 0,
         };
         let (observers, whole) = self.make_observers(&registry, setup, workers)?;
@@ -240,13 +244,13 @@ impl Builder {
             origin,
             id_scope: IdScope::new(origin.bits()),
             router: Router::new(identities, whole, shards),
-            sources: Sources::default(),
+            sources,
             contexts: Arc::clone(&contexts),
             closed: AtomicBool::new(false),
         });
         let mut dedups = Vec::new();
         for _ in 0..shards {
-            dedups.push(Dedup::new(&share_of_lane(&options.dedup, shards))?.with_origin(origin));
+            dedups.push(Dedup::new(&share_of_shard(&options.dedup, shards))?.with_origin(origin));
         }
         let preloaded = preload(std::mem::take(&mut self.remember), &emit_shared, &mut dedups);
         let reporter = || SelfReporter {
@@ -300,14 +304,14 @@ impl Builder {
             };
             works.push(ShardThread::new(Arc::clone(shard), dedup, processors, output));
         }
-        let crew_works = shared
+        let worker_works = shared
             .workers
             .iter()
             .zip(rings_of_worker)
             .zip(hosts)
             .map(|((shard, receivers), host)| WorkerThread::new(Arc::clone(shard), receivers, host))
             .collect();
-        let threads = start_threads(&shared, works, crew_works)?;
+        let threads = start_threads(&shared, works, worker_works)?;
         Ok(Pipeline { shared, threads })
     }
 
@@ -374,8 +378,15 @@ fn make_processors(
             return Err(StartError::ProcessorName(name.to_string()));
         }
         let (catalogue, contexts) = (&shared.catalogue, &emit_shared.contexts);
-        let processor =
-            make(ObserverSetup { catalogue, symbols, contexts, origin: emit_shared.origin, worker: shard });
+        let totals = &EmitTotals::of(&emit_shared.sources);
+        let processor = make(ObserverSetup {
+            catalogue,
+            symbols,
+            contexts,
+            origin: emit_shared.origin,
+            totals,
+            worker: shard,
+        });
         let interest = catch_panic(|| processor.interest())
             .map_err(|panic| StartError::ProcessorPanicked { name: name.to_string(), panic })?;
         let buffer = DerivedBuffer {
@@ -396,7 +407,7 @@ fn make_processors(
 
 /// Divides what is measured in memory among the shards. A window stays whole in each: a shard cannot know how many ids
 /// the others have seen, and to remember longer than asked is right.
-fn share_of_lane(options: &DedupOptions, shards: usize) -> DedupOptions {
+fn share_of_shard(options: &DedupOptions, shards: usize) -> DedupOptions {
     DedupOptions {
         expected_ids: options.expected_ids.div_ceil(shards),
         memory_budget_bytes: options.memory_budget_bytes.map(|budget| budget / shards),

@@ -103,7 +103,7 @@ mod models {
     }
 
     #[test]
-    fn a_letter_is_taken_once_however_many_write() {
+    fn a_command_is_taken_once_however_many_give_them() {
         loom::model(|| {
             let commands: Arc<CommandQueue<u32>> = Arc::new(CommandQueue::new());
             let writers = [1, 2].map(|command| {

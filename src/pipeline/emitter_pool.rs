@@ -48,7 +48,7 @@ pub struct EmitterPool {
 type SharedEmitter = Arc<Mutex<Emitter>>;
 
 /// The emitter of one entity; clones share it.
-pub struct Bound<D> {
+pub struct BoundEmitter<D> {
     emitter: SharedEmitter,
     name: Arc<str>,
     domain: PhantomData<fn() -> D>,
@@ -81,7 +81,7 @@ impl EmitterPool {
     /// # Errors
     /// When an emitter is needed and cannot be had: the pipeline has been shut down, all source numbers are in use, or
     /// the table of contexts or that of documents is full.
-    pub fn of<D: TypedDomain>(&self, name: &str) -> Result<Bound<D>, EmitError> {
+    pub fn of<D: TypedDomain>(&self, name: &str) -> Result<BoundEmitter<D>, EmitError> {
         let hash = Symbol::of(name).bits() ^ u64::from(D::DOMAIN.number());
         let place = (hash % self.shared.len() as u64) as usize;
         let Some(slot) = self.shared.get(place) else { return Err(EmitError::Closed) };
@@ -94,7 +94,7 @@ impl EmitterPool {
                 Arc::clone(slot.insert(Arc::new(Mutex::new(emitter))))
             }
         };
-        Ok(Bound { emitter, name: name.into(), domain: PhantomData })
+        Ok(BoundEmitter { emitter, name: name.into(), domain: PhantomData })
     }
 }
 
@@ -106,7 +106,7 @@ macro_rules! by_domain {
                 ///
                 /// # Errors
                 /// As for [`EmitterPool::of`].
-                pub fn $method(&self, name: &str) -> Result<Bound<$Of>, EmitError> {
+                pub fn $method(&self, name: &str) -> Result<BoundEmitter<$Of>, EmitError> {
                     self.of(name)
                 }
             )*
@@ -124,7 +124,7 @@ by_domain! {
     metrics, MetricSamples, "metric";
 }
 
-impl<D: TypedDomain> Bound<D> {
+impl<D: TypedDomain> BoundEmitter<D> {
     /// Calls `emit` with the entity's typed emitter. Its lock is held for one event at a time and never while `emit`
     /// runs code of its own, so calls may nest, and events of other threads may come between those of one call.
     pub fn emit<R>(&self, emit: impl for<'e> FnOnce(D::Emitter<'e>) -> R) -> R {
@@ -153,17 +153,21 @@ impl EventSink for EachLocked<'_> {
     fn context(&self) -> Context {
         lock(self.0).context()
     }
-}
 
-impl<D> Clone for Bound<D> {
-    fn clone(&self) -> Bound<D> {
-        Bound { emitter: Arc::clone(&self.emitter), name: Arc::clone(&self.name), domain: PhantomData }
+    fn count_refused(&mut self, error: EmitError) -> Result<(), EmitError> {
+        lock(self.0).count_refused(error)
     }
 }
 
-impl<D> fmt::Debug for Bound<D> {
+impl<D> Clone for BoundEmitter<D> {
+    fn clone(&self) -> BoundEmitter<D> {
+        BoundEmitter { emitter: Arc::clone(&self.emitter), name: Arc::clone(&self.name), domain: PhantomData }
+    }
+}
+
+impl<D> fmt::Debug for BoundEmitter<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bound").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("BoundEmitter").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

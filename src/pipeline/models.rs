@@ -146,7 +146,7 @@ fn wait_until_unique(pipeline: &Pipeline, n: u64) {
 
 /// Nobody closes, asks or emits anything that would wake a shard that has missed a wake-up.
 #[test]
-fn each_event_alone_wakes_the_lane() {
+fn each_event_alone_wakes_the_shard() {
     model(2, || {
         let (pipeline, key) = start(Topology::Fused);
         let mut emitter = pipeline.emitter("one").unwrap();
@@ -174,7 +174,7 @@ fn each_event_alone_wakes_the_worker() {
 }
 
 #[test]
-fn an_event_that_had_to_wait_for_room_wakes_the_lane() {
+fn an_event_that_had_to_wait_for_room_wakes_the_shard() {
     model(1, || {
         let (pipeline, key) = start(Topology::Fused);
         let mut emitter = pipeline.emitter("one").unwrap();

@@ -225,12 +225,12 @@ mod tests {
     }
 
     #[test]
-    fn what_lanes_say_adds_up_figure_by_figure() {
+    fn what_shards_say_adds_up_figure_by_figure() {
         for (first, second) in [(1, 1_000), (1_000, 1)] {
             let mut snapshot = Pipeline::builder().start().unwrap().shutdown();
             snapshot.dedup = stats(first);
             snapshot.take_in_dedup(stats(second));
-            // Lanes have their epochs side by side.
+            // Shards have their epochs side by side.
             assert_eq!(snapshot.dedup, DedupStats { epochs: stats(1_000).epochs, ..stats(1_001) });
         }
     }

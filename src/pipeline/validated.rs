@@ -20,7 +20,8 @@ type Followed = (Domain, Symbol, Context);
 /// on their way to it. An event that one of both allows is let through; so two emitters that drive one entity at the
 /// same time may let an event through that turns out invalid, which the observer counts. An entity without an event is
 /// in its initial state. Kinds without a path through states always pass. A step, an assertion and a test are those of the
-/// sink's context ([`EventSink::context`]).
+/// sink's context ([`EventSink::context`]). What is refused counts as rejected in the pipeline's account: it may have told of a
+/// failure, so results that lack it are not known to have passed.
 ///
 /// ```
 /// use panther_events::domain::TypedSink;
@@ -92,13 +93,14 @@ impl<S: EventSink> Validated<S> {
             }
         }
         self.refused += 1;
-        Err(EmitError::NotAllowed(Box::new(NotAllowed {
+        let why = NotAllowed {
             domain: self.catalogue.domain_name(kind.domain()).unwrap_or("?"),
             entity: name(&self.symbols),
             state: table.name(state).unwrap_or("?"),
             event: self.event_name(kind),
             allowed: self.leading_on(table, state),
-        })))
+        };
+        self.sink.count_refused(EmitError::NotAllowed(Box::new(why))).map(|()| None)
     }
 
     /// The events that lead from `state` to another one.
@@ -159,5 +161,9 @@ impl<S: EventSink> EventSink for Validated<S> {
 
     fn context(&self) -> Context {
         self.sink.context()
+    }
+
+    fn count_refused(&mut self, error: EmitError) -> Result<(), EmitError> {
+        self.sink.count_refused(error)
     }
 }

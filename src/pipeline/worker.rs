@@ -284,7 +284,7 @@ mod models {
             origin,
             id_scope: IdScope::new(origin.bits()),
             router: Router::new([], KindSet::EMPTY, 1),
-            sources: Sources::default(),
+            sources: Arc::default(),
             contexts: Arc::default(),
             closed: AtomicBool::new(false),
         };
@@ -299,7 +299,7 @@ mod models {
 
     /// The shard waits for room with no time to wake it.
     #[test]
-    fn a_full_ring_is_emptied_and_the_lane_woken() {
+    fn a_full_ring_is_emptied_and_the_shard_woken() {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(2);
         model.check(|| {

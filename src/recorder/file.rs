@@ -57,7 +57,7 @@ impl RecorderFile {
         words[header::RUN] = run as u64;
         words[header::RUN + 1] = (run >> 64) as u64;
         words[header::CREATED] = now_ns;
-        words[header::LANES] = layout.tracks as u64;
+        words[header::TRACKS] = layout.tracks as u64;
         words[header::SIZES] = layout.sizes_word();
         for (to, word) in header.iter().zip(words.iter().chain([&words_check(&words)])) {
             to.store(*word, Ordering::Relaxed);

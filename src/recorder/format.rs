@@ -27,7 +27,7 @@ pub(super) mod header {
     pub(in crate::recorder) const ORDER: usize = 2;
     pub(in crate::recorder) const RUN: usize = 3;
     pub(in crate::recorder) const CREATED: usize = 5;
-    pub(in crate::recorder) const LANES: usize = 6;
+    pub(in crate::recorder) const TRACKS: usize = 6;
     pub(in crate::recorder) const SIZES: usize = 7;
     pub(in crate::recorder) const CHECK: usize = 8;
     pub(in crate::recorder) const STATE: usize = 16;

@@ -33,7 +33,7 @@ pub struct Recording {
     pub emitters_without_track: u64,
     /// Events of emitters that were gone, whose tracks were given to others.
     pub forgotten: u64,
-    /// Lanes that cannot be read, because their headers are damaged.
+    /// Tracks that cannot be read, because their headers are damaged.
     pub tracks_damaged: u64,
 }
 
@@ -492,7 +492,7 @@ fn layout(path: &Path, head: &[u64]) -> Result<Layout, RecordingError> {
     }
     let (words, check) = head.split_at_checked(header::CHECK).unwrap_or_default();
     let sound = check.first() == Some(&words_check(words));
-    let sizes = words.get(header::LANES).zip(words.get(header::SIZES));
+    let sizes = words.get(header::TRACKS).zip(words.get(header::SIZES));
     let layout = sizes.and_then(|(tracks, sizes)| Layout::from_words(*tracks, *sizes));
     layout.filter(|_| sound).ok_or_else(|| RecordingError::Header { path: path() })
 }
@@ -507,7 +507,7 @@ mod tests {
         let layout = Layout::new(2, 1 << 18, 2048).unwrap();
         let mut head = [0; header::FORGOTTEN + 1];
         (head[0], head[1], head[2]) = (MAGIC, VERSION, ORDER_MARK);
-        (head[header::LANES], head[header::SIZES]) = (2, layout.sizes_word());
+        (head[header::TRACKS], head[header::SIZES]) = (2, layout.sizes_word());
         head[header::CHECK] = words_check(&head[..header::CHECK]);
         let mut in_use = [0; track::WORDS];
         (in_use[track::STATE], in_use[track::HEAD]) = (IN_USE, u64::MAX / 2);

@@ -49,7 +49,7 @@ impl<S: EventSink> Keyed<S> {
         emit: impl FnOnce(&mut S) -> Result<(), EmitError>,
     ) -> Result<(), EmitError> {
         if self.used {
-            return Err(EmitError::KeyUsed(kind));
+            return self.sink.count_refused(EmitError::KeyUsed(kind));
         }
         emit(&mut self.sink)?;
         self.used = true;
@@ -86,6 +86,10 @@ impl<S: EventSink> EventSink for Keyed<S> {
 
     fn context(&self) -> Context {
         self.sink.context()
+    }
+
+    fn count_refused(&mut self, error: EmitError) -> Result<(), EmitError> {
+        self.sink.count_refused(error)
     }
 }
 

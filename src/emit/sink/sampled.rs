@@ -64,4 +64,8 @@ impl<S: EventSink> EventSink for Sampled<S> {
     fn context(&self) -> Context {
         self.sink.context()
     }
+
+    fn count_refused(&mut self, error: EmitError) -> Result<(), EmitError> {
+        self.sink.count_refused(error)
+    }
 }

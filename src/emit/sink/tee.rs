@@ -37,4 +37,9 @@ impl<A: EventSink, B: EventSink> EventSink for Tee<A, B> {
     fn context(&self) -> Context {
         self.first.context()
     }
+
+    fn count_refused(&mut self, error: EmitError) -> Result<(), EmitError> {
+        let first = self.first.count_refused(error.clone());
+        first.and(self.second.count_refused(error))
+    }
 }

@@ -42,6 +42,16 @@ pub enum RecordError {
         /// The beginning of the event's name, safe to print.
         event: String,
     },
+    /// The line names two events: a reader could take it for either, and one may be a failure.
+    #[error(
+        "the name is \"{name}\" and the type \"{event_type}\", which is another event; correct one of them"
+    )]
+    TwoEvents {
+        /// The beginning of the event's name, safe to print.
+        name: String,
+        /// The beginning of the type, safe to print.
+        event_type: String,
+    },
     /// The entity's name was not taken into the symbol table.
     #[error("the entity's name was refused: {}", escaped(.0))]
     Entity(SymbolError),
@@ -94,6 +104,11 @@ impl PantherRecords {
         let Some(shape) = self.kinds.get(&*self.text) else {
             return Err(unknown(event));
         };
+        // The type is the name behind its domain, or the name alone. Any other text is no event, and says nothing.
+        if self.kinds.get(&*event.event_type).is_some_and(|other| other.kind != shape.kind) {
+            let (name, event_type) = (excerpt(&event.name), excerpt(&event.event_type));
+            return Err(RecordError::TwoEvents { name, event_type });
+        }
         let entity = self.symbols.intern(&event.entity_id).map_err(RecordError::Entity)?;
         let mut payload = [0; 24];
         for field in shape.fields {

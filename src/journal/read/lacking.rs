@@ -1,9 +1,10 @@
 //! What a journal is short of and no count of its own tells: what was removed from, or never known of, the journal or the
-//! flight recorder that it was made of; writers that died before a later one went on; kinds that were not to be stored.
+//! flight recorder that it was made of; what its pipeline dropped or refused; writers that died before a later one went on;
+//! kinds that were not to be stored.
 //!
-//! The first and the last stand in the journal as documents, and a repair hands them on.
+//! All but the writers stand in the journal as documents, and a repair hands them on.
 
-use crate::event::{Domain, EventId, EventKind, KindSet};
+use crate::event::{Domain, EventId, EventKind, KindSet, Origin};
 use crate::journal::format::select::Select;
 use crate::journal::read::damage::{Damage, Finding};
 use crate::journal::read::reader::JournalReader;
@@ -17,33 +18,48 @@ const KINDS_PREFIX: u64 = u64::from_be_bytes(*b"kinds/1:");
 /// The key of the document that says that duplicates were not to be stored.
 const UNIQUE_KEY: u128 = u128::from_be_bytes(*b"select/1: unique");
 
+/// The upper half of the keys of documents that a pipeline's journal ends with; the lower half is of the document's digest.
+const PIPELINE_PREFIX: u64 = u64::from_be_bytes(*b"account:");
+
 /// Reasons that are kept one by one.
 const REASONS_MAX: usize = 20;
 
-/// What was missing when a journal was made of another one, or of a flight recorder, and no count of the journal tells.
+/// What never came into a journal and no count of the journal tells: what was missing of the journal or the flight recorder that
+/// it was made of, and what the pipelines had not for it that filled it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Lacking {
     /// Records that retention had removed by then.
     pub removed: u64,
+    /// Events that a pipeline had dropped or refused by the end.
+    pub absent: u64,
     /// Why it was not known whether more was missing, a line each: the writer had not closed the journal, its tail was torn.
     pub unsure: Vec<String>,
 }
 
 impl Lacking {
-    /// Reads what a journal says of its making; nothing of one that was not made of another. Known once it was read.
+    /// Reads what a journal says of its making, and of the pipelines that filled it. Known once it was read.
     #[must_use]
     pub fn of(reader: &JournalReader<'_>) -> Lacking {
-        let Some(bytes) = reader.detail(KEY) else { return Lacking::default() };
         let mut lacking = Lacking::default();
-        for line in String::from_utf8_lossy(bytes).lines() {
-            match line.split_once(' ') {
-                Some(("removed", count)) => lacking.removed = count.parse().unwrap_or(u64::MAX),
-                Some(("unsure", why)) => lacking.unsure.push(why.to_owned()),
-                // Whatever it is, it says that something is missing.
-                _ => lacking.unsure.push(line.to_owned()),
-            }
+        for (_, bytes) in reader.details().filter(|(key, _)| Lacking::is_document(*key)) {
+            lacking.take_in(bytes);
         }
         lacking
+    }
+
+    fn take_in(&mut self, document: &[u8]) {
+        let count = |sum: u64, text: &str| sum.saturating_add(text.parse().unwrap_or(u64::MAX));
+        for line in String::from_utf8_lossy(document).lines() {
+            match line.split_once(' ') {
+                Some(("removed", removed)) => self.removed = count(self.removed, removed),
+                Some(("absent", absent)) => self.absent = count(self.absent, absent),
+                Some(("unsure", why)) => self.unsure.push(why.to_owned()),
+                // Makes two documents of two pipelines.
+                Some(("pipeline", _)) => {}
+                // Whatever it is, it says that something is missing.
+                _ => self.unsure.push(line.to_owned()),
+            }
+        }
     }
 
     /// Says what a journal is short of that was read to its end, beyond what its own counts tell. `records` could be read,
@@ -72,7 +88,20 @@ impl Lacking {
         if *self == Lacking::default() {
             return None;
         }
-        let mut text = format!("removed {}\n", self.removed);
+        Some((KEY, self.text().into_bytes()))
+    }
+
+    /// Returns the document for the journal that the pipeline `origin` has filled; `None` where nothing is missing.
+    pub(crate) fn document_of(&self, origin: Origin) -> Option<(u128, Vec<u8>)> {
+        if *self == Lacking::default() {
+            return None;
+        }
+        let text = format!("pipeline {:032x}\n{}", origin.bits(), self.text()).into_bytes();
+        Some((key_of(PIPELINE_PREFIX, &text), text))
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("removed {}\nabsent {}\n", self.removed, self.absent);
         for why in self.unsure.iter().take(REASONS_MAX) {
             // A line each; the rest of a long one says no more.
             let why: String = why.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect();
@@ -82,12 +111,12 @@ impl Lacking {
         if more > 0 {
             text.push_str(&format!("unsure {more} more reasons\n"));
         }
-        Some((KEY, text.into_bytes()))
+        text
     }
 
     /// Tells whether a document is one of these: it is not copied, but taken in.
     pub(crate) fn is_document(key: u128) -> bool {
-        key == KEY
+        key == KEY || (key >> 64) as u64 == PIPELINE_PREFIX
     }
 }
 
@@ -142,8 +171,13 @@ fn kinds_document(kinds: &KindSet) -> Option<(u128, Vec<u8>)> {
     }
     let words = domains().map(|domain| format!("{:016x}", kinds.codes(domain)));
     let text = words.collect::<Vec<_>>().join("\n").into_bytes();
-    let low = EventId::digest(&text).bits() as u64;
-    Some((u128::from(KINDS_PREFIX) << 64 | u128::from(low), text))
+    Some((key_of(KINDS_PREFIX, &text), text))
+}
+
+/// The key of a document of which there may be several.
+fn key_of(prefix: u64, text: &[u8]) -> u128 {
+    let low = EventId::digest(text).bits() as u64;
+    u128::from(prefix) << 64 | u128::from(low)
 }
 
 /// Reads such a document.
@@ -184,10 +218,31 @@ mod tests {
     fn nothing_that_is_lacking_is_no_document_and_many_reasons_stay_short() {
         assert_eq!(Lacking::default().document(), None);
         let unsure = vec!["one\ntwo".repeat(10_000); REASONS_MAX + 5];
-        let (_, text) = Lacking { removed: 7, unsure }.document().unwrap();
+        let lacking = Lacking { removed: 7, absent: 3, unsure };
+        let (_, text) = lacking.document().unwrap();
         let text = String::from_utf8(text).unwrap();
-        assert_eq!(text.lines().count(), 1 + REASONS_MAX + 1);
-        assert!(text.starts_with("removed 7\nunsure one two") && text.ends_with("unsure 5 more reasons\n"));
+        assert_eq!(text.lines().count(), 2 + REASONS_MAX + 1);
+        assert!(
+            text.starts_with("removed 7\nabsent 3\nunsure one two")
+                && text.ends_with("unsure 5 more reasons\n")
+        );
         assert!(text.len() < crate::journal::format::block::Definition::DETAIL_LEN_MAX);
+    }
+
+    #[test]
+    fn what_several_pipelines_lacked_is_added_up() {
+        let lacking = Lacking { removed: 0, absent: 3, unsure: vec!["why".into()] };
+        let one = lacking.document_of(Origin::from_bits(1)).unwrap();
+        let other = lacking.document_of(Origin::from_bits(2)).unwrap();
+        assert_ne!(one.0, other.0);
+        let mut both = Lacking::default();
+        for (key, text) in [one, other, Lacking { removed: 5, ..lacking }.document().unwrap()] {
+            assert!(Lacking::is_document(key));
+            both.take_in(&text);
+        }
+        assert_eq!((both.removed, both.absent, both.unsure.len()), (5, 9, 3));
+        both.take_in(b"absent many\nremoved 2\nno such");
+        assert_eq!((both.removed, both.absent, both.unsure.len()), (7, u64::MAX, 4));
+        assert_eq!(Lacking::default().document_of(Origin::from_bits(1)), None);
     }
 }

@@ -42,7 +42,7 @@ pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, 
         writer.note_upstream_loss(sum(|track| track.damaged));
         let before = sum(|track| track.overwritten).saturating_add(recording.forgotten);
         let _ = writer.define_detail(OVERWRITTEN_KEY, before.to_string().as_bytes());
-        if let Some((key, text)) = (Lacking { removed: 0, unsure: unsure(recording) }).document() {
+        if let Some((key, text)) = (Lacking { unsure: unsure(recording), ..Lacking::default() }).document() {
             let _ = writer.define_detail(key, &text);
         }
         // What is lost makes `close` fail.

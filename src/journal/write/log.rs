@@ -2,13 +2,14 @@
 
 use crate::clock::Clock;
 use crate::dedup::Verdict;
+use crate::emit::EmitTotals;
 use crate::event::payload::Value;
 use crate::event::{EventKind, Field, FieldType, KindSet, Origin, Record, Symbol, Symbols};
 use crate::hash::BuildContentHasher;
 use crate::journal::format::RunId;
 use crate::journal::format::marks::Marks;
 use crate::journal::format::select::Select;
-use crate::journal::read::lacking;
+use crate::journal::read::lacking::{self, Lacking};
 use crate::journal::write::durability::Account;
 use crate::journal::write::options::{OpenError, Options};
 use crate::journal::write::worker::{JournalNotes, JournalWorker, WorkerError};
@@ -40,8 +41,12 @@ const LOOK_EVERY: u32 = 16;
 /// write and hold any longer is lost, as is what somebody removes; all count as failed in the pipeline's account, exactly,
 /// and stand in the journal as gaps. When the disk takes writes again, the journal goes on. Ending the pipeline, or removing the
 /// observer, closes the journal; that waits for the disk.
+///
+/// What the pipeline dropped or refused never came here. The journal says at its end how many events those were, and whether
+/// the observer was there from the beginning to the end ([`Lacking`]), so that nobody takes it for the whole.
 pub struct JournalLog {
     worker: Option<JournalWorker>,
+    pipeline: Option<PipelineEnd>,
     symbols: Arc<Symbols>,
     select: Select,
     /// Kinds with fields that refer to names or documents.
@@ -84,6 +89,31 @@ pub struct JournalReport {
 impl Report for JournalReport {
     /// There is one instance; were there more, the first would tell.
     fn merge(&mut self, _other: JournalReport) {}
+}
+
+/// What is to be asked of the pipeline at the end.
+struct PipelineEnd {
+    origin: Origin,
+    totals: EmitTotals,
+    /// Events that had been offered when the log was made.
+    before: u64,
+}
+
+impl PipelineEnd {
+    /// Says what never came to the journal, and is in no count of it.
+    fn lacking(&self) -> Lacking {
+        let sums = self.totals.sums();
+        let mut lacking =
+            Lacking { absent: sums.dropped_full.saturating_add(sums.rejected), ..Lacking::default() };
+        if self.before > 0 {
+            let before = self.before;
+            lacking.unsure.push(format!("its pipeline had been offered {before} events before it was there"));
+        }
+        if !self.totals.is_closed() {
+            lacking.unsure.push("it was closed while its pipeline went on".to_owned());
+        }
+        lacking
+    }
 }
 
 impl JournalLog {
@@ -130,6 +160,7 @@ impl JournalLog {
         let references: HashMap<_, _> = KindSet::ALL.iter().filter_map(of_kind).collect();
         JournalLog {
             worker: Some(worker),
+            pipeline: None,
             symbols: Arc::clone(symbols),
             select,
             referring: references.keys().fold(KindSet::EMPTY, |kinds, kind| kinds.with(*kind)),
@@ -154,6 +185,7 @@ impl JournalLog {
     pub fn closed() -> JournalLog {
         JournalLog {
             worker: None,
+            pipeline: None,
             symbols: Arc::default(),
             select: Select::ALL,
             referring: KindSet::EMPTY,
@@ -172,7 +204,8 @@ impl JournalLog {
         }
     }
 
-    /// Says which pipeline the events come from, as its setup tells: blocks of records say so.
+    /// Says which pipeline the events come from, and what knows how many it drops, as its setup tells. A log that is not told
+    /// says at its end that nobody knows what it lacks.
     ///
     /// ```no_run
     /// # use panther_events::{journal::JournalLog, pipeline::Builder};
@@ -180,16 +213,33 @@ impl JournalLog {
     /// let mut log = Some(log);
     /// builder.observer("journal", move |setup| {
     ///     // One worker sees everything, so one instance is made.
-    ///     log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+    ///     log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
     /// });
     /// # }
     /// ```
     #[must_use]
-    pub fn of(mut self, origin: Origin) -> JournalLog {
+    pub fn of(mut self, origin: Origin, totals: &EmitTotals) -> JournalLog {
         if let Some(worker) = &mut self.worker {
             worker.set_origin(origin);
         }
+        let sums = totals.sums();
+        let before = sums.accepted + sums.dropped_full + sums.rejected;
+        self.pipeline = Some(PipelineEnd { origin, totals: totals.clone(), before });
         self
+    }
+
+    /// Puts down in the journal what never came to it.
+    fn put_lacking(&self, worker: &mut JournalWorker) {
+        let document = match &self.pipeline {
+            Some(pipeline) => pipeline.lacking().document_of(pipeline.origin),
+            None => {
+                let unsure = vec!["who wrote it did not know its pipeline".to_owned()];
+                Lacking { unsure, ..Lacking::default() }.document_of(Origin::from_bits(0))
+            }
+        };
+        if let Some((key, text)) = document {
+            worker.define_detail(key, &text);
+        }
     }
 
     /// Puts a document of the caller's into the journal, such as a description of the run. `key` is above
@@ -335,7 +385,8 @@ impl Observer for JournalLog {
     }
 
     fn flush(&mut self) -> Result<(), Undelivered> {
-        let Some(worker) = self.worker.take() else { return Ok(()) };
+        let Some(mut worker) = self.worker.take() else { return Ok(()) };
+        self.put_lacking(&mut worker);
         let refused_new = worker.refused() - worker.refused_duplicates();
         let mut report = JournalLog::look(&worker);
         let (ended, watermark) = worker.finish();

@@ -31,6 +31,8 @@ pub(super) struct Evidence {
     pub(super) checking: Option<Checking>,
     /// What became of a step, which a test names.
     pub(super) step: Option<Outcome>,
+    /// How many assertions a validation says that it begins to look at, or has looked at.
+    pub(super) validates: Option<u64>,
     /// How many tests an experiment says that it has.
     pub(super) tests: Option<u64>,
     /// What a service found that tests others.
@@ -101,8 +103,13 @@ impl Evidence {
             (Domain::STEP, "execution_started") => evidence.begins = true,
             (Domain::STEP, "unsupported") => evidence.outcome = Some(Unsupported),
             (Domain::STEP, "skipped") => evidence.outcome = Some(Skipped),
-            (Domain::ASSERTION, "validation_started") => evidence.begins = true,
+            (Domain::ASSERTION, "validation_started") => {
+                evidence.begins = true;
+                evidence.validates = fields.count_of("total_assertions");
+            }
             (Domain::ASSERTION, "validation_completed") => {
+                evidence.validates =
+                    fields.count_of("total_count").or_else(|| fields.count_of("passed_count"));
                 evidence.count(&fields, "assertions", ["total_count", "passed_count", "failed_count"]);
             }
             (Domain::ASSERTION, "result") => match fields.flag("assertion_passed") {
@@ -183,7 +190,7 @@ impl Evidence {
         self.says(Outcome::Unknown, || format!("{name} is neither true nor false"));
     }
 
-    fn says(&mut self, outcome: Outcome, message: impl FnOnce() -> String) {
+    pub(super) fn says(&mut self, outcome: Outcome, message: impl FnOnce() -> String) {
         if self.outcome != Some(Outcome::Failed) {
             self.outcome = Some(outcome);
             self.message = Some(short(&message()));

@@ -135,6 +135,9 @@ pub(super) struct View {
     /// How often it came to fail.
     failures: u32,
     now: Part,
+    /// How many assertions the run that is going on or was last said at its beginning that it has, and looked at.
+    has: Option<u64>,
+    validated: Option<u64>,
     /// The runs that passed.
     passed: Runs,
     /// The worst of earlier runs, and of what was said where the table does not allow it.
@@ -187,9 +190,29 @@ impl View {
             }
             self.set(outcome, record, evidence);
         }
+        self.count(evidence, time_ns);
         let Some(outcome) = evidence.outcome else { return };
         if matches!(step, StepOutcome::Invalid { .. }) || self.now.outcome != outcome {
             self.stay(self.ended(outcome, time_ns, evidence));
+        }
+    }
+
+    /// Takes in how many assertions a run has, or has looked at; fewer of these, and the others are not known.
+    fn count(&mut self, evidence: &Evidence, time_ns: u64) {
+        if evidence.begins {
+            self.has = evidence.validates;
+            // A beginning that is told late is of the run whose end is known.
+            if self.now.outcome == Outcome::Running {
+                self.validated = None;
+            }
+        } else if evidence.validates.is_some() {
+            self.validated = evidence.validates;
+        }
+        let (Some(has), Some(validated)) = (self.has, self.validated) else { return };
+        if validated < has {
+            let mut short = Evidence::default();
+            short.says(Outcome::Unknown, || format!("{validated} of {has} assertions were looked at"));
+            self.stay(self.ended(Outcome::Unknown, time_ns, &short));
         }
     }
 

@@ -67,7 +67,7 @@ fn keep_journal(builder: &mut Builder, dir: &Path, symbols: &Arc<Symbols>) {
     let mut log = Some(log.unwrap());
     builder.symbols(Arc::clone(symbols));
     builder.observer("journal", move |setup| {
-        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
     });
 }
 

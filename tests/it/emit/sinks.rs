@@ -3,8 +3,9 @@
 
 use panther_events::clock::Clock;
 use panther_events::domain::{TypedSink, metrics, step};
+use panther_events::emit::sink::Keyed;
 use panther_events::emit::{EmitError, Emitter, EventSink, NotAllowed, RateLimited, Sampled, Tee};
-use panther_events::event::{Context, Domain, KindSet, Level, Record, Symbol, Value};
+use panther_events::event::{Context, Domain, EventId, KindSet, Level, Record, Symbol, Value};
 use panther_events::observe::history::{History, HistoryReport};
 use panther_events::observe::state::{StateOptions, StateQuery};
 use panther_events::pipeline::{
@@ -155,7 +156,34 @@ fn what_a_state_does_not_allow_is_refused_with_what_it_would_allow() {
         assert_eq!(checked.refused(), 2);
         drop(checked);
         let snapshot = pipeline.shutdown();
-        assert_eq!((snapshot.account.offered, states.invalid().len()), (4, 0), "{topology}");
+        let account = snapshot.account;
+        assert_eq!((account.accepted, account.rejected, states.invalid().len()), (4, 2, 0), "{topology}");
+    }
+}
+
+/// It may have told of a failure: no account may pass over it.
+#[test]
+fn what_a_sink_refuses_is_counted_through_all_others() {
+    let states = StateQuery::new(StateOptions::default());
+    let query = states.clone();
+    let options = PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() };
+    let mut builder = Builder::new(options);
+    builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
+    let pipeline = builder.start().unwrap();
+    let (other, second, _) = start();
+    let rate = |sink| RateLimited::new(sink, KindSet::EMPTY, 1, 1, Clock::manual(0).0);
+    let first: Box<dyn EventSink> = Box::new(rate(pipeline.emitter("runner").unwrap()));
+    let mut tee = Tee::new(Sampled::new(first, KindSet::EMPTY, NonZeroU32::MIN), second);
+    let validated = Validated::new(&mut tee, states.clone(), &pipeline);
+    let mut keyed = Keyed::new(Validated::new(validated, states, &pipeline), EventId::key(&["k"]));
+    let refused = keyed.step("s").execution_completed("s", Default::default()).unwrap_err();
+    assert!(matches!(refused, EmitError::NotAllowed(_)), "{refused}");
+    keyed.step("s").execution_started(Value::Null, "s", Default::default()).unwrap();
+    let refused = keyed.step("s").execution_failed("boom", 0, "s", Default::default()).unwrap_err();
+    assert!(matches!(refused, EmitError::KeyUsed(_)), "{refused}");
+    drop(tee);
+    for account in [pipeline.shutdown().account, other.shutdown().account] {
+        assert_eq!((account.offered, account.accepted, account.rejected), (3, 1, 2));
     }
 }
 

@@ -184,9 +184,22 @@ fn what_is_not_panthers_is_refused_with_its_name() {
         error.to_string(),
         "the event \"exploded\\u{1b}\" of a test is unknown; look for its name in PANTHER's catalogue"
     );
+    // A type that is another event's makes the line two events; any other text is nobody's.
+    let line_of = |event_type: &str| {
+        line("test", "step_completed", &json!({})).replace("\"x\"", &format!("{event_type:?}"))
+    };
+    for other in ["test.step_failed", "step.execution_completed"] {
+        let error = records.record(&parse(&line_of(other))).unwrap_err();
+        assert!(matches!(error, RecordError::TwoEvents { .. }), "{error}");
+        assert!(error.to_string().contains(other), "{error}");
+    }
+    for same in ["test.step_completed", "step_completed", "StepCompleted", "x", ""] {
+        records.record(&parse(&line_of(same))).unwrap();
+    }
+    let before = records.id_mismatches();
     let foreign = line("test", "teardown_started", &json!({})).replace("-52ae-", "-42ae-");
     let record = records.record(&parse(&foreign)).unwrap();
-    assert_eq!(records.id_mismatches(), 1);
+    assert_eq!(records.id_mismatches(), before + 1);
     assert_ne!(panther_uuid(&record), parse(&foreign).id);
     let long = line("test", "created", &json!({"config": vec!["x".repeat(1 << 16); 20]}));
     assert!(matches!(records.record(&parse(&long)), Err(RecordError::Detail(_))));

@@ -143,7 +143,7 @@ fn selected_events_are_stored_with_the_names_they_refer_to() {
             let mut builder = builder(topology, &symbols);
             let mut log = Some(log(&storage, select, &symbols));
             let key = builder.observer("journal", move |setup| {
-                log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+                log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
             });
             let pipeline = builder.start().unwrap();
             let mut emitter = pipeline.emitter("test").unwrap();
@@ -182,7 +182,7 @@ fn a_name_that_comes_after_its_first_event_is_defined_before_the_next() {
     let mut builder = builder(Topology::Inline, &symbols);
     let mut log = Some(log(&storage, Select::ALL, &symbols));
     builder.observer("journal", move |setup| {
-        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
     });
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("test").unwrap();
@@ -241,7 +241,7 @@ fn a_full_disk_does_not_stop_the_pipeline_and_every_event_is_counted() {
         let mut builder = builder(Topology::Fused, &symbols);
         let mut log = Some(log(&storage, Select::ALL, &symbols));
         let key = builder.observer("journal", move |setup| {
-            log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+            log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
         });
         let told: Arc<Mutex<Vec<DeliveryFailed>>> = Arc::default();
         let witness = Arc::clone(&told);
@@ -310,7 +310,7 @@ fn a_resumed_run_knows_what_the_first_one_saw_and_takes_no_occurrence_for_an_ear
             builder.preload(move |each| each(&earlier));
             let mut log = Some(log(&storage, Select::ALL, &symbols));
             builder.observer("journal", move |setup| {
-                log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+                log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
             });
             let pipeline = builder.start().unwrap();
             let mut emitter = pipeline.emitter("test").unwrap();
@@ -350,7 +350,7 @@ fn a_replay_keeps_sources_numbers_and_verdicts() {
         let mut builder = builder(topology, &symbols);
         let mut log = Some(log(&storage, Select::ALL, &symbols));
         builder.observer("journal", move |setup| {
-            log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+            log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
         });
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("replay").unwrap();

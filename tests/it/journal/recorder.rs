@@ -25,15 +25,15 @@ const LAB: DomainDef = DomainDef {
 
 const SMALL: RecorderOptions = RecorderOptions { slots: 8, tracks: 2, definition_bytes: 4096 };
 
-struct Bed {
+struct Fixture {
     dir: tempfile::TempDir,
     slots: usize,
     recorder: FlightRecorder,
     pipeline: Pipeline,
 }
 
-impl Bed {
-    fn new(options: RecorderOptions, ring_capacity: usize) -> Bed {
+impl Fixture {
+    fn new(options: RecorderOptions, ring_capacity: usize) -> Fixture {
         let (dir, slots) = (tempfile::tempdir().unwrap(), options.slots);
         let recorder = FlightRecorder::create(&dir.path().join("run.flight"), &options, 42).unwrap();
         let options = PipelineOptions {
@@ -44,7 +44,7 @@ impl Bed {
         };
         let mut builder = Builder::new(options);
         builder.domain(&LAB).recorder(&recorder);
-        Bed { dir, slots, pipeline: builder.start().unwrap(), recorder }
+        Fixture { dir, slots, pipeline: builder.start().unwrap(), recorder }
     }
 
     fn path(&self) -> PathBuf {
@@ -86,9 +86,9 @@ fn values(records: &[Record]) -> Vec<u64> {
 fn each_emitter_has_its_last_events_and_an_exact_count() {
     let mut rng = Rng::new(seed());
     for slots in [1, 8, 64] {
-        let bed = Bed::new(RecorderOptions { slots, tracks: 3, definition_bytes: 0 }, 64);
+        let fixture = Fixture::new(RecorderOptions { slots, tracks: 3, definition_bytes: 0 }, 64);
         let mut emitters: Vec<_> =
-            (0..3).map(|n| bed.pipeline.emitter(&format!("emitter-{n}")).unwrap()).collect();
+            (0..3).map(|n| fixture.pipeline.emitter(&format!("emitter-{n}")).unwrap()).collect();
         let mut expected: Vec<(u64, VecDeque<u64>)> = vec![(0, VecDeque::new()); 3];
         let mut value = 0;
         for step in 0..400 {
@@ -111,10 +111,10 @@ fn each_emitter_has_its_last_events_and_an_exact_count() {
             last.extend(now);
             last.drain(..last.len().saturating_sub(slots));
             if rng.chance(60) {
-                bed.pipeline.poll();
+                fixture.pipeline.poll();
             }
             if step % 20 == 0 {
-                let recording = bed.read();
+                let recording = fixture.read();
                 assert!(recording.is_whole() && recording.live && !recording.closed);
                 assert_eq!(recording.tracks.len(), 3);
                 for (track, (recorded, last)) in recording.tracks.iter().zip(&expected) {
@@ -124,19 +124,19 @@ fn each_emitter_has_its_last_events_and_an_exact_count() {
                 }
             }
         }
-        let snapshot = bed.pipeline.snapshot();
+        let snapshot = fixture.pipeline.snapshot();
         assert!(snapshot.account.dropped_full > 0, "the rings were never full: the test has no teeth");
     }
 }
 
 #[test]
 fn gaps_name_source_and_numbers() {
-    let bed = Bed::new(SMALL, 64);
+    let fixture = Fixture::new(SMALL, 64);
     let (mut first, mut second) =
-        (bed.pipeline.emitter("first").unwrap(), bed.pipeline.emitter("second").unwrap());
+        (fixture.pipeline.emitter("first").unwrap(), fixture.pipeline.emitter("second").unwrap());
     (0..20).for_each(|value| emit(&mut first, value).unwrap());
     emit(&mut second, 0).unwrap();
-    let recording = bed.read();
+    let recording = fixture.read();
     assert_eq!(recording.gaps(), [NumberGap { source: first.source(), first: 0, last: 11 }]);
     let order: Vec<_> = recording.records().iter().map(|record| (record.source(), record.seq())).collect();
     assert!(order.is_sorted() && order.len() == 9, "{order:?}");
@@ -144,30 +144,30 @@ fn gaps_name_source_and_numbers() {
 
 #[test]
 fn lanes_of_emitters_that_are_gone_are_given_away_last_and_counted() {
-    let bed = Bed::new(SMALL, 64);
-    let mut first = bed.pipeline.emitter("first").unwrap();
+    let fixture = Fixture::new(SMALL, 64);
+    let mut first = fixture.pipeline.emitter("first").unwrap();
     (0..20).for_each(|value| emit(&mut first, value).unwrap());
     drop(first);
-    let mut second = bed.pipeline.emitter("second").unwrap();
+    let mut second = fixture.pipeline.emitter("second").unwrap();
     emit(&mut second, 100).unwrap();
-    let recording = bed.read();
+    let recording = fixture.read();
     assert_eq!(recording.tracks.iter().map(|track| track.gone).collect::<Vec<_>>(), [true, false]);
     assert_eq!(values(&recording.tracks[0].records), (12..20).collect::<Vec<_>>());
     // No fresh track is left: the third takes the first's.
     let long = "ü".repeat(60);
-    let mut third = bed.pipeline.emitter(&long).unwrap();
-    assert_eq!(bed.read().tracks[0].recorded, 0);
+    let mut third = fixture.pipeline.emitter(&long).unwrap();
+    assert_eq!(fixture.read().tracks[0].recorded, 0);
     emit(&mut third, 200).unwrap();
-    let mut fourth = bed.pipeline.emitter("fourth").unwrap();
+    let mut fourth = fixture.pipeline.emitter("fourth").unwrap();
     emit(&mut fourth, 300).unwrap();
-    let recording = bed.read();
+    let recording = fixture.read();
     assert_eq!((recording.forgotten, recording.emitters_without_track), (20, 1));
     assert_eq!(recording.tracks[0].name, "ü".repeat(36), "a name is cut between characters");
     assert_eq!(values(&recording.tracks[0].records), [200]);
     assert_eq!(values(&recording.tracks[1].records), [100]);
     assert!(!recording.is_whole());
-    let (dir, recorder) = (bed.dir, bed.recorder);
-    drop((second, third, fourth, bed.pipeline.shutdown(), recorder));
+    let (dir, recorder) = (fixture.dir, fixture.recorder);
+    drop((second, third, fourth, fixture.pipeline.shutdown(), recorder));
     let recording = Recording::read(&dir.path().join("run.flight")).unwrap();
     assert!(recording.closed && !recording.live);
 }
@@ -177,10 +177,10 @@ fn lanes_of_emitters_that_are_gone_are_given_away_last_and_counted() {
 #[test]
 fn a_lane_used_again_holds_its_last_emitters_events_and_no_others() {
     for slots in [1, 8, 64] {
-        let bed = Bed::new(RecorderOptions { slots, tracks: 1, definition_bytes: 0 }, 1 << 10);
+        let fixture = Fixture::new(RecorderOptions { slots, tracks: 1, definition_bytes: 0 }, 1 << 10);
         let (mut value, mut forgotten) = (0, 0);
         for events in [0, 1, 7, 200, 64, 63, 33, 32, 31, 9, 8, 3, 1, 0, 2, 0, 0, 5] {
-            let mut emitter = bed.pipeline.emitter("again").unwrap();
+            let mut emitter = fixture.pipeline.emitter("again").unwrap();
             // Once it has begun, before its first event and behind each one.
             for at in 0..=events {
                 if at > 0 {
@@ -188,7 +188,7 @@ fn a_lane_used_again_holds_its_last_emitters_events_and_no_others() {
                     value += 1;
                 }
                 let expected: Vec<u64> = (value - at.min(slots as u64)..value).collect();
-                for recording in [bed.read(), read_bytes(&fs::read(bed.path()).unwrap()).unwrap()] {
+                for recording in [fixture.read(), read_bytes(&fs::read(fixture.path()).unwrap()).unwrap()] {
                     let what = format!("{slots} slots, {events} events, {at} of them: {recording:?}");
                     assert!(recording.is_whole(), "{what}");
                     // A track without events whose emitter is there is told of, too.
@@ -205,10 +205,10 @@ fn a_lane_used_again_holds_its_last_emitters_events_and_no_others() {
                 }
             }
             drop(emitter);
-            let recording = bed.read();
+            let recording = fixture.read();
             assert!(recording.tracks[0].gone && recording.tracks[0].recorded == events);
             forgotten += events;
-            bed.pipeline.poll();
+            fixture.pipeline.poll();
         }
     }
 }
@@ -216,9 +216,11 @@ fn a_lane_used_again_holds_its_last_emitters_events_and_no_others() {
 /// Lanes go to new emitters in the order in which their emitters went, and fresh ones first.
 #[test]
 fn the_lane_that_is_gone_longest_is_given_away_first() {
-    let bed = Bed::new(RecorderOptions { slots: 8, tracks: 4, definition_bytes: 0 }, 64);
-    let names = |bed: &Bed| bed.read().tracks.iter().map(|track| track.name.clone()).collect::<Vec<_>>();
-    let mut emitters: Vec<_> = ["a", "b", "c"].map(|name| Some(bed.pipeline.emitter(name).unwrap())).into();
+    let fixture = Fixture::new(RecorderOptions { slots: 8, tracks: 4, definition_bytes: 0 }, 64);
+    let names =
+        |fixture: &Fixture| fixture.read().tracks.iter().map(|track| track.name.clone()).collect::<Vec<_>>();
+    let mut emitters: Vec<_> =
+        ["a", "b", "c"].map(|name| Some(fixture.pipeline.emitter(name).unwrap())).into();
     for gone in [1, 0, 2] {
         drop(emitters[gone].take());
     }
@@ -230,10 +232,10 @@ fn the_lane_that_is_gone_longest_is_given_away_first() {
         ("g", ["f", "e", "g", "d"]),
         ("h", ["f", "e", "g", "d"]),
     ] {
-        later.push(bed.pipeline.emitter(name).unwrap());
-        assert_eq!(names(&bed), expected, "{name}");
+        later.push(fixture.pipeline.emitter(name).unwrap());
+        assert_eq!(names(&fixture), expected, "{name}");
     }
-    assert_eq!(bed.read().emitters_without_track, 1);
+    assert_eq!(fixture.read().emitters_without_track, 1);
 }
 
 #[test]
@@ -279,13 +281,13 @@ fn names_and_documents_are_there_before_and_after_the_start() {
 
 /// A file with a full track, one half full, and a name.
 fn image() -> (Vec<u8>, Recording) {
-    let bed = Bed::new(SMALL, 64);
-    bed.pipeline.symbols().intern("entity").unwrap();
-    let mut first = bed.pipeline.emitter("first").unwrap();
-    let mut second = bed.pipeline.emitter("second").unwrap();
+    let fixture = Fixture::new(SMALL, 64);
+    fixture.pipeline.symbols().intern("entity").unwrap();
+    let mut first = fixture.pipeline.emitter("first").unwrap();
+    let mut second = fixture.pipeline.emitter("second").unwrap();
     (0..13).for_each(|value| emit(&mut first, value).unwrap());
     (0..3).for_each(|value| emit(&mut second, value).unwrap());
-    (fs::read(bed.path()).unwrap(), bed.read())
+    (fs::read(fixture.path()).unwrap(), fixture.read())
 }
 
 fn read_bytes(bytes: &[u8]) -> Result<Recording, RecordingError> {
@@ -321,13 +323,13 @@ fn no_flipped_bit_gives_a_wrong_event_and_each_is_told() {
 /// The commonest of wild writes: one byte over words, many of which were zero before.
 #[test]
 fn no_slot_that_was_overwritten_with_one_byte_gives_an_event() {
-    let bed = Bed::new(SMALL, 64);
-    let mut emitter = bed.pipeline.emitter("first").unwrap();
+    let fixture = Fixture::new(SMALL, 64);
+    let mut emitter = fixture.pipeline.emitter("first").unwrap();
     for value in 1..=8 {
         let record = Record::new(Identity::Occurrence, value, Symbol::NONE, &Sample { value, other: 0 });
         assert_eq!(emitter.emit_records([record]).accepted, 1);
     }
-    let (bytes, whole) = (fs::read(bed.path()).unwrap(), bed.read());
+    let (bytes, whole) = (fs::read(fixture.path()).unwrap(), fixture.read());
     let track = 3 * 4096;
     for slot in [0, 3, 7] {
         for (from, to) in (0..8).flat_map(|from| (from + 1..=8).map(move |to| (from, to))) {
@@ -378,11 +380,11 @@ fn no_cut_file_is_taken_for_a_whole_one() {
 fn wherever_a_process_dies_all_but_the_event_at_work_is_there() {
     // The head is told with every 32nd event: before the first time, before, at and behind another, and long behind.
     for emitted in [0, 3, 7, 8, 13, 16, 30, 31, 32, 33, 62, 63, 64, 95, 1000] {
-        let bed = Bed::new(SMALL, 64);
-        let mut emitter = bed.pipeline.emitter("first").unwrap();
+        let fixture = Fixture::new(SMALL, 64);
+        let mut emitter = fixture.pipeline.emitter("first").unwrap();
         // What finds its ring full is recorded all the same.
         (0..emitted).for_each(|value| drop(emit(&mut emitter, value)));
-        dies_at_each_store(&bed, emitted, 1, || drop(emit(&mut emitter, emitted)));
+        dies_at_each_store(&fixture, emitted, 1, || drop(emit(&mut emitter, emitted)));
     }
 }
 
@@ -392,10 +394,10 @@ fn wherever_a_process_dies_in_a_batch_all_but_the_event_at_work_is_there() {
     let options = RecorderOptions { slots: 64, ..SMALL };
     for emitted in [0, 3, 31, 62, 64, 90] {
         for step in [1, 3, 4, 5, 8, 31, 64] {
-            let bed = Bed::new(options, 256);
-            let mut emitter = bed.pipeline.emitter("first").unwrap();
+            let fixture = Fixture::new(options, 256);
+            let mut emitter = fixture.pipeline.emitter("first").unwrap();
             (0..emitted).for_each(|value| emit(&mut emitter, value).unwrap());
-            dies_at_each_store(&bed, emitted, step, || {
+            dies_at_each_store(&fixture, emitted, step, || {
                 assert_eq!(emitter.emit_records(records(emitted..emitted + step)).accepted, step);
             });
         }
@@ -404,8 +406,8 @@ fn wherever_a_process_dies_in_a_batch_all_but_the_event_at_work_is_there() {
 
 /// Lets `emit` write `more` events behind the first `emitted`, at most one for each slot, and reads the file as each of the
 /// stores leaves it, in the program's order: of each event its words and its check, and last the head.
-fn dies_at_each_store(bed: &Bed, emitted: u64, more: u64, emit: impl FnOnce()) {
-    let (mut bytes, slots) = (fs::read(bed.path()).unwrap(), bed.slots as u64);
+fn dies_at_each_store(fixture: &Fixture, emitted: u64, more: u64, emit: impl FnOnce()) {
+    let (mut bytes, slots) = (fs::read(fixture.path()).unwrap(), fixture.slots as u64);
     let check = |bytes: &[u8], written: u64, is_torn: bool, note: &str| {
         let recording = read_bytes(bytes).unwrap();
         let Some(track) = recording.tracks.first() else { panic!("{note}: no track") };
@@ -418,12 +420,12 @@ fn dies_at_each_store(bed: &Bed, emitted: u64, more: u64, emit: impl FnOnce()) {
     };
     check(&bytes, emitted, false, "before");
     emit();
-    let after = fs::read(bed.path()).unwrap();
+    let after = fs::read(fixture.path()).unwrap();
     let track = 3 * 4096;
     for event in emitted..emitted + more {
         let (before, slot) = (bytes.clone(), (event % slots) as usize);
         let words = (0..8).map(|word| track + slot * 64 + word * 8);
-        for (done, at) in (1..).zip(words.chain([track + bed.slots * 64 + slot * 8])) {
+        for (done, at) in (1..).zip(words.chain([track + fixture.slots * 64 + slot * 8])) {
             bytes[at..at + 8].copy_from_slice(&after[at..at + 8]);
             let is_torn = done < 9 && bytes != before;
             check(
@@ -444,14 +446,14 @@ fn dies_at_each_store(bed: &Bed, emitted: u64, more: u64, emit: impl FnOnce()) {
 #[test]
 fn batches_leave_what_single_events_leave() {
     for slots in [1, 2, 8, 64, 256] {
-        let bed = Bed::new(RecorderOptions { slots, tracks: 1, definition_bytes: 0 }, 1 << 14);
-        let mut emitter = bed.pipeline.emitter("first").unwrap();
+        let fixture = Fixture::new(RecorderOptions { slots, tracks: 1, definition_bytes: 0 }, 1 << 14);
+        let mut emitter = fixture.pipeline.emitter("first").unwrap();
         let mut emitted = 0;
         for step in (0..70).chain([1, 64, 65, 127, 128, 300]) {
             emit(&mut emitter, emitted).unwrap();
             assert_eq!(emitter.emit_records(records(emitted + 1..emitted + 1 + step)).accepted, step);
             emitted += 1 + step;
-            let track = &bed.read().tracks[0];
+            let track = &fixture.read().tracks[0];
             let first = emitted.saturating_sub(slots as u64);
             assert_eq!(values(&track.records), (first..emitted).collect::<Vec<_>>(), "{slots} {step}");
             assert_eq!(
@@ -465,8 +467,8 @@ fn batches_leave_what_single_events_leave() {
 
 #[test]
 fn a_snapshot_under_way_holds_no_wrong_event() {
-    let bed = Bed::new(RecorderOptions { slots: 256, tracks: 1, definition_bytes: 0 }, 64);
-    let mut emitter = bed.pipeline.emitter("busy").unwrap();
+    let fixture = Fixture::new(RecorderOptions { slots: 256, tracks: 1, definition_bytes: 0 }, 64);
+    let mut emitter = fixture.pipeline.emitter("busy").unwrap();
     let stop = AtomicBool::new(false);
     let (snapshots, emitted) = std::thread::scope(|scope| {
         let busy = scope.spawn(|| {
@@ -476,12 +478,12 @@ fn a_snapshot_under_way_holds_no_wrong_event() {
                 let _ = emit(&mut emitter, value);
                 emitter.emit_records(records(value + 1..value + 40));
                 value += 40;
-                bed.pipeline.poll();
+                fixture.pipeline.poll();
             }
             value
         });
         // The first ones may come before the first event.
-        let snapshots = std::iter::repeat_with(|| bed.recorder.snapshot().unwrap());
+        let snapshots = std::iter::repeat_with(|| fixture.recorder.snapshot().unwrap());
         let begun = |snapshot: &Recording| snapshot.tracks.first().is_some_and(|track| track.recorded > 0);
         let snapshots: Vec<Recording> = snapshots.filter(begun).take(300).collect();
         stop.store(true, Ordering::Relaxed);
@@ -497,7 +499,7 @@ fn a_snapshot_under_way_holds_no_wrong_event() {
         kept += values.len();
     }
     assert!(kept > snapshots.len() * 64, "{kept} events in {} snapshots", snapshots.len());
-    let last = bed.read();
+    let last = fixture.read();
     assert_eq!(values(&last.tracks[0].records), (emitted - 256..emitted).collect::<Vec<_>>());
 }
 
@@ -555,26 +557,26 @@ fn a_file_of_this_version_is_read_as_it_was_written() {
 /// What is recovered has the ids that the pipeline gave or would have given: nothing comes twice where both turn up.
 #[test]
 fn what_is_recovered_has_the_ids_of_its_pipeline() {
-    let bed = Bed::new(SMALL, 64);
-    let mut emitter = bed.pipeline.emitter("first").unwrap();
+    let fixture = Fixture::new(SMALL, 64);
+    let mut emitter = fixture.pipeline.emitter("first").unwrap();
     for value in 0..5 {
         emit(&mut emitter, value).unwrap();
     }
     emitter.emit_digest(EventId::digest(b"x"), 5, Symbol::of("entity"), &sample(5)).unwrap();
-    let recording = bed.read();
-    assert_eq!(recording.origins(), [bed.pipeline.origin()]);
+    let recording = fixture.read();
+    assert_eq!(recording.origins(), [fixture.pipeline.origin()]);
     // The recorder goes on with another pipeline, whose sources and numbers begin at 0 again.
     let other = {
         let mut builder = Builder::new(PipelineOptions { topology: Topology::Inline, ..Default::default() });
-        builder.domain(&LAB).recorder(&bed.recorder);
+        builder.domain(&LAB).recorder(&fixture.recorder);
         builder.start().unwrap()
     };
     let mut again = other.emitter("again").unwrap();
     for value in 0..5 {
         emit(&mut again, value).unwrap();
     }
-    let both = bed.read();
-    assert_eq!(both.origins(), [bed.pipeline.origin(), other.origin()]);
+    let both = fixture.read();
+    assert_eq!(both.origins(), [fixture.pipeline.origin(), other.origin()]);
     assert_eq!(both.gaps(), []);
     let mut builder = Builder::new(PipelineOptions { topology: Topology::Inline, ..Default::default() });
     builder.domain(&LAB);
@@ -583,7 +585,7 @@ fn what_is_recovered_has_the_ids_of_its_pipeline() {
     assert_eq!(replayed.emit_numbered(both.records()).accepted, 11);
     assert_eq!(replayed.emit_numbered(recording.records()).accepted, 6);
     drop((emitter, again, replayed));
-    drop((bed, other));
+    drop((fixture, other));
     let account = replay.shutdown().account;
     assert_eq!((account.unique, account.duplicates), (11, 6));
 }

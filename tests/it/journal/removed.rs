@@ -445,7 +445,7 @@ fn a_pipeline_says_that_its_journal_was_removed() {
     let mut builder = Builder::default();
     builder.domain(&LAB).symbols(Arc::clone(&symbols));
     let key = builder.observer("journal", move |setup| {
-        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
     });
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("test").unwrap();

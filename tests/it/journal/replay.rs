@@ -92,7 +92,7 @@ fn a_journal_read_alone_gives_events_documents_verdicts_states_and_metrics() {
         });
         let mut log = Some(log.unwrap());
         let journal = first.observer("journal", move |setup| {
-            log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+            log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
         });
         let pipeline = first.start().unwrap();
         let mut emitter = pipeline.emitter("first").unwrap();

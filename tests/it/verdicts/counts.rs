@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use crate::support::verdicts::{Emitted, TOPOLOGIES, begin, end, run, step_fails, step_passes, verdicts};
+use panther_events::domain::assertion;
 use panther_events::event::{Level, Symbol, Value};
 use panther_events::ingest::panther::{Limits, PantherEvent, PantherRecords, PythonVersion};
 use panther_events::observe::results::{Outcome, ResultTree, Results};
@@ -360,5 +361,53 @@ fn a_run_that_a_step_said_was_unsupported_is_not_hidden_by_what_its_test_says() 
             end(&mut e, "t")
         });
         assert_eq!(verdicts(&tree), ["unsupported"]);
+    }
+}
+
+#[test]
+fn a_validation_that_looked_at_fewer_assertions_than_it_said_has_not_passed() {
+    let started = |total| assertion::ValidationStarted { total_assertions: total, ..Default::default() };
+    /// What each run says at its beginning, and how many it looks at.
+    type Runs = &'static [(Option<u64>, u64)];
+    let cases: [(Runs, &str); 8] = [
+        (&[(Some(5), 3)], "unknown"),
+        (&[(Some(5), 5)], "passed"),
+        (&[(Some(3), 5)], "passed"),
+        (&[(None, 3)], "passed"),
+        (&[(Some(5), 5), (Some(3), 3)], "passed"),
+        (&[(Some(5), 3), (Some(5), 5)], "unknown"),
+        (&[(Some(5), 5), (None, 3)], "passed"),
+        (&[(Some(5), 3), (None, 7)], "unknown"),
+    ];
+    for topology in TOPOLOGIES {
+        for (runs, verdict) in &cases {
+            let tree = run(topology, |e| {
+                begin(e, "t")?;
+                let mut e = e.within(Level::Test, "t")?;
+                for (said, looked_at) in *runs {
+                    e.assertion("a").validation_started("a", started(*said))?;
+                    e.assertion("a").validation_completed(
+                        *looked_at,
+                        0,
+                        *looked_at,
+                        "a",
+                        Default::default(),
+                    )?;
+                }
+                end(&mut e, "t")
+            });
+            assert_eq!(verdicts(&tree), [*verdict], "{runs:?}");
+        }
+        // The beginning is told when the end is known.
+        let tree = run(topology, |e| {
+            begin(e, "t")?;
+            let mut e = e.within(Level::Test, "t")?;
+            e.assertion("a").at(20).validation_started("a", Default::default())?;
+            e.assertion("a").at(30).validation_completed(3, 0, 3, "a", Default::default())?;
+            e.assertion("a").at(21).validation_started("a", started(Some(4)))?;
+            e.assertion("a").at(31).validation_completed(3, 0, 3, "a", Default::default())?;
+            end(&mut e, "t")
+        });
+        assert_eq!(verdicts(&tree), ["unknown"]);
     }
 }

@@ -121,8 +121,8 @@ impl JournalSource {
         if gone > 0 {
             doubts.push(format!("{gone} earlier events are gone"));
         }
-        let made = "the journal was made of one, or of a flight recorder, of which not all was known";
-        doubts.extend(lacking.unsure.iter().map(|why| format!("{made}: {why}")));
+        let unsure = "not all that the journal lacks is known";
+        doubts.extend(lacking.unsure.iter().map(|why| format!("{unsure}: {why}")));
         if self.reader.unclosed() > 0 {
             let (times, lost) = (self.reader.unclosed(), "its last events may be missing");
             doubts.push(format!(
@@ -148,10 +148,13 @@ impl JournalSource {
     /// where none is known of that is not counted elsewhere.
     pub(crate) fn absent(&self, numbers: u64) -> Option<String> {
         let totals = self.reader.totals();
-        let absent = numbers.saturating_sub(totals.lost.saturating_add(totals.lost_upstream));
+        let gaps = numbers.saturating_sub(totals.lost.saturating_add(totals.lost_upstream));
+        // Not all that the pipeline dropped leaves a gap: after it, another number must have come.
+        let gaps = if self.reader.stores_all() { gaps } else { 0 };
+        let absent = gaps.max(Lacking::of(&self.reader).absent);
         let text =
             "events never came into the journal: they were dropped or refused, or came when it was not there";
-        (absent > 0 && self.reader.stores_all()).then(|| format!("{absent} {text}"))
+        (absent > 0).then(|| format!("{absent} {text}"))
     }
 
     /// Says what is wrong with the journal, as far as it was read, a line each; those that are no loss say so.

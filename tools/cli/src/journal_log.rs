@@ -134,7 +134,7 @@ impl Opened {
         let mut log = Some(self.log);
         // One worker sees everything, so one instance is made.
         builder.observer("journal", move |setup| {
-            log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+            log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
         });
         notes
     }

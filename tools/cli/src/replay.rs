@@ -6,8 +6,9 @@ use crate::results::{
     Events, Failure, FileFormat, Told, commit, judged, panther_ids, said, tell, tell_doubts,
 };
 use panther_events::dedup::Window;
+use panther_events::domain::pipeline::ProcessorFailed;
 use panther_events::emit::Emitter;
-use panther_events::event::{Context, Level, Origin, Record};
+use panther_events::event::{Context, Level, Origin, Payload, Record};
 use panther_events::export::summary::InputSummary;
 use panther_events::export::{Overwrite, ResultDir};
 use panther_events::journal::storage::{DirStorage, Storage};
@@ -149,6 +150,7 @@ impl Job<'_> {
             time_ns: None,
             records: 0,
             misplaced: 0,
+            processors_failed: 0,
             numbers: Numbers::default(),
             origin: source.origin(),
         };
@@ -157,7 +159,7 @@ impl Job<'_> {
             feed.begin(source.origin())?;
             feed.emit(source.block());
         }
-        let Feed { emitter, time_ns, records, misplaced, numbers, .. } = feed;
+        let Feed { emitter, time_ns, records, misplaced, processors_failed, numbers, .. } = feed;
         drop(emitter);
         let finished = FinishedRun {
             snapshot: pipeline.shutdown(),
@@ -173,6 +175,11 @@ impl Job<'_> {
         let mut doubts = source.doubts(records);
         doubts.extend(source.absent(numbers.missing));
         doubts.extend(finished.inputs.iter().flat_map(InputTotals::doubts));
+        if processors_failed > 0 {
+            doubts.push(format!(
+                "a processor failed {processors_failed} times, and did not derive what it might have"
+            ));
+        }
         if misplaced > 0 {
             doubts.push(format!(
                 "{misplaced} changes of context found no room, so events may be in wrong tests"
@@ -234,6 +241,8 @@ struct Feed<'a> {
     records: u64,
     /// Changes of context that found no room: what comes after them is placed wrongly.
     misplaced: u64,
+    /// Times that a processor of the run panicked.
+    processors_failed: u64,
     numbers: Numbers,
     origin: Option<Origin>,
 }
@@ -258,6 +267,7 @@ impl Feed<'_> {
             for record in now {
                 let (from, to) = self.time_ns.unwrap_or((record.time_ns(), record.time_ns()));
                 self.time_ns = Some((from.min(record.time_ns()), to.max(record.time_ns())));
+                self.processors_failed += u64::from(record.kind() == ProcessorFailed::KIND);
                 // Records keep their numbers, so a context holds for the same ones.
                 let (contexts, symbols) = (self.pipeline.contexts(), self.pipeline.symbols());
                 self.misplaced += u64::from(!restore_context(contexts, record, symbols));

@@ -449,7 +449,7 @@ fn contexts_survive_a_journal() {
     builder.symbols(Arc::clone(&symbols));
     let mut log = Some(log);
     builder.observer("journal", move |setup| {
-        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin))
+        log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
     });
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("runner").unwrap();
