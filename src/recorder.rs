@@ -118,7 +118,7 @@ mod stores;
 mod track;
 mod write;
 
-pub use definitions::Definition;
+pub use definitions::RecordedDefinition;
 pub use read::{NumberGap, RecordedTrack, Recording, RecordingError};
 pub(crate) use track::TrackWriter;
 pub use write::{FlightRecorder, RecorderError, RecorderOptions};

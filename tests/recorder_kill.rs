@@ -23,7 +23,7 @@ use panther_events::journal::{
     JournalReader, ReadOptions, RecoverError, keep, overwritten, recover, snapshot, verify,
 };
 use panther_events::pipeline::{Builder, Pipeline, PipelineOptions, Topology};
-use panther_events::recorder::{Definition, FlightRecorder, RecorderOptions, Recording};
+use panther_events::recorder::{FlightRecorder, RecordedDefinition, RecorderOptions, Recording};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -268,7 +268,7 @@ fn read(dir: &Path, told: u64) -> Recording {
         assert_eq!((sample.value, sample.other, u64::from(record.seq())), (value, !value, value));
         assert_eq!(record.entity(), Symbol::of("entity"));
     }
-    assert!(recording.definitions.contains(&Definition::Name(Symbol::of("entity"), "entity".into())));
+    assert!(recording.definitions.contains(&RecordedDefinition::Name(Symbol::of("entity"), "entity".into())));
     recording
 }
 

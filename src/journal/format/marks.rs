@@ -10,7 +10,7 @@ pub struct Mark {
 }
 
 /// Marks by source: a watermark. Everything of a source up to its mark is safe in the sense of the journal's
-/// [`Durability`](crate::journal::Durability), unless somebody removes files ([`Account::removed`](crate::journal::Account::removed)).
+/// [`Durability`](crate::journal::Durability), unless somebody removes files ([`JournalAccount::removed`](crate::journal::JournalAccount::removed)).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Marks {
     by_source: Vec<Mark>,

@@ -10,7 +10,7 @@ use std::io;
 
 /// What [`verify`] found.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Report {
+pub struct VerifyReport {
     /// The journal's run; `None` when it has no intact block.
     pub run: Option<RunId>,
     /// Everything that is wrong: place, and what is missing. Empty for a sound journal that was closed.
@@ -29,7 +29,7 @@ pub struct Report {
     pub writer: Option<String>,
 }
 
-impl Report {
+impl VerifyReport {
     /// Tells whether all that was ever stored can be read.
     #[must_use]
     pub fn is_sound(&self) -> bool {
@@ -52,13 +52,13 @@ pub fn holds_journal(storage: &(impl Storage + ?Sized)) -> io::Result<bool> {
 ///
 /// # Errors
 /// When the operating system refuses to read; damage is no error.
-pub fn verify(storage: impl Storage, options: ReadOptions) -> Result<Report, ReadError> {
+pub fn verify(storage: impl Storage, options: ReadOptions) -> Result<VerifyReport, ReadError> {
     let mut reader = JournalReader::over(&storage, options)?;
     let mut records = 0;
     while let Some(block) = reader.next_block()? {
         records += block.records().len() as u64;
     }
-    Ok(Report {
+    Ok(VerifyReport {
         run: reader.run(),
         findings: reader.findings().to_vec(),
         records,

@@ -1,11 +1,11 @@
 //! A sound journal of one that is damaged, or that a dead process left.
 
 use crate::journal::read::reader::ReadOptions;
-use crate::journal::read::verify::Report;
+use crate::journal::read::verify::VerifyReport;
 use crate::journal::recover::arrive::{RecoverError, arrive};
 use crate::journal::recover::repair::repair;
 use crate::journal::storage::DirStorage;
-use crate::journal::write::durability::Account;
+use crate::journal::write::durability::JournalAccount;
 use std::path::Path;
 
 /// Writes what can be read of the journal `old` as a new one at `path`: [`repair`], which appears whole or not at all.
@@ -17,7 +17,7 @@ pub fn recover(
     path: &Path,
     options: ReadOptions,
     now_ns: u64,
-) -> Result<(Report, Account), RecoverError> {
+) -> Result<(VerifyReport, JournalAccount), RecoverError> {
     if is_inside(path, old) {
         return Err(RecoverError::Inside { path: path.to_owned() });
     }

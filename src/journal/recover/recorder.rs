@@ -4,10 +4,10 @@ use crate::journal::format::RunId;
 use crate::journal::read::lacking::Lacking;
 use crate::journal::read::reader::JournalReader;
 use crate::journal::recover::arrive::{RecoverError, arrive};
-use crate::journal::write::durability::Account;
+use crate::journal::write::durability::JournalAccount;
 use crate::journal::write::options::Options;
 use crate::journal::write::writer::JournalWriter;
-use crate::recorder::{Definition, FlightRecorder, RecordedTrack, Recording};
+use crate::recorder::{FlightRecorder, RecordedDefinition, RecordedTrack, Recording};
 use std::path::Path;
 
 /// The key of the document with what [`overwritten`] returns: above 64 bits, where no event's document is.
@@ -22,7 +22,7 @@ const OVERWRITTEN_KEY: u128 = u128::from_be_bytes(*b"recorder/1: gone");
 ///
 /// # Errors
 /// When there is something at `path`, another recovery writes there, or the journal cannot be written.
-pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, RecoverError> {
+pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<JournalAccount, RecoverError> {
     arrive(path, |partial| {
         let records: usize = recording.tracks.iter().map(|track| track.records.len()).sum();
         let options = Options::at_once(records as u64);
@@ -30,8 +30,8 @@ pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, 
         for definition in &recording.definitions {
             // The account has what is refused.
             let _ = match definition {
-                Definition::Name(symbol, name) => writer.define(*symbol, name),
-                Definition::Document(detail, text) => {
+                RecordedDefinition::Name(symbol, name) => writer.define(*symbol, name),
+                RecordedDefinition::Document(detail, text) => {
                     writer.define_detail(u128::from(detail.bits()), text.as_bytes())
                 }
             };
@@ -93,6 +93,6 @@ pub fn overwritten(reader: &JournalReader<'_>) -> Option<u64> {
 ///
 /// # Errors
 /// As for [`keep`].
-pub fn snapshot(recorder: &FlightRecorder, path: &Path, now_ns: u64) -> Result<Account, RecoverError> {
+pub fn snapshot(recorder: &FlightRecorder, path: &Path, now_ns: u64) -> Result<JournalAccount, RecoverError> {
     keep(&recorder.snapshot()?, path, now_ns)
 }

@@ -4,9 +4,9 @@ use crate::event::Record;
 use crate::journal::read::defined::Defined;
 use crate::journal::read::lacking::Lacking;
 use crate::journal::read::reader::{JournalReader, ReadError, ReadOptions};
-use crate::journal::read::verify::{Report, holds_journal, verify};
+use crate::journal::read::verify::{VerifyReport, holds_journal, verify};
 use crate::journal::storage::Storage;
-use crate::journal::write::durability::Account;
+use crate::journal::write::durability::JournalAccount;
 use crate::journal::write::options::{OpenError, Options};
 use crate::journal::write::writer::{CloseError, JournalWriter};
 
@@ -49,7 +49,7 @@ pub fn repair(
     new: Box<dyn Storage>,
     options: ReadOptions,
     now_ns: u64,
-) -> Result<(Report, Account), RepairError> {
+) -> Result<(VerifyReport, JournalAccount), RepairError> {
     let report = verify(&old as &dyn Storage, options)?;
     let run = report.run.ok_or_else(|| RepairError::Nothing { path: old.path().to_owned() })?;
     let mut reader = JournalReader::over(&old as &dyn Storage, options)?;

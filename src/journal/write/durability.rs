@@ -41,7 +41,7 @@ pub enum Durability {
 /// Where the records that a writer was given are now. At any moment
 /// `offered = stored + pending + skipped + lost`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Account {
+pub struct JournalAccount {
     /// Records given to `append`.
     pub offered: u64,
     /// Records written to the journal and readable from it, or removed by retention since.

@@ -176,7 +176,7 @@ pub enum OpenError {
 }
 
 /// Why a definition was refused. Refusals are counted in
-/// [`Account::definitions_refused`](crate::journal::Account::definitions_refused).
+/// [`JournalAccount::definitions_refused`](crate::journal::JournalAccount::definitions_refused).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DefineError {
     /// The journal has another name for the symbol, or another document for the digest.

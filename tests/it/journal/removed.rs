@@ -17,8 +17,8 @@ use panther_events::domain::{Catalogue, DomainDef, KindDef};
 use panther_events::event::{Domain, Identity, Symbols};
 use panther_events::journal::storage::{DirStorage, Storage};
 use panther_events::journal::{
-    Account, Durability, JournalLog, JournalReader, JournalWriter, OpenError, Options, ReadOptions, RunId,
-    verify,
+    Durability, JournalAccount, JournalLog, JournalReader, JournalWriter, OpenError, Options, ReadOptions,
+    RunId, verify,
 };
 use panther_events::pipeline::Builder;
 use std::path::{Path, PathBuf};
@@ -79,7 +79,7 @@ fn there(storage: impl Storage) -> There {
     There { seqs, retired: first.unwrap_or(0), missing }
 }
 
-fn is_exact(account: &Account) -> bool {
+fn is_exact(account: &JournalAccount) -> bool {
     account.offered == account.stored + account.pending + account.lost + account.skipped
         && account.removed <= account.lost
         && account.lost_duplicates <= account.lost
