@@ -134,10 +134,10 @@ pub mod worker;
 pub mod writer;
 
 pub use block::Definition;
-pub use check::{RepairError, Report, holds_journal, repair, verify};
+pub use check::{RepairError, VerifyReport, holds_journal, repair, verify};
 pub use damage::{Damage, Finding, SourceGap};
 pub use defined::Defined;
-pub use durability::{Account, Durability, Mark, Marks};
+pub use durability::{Durability, JournalAccount, Mark, Marks};
 pub use filter::Filter;
 pub use format::{Position, RunId};
 pub use lacking::Lacking;

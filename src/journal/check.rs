@@ -3,7 +3,7 @@
 use crate::event::Record;
 use crate::journal::damage::Finding;
 use crate::journal::defined::Defined;
-use crate::journal::durability::{Account, Marks};
+use crate::journal::durability::{JournalAccount, Marks};
 use crate::journal::format::{RunId, Totals};
 use crate::journal::lacking::Lacking;
 use crate::journal::options::{OpenError, Options};
@@ -15,7 +15,7 @@ use std::io;
 
 /// What [`verify`] found.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Report {
+pub struct VerifyReport {
     /// The journal's run; `None` when it has no intact block.
     pub run: Option<RunId>,
     /// Everything that is wrong: place, and what is missing. Empty for a sound journal that was closed.
@@ -34,7 +34,7 @@ pub struct Report {
     pub writer: Option<String>,
 }
 
-impl Report {
+impl VerifyReport {
     /// Tells whether all that was ever stored can be read.
     #[must_use]
     pub fn is_sound(&self) -> bool {
@@ -57,13 +57,13 @@ pub fn holds_journal(storage: &(impl Storage + ?Sized)) -> io::Result<bool> {
 ///
 /// # Errors
 /// When the operating system refuses to read; damage is no error.
-pub fn verify(storage: impl Storage, options: ReadOptions) -> Result<Report, ReadError> {
+pub fn verify(storage: impl Storage, options: ReadOptions) -> Result<VerifyReport, ReadError> {
     let mut reader = JournalReader::over(&storage, options)?;
     let mut records = 0;
     while let Some(block) = reader.next_block()? {
         records += block.records().len() as u64;
     }
-    Ok(Report {
+    Ok(VerifyReport {
         run: reader.run(),
         findings: reader.findings().to_vec(),
         records,
@@ -77,6 +77,7 @@ pub fn verify(storage: impl Storage, options: ReadOptions) -> Result<Report, Rea
 
 /// Why a journal could not be repaired. The old journal is as it was.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RepairError {
     /// The old journal cannot be read.
     #[error(transparent)]
@@ -114,7 +115,7 @@ pub fn repair(
     new: Box<dyn Storage>,
     options: ReadOptions,
     now_ns: u64,
-) -> Result<(Report, Account), RepairError> {
+) -> Result<(VerifyReport, JournalAccount), RepairError> {
     let report = verify(&old as &dyn Storage, options)?;
     let run = report.run.ok_or_else(|| RepairError::Nothing { path: old.path().to_owned() })?;
     let mut reader = JournalReader::over(&old as &dyn Storage, options)?;

@@ -48,7 +48,7 @@ pub struct Mark {
 }
 
 /// Marks by source: a watermark. Everything of a source up to its mark is safe in the sense of the journal's
-/// [`Durability`], unless somebody removes files ([`Account::removed`]).
+/// [`Durability`], unless somebody removes files ([`JournalAccount::removed`]).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Marks {
     by_source: Vec<Mark>,
@@ -106,7 +106,7 @@ impl Marks {
 /// Where the records that a writer was given are now. At any moment
 /// `offered = stored + pending + skipped + lost`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Account {
+pub struct JournalAccount {
     /// Records given to `append`.
     pub offered: u64,
     /// Records written to the journal and readable from it, or removed by retention since.

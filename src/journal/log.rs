@@ -3,10 +3,10 @@
 use crate::clock::Clock;
 use crate::dedup::Verdict;
 use crate::emit::EmitTotals;
-use crate::event::payload::Value;
+use crate::event::payload::FieldValue;
 use crate::event::{EventKind, Field, FieldType, KindSet, Origin, Record, Symbol, Symbols};
 use crate::hash::BuildContentHasher;
-use crate::journal::durability::{Account, Marks};
+use crate::journal::durability::{JournalAccount, Marks};
 use crate::journal::format::RunId;
 use crate::journal::lacking::{self, Lacking};
 use crate::journal::options::{OpenError, Options, Select};
@@ -73,7 +73,7 @@ pub struct JournalLog {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct JournalReport {
     /// Where the records are.
-    pub account: Account,
+    pub account: JournalAccount,
     /// Up to where the promise of the journal's durability holds.
     pub watermark: Marks,
     /// Records refused because the journal's thread was behind.
@@ -265,8 +265,8 @@ impl JournalLog {
         // A payload has room for three references.
         for (field, name) in fields.iter().zip(&mut names) {
             match field.read(record.payload_bytes()) {
-                Some(Value::Symbol(symbol)) => *name = symbol,
-                Some(Value::Detail(detail)) if !self.details.contains(&detail.bits()) => {
+                Some(FieldValue::Symbol(symbol)) => *name = symbol,
+                Some(FieldValue::Detail(detail)) if !self.details.contains(&detail.bits()) => {
                     let (details, worker) = (&mut self.details, &mut self.worker);
                     self.symbols.details().with_text(detail, |text| {
                         if let (Some(text), Some(worker)) = (text, worker) {
@@ -317,7 +317,12 @@ impl JournalLog {
     }
 
     /// Tells of new events that were lost since the last time.
-    fn lost(&mut self, account: &Account, refused_new: u64, stall: Option<&str>) -> Result<(), Undelivered> {
+    fn lost(
+        &mut self,
+        account: &JournalAccount,
+        refused_new: u64,
+        stall: Option<&str>,
+    ) -> Result<(), Undelivered> {
         let failed = refused_new + account.lost - account.lost_duplicates;
         let events = failed - self.failed;
         self.failed = failed;

@@ -1,14 +1,14 @@
 //! What a dead process left, made a journal that appears whole or not at all.
 
-use crate::journal::check::{RepairError, Report, repair};
-use crate::journal::durability::Account;
+use crate::journal::check::{RepairError, VerifyReport, repair};
+use crate::journal::durability::JournalAccount;
 use crate::journal::format::RunId;
 use crate::journal::lacking::Lacking;
 use crate::journal::options::{OpenError, Options};
 use crate::journal::reader::{JournalReader, ReadOptions};
 use crate::journal::storage::DirStorage;
 use crate::journal::writer::{CloseError, JournalWriter};
-use crate::recorder::{Definition, FlightRecorder, RecordedTrack, Recording, RecordingError};
+use crate::recorder::{FlightRecorder, RecordedDefinition, RecordedTrack, Recording, RecordingError};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -19,6 +19,7 @@ const OVERWRITTEN_KEY: u128 = u128::from_be_bytes(*b"recorder/1: gone");
 
 /// Why nothing was recovered. What was to be recovered is as it was.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecoverError {
     /// Something is where the journal was to go: it may be what an earlier recovery wrote, which is whole then.
     #[error(
@@ -67,7 +68,7 @@ pub enum RecoverError {
 ///
 /// # Errors
 /// When there is something at `path`, another recovery writes there, or the journal cannot be written.
-pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, RecoverError> {
+pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<JournalAccount, RecoverError> {
     arrive(path, |partial| {
         let records: usize = recording.tracks.iter().map(|track| track.records.len()).sum();
         let options = Options::at_once(records as u64);
@@ -75,8 +76,8 @@ pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<Account, 
         for definition in &recording.definitions {
             // The account has what is refused.
             let _ = match definition {
-                Definition::Name(symbol, name) => writer.define(*symbol, name),
-                Definition::Document(detail, text) => {
+                RecordedDefinition::Name(symbol, name) => writer.define(*symbol, name),
+                RecordedDefinition::Document(detail, text) => {
                     writer.define_detail(u128::from(detail.bits()), text.as_bytes())
                 }
             };
@@ -138,7 +139,7 @@ pub fn overwritten(reader: &JournalReader<'_>) -> Option<u64> {
 ///
 /// # Errors
 /// As for [`keep`].
-pub fn snapshot(recorder: &FlightRecorder, path: &Path, now_ns: u64) -> Result<Account, RecoverError> {
+pub fn snapshot(recorder: &FlightRecorder, path: &Path, now_ns: u64) -> Result<JournalAccount, RecoverError> {
     keep(&recorder.snapshot()?, path, now_ns)
 }
 
@@ -151,7 +152,7 @@ pub fn recover(
     path: &Path,
     options: ReadOptions,
     now_ns: u64,
-) -> Result<(Report, Account), RecoverError> {
+) -> Result<(VerifyReport, JournalAccount), RecoverError> {
     if is_inside(path, old) {
         return Err(RecoverError::Inside { path: path.to_owned() });
     }

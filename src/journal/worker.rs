@@ -2,7 +2,7 @@
 
 use crate::event::{Origin, Record, Symbol};
 use crate::journal::block::Definition;
-use crate::journal::durability::{Account, Durability, Marks};
+use crate::journal::durability::{Durability, JournalAccount, Marks};
 use crate::journal::writer::{CloseError, JournalWriter, nanos};
 use crate::observe::mask;
 use crate::sync::lock;
@@ -27,7 +27,7 @@ pub struct JournalWorker {
     /// nothing overtakes it.
     filling: Arc<Mutex<Batch>>,
     status: Arc<Mutex<Written>>,
-    thread: JoinHandle<Result<Account, CloseError>>,
+    thread: JoinHandle<Result<JournalAccount, CloseError>>,
     refused: u64,
     refused_duplicates: u64,
     refused_told: u64,
@@ -35,6 +35,7 @@ pub struct JournalWorker {
 
 /// Why a worker did not do as told.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WorkerError {
     /// The thread has ended.
     #[error("the journal's thread has ended early; close the journal to learn why")]
@@ -49,7 +50,7 @@ pub enum WorkerError {
 
 #[derive(Default, Debug)]
 struct Written {
-    account: Account,
+    account: JournalAccount,
     watermark: Marks,
     stall: Option<String>,
 }
@@ -218,7 +219,7 @@ impl JournalWorker {
     }
 
     /// Defines a name before the records that are handed over with it or later. Never blocks: definitions wait for
-    /// the next batch that finds room. A collision is counted in [`Account::definitions_refused`].
+    /// the next batch that finds room. A collision is counted in [`JournalAccount::definitions_refused`].
     pub fn define(&mut self, symbol: Symbol, name: &str) {
         lock(&self.filling).definitions.push(Definition::Name(symbol, name.into()));
     }
@@ -253,7 +254,7 @@ impl JournalWorker {
 
     /// Returns the writer's account, as of the thread's last batch. What was refused here is not in `offered`.
     #[must_use]
-    pub fn account(&self) -> Account {
+    pub fn account(&self) -> JournalAccount {
         lock(&self.status).account
     }
 
@@ -273,12 +274,12 @@ impl JournalWorker {
     ///
     /// # Errors
     /// When the journal could not be ended in order.
-    pub fn close(self) -> Result<Account, WorkerError> {
+    pub fn close(self) -> Result<JournalAccount, WorkerError> {
         self.finish().0
     }
 
     /// As [`JournalWorker::close`], with the last watermark.
-    pub(super) fn finish(mut self) -> (Result<Account, WorkerError>, Marks) {
+    pub(super) fn finish(mut self) -> (Result<JournalAccount, WorkerError>, Marks) {
         // If the thread has ended already, joining it tells why.
         let _ = self.send_filling();
         let _ = self.send(Command::Close);
@@ -336,7 +337,7 @@ fn work(
     filling: &Mutex<Batch>,
     recycle: &SyncSender<Batch>,
     status: &Mutex<Written>,
-) -> Result<Account, CloseError> {
+) -> Result<JournalAccount, CloseError> {
     let tick = match writer.durability() {
         Durability::PowerLoss { every } => {
             (every / 4).clamp(Duration::from_millis(1), Duration::from_millis(100))

@@ -3,7 +3,7 @@
 use crate::event::{KindSet, Origin, Record, Symbol, Symbols};
 use crate::journal::block::{Block, Definition, Slots};
 use crate::journal::delivery::ClosedSegment;
-use crate::journal::durability::{Account, Durability, Marks};
+use crate::journal::durability::{Durability, JournalAccount, Marks};
 use crate::journal::format::{Position, RunId, SourceSpan, Totals};
 use crate::journal::lacking;
 use crate::journal::lock::{self, Lock};
@@ -48,7 +48,7 @@ pub struct JournalWriter {
     pub(super) unsynced_since_ns: Option<u64>,
     /// Totals of the journal before this writer.
     pub(super) base: Totals,
-    pub(super) account: Account,
+    pub(super) account: JournalAccount,
     pub(super) loss: BTreeMap<u16, SourceSpan>,
     lost_told: u64,
 
@@ -102,7 +102,7 @@ pub struct CloseError {
     /// What the operating system said.
     pub source: io::Error,
     /// The final account.
-    pub account: Box<Account>,
+    pub account: Box<JournalAccount>,
 }
 
 /// What became of the records given to [`JournalWriter::append`].
@@ -172,7 +172,7 @@ impl JournalWriter {
             synced,
             unsynced_since_ns: None,
             base: totals,
-            account: Account::default(),
+            account: JournalAccount::default(),
             loss: BTreeMap::new(),
             lost_told: 0,
             definitions: Vec::new(),
@@ -362,12 +362,12 @@ impl JournalWriter {
     ///
     /// # Errors
     /// When the disk does not take it. Records that could not be written are then counted lost.
-    pub fn close(mut self) -> Result<Account, CloseError> {
+    pub fn close(mut self) -> Result<JournalAccount, CloseError> {
         self.end()
     }
 
     /// Ends the journal; nothing may be appended after.
-    pub(super) fn end(&mut self) -> Result<Account, CloseError> {
+    pub(super) fn end(&mut self) -> Result<JournalAccount, CloseError> {
         self.make_room();
         self.seal();
         match self.finish() {
@@ -409,9 +409,9 @@ impl JournalWriter {
 
     /// Returns where the records are.
     #[must_use]
-    pub fn account(&self) -> Account {
+    pub fn account(&self) -> JournalAccount {
         let queued: usize = self.queue.iter().skip(self.written).map(Block::records).sum();
-        Account { pending: (queued + self.filling.records()) as u64, ..self.account }
+        JournalAccount { pending: (queued + self.filling.records()) as u64, ..self.account }
     }
 
     /// Returns what the journal promises.

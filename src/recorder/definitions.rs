@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 /// What a record's symbol or detail stands for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Definition {
+pub enum RecordedDefinition {
     /// A name.
     Name(Symbol, Box<str>),
     /// A document: compact JSON.
@@ -96,7 +96,7 @@ fn entry_check(head: u64, key: u64, text: &[u64]) -> u64 {
 
 /// Reads the definitions in `words`, up to the first that is none, and tells how many bytes they take. Behind the last
 /// one there are zeros.
-pub(super) fn parse(words: &[u64]) -> (Vec<Definition>, u64) {
+pub(super) fn parse(words: &[u64]) -> (Vec<RecordedDefinition>, u64) {
     let (mut definitions, mut rest) = (Vec::new(), words);
     while let Some((definition, behind)) = parse_one(rest) {
         definitions.push(definition);
@@ -105,7 +105,7 @@ pub(super) fn parse(words: &[u64]) -> (Vec<Definition>, u64) {
     (definitions, (words.len() - rest.len()) as u64 * 8)
 }
 
-fn parse_one(words: &[u64]) -> Option<(Definition, &[u64])> {
+fn parse_one(words: &[u64]) -> Option<(RecordedDefinition, &[u64])> {
     let (&head, &key, &check) = (words.first()?, words.get(1)?, words.get(2)?);
     let len = usize::try_from(head & 0xffff_ffff).ok()?;
     let end = HEAD_WORDS + len.div_ceil(8);
@@ -117,8 +117,8 @@ fn parse_one(words: &[u64]) -> Option<(Definition, &[u64])> {
     bytes.truncate(len);
     let text = String::from_utf8(bytes).ok()?.into_boxed_str();
     let definition = match head >> 32 {
-        1 => Definition::Name(Symbol::from_bits(key), text),
-        2 => Definition::Document(Detail::from_bits(key), text),
+        1 => RecordedDefinition::Name(Symbol::from_bits(key), text),
+        2 => RecordedDefinition::Document(Detail::from_bits(key), text),
         _ => return None,
     };
     Some((definition, words.get(end..)?))

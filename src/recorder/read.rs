@@ -1,7 +1,7 @@
 //! Reading a recorder's file: of a process that is dead, or lives.
 
 use crate::event::{Origin, Record, Symbols};
-use crate::recorder::definitions::{Definition, parse};
+use crate::recorder::definitions::{RecordedDefinition, parse};
 use crate::recorder::format::{
     CLOSED, GONE, HEAD_BEHIND, IN_USE, Layout, MAGIC, ORDER_MARK, PAGE_WORDS, RECORD_WORDS, SLOT_WORDS,
     VERSION, header, slot_check, track, words_check,
@@ -24,7 +24,7 @@ pub struct Recording {
     /// The emitters' tracks, in the order in which they began.
     pub tracks: Vec<RecordedTrack>,
     /// The names and documents that the events refer to.
-    pub definitions: Vec<Definition>,
+    pub definitions: Vec<RecordedDefinition>,
     /// Names and documents for which there was no room.
     pub definitions_left_out: u64,
     /// Bytes of names and documents that are damaged.
@@ -71,6 +71,7 @@ pub struct NumberGap {
 
 /// Why a file gave no recording.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecordingError {
     /// The operating system refused.
     #[error("{path}: cannot be read at offset {offset}: {source}; check that the file can be read")]
@@ -256,9 +257,11 @@ impl Recording {
 
     /// Puts the names and documents into `symbols`; returns how many do not fit what they stand for.
     pub fn define_in(&self, symbols: &Symbols) -> u64 {
-        let refused = |definition: &&Definition| match definition {
-            Definition::Name(symbol, name) => symbols.intern(name) != Ok(*symbol),
-            Definition::Document(detail, text) => symbols.details().intern(text).ok() != Some(*detail),
+        let refused = |definition: &&RecordedDefinition| match definition {
+            RecordedDefinition::Name(symbol, name) => symbols.intern(name) != Ok(*symbol),
+            RecordedDefinition::Document(detail, text) => {
+                symbols.details().intern(text).ok() != Some(*detail)
+            }
         };
         self.definitions.iter().filter(refused).count() as u64
     }
@@ -311,7 +314,7 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
     }
 
     /// Reads the definitions, and no more than there are: as [`parse`].
-    fn definitions(&mut self, layout: &Layout) -> Result<(Vec<Definition>, u64), RecordingError> {
+    fn definitions(&mut self, layout: &Layout) -> Result<(Vec<RecordedDefinition>, u64), RecordingError> {
         let room = layout.definition_words();
         let mut len = room.min(PIECE_SLOTS * SLOT_WORDS);
         loop {

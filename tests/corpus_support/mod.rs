@@ -7,7 +7,7 @@ use panther_events::ingest::panther::{PantherReader, PythonVersion, panther_id};
 use panther_events::ingest::{Coverage, Decoded, PacketDigest};
 use panther_events::journal::storage::{Storage, StorageFile};
 use panther_events::journal::{JournalReader, ReadOptions, verify};
-use panther_events::recorder::{Definition, Recording};
+use panther_events::recorder::{RecordedDefinition, Recording};
 use std::io;
 use std::path::Path;
 
@@ -64,7 +64,7 @@ pub fn recorder(bytes: &[u8]) {
         .definitions
         .iter()
         .map(|definition| match definition {
-            Definition::Name(_, text) | Definition::Document(_, text) => text.len(),
+            RecordedDefinition::Name(_, text) | RecordedDefinition::Document(_, text) => text.len(),
         })
         .sum();
     assert!(text <= bytes.len(), "more text than bytes");

@@ -6,7 +6,7 @@
 use super::verdict::Outcome;
 use crate::domain::{KindDef, assertion, experiment, service, step, test};
 use crate::event::json::{Members, beginning};
-use crate::event::payload::Value;
+use crate::event::payload::FieldValue;
 use crate::event::{Detail, Domain, Record};
 
 /// Stands for a count that cannot be read. Two of these may be two numbers.
@@ -55,7 +55,7 @@ pub(super) enum Checking {
 pub(super) fn detail(record: &Record) -> Detail {
     let field = kind(record).and_then(|kind| kind.fields.iter().find(|field| field.name == "detail"));
     match field.and_then(|field| field.read(record.payload_bytes())) {
-        Some(Value::Detail(detail)) => detail,
+        Some(FieldValue::Detail(detail)) => detail,
         _ => Detail::NONE,
     }
 }
@@ -218,14 +218,14 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    fn read(&self, name: &str) -> Option<Value> {
+    fn read(&self, name: &str) -> Option<FieldValue> {
         self.kind.fields.iter().find(|field| field.name == name)?.read(self.record.payload_bytes())
     }
 
     /// A number in its place in the payload.
     fn placed(&self, name: &str) -> Option<u64> {
         match self.read(name) {
-            Some(Value::Unsigned(number)) => Some(number),
+            Some(FieldValue::Unsigned(number)) => Some(number),
             _ => None,
         }
     }
@@ -241,7 +241,7 @@ impl Fields<'_> {
 
     fn flag(&self, name: &str) -> Option<bool> {
         match self.read(name) {
-            Some(Value::Bool(flag)) => Some(flag),
+            Some(FieldValue::Bool(flag)) => Some(flag),
             _ => match self.document.raw(name)? {
                 "true" => Some(true),
                 "false" => Some(false),
@@ -252,7 +252,7 @@ impl Fields<'_> {
 
     fn variant(&self) -> Option<&'static str> {
         match self.read("variant") {
-            Some(Value::Name(name)) => Some(name),
+            Some(FieldValue::Name(name)) => Some(name),
             _ => None,
         }
     }

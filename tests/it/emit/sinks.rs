@@ -42,7 +42,9 @@ fn a_tee_gives_two_pipelines_the_same_events_with_all_their_names() {
         let line = |record: &Record| {
             let kind = snapshot.catalogue.name(record.kind()).unwrap().to_owned();
             let detail = snapshot.catalogue.fields(record.kind()).unwrap()[0].read(record.payload_bytes());
-            let Some(panther_events::event::payload::Value::Detail(detail)) = detail else { return None };
+            let Some(panther_events::event::payload::FieldValue::Detail(detail)) = detail else {
+                return None;
+            };
             let document = snapshot.symbols.details().text(detail)?;
             let entity = snapshot.symbols.name(record.entity())?;
             // Two pipelines, two happenings: the ids differ.

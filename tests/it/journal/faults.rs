@@ -6,7 +6,7 @@
 use crate::support::journal::{Disk, Fault, FaultKind, Model, Rng, entity_name, record};
 use panther_events::event::{Record, Symbol};
 use panther_events::journal::{
-    Account, Durability, JournalReader, JournalWriter, Marks, Options, ReadOptions, RunId,
+    Durability, JournalAccount, JournalReader, JournalWriter, Marks, Options, ReadOptions, RunId,
 };
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ const LIFTED_AT: u32 = 24;
 /// What a run with a fault ended in.
 struct Outcome {
     sent: Vec<Record>,
-    account: Account,
+    account: JournalAccount,
     closed: bool,
     /// The watermark before the journal was closed, and a copy of the disk then.
     promised: Marks,

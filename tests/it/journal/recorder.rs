@@ -8,7 +8,7 @@ use panther_events::emit::{EmitError, Emitter, FullPolicy};
 use panther_events::event::{Domain, EventId, Identity, Record, Symbol, Symbols};
 use panther_events::pipeline::{Builder, Pipeline, PipelineOptions, Topology};
 use panther_events::recorder::{
-    Definition, FlightRecorder, NumberGap, RecorderError, RecorderOptions, Recording, RecordingError,
+    FlightRecorder, NumberGap, RecordedDefinition, RecorderError, RecorderOptions, Recording, RecordingError,
 };
 use std::collections::VecDeque;
 use std::fs;
@@ -540,7 +540,7 @@ fn a_file_of_this_version_is_read_as_it_was_written() {
         return;
     }
     let recording = Recording::read(&path).unwrap();
-    assert_eq!(recording.definitions, [Definition::Name(Symbol::of("entity"), "entity".into())]);
+    assert_eq!(recording.definitions, [RecordedDefinition::Name(Symbol::of("entity"), "entity".into())]);
     assert_eq!((recording.created_ns, recording.closed, recording.live), (42, false, false));
     assert!(recording.is_whole());
     let [first, second] = &recording.tracks[..] else { panic!("{recording:?}") };

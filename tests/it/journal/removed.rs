@@ -11,8 +11,8 @@ use panther_events::domain::{Catalogue, DomainDef, KindDef};
 use panther_events::event::{Domain, Identity, Symbols};
 use panther_events::journal::storage::{DirStorage, Storage};
 use panther_events::journal::{
-    Account, Durability, JournalLog, JournalReader, JournalWriter, OpenError, Options, ReadOptions, RunId,
-    verify,
+    Durability, JournalAccount, JournalLog, JournalReader, JournalWriter, OpenError, Options, ReadOptions,
+    RunId, verify,
 };
 use panther_events::pipeline::Builder;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ fn files(path: &Path) -> Vec<String> {
 }
 
 /// Compares what a reader finds with what the writer says; every record was selected. Returns the numbers that are there.
-fn check(storage: impl Storage + Clone, account: &Account, what: &str) -> Vec<u32> {
+fn check(storage: impl Storage + Clone, account: &JournalAccount, what: &str) -> Vec<u32> {
     let mut reader = JournalReader::over(storage.clone(), ReadOptions::default()).unwrap();
     let mut seqs = Vec::new();
     reader.for_each(|record| seqs.push(record.seq())).unwrap();
@@ -81,7 +81,7 @@ fn check(storage: impl Storage + Clone, account: &Account, what: &str) -> Vec<u3
 struct At<'a>(&'a Path);
 
 impl At<'_> {
-    fn check(&self, account: &Account, what: &str) -> Vec<u32> {
+    fn check(&self, account: &JournalAccount, what: &str) -> Vec<u32> {
         let model = Model::default();
         for name in files(self.0) {
             model.disk().insert(&name, std::fs::read(self.0.join(&name)).unwrap());
