@@ -4,8 +4,8 @@
 #[path = "../../../tests/it/support/skip.rs"]
 mod skip;
 
-use serde_json::Value;
 use crate::skip::skip;
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
