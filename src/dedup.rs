@@ -13,7 +13,7 @@
 //! # Design
 //!
 //! - The set is one table of cache-line buckets, in the order of the ids, so that growing is a walk through memory
-//!   and is spread over the batches ([`ExactSet`]).
+//!   and is spread over the batches.
 //! - What does not fit into a memory budget lies on disk in sorted runs. A filter in front, of 16 bits an id, tells which run
 //!   may hold an id, so that new ids seldom read the disk and known ones read one block.
 //!   In front of the table in memory a filter only adds work: it costs a line of its own, and a new id must be
@@ -35,7 +35,10 @@ mod table;
 mod verdict;
 mod window;
 
-pub use options::{BUDGET_MIN, DedupError, DedupOptions, EPOCHS_MAX, FilterUse, Window};
+#[doc(hidden)] // Measured and tested by themselves; nobody else needs them.
+pub use options::FilterUse;
+pub use options::{BUDGET_MIN, DedupError, DedupOptions, EPOCHS_MAX, Window};
+#[doc(hidden)]
 pub use set::{ExactSet, SetCounts};
 pub use stats::DedupStats;
 pub use verdict::{BATCH, Sighting, Verdict};
@@ -138,6 +141,7 @@ impl Dedup {
     /// Under [`FilterUse::Off`] the filters that are there are kept, but not asked. Ids that go to disk meanwhile have none, now
     /// or later, unless those before them left room in theirs: after a change back they are still looked for in each of their
     /// runs. For measurements, and where a filter is in doubt.
+    #[doc(hidden)]
     pub fn set_filter(&mut self, filter: FilterUse) {
         if let Some(spill) = &mut self.spill {
             spill.use_index(filter != FilterUse::Off);

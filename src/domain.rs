@@ -76,6 +76,7 @@ use crate::event::{Domain, EventKind, Field, Identity, KindSet};
 /// Why a domain was not registered.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
+#[non_exhaustive]
 pub enum CatalogueError {
     /// A domain with this number is there.
     #[error("domain {number} is taken by {known:?}; give {refused:?} another number")]

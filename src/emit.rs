@@ -6,7 +6,7 @@
 //!
 //! After start the way of an accepted event has no lock and no allocation. It has a system call only to wake
 //! a consumer that sleeps, or to sleep while a full ring blocks. A single event is published at once; a batch
-//! is published in steps of at most [`PUBLISH_EVERY`] events and at the end of the call, so that no event waits
+//! is published in steps of at most 64 events and at the end of the call, so that no event waits
 //! for another one to come.
 
 mod context;
@@ -36,7 +36,7 @@ use crate::sync::Arc;
 use std::fmt;
 
 /// Events of a batch that are published at once, at most.
-pub const PUBLISH_EVERY: usize = 64;
+const PUBLISH_EVERY: usize = 64;
 
 /// Puts one thread's events into the pipeline.
 ///

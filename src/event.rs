@@ -18,7 +18,7 @@ pub mod json;
 pub mod kind;
 pub mod payload;
 pub mod record;
-pub mod shown;
+pub(crate) mod shown;
 pub mod symbol;
 
 mod table;
@@ -31,5 +31,6 @@ pub use json::{Json, JsonError, Value};
 pub use kind::{Domain, EventKind, KindSet};
 pub use payload::{Field, FieldType, Payload};
 pub use record::Record;
+pub use shown::is_harmful;
 pub use symbol::{Symbol, SymbolError, Symbols};
 pub(crate) use table::Tap;

@@ -6,7 +6,6 @@
 //! `membarrier(2)` moves that cost to the other side: [`heavy`] makes every running thread of the process
 //! pass a full fence, so [`light`] only has to stop the compiler. Where the system call is missing, both
 //! sides use full fences. (The idea is that of folly's `AsymmetricMemoryBarrier` and of C++'s P1202.)
-#![allow(unsafe_code, reason = "the system call membarrier has no safe wrapper")]
 
 use crate::sync::fence;
 use std::sync::atomic::{AtomicU8, Ordering, compiler_fence};
@@ -59,20 +58,14 @@ pub(crate) fn is_broken() -> bool {
 
 #[cfg(target_os = "linux")]
 mod membarrier {
-    const CMD_PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
-    const CMD_REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
+    use rustix::thread::{MembarrierCommand, membarrier};
 
     pub(super) fn register() -> bool {
-        call(CMD_REGISTER_PRIVATE_EXPEDITED) && call(CMD_PRIVATE_EXPEDITED)
+        membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok() && all_threads()
     }
 
     pub(super) fn all_threads() -> bool {
-        call(CMD_PRIVATE_EXPEDITED)
-    }
-
-    fn call(command: libc::c_int) -> bool {
-        // SAFETY: membarrier takes three integers and touches no memory of ours.
-        unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+        membarrier(MembarrierCommand::PrivateExpedited).is_ok()
     }
 }
 

@@ -3,9 +3,8 @@
 //!
 //! ```
 //! use panther_events::domain::{DomainDef, KindDef};
-//! use panther_events::event::{Domain, EventKind, Identity, Symbol};
 //! use panther_events::observe::metrics::{Metrics, quantile};
-//! use panther_events::pipeline::Pipeline;
+//! use panther_events::{Domain, EventKind, Identity, Pipeline, Symbol};
 //!
 //! panther_events::payload! {
 //!     /// An echo came back.
@@ -95,6 +94,7 @@
 //!
 //! Events are shared out over dedup threads by entity, not by id: see [`pipeline`].
 #![deny(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod clock;
 pub mod dedup;
@@ -113,6 +113,28 @@ pub mod process;
 pub mod recorder;
 #[cfg(feature = "run")]
 pub mod run;
+
+// `payload!` names the crate, within it too.
+extern crate self as panther_events;
+
+#[doc(inline)]
+pub use domain::TypedSink;
+#[doc(inline)]
+pub use emit::{EmitError, Emitter, EventSink, FullPolicy};
+#[doc(inline)]
+pub use event::{
+    Context, Domain, EventId, EventKind, Identity, KindSet, Level, Payload, Record, Symbol, Symbols, Value,
+};
+#[doc(inline)]
+pub use observe::{Batch, Observer, Report, Undelivered};
+#[doc(inline)]
+pub use pipeline::{
+    Account, Builder, ObserverSetup, Pipeline, PipelineOptions, ReportKey, Snapshot, Topology,
+};
+
+// Their types are in signatures of ours, and their versions must be the same.
+pub use hdrhistogram;
+pub use uuid;
 
 mod fence;
 mod hash;

@@ -13,6 +13,12 @@
 //!  emitter ─┴─ring──► shard 1: dedup ─┴─rings──► worker 1: observers ─┘
 //! ```
 //!
+//! A *ring* is the queue between an emitter and a shard. A *shard* is a thread that takes events out of its rings in *batches* of at
+//! most 64, tells new ones from duplicates, and passes them on. A *worker* is a thread that runs observers; without workers the
+//! shard does. A *command* is what the pipeline asks of either between two batches (report, add or remove an observer). A *snapshot*
+//! is what all of them know at one time; to *drain* is to wait until all that was accepted before has been observed. The
+//! *account* says what became of every event.
+//!
 //! Shards share events out by entity. The id of an occurrence or a content belongs to one entity, so its redeliveries meet in one shard, and
 //! each entity's events stay in the order in which their emitter sent them. (Sharing out by id would balance
 //! one busy entity better, and would tear its events out of order.) Events of identity `Digest` are shared out
@@ -116,6 +122,7 @@ struct Threads {
 
 /// Why an observer was not added to a running pipeline.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AddError {
     /// An observer that is there has the name.
     #[error("an observer is named {0:?}; remove it first, or choose another name")]

@@ -47,6 +47,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use crate::emit::sink::keyed_id;
 use crate::emit::source::{EmitShared, SEQ_LAST, Source};
 use crate::emit::{ContextEntered, EmitError, EventSink, NameRefused, TypedEvent};
 use crate::event::{
@@ -212,7 +213,8 @@ impl EventSink for Derived<'_> {
             }
             let time_ns = event.time_ns.unwrap_or(self.time_ns);
             let payload = bytemuck::cast(event.payload_with(document));
-            let id = event.key.map_or(0, EventId::bits);
+            let id = |key| keyed_id(key, event.kind, entity, self.buffer.context).bits();
+            let id = event.key.map_or(0, id);
             Ok(Record::raw(id, identity, time_ns, entity, event.kind, payload))
         });
         match made {

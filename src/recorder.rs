@@ -5,6 +5,10 @@
 //! goes into its ring. When the process dies, by a panic, a segmentation fault or `kill -9`, the file still has the last
 //! events of each emitter with the names that they refer to. [`Recording::read`] brings them out, and says what is missing.
 //!
+//! A *track* is one emitter's part of the file, a ring of *slots* with an event each, the oldest of which is overwritten. A slot
+//! is *torn* if the process died while it was written, and *damaged* if its check does not hold. A *recording* is what a reader
+//! brought out of the file; a *snapshot* is a recording of a process that goes on.
+//!
 //! ```no_run
 //! use panther_events::pipeline::Pipeline;
 //! use panther_events::recorder::{FlightRecorder, Recording, RecorderOptions};
@@ -29,7 +33,7 @@
 //!   whose call had returned. One event more may be there, or its place is torn: that is told.
 //! - Of a batch whose call had not returned, whole steps are there, of at most 64 events, and perhaps the first events of one
 //!   more. What the caller's iterator has given for the step at work is not recorded yet: who wants each event in the file
-//!   before the next one is made emits them one by one. (With several dedup tracks, a step is one event.)
+//!   before the next one is made emits them one by one. (With several dedup shards, a step is one event.)
 //! - How many were overwritten is exact. (One thing can hide: where a wild write has zeroed the very last events, up to 95 that
 //!   the head does not tell of yet, together with their checks, they look as if they had never been.)
 //! - Names and documents are kept from the first one on until [`RecorderOptions::definition_bytes`] are full (1 MiB by

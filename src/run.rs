@@ -47,4 +47,4 @@ pub use files::{FileFormat, FormatError, WriteError};
 pub use finished::{FinishedRun, InputTotals, doubt_inputs, is_whole};
 pub use names::FILE_NAMES;
 pub use observers::Observers;
-pub use options::{Events, IdElsewhere, RunOptions};
+pub use options::{EventChoice, IdElsewhere, RunOptions};

@@ -12,9 +12,11 @@ mod support {
     #![allow(dead_code, clippy::print_stdout, clippy::unwrap_used, reason = "each test uses its part")]
     pub(crate) mod journal;
     pub(crate) mod random;
+    pub(crate) mod skip;
 }
 
 use crate::support::journal::Sample;
+use crate::support::skip::skip;
 use panther_events::clock::Clock;
 use panther_events::domain::{Catalogue, DomainDef, KindDef};
 use panther_events::emit::FullPolicy;
@@ -56,7 +58,7 @@ fn alone(job: &str) {
         mount.is_ok_and(|output| output.status.success())
     };
     let Some(namespace) = namespaces.iter().find(may) else {
-        println!("left out: mounts in a namespace of one's own are not allowed here");
+        skip("mount", "mounts in a namespace of one's own are not allowed here");
         return;
     };
     let output = Command::new("unshare")

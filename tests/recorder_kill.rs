@@ -13,9 +13,11 @@ mod support {
     #![allow(dead_code, clippy::print_stdout, clippy::unwrap_used, reason = "each test uses its part")]
     pub(crate) mod journal;
     pub(crate) mod random;
+    pub(crate) mod skip;
 }
 
 use crate::support::journal::{Rng, Sample, env_count, seed};
+use crate::support::skip::skip;
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::event::{Domain, Identity, Record, Symbol};
 use panther_events::journal::storage::DirStorage;
@@ -175,7 +177,7 @@ fn after_each_instruction_of_a_batch_at_most_one_event_is_torn() {
         let _ = child.wait();
     };
     if trace(libc::PTRACE_SEIZE, libc::PTRACE_O_EXITKILL as usize) != 0 {
-        println!("skipped: no process may be traced here");
+        skip("trace", "no process may be traced here");
         return kill(child);
     }
     // It is stopped, and tells so to who traces it once it is interrupted.

@@ -52,7 +52,6 @@ const UNSAFE_FILES: &[&str] = &[
     "src/dedup/memory.rs",
     "src/dedup/simd.rs",
     "src/event/ids.rs",
-    "src/fence.rs",
     "src/recorder/map.rs",
     "src/recorder/stores.rs",
     "src/ring/fill.rs",

@@ -8,7 +8,7 @@ use crate::domain::kind::KindDef;
 use crate::domain::table::DataType;
 use crate::emit::{EmitError, Emitter, EventSink, NameRefused, TypedEvent};
 use crate::event::json::{Value, push_number, push_text};
-use crate::event::payload::Value as Number;
+use crate::event::payload::FieldValue as Number;
 use crate::event::{Detail, Domain, Field, Symbol};
 use std::time::Duration;
 

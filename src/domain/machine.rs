@@ -13,7 +13,7 @@
 //! - An event without a path changes nothing.
 
 use crate::domain::kind::KindDef;
-use crate::event::payload::Value;
+use crate::event::payload::FieldValue;
 use crate::event::{Domain, Field};
 
 /// States that a table can have.
@@ -82,6 +82,7 @@ pub enum StepOutcome {
 /// What is wrong with a state table.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
+#[non_exhaustive]
 pub enum StateFault {
     /// The table names another domain.
     #[error("the table is for domain {0}; give it to that one")]
@@ -267,15 +268,15 @@ const fn bit(set: u32, state: u8) -> bool {
     (state as usize) < STATES_MAX && set >> state & 1 != 0
 }
 
-pub(crate) fn is_zero(value: Value) -> bool {
+pub(crate) fn is_zero(value: FieldValue) -> bool {
     match value {
-        Value::Unsigned(value) => value == 0,
-        Value::Signed(value) => value == 0,
-        Value::Float(value) => value == 0.0,
-        Value::Bool(value) => !value,
-        Value::Symbol(symbol) => symbol.bits() == 0,
-        Value::Detail(detail) => detail.bits() == 0,
-        Value::Name(_) => false,
+        FieldValue::Unsigned(value) => value == 0,
+        FieldValue::Signed(value) => value == 0,
+        FieldValue::Float(value) => value == 0.0,
+        FieldValue::Bool(value) => !value,
+        FieldValue::Symbol(symbol) => symbol.bits() == 0,
+        FieldValue::Detail(detail) => detail.bits() == 0,
+        FieldValue::Name(_) => false,
     }
 }
 

@@ -4,6 +4,7 @@ use crate::event::{ContextsFull, DetailError, EventKind, SymbolError, Symbols};
 
 /// Why an event was not accepted.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EmitError {
     /// The ring was full; counted in `dropped_full`.
     #[error("the ring is full; use larger rings, a longer timeout or fewer events")]
@@ -63,6 +64,7 @@ fn listed(allowed: &[String]) -> String {
 
 /// Why the name of an event's entity was not taken into the symbol table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NameRefused {
     /// Another name has the same symbol.
     #[error("another name has the same symbol; choose another name")]
@@ -77,6 +79,7 @@ pub enum NameRefused {
 
 /// Why a context was not entered; the emitter stays where it was.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ContextError {
     /// The symbol table refused the name.
     #[error("the name was refused: {0}")]

@@ -10,6 +10,7 @@ mod sampled;
 mod tee;
 
 pub use keyed::Keyed;
+pub(crate) use keyed::keyed_id;
 pub use rate::RateLimited;
 pub use sampled::Sampled;
 pub use tee::Tee;
@@ -33,7 +34,8 @@ pub struct TypedEvent<'a> {
     pub document: &'a str,
     /// Numbers that stand only in the document, because their place in the payload cannot hold them.
     pub unplaced: u64,
-    /// What identifies the event, where the caller has said so: see [`Keyed`]. `None`: as its kind's identity says.
+    /// The key of the fact, where the caller has given one: see [`Keyed`]. With the kind, the entity and the context of the emitter
+    /// at the end it identifies the event. `None`: as its kind's identity says.
     pub key: Option<EventId>,
 }
 
@@ -54,7 +56,7 @@ impl TypedEvent<'_> {
 /// ```
 /// use panther_events::domain::TypedSink;
 /// use panther_events::emit::{EmitError, EventSink, TypedEvent};
-/// use panther_events::event::Record;
+/// use panther_events::event::{Context, Record};
 /// use panther_events::pipeline::Pipeline;
 ///
 /// /// Leaves out what is about a service that is not under test.
@@ -67,6 +69,14 @@ impl TypedEvent<'_> {
 ///
 ///     fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {
 ///         self.0.emit_record(record)
+///     }
+///
+///     fn context(&self) -> Context {
+///         self.0.context()
+///     }
+///
+///     fn count_refused(&mut self, error: EmitError) -> Result<(), EmitError> {
+///         self.0.count_refused(error)
 ///     }
 /// }
 ///
@@ -94,9 +104,7 @@ pub trait EventSink {
 
     /// Returns the context that events given to this sink belong to, as far as it is known; a sink over another one
     /// hands on what that says. [`Validated`](crate::pipeline::Validated) tells steps of one name apart by it.
-    fn context(&self) -> Context {
-        Context::NONE
-    }
+    fn context(&self) -> Context;
 
     /// Counts an event that a sink over this one has refused, and returns why: it may have told of a failure, so the account
     /// may not pass over it. A sink over another one hands it on; one that does not leaves the event uncounted.
@@ -126,7 +134,8 @@ impl EventSink for Emitter {
             self.symbols().details().count_unplaced(event.unplaced);
         }
         self.note_entity(event.kind.domain(), entity);
-        self.emit_payload(event.kind, event.time_ns, entity, event.payload_with(document), event.key)
+        let id = event.key.map(|key| keyed_id(key, event.kind, entity, Emitter::context(self)));
+        self.emit_payload(event.kind, event.time_ns, entity, event.payload_with(document), id)
     }
 
     fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {

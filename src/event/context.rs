@@ -145,6 +145,16 @@ impl Context {
         self.0.iter().zip(&outer.0).all(|(part, wanted)| *wanted == Symbol::NONE || part == wanted)
     }
 
+    /// Returns what of this context lies within a test.
+    pub(crate) fn within_test(mut self) -> Context {
+        for (part, level) in self.0.iter_mut().zip(Level::ALL) {
+            if matches!(level, Level::Experiment | Level::Test) {
+                *part = Symbol::NONE;
+            }
+        }
+        self
+    }
+
     /// Returns the parts in which something of `level` lies: those that enclose it.
     pub(crate) fn around(mut self, level: Level) -> Context {
         for (part, outer) in self.0.iter_mut().zip(Level::ALL) {

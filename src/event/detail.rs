@@ -43,6 +43,7 @@ impl fmt::Debug for Detail {
 
 /// Why a document was not taken into a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DetailError {
     /// Another document with the same hash is in the table.
     #[error("another document has the same hash; change the document, for example the order of its keys")]

@@ -3,6 +3,8 @@
 use crate::event::detail::Detail;
 use crate::event::kind::EventKind;
 use crate::event::symbol::Symbol;
+#[doc(hidden)]
+pub use bytemuck;
 use bytemuck::Pod;
 
 /// A struct that fills the payload of one kind of event.
@@ -88,7 +90,7 @@ pub enum FieldType {
 
 /// A field's value, read from a payload.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Value {
+pub enum FieldValue {
     /// Any of the unsigned types.
     Unsigned(u64),
     /// A signed integer.
@@ -125,23 +127,23 @@ impl FieldType {
 impl Field {
     /// Reads the field out of a payload's bytes; `None` when there is no value, or it would lie outside.
     #[must_use]
-    pub fn read(&self, payload: &[u8; 24]) -> Option<Value> {
+    pub fn read(&self, payload: &[u8; 24]) -> Option<FieldValue> {
         let bytes = payload.get(self.offset..self.offset.checked_add(self.ty.size())?)?;
         Some(match self.ty {
-            FieldType::U8 => Value::Unsigned(u64::from(*bytes.first()?)),
-            FieldType::U16 => Value::Unsigned(u64::from(bytemuck::pod_read_unaligned::<u16>(bytes))),
-            FieldType::U32 => Value::Unsigned(u64::from(bytemuck::pod_read_unaligned::<u32>(bytes))),
-            FieldType::U64 => Value::Unsigned(bytemuck::pod_read_unaligned(bytes)),
-            FieldType::I64 => Value::Signed(bytemuck::pod_read_unaligned(bytes)),
-            FieldType::F64 => Value::Float(bytemuck::pod_read_unaligned(bytes)),
-            FieldType::Symbol => Value::Symbol(bytemuck::pod_read_unaligned(bytes)),
-            FieldType::Detail => Value::Detail(bytemuck::pod_read_unaligned(bytes)),
+            FieldType::U8 => FieldValue::Unsigned(u64::from(*bytes.first()?)),
+            FieldType::U16 => FieldValue::Unsigned(u64::from(bytemuck::pod_read_unaligned::<u16>(bytes))),
+            FieldType::U32 => FieldValue::Unsigned(u64::from(bytemuck::pod_read_unaligned::<u32>(bytes))),
+            FieldType::U64 => FieldValue::Unsigned(bytemuck::pod_read_unaligned(bytes)),
+            FieldType::I64 => FieldValue::Signed(bytemuck::pod_read_unaligned(bytes)),
+            FieldType::F64 => FieldValue::Float(bytemuck::pod_read_unaligned(bytes)),
+            FieldType::Symbol => FieldValue::Symbol(bytemuck::pod_read_unaligned(bytes)),
+            FieldType::Detail => FieldValue::Detail(bytemuck::pod_read_unaligned(bytes)),
             FieldType::Bool => match bytes.first()? {
-                0 => Value::Bool(false),
-                1 => Value::Bool(true),
+                0 => FieldValue::Bool(false),
+                1 => FieldValue::Bool(true),
                 _ => return None,
             },
-            FieldType::Name(names) => Value::Name(names.get(usize::from(*bytes.first()?))?),
+            FieldType::Name(names) => FieldValue::Name(names.get(usize::from(*bytes.first()?))?),
             FieldType::OptU16
             | FieldType::OptU24
             | FieldType::OptU32
@@ -150,22 +152,22 @@ impl Field {
                 if bytes.iter().all(|byte| *byte == u8::MAX) {
                     return None;
                 }
-                Value::Unsigned(unsigned(self.ty, bytes))
+                FieldValue::Unsigned(unsigned(self.ty, bytes))
             }
             FieldType::OptI64 => match bytemuck::pod_read_unaligned(bytes) {
                 i64::MIN => return None,
-                value => Value::Signed(value),
+                value => FieldValue::Signed(value),
             },
             FieldType::OptF64 => match bytemuck::pod_read_unaligned::<f64>(bytes) {
                 value if value.to_bits() == u64::MAX => return None,
-                value => Value::Float(value),
+                value => FieldValue::Float(value),
             },
         })
     }
 
     /// Writes `value` into a payload's bytes. False, and no value in its place, when the field cannot hold it
     /// exactly or is of a type that always holds one.
-    pub(crate) fn write(&self, payload: &mut [u8; 24], value: Option<Value>) -> bool {
+    pub(crate) fn write(&self, payload: &mut [u8; 24], value: Option<FieldValue>) -> bool {
         let Some(end) = self.offset.checked_add(self.ty.size()) else { return false };
         let Some(bytes) = payload.get_mut(self.offset..end) else { return false };
         let absent: u64 = match self.ty {
@@ -176,9 +178,9 @@ impl Field {
         let fits =
             |word: u64| (word != u64::MAX >> (64 - room) && word >> (room - 1) >> 1 == 0).then_some(word);
         let word = match (self.ty, value) {
-            (FieldType::Detail, Some(Value::Detail(detail))) => Some(detail.bits()),
-            (FieldType::Bool, Some(Value::Bool(flag))) => Some(u64::from(flag)),
-            (FieldType::Name(names), Some(Value::Name(name))) => {
+            (FieldType::Detail, Some(FieldValue::Detail(detail))) => Some(detail.bits()),
+            (FieldType::Bool, Some(FieldValue::Bool(flag))) => Some(u64::from(flag)),
+            (FieldType::Name(names), Some(FieldValue::Name(name))) => {
                 names.iter().position(|known| *known == name).and_then(|number| fits(number as u64))
             }
             (
@@ -187,12 +189,12 @@ impl Field {
                 | FieldType::OptU32
                 | FieldType::OptU56
                 | FieldType::OptU64,
-                Some(Value::Unsigned(value)),
+                Some(FieldValue::Unsigned(value)),
             ) => fits(value),
-            (FieldType::OptI64, Some(Value::Signed(value))) if value != i64::MIN => {
+            (FieldType::OptI64, Some(FieldValue::Signed(value))) if value != i64::MIN => {
                 Some(value.cast_unsigned())
             }
-            (FieldType::OptF64, Some(Value::Float(value))) if value.to_bits() != u64::MAX => {
+            (FieldType::OptF64, Some(FieldValue::Float(value))) if value.to_bits() != u64::MAX => {
                 Some(value.to_bits())
             }
             _ => None,
@@ -239,8 +241,8 @@ field_of!(u8 => U8, u16 => U16, u32 => U32, u64 => U64, i64 => I64, f64 => F64, 
 
 /// Declares a payload: a plain struct, its kind, and the description of its fields.
 ///
-/// The struct must have at most 24 bytes and no padding; both are checked at compile time. A program that
-/// uses it depends on `bytemuck` with the feature `derive`.
+/// The struct must have at most 24 bytes and no padding; both are checked at compile time. The program must know this crate
+/// under its own name, `panther_events`.
 ///
 /// ```
 /// use panther_events::event::{Domain, EventKind, Payload};
@@ -268,7 +270,10 @@ macro_rules! payload {
         }
     ) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Debug, ::bytemuck::Pod, ::bytemuck::Zeroable)]
+        #[derive(
+            Clone, Copy, PartialEq, Debug, $crate::event::payload::bytemuck::Pod, $crate::event::payload::bytemuck::Zeroable,
+        )]
+        #[bytemuck(crate = "::panther_events::event::payload::bytemuck")]
         #[repr(C)]
         $vis struct $name {
             $($(#[$field_meta])* pub $field: $ty),*
@@ -310,7 +315,7 @@ mod tests {
         assert_eq!(Mixed::from_words(words), mixed);
         let bytes: [u8; 24] = bytemuck::cast(words);
         let read: Vec<_> = Mixed::FIELDS.iter().map(|field| field.read(&bytes).unwrap()).collect();
-        use Value::{Float, Signed, Unsigned};
+        use FieldValue::{Float, Signed, Unsigned};
         let expected = [Signed(-5), Unsigned(70_000), Unsigned(300), Unsigned(1), Unsigned(2), Float(0.5)];
         assert_eq!(read, expected);
         assert_eq!(Field { name: "x", ty: FieldType::U64, offset: 20 }.read(&bytes), None);
@@ -350,7 +355,7 @@ mod tests {
 
     #[test]
     fn what_a_field_holds_comes_back_and_what_it_cannot_hold_is_no_value() {
-        use Value::{Bool, Float, Name, Signed, Unsigned};
+        use FieldValue::{Bool, Float, Name, Signed, Unsigned};
         const NAMES: &[&str] = &["one", "two"];
         let unsigned =
             |ty, max| [(ty, Unsigned(0), true), (ty, Unsigned(max - 1), true), (ty, Unsigned(max), false)];
@@ -378,7 +383,7 @@ mod tests {
             (FieldType::Bool, Unsigned(1), false),
             (FieldType::Name(NAMES), Name("two"), true),
             (FieldType::Name(NAMES), Name("three"), false),
-            (FieldType::Detail, Value::Detail(Detail::from_bits(7)), true),
+            (FieldType::Detail, FieldValue::Detail(Detail::from_bits(7)), true),
         ]);
         for (ty, value, holds) in cases {
             for offset in [0, 3, 24 - ty.size()] {

@@ -53,6 +53,7 @@ impl fmt::Display for Symbol {
 
 /// Why a name was not taken into a table.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SymbolError {
     /// Another name with the same hash is in the table.
     #[error("the names {known:?} and {refused:?} have the same symbol; rename one of them")]

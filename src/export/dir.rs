@@ -40,6 +40,7 @@ pub enum Overwrite {
 
 /// Why a result directory could not be made or completed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DirError {
     /// The directory that should hold it does not exist.
     #[error("{}: the directory {} does not exist; create it first", path.display(), parent.display())]
@@ -100,6 +101,7 @@ pub enum DirError {
 
 /// Why a result file could not be made or completed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FileError {
     /// The name cannot be that of a result file.
     #[error("{name:?} cannot name a result file: {reason}")]

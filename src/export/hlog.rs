@@ -37,6 +37,7 @@ pub struct Interval<'a> {
 
 /// Why a log could not be written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum HlogError {
     /// A tag holds what the format forbids.
     #[error("the tag {tag:?} holds a comma, a space or a line break; apply escape_tag to it")]

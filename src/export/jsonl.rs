@@ -28,7 +28,7 @@ mod quote;
 
 use crate::dedup::Verdict;
 use crate::event::kind::KIND_COUNT;
-use crate::event::payload::Value;
+use crate::event::payload::FieldValue;
 use crate::event::{Context, Contexts, Detail, EventId, EventKind, Field, Record, Symbols};
 use quote::{QuotedNames, push_hex_digits, push_json, push_string};
 use std::fmt;
@@ -40,7 +40,7 @@ use uuid::Uuid;
 pub type KindText<'a> = (&'a str, &'a [Field]);
 
 /// Tells the id that an event has elsewhere.
-pub type IdElsewhere = Arc<dyn Fn(&Record) -> Option<Uuid> + Send + Sync>;
+pub type IdLookup = Arc<dyn Fn(&Record) -> Option<Uuid> + Send + Sync>;
 
 /// Writes events as JSON, one a line.
 ///
@@ -61,7 +61,7 @@ pub struct EventLines<W> {
 /// A second id of an event, with what stands before it.
 struct Elsewhere {
     before: Vec<u8>,
-    id: IdElsewhere,
+    id: IdLookup,
 }
 
 impl fmt::Debug for Elsewhere {
@@ -97,7 +97,7 @@ impl<W: Write> EventLines<W> {
 
     /// Writes a second id of each event that has one, under `member`, after the first.
     #[must_use]
-    pub fn with_id_elsewhere(mut self, member: &str, id: IdElsewhere) -> EventLines<W> {
+    pub fn with_id_elsewhere(mut self, member: &str, id: IdLookup) -> EventLines<W> {
         let mut before = b",".to_vec();
         push_string(&mut before, member);
         before.push(b':');
@@ -238,19 +238,19 @@ fn push_fields(
     for (before, field) in fields {
         line.extend_from_slice(before);
         match field.read(record.payload_bytes()) {
-            Some(Value::Unsigned(value)) => push_integer(line, value),
-            Some(Value::Signed(value)) => push_integer(line, value),
-            Some(Value::Float(value)) if value.is_finite() => {
+            Some(FieldValue::Unsigned(value)) => push_integer(line, value),
+            Some(FieldValue::Signed(value)) => push_integer(line, value),
+            Some(FieldValue::Float(value)) if value.is_finite() => {
                 line.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
             }
-            Some(Value::Float(_)) => {
+            Some(FieldValue::Float(_)) => {
                 line.extend_from_slice(b"null");
                 non_finite += 1;
             }
-            Some(Value::Symbol(symbol)) => names.push(line, symbol, symbols),
-            Some(Value::Bool(value)) => line.extend_from_slice(if value { b"true" } else { b"false" }),
-            Some(Value::Name(name)) => push_string(line, name),
-            Some(Value::Detail(detail)) => push_document(line, detail, symbols),
+            Some(FieldValue::Symbol(symbol)) => names.push(line, symbol, symbols),
+            Some(FieldValue::Bool(value)) => line.extend_from_slice(if value { b"true" } else { b"false" }),
+            Some(FieldValue::Name(name)) => push_string(line, name),
+            Some(FieldValue::Detail(detail)) => push_document(line, detail, symbols),
             // No value, or a field outside the payload: the catalogue's description is wrong, the line stays valid.
             None => line.extend_from_slice(b"null"),
         }

@@ -28,6 +28,7 @@ pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
 /// Why an exposition could not be written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenMetricsError {
     /// A name breaks the format's rules.
     #[error("{name:?} cannot name a {what}: {reason}")]

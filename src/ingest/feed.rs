@@ -78,7 +78,7 @@ pub struct CaptureReport {
     /// Packets that were refused: malformed, or cut too short for the digest.
     pub refused: u64,
     /// The first of them.
-    pub refusals: Vec<Refusal>,
+    pub refusals: Vec<PacketRefusal>,
     /// Flows whose name the symbol table refused; they go by number.
     pub unnamed_flows: u64,
     /// What ended the reading early.
@@ -105,7 +105,7 @@ impl CaptureReport {
 /// A packet that was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("packet at byte {offset}: {reason}")]
-pub struct Refusal {
+pub struct PacketRefusal {
     /// Byte offset of its record in the file.
     pub offset: u64,
     /// Why.
@@ -114,6 +114,7 @@ pub struct Refusal {
 
 /// Why a packet was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RefusalReason {
     /// What its first bytes are is not known here.
     #[error("link type {0} is not known; known are Ethernet, Linux cooked, raw IP and loopback")]
@@ -133,7 +134,7 @@ pub enum RefusalReason {
 
 /// What a feed found and did.
 #[derive(Debug)]
-pub struct FeedReport {
+pub struct CaptureFeedReport {
     /// Per file, in the order given.
     pub captures: Vec<CaptureReport>,
     /// What became of the packets.
@@ -142,6 +143,7 @@ pub struct FeedReport {
 
 /// Why a feed gave up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FeedError {
     /// A capture is cut, and the digest is to cover whole packets: scan the captures for a common
     /// [`Coverage`] and begin anew.
@@ -164,7 +166,7 @@ pub fn feed(
     symbols: &Symbols,
     progress: &AtomicU64,
     pump: impl FnMut(),
-) -> Result<FeedReport, FeedError> {
+) -> Result<CaptureFeedReport, FeedError> {
     feed_until(inputs, options, emitter, symbols, progress, pump, &AtomicBool::new(false))
 }
 
@@ -182,7 +184,7 @@ pub fn feed_until(
     progress: &AtomicU64,
     mut pump: impl FnMut(),
     interrupt: &AtomicBool,
-) -> Result<FeedReport, FeedError> {
+) -> Result<CaptureFeedReport, FeedError> {
     let read: ReadFile = |reader, capture, reading| reader.read(capture, reading);
     feed_with(inputs, options, emitter, symbols, progress, &mut pump, interrupt, read)
 }
@@ -200,7 +202,7 @@ fn feed_with(
     pump: &mut dyn FnMut(),
     interrupt: &AtomicBool,
     read: ReadFile,
-) -> Result<FeedReport, FeedError> {
+) -> Result<CaptureFeedReport, FeedError> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (mut readers, mut heads) = (Vec::new(), Vec::new());
@@ -220,7 +222,11 @@ fn feed_with(
             })
         });
         let captures: Vec<_> = captures.collect();
-        if stop.load(Ordering::Relaxed) { Err(FeedError::Cut) } else { Ok(FeedReport { captures, sent }) }
+        if stop.load(Ordering::Relaxed) {
+            Err(FeedError::Cut)
+        } else {
+            Ok(CaptureFeedReport { captures, sent })
+        }
     })
 }
 
@@ -427,7 +433,7 @@ impl Reader<'_> {
             if let Some(reason) = refused {
                 report.refused += 1;
                 if report.refusals.len() < REFUSALS_KEPT {
-                    report.refusals.push(Refusal { offset: frame.offset, reason });
+                    report.refusals.push(PacketRefusal { offset: frame.offset, reason });
                 }
             }
             if block.borrow().len() == BLOCK_LEN {

@@ -5,6 +5,7 @@ pub const VLAN_TAGS_MAX: usize = 4;
 
 /// Why a frame could not be decoded.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Malformed {
     /// The frame ends inside its link-layer header.
     #[error("the frame ends inside its link-layer header")]

@@ -6,33 +6,36 @@
 //!
 //! ```text
 //! bytes ──► reader ──► json ──► event ──┬──► id (repr, printable)
-//!           lines      Value    fields  └──► records ──► feed ──► emitter
+//!           lines      PantherValue    fields  └──► records ──► feed ──► emitter
 //! ```
 //!
 //! The files are untrusted: line length, string length, nesting and the number of values are bounded
 //! ([`Limits`]), and what is refused is told with its line, its byte and the reason, and counted.
 
-pub mod escape;
+mod escape;
 pub mod event;
 pub mod feed;
 pub mod id;
 pub mod ids;
 pub mod json;
-pub mod printable;
+mod printable;
 pub mod reader;
 pub mod records;
-pub mod repr;
-pub mod text;
-pub mod time;
+mod repr;
+mod text;
+mod time;
 pub mod value;
 
+pub use escape::escape_for_terminal;
 pub use event::{LineError, PantherEvent, Reason};
-pub use feed::{FeedReport, FileReport, IdMismatch, Refusal, feed, feed_until};
+pub use feed::{FileReport, IdMismatch, LineRefusal, PantherFeedReport, feed, feed_until};
 pub use id::{content, panther_id};
 pub use ids::PantherIds;
-pub use json::{JsonError, JsonErrorKind, Limits};
-pub use printable::PythonVersion;
+pub use json::{Limits, ParseError, ParseErrorKind};
+pub use printable::{PythonVersion, PythonVersionError};
 pub use reader::{Counts, PantherReader, Refused};
 pub use records::{PantherRecords, RecordError, panther_uuid};
+pub use repr::{write_float, write_repr};
 pub use text::Text;
-pub use value::{Object, Value};
+pub use time::TimeError;
+pub use value::{Object, PantherValue};

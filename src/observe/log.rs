@@ -18,7 +18,7 @@ pub use terminal::{Colors, Terminal};
 
 use crate::domain::Catalogue;
 use crate::event::kind::KIND_COUNT;
-use crate::event::payload::Value;
+use crate::event::payload::FieldValue;
 use crate::event::{Detail, EventKind, Identity, KindSet, Record, Symbol, Symbols};
 use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
 use log::Level;
@@ -243,21 +243,21 @@ impl Log {
         for field in self.catalogue.fields(kind).unwrap_or_default() {
             let Some(value) = field.read(record.payload_bytes()) else { continue };
             match value {
-                Value::Symbol(Symbol::NONE) => {}
-                Value::Symbol(symbol) => {
+                FieldValue::Symbol(Symbol::NONE) => {}
+                FieldValue::Symbol(symbol) => {
                     write!(self.line, " {}=", field.name)?;
                     push_name(&mut self.line, &self.symbols, symbol);
                 }
-                Value::Detail(Detail::NONE) => {}
-                Value::Detail(detail) => {
+                FieldValue::Detail(Detail::NONE) => {}
+                FieldValue::Detail(detail) => {
                     self.line.push(' ');
                     self.report.cut += u64::from(push_document(&mut self.line, &self.symbols, detail));
                 }
-                Value::Unsigned(value) => write!(self.line, " {}={value}", field.name)?,
-                Value::Signed(value) => write!(self.line, " {}={value}", field.name)?,
-                Value::Float(value) => write!(self.line, " {}={value}", field.name)?,
-                Value::Bool(value) => write!(self.line, " {}={value}", field.name)?,
-                Value::Name(value) => write!(self.line, " {}={value}", field.name)?,
+                FieldValue::Unsigned(value) => write!(self.line, " {}={value}", field.name)?,
+                FieldValue::Signed(value) => write!(self.line, " {}={value}", field.name)?,
+                FieldValue::Float(value) => write!(self.line, " {}={value}", field.name)?,
+                FieldValue::Bool(value) => write!(self.line, " {}={value}", field.name)?,
+                FieldValue::Name(value) => write!(self.line, " {}={value}", field.name)?,
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ pub use buckets::SIGNIFICANT_DIGITS;
 
 use crate::domain::Catalogue;
 use crate::event::kind::KIND_COUNT;
-use crate::event::payload::Value;
+use crate::event::payload::FieldValue;
 use crate::event::{EventKind, Field, FieldType, KindSet, Record};
 use crate::observe::metrics::buckets::Buckets;
 use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered, members};
@@ -185,8 +185,8 @@ impl Recorder {
         }
         let payloads = members(records, share).map(Record::payload_bytes);
         buckets.count(payloads.filter_map(|payload| match field.read(payload)? {
-            Value::Unsigned(value) => Some(value),
-            Value::Signed(value) if value >= 0 => Some(value as u64),
+            FieldValue::Unsigned(value) => Some(value),
+            FieldValue::Signed(value) if value >= 0 => Some(value as u64),
             // Where the field says nothing, it is no value at all; this one is no duration and no size.
             _ => {
                 *refused += 1;
@@ -296,8 +296,8 @@ mod tests {
             for offset in (0..24).step_by(ty.size()) {
                 let field = Field { name: "x_ns", ty, offset };
                 let expected = match field.read(bytemuck::must_cast_ref(&words)) {
-                    Some(Value::Unsigned(value)) => Some(value),
-                    Some(Value::Signed(value)) => u64::try_from(value).ok(),
+                    Some(FieldValue::Unsigned(value)) => Some(value),
+                    Some(FieldValue::Signed(value)) => u64::try_from(value).ok(),
                     _ => panic!("not an integer"),
                 };
                 let place = Place::of(&field).unwrap();

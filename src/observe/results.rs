@@ -21,8 +21,9 @@
 //!
 //! One thing undoes a failure: a step that failed, began again and completed has passed, as its table has it; until it has
 //! completed, it has failed. It has to have begun again behind the failure in the order in which events came, and by
-//! their times not before it and not after the end of its test. Where it is not known that it was the same step of the same run of a test (the test was run twice, or the step
-//! names no test and there are several), the failure counts.
+//! their times not before it and not after the end of its test, by the word of the emitter that told the failure and in the same
+//! context. Where it is not known that it was the same step of the same run of a test (the test was run twice, or it failed before
+//! the test began, or the step names no test and there are several), the failure counts.
 //!
 //! A part that begins again after an end (`created` or `setup_started` of a test, `execution_started` of a step,
 //! `validation_started` of an assertion) is run again. It is as good as the worst of its runs; a run that ended only by
@@ -52,7 +53,9 @@
 //! A test that began to check assertions (`assertions_started`) and did not come to the end of it (`assertions_completed`,
 //! `assertions_failed`) has a check that is running. Unknown are also: an assertion that was checked and of which no
 //! result is told, assertions of which not all passed and none is told to have failed, an experiment that counts fewer
-//! successes than tests and no failure, or of which events of fewer tests came than it has, counts that cannot be read, a flag that can be read neither as true nor as false,
+//! successes than tests and no failure, or of which events of fewer tests came than it has or names, a test of which fewer steps ran
+//! than it has (`steps`, `steps_completed`), fewer assertions looked at than were begun, counts that cannot be read, a flag that can
+//! be read neither as true nor as false,
 //! a test that began a step without a name, and whatever may have a part beyond the limit of what is followed: a test, and
 //! the whole.
 //! [`ResultTree::outcome`] is the verdict on everything, what stands beside the tests and the experiments included; without
@@ -153,8 +156,9 @@ impl Results {
         let (symbols, found) = (&self.symbols, &mut self.found);
         symbols.details().with_text(evidence::detail(record), |document| {
             let document = Members::of(document.unwrap_or_default());
-            let event =
-                Event { record, evidence: Evidence::of(record, document), context, document, symbols, room };
+            let place = Some(context.within_test());
+            let evidence = Evidence { place, ..Evidence::of(record, document) };
+            let event = Event { record, evidence, context, document, symbols, room };
             match (domain, table) {
                 (Domain::TEST, Some(table)) => found.take_of_test(&event, table),
                 (Domain::STEP, Some(table)) => found.take_of_step(&event, table),
@@ -198,7 +202,8 @@ impl Event<'_> {
         let (raw, name) = (self.document.raw(member)?, self.document.text(member)?);
         // Halves of surrogate pairs are read as one sign; as they are written they are several.
         let has_halves = name.contains(char::REPLACEMENT_CHARACTER) && raw.contains("\\ud");
-        let name = if has_halves { raw.trim_matches('"').into() } else { name };
+        // No other name begins with that sign and reads like an escape.
+        let name = if has_halves { format!("{}{raw}", char::REPLACEMENT_CHARACTER).into() } else { name };
         Some(self.symbols.intern(&name).unwrap_or(Symbol::of(&name)))
     }
 }

@@ -56,6 +56,7 @@ pub struct Further {
 /// Which part of the account does not add up: a bug in this crate.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
+#[non_exhaustive]
 pub enum AccountError {
     /// `offered` is not the sum of its parts.
     #[error("offered {offered} is not accepted + dropped_full + rejected = {sum}; please report this bug")]

@@ -63,6 +63,7 @@ impl Default for PipelineOptions {
 /// Why a pipeline did not start.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
+#[non_exhaustive]
 pub enum StartError {
     /// An option is out of range.
     #[error("option `{option}` is {value}; give {valid}")]

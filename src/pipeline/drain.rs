@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Why it is not known that everything that had been accepted was processed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DrainError {
     /// It was not in time.
     #[error("the pipeline did not drain within {timeout:?}; give it more time, or look for a slow observer")]
@@ -28,6 +29,7 @@ pub enum DrainError {
 
 /// Why a read that has everything accepted before it was not given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SettleError {
     /// The pipeline did not drain.
     #[error(transparent)]

@@ -71,6 +71,7 @@ pub struct NumberGap {
 
 /// Why a file gave no recording.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecordingError {
     /// The operating system refused.
     #[error("{path}: cannot be read at offset {offset}: {source}; check that the file can be read")]

@@ -35,6 +35,7 @@ impl Default for RecorderOptions {
 
 /// Why a flight recorder was not made.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecorderError {
     /// An option is out of range.
     #[error("option `{option}` is {value}; give {valid}")]

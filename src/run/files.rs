@@ -36,6 +36,7 @@ impl FileFormat {
 
 /// Why a result directory was not written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WriteError {
     /// The directory.
     #[error(transparent)]
@@ -58,6 +59,7 @@ pub enum WriteError {
 
 /// Why a file could not be filled.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FormatError {
     /// The operating system refused.
     #[error(transparent)]

@@ -10,7 +10,7 @@ use crate::observe::state::{StateOptions, StateQuery, StateReport};
 use crate::paths::{Sightings, SightingsOptions, SightingsReport};
 use crate::pipeline::{Builder, PipelineOptions, ReportKey};
 use crate::run::names::EVENTS;
-use crate::run::options::{Events, RunOptions};
+use crate::run::options::{EventChoice, RunOptions};
 use std::sync::Arc;
 
 /// Where in a snapshot the findings of a run are.
@@ -35,7 +35,7 @@ impl RunOptions {
     /// When `events.jsonl` cannot be made.
     pub fn builder(self, symbols: &Arc<Symbols>, dir: &ResultDir) -> Result<(Builder, Observers), FileError> {
         let events = match self.events {
-            Events::None => None,
+            EventChoice::None => None,
             _ => {
                 let file = EventFile::new(dir.file(EVENTS)?).within(self.within);
                 Some(match self.id_elsewhere {
@@ -65,7 +65,7 @@ impl RunOptions {
         let results =
             builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
         if let Some(events) = events.clone() {
-            let duplicates = self.events == Events::All;
+            let duplicates = self.events == EventChoice::All;
             builder.observer("events", move |setup| events.observer(setup, duplicates));
         }
         Ok((builder, Observers { metrics, sightings, states, results, events }))

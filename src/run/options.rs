@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Which events go into `events.jsonl`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Events {
+pub enum EventChoice {
     /// Every event once.
     Unique,
     /// Duplicates too.
@@ -25,7 +25,7 @@ pub struct IdElsewhere {
     /// The member's name.
     pub member: String,
     /// Returns an event's id there, if it has one.
-    pub id: jsonl::IdElsewhere,
+    pub id: jsonl::IdLookup,
 }
 
 /// How the events of a run are looked at.
@@ -42,7 +42,7 @@ pub struct RunOptions {
     /// Vantage points that are known to come.
     pub vantages: Vec<Symbol>,
     /// Which events go into `events.jsonl`.
-    pub events: Events,
+    pub events: EventChoice,
     /// What those belong to; all where it is [`Context::NONE`].
     pub within: Context,
     /// The ids that they have elsewhere.
@@ -58,7 +58,7 @@ impl Default for RunOptions {
             window: Window::Unbounded,
             horizon: Duration::from_secs(1),
             vantages: Vec::new(),
-            events: Events::Unique,
+            events: EventChoice::Unique,
             within: Context::NONE,
             id_elsewhere: None,
         }

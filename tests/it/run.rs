@@ -5,7 +5,9 @@ use panther_events::dedup::Window;
 use panther_events::domain::packet::PacketSeen;
 use panther_events::event::{EventId, Symbols, Value};
 use panther_events::export::{DirError, Overwrite, ResultDir};
-use panther_events::run::{Events, FILE_NAMES, FileFormat, FinishedRun, IdElsewhere, RunOptions, WriteError};
+use panther_events::run::{
+    EventChoice, FILE_NAMES, FileFormat, FinishedRun, IdElsewhere, RunOptions, WriteError,
+};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -84,7 +86,7 @@ fn options_choose_events_their_further_id_and_the_formats() {
     let dir = ResultDir::create(out.path(), Overwrite::Refuse).unwrap();
     let id = Arc::new(|_: &_| Some(uuid::Uuid::from_u128(7)));
     let options = RunOptions {
-        events: Events::All,
+        events: EventChoice::All,
         window: Window::Sliding(Duration::from_secs(1)),
         id_elsewhere: Some(IdElsewhere { member: "lab_id".to_owned(), id }),
         ..RunOptions::default()
@@ -106,7 +108,7 @@ fn options_choose_events_their_further_id_and_the_formats() {
     assert!(!names(out.path()).contains("MANIFEST"));
     let out = tempfile::tempdir().unwrap();
     let dir = ResultDir::create(out.path(), Overwrite::Refuse).unwrap();
-    let finished = run(RunOptions { events: Events::None, ..RunOptions::default() }, &dir, false, true);
+    let finished = run(RunOptions { events: EventChoice::None, ..RunOptions::default() }, &dir, false, true);
     finished
         .write(dir, &finished.summary(topology, None), &[FileFormat::Summary, FileFormat::Jsonl])
         .unwrap();

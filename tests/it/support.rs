@@ -8,5 +8,6 @@ pub(crate) mod dedup;
 #[cfg(feature = "journal")]
 pub(crate) mod journal;
 pub(crate) mod random;
+pub(crate) mod skip;
 pub(crate) mod states;
 pub(crate) mod verdicts;

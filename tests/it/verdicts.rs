@@ -1,5 +1,6 @@
 //! Results of tests: what passes, and what must not.
 
+mod apart;
 mod counts;
 mod failures;
 mod late;

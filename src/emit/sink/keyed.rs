@@ -55,31 +55,32 @@ impl<S: EventSink> Keyed<S> {
         self.used = true;
         Ok(())
     }
+}
 
-    /// The key of an event about an entity.
-    fn of(&self, kind: EventKind, entity: Symbol) -> EventId {
-        let mut bytes = Vec::with_capacity(32);
-        bytes.extend_from_slice(&self.key.bits().to_le_bytes());
-        bytes.extend_from_slice(&(kind.index() as u64).to_le_bytes());
-        bytes.extend_from_slice(&entity.bits().to_le_bytes());
-        let domain = if kind == EventKind::TEST_RESULTS { Domain::ASSERTION } else { kind.domain() };
-        for (level, name) in self.sink.context().enclosing(domain).parts() {
-            bytes.push(level as u8);
-            bytes.extend_from_slice(&name.bits().to_le_bytes());
-        }
-        EventId::digest(&bytes)
+/// The id of the event of a key about an entity, in a context.
+pub(crate) fn keyed_id(key: EventId, kind: EventKind, entity: Symbol, context: Context) -> EventId {
+    let mut bytes = Vec::with_capacity(32);
+    bytes.extend_from_slice(&key.bits().to_le_bytes());
+    bytes.extend_from_slice(&(kind.index() as u64).to_le_bytes());
+    bytes.extend_from_slice(&entity.bits().to_le_bytes());
+    let domain = if kind == EventKind::TEST_RESULTS { Domain::ASSERTION } else { kind.domain() };
+    for (level, name) in context.enclosing(domain).parts() {
+        bytes.push(level as u8);
+        bytes.extend_from_slice(&name.bits().to_le_bytes());
     }
+    EventId::digest(&bytes)
 }
 
 impl<S: EventSink> EventSink for Keyed<S> {
     fn emit_event(&mut self, event: &TypedEvent<'_>) -> Result<(), EmitError> {
-        let key = Some(self.of(event.kind, Symbol::of(event.entity)));
+        // Each emitter behind makes an id of it by its own context.
+        let key = Some(self.key);
         self.once(event.kind, |sink| sink.emit_event(&TypedEvent { key, ..*event }))
     }
 
     /// A record that has an id keeps it.
     fn emit_record(&mut self, record: Record) -> Result<(), EmitError> {
-        let key = self.of(record.kind(), record.entity());
+        let key = keyed_id(self.key, record.kind(), record.entity(), self.sink.context());
         let record = record.with_digest_unless_identified(key);
         self.once(record.kind(), |sink| sink.emit_record(record))
     }

@@ -16,6 +16,21 @@ impl<'a> Members<'a> {
         self.find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
+    /// Returns how many things the member lists: the values of a list, the members of an object; a number is itself.
+    pub(crate) fn listed(self, name: &str) -> Option<u64> {
+        let raw = self.raw(name)?;
+        let Some(mut rest) = raw.strip_prefix(['[', '{']) else { return raw.parse().ok() };
+        let mut things = 0;
+        while let Some(len) = value_len(rest) {
+            things += u64::from(rest.get(..len).is_some_and(|value| !value.trim().is_empty()));
+            match rest.get(len..).and_then(|rest| rest.strip_prefix(',')) {
+                Some(next) => rest = next,
+                None => break,
+            }
+        }
+        Some(things)
+    }
+
     /// Returns the member's value, if it is a string.
     pub(crate) fn text(self, name: &str) -> Option<Cow<'a, str>> {
         self.raw(name).and_then(unquoted)

@@ -2,7 +2,7 @@
 
 use crate::dedup::Verdict;
 use crate::event::{Context, Contexts, KindSet, Symbols};
-use crate::export::jsonl::{EventLines, IdElsewhere};
+use crate::export::jsonl::{EventLines, IdLookup};
 use crate::export::{FileError, ResultFile};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use crate::pipeline::ObserverSetup;
@@ -20,7 +20,7 @@ const HELD_BYTES: usize = 1 << 16;
 #[derive(Clone)]
 pub struct EventFile {
     shared: Arc<Mutex<Shared>>,
-    elsewhere: Option<(Box<str>, IdElsewhere)>,
+    elsewhere: Option<(Box<str>, IdLookup)>,
     within: Context,
 }
 
@@ -33,6 +33,7 @@ struct Shared {
 
 /// Why the file could not be completed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CommitError {
     /// An observer may still hold lines back.
     #[error("{}: {writers} observers still write it; shut the pipeline down, or remove them, and commit it then", path.display())]
@@ -57,7 +58,7 @@ impl EventFile {
 
     /// Writes a second id of each event that has one, under `member`; see [`EventLines::with_id_elsewhere`].
     #[must_use]
-    pub fn with_id_elsewhere(mut self, member: &str, id: IdElsewhere) -> EventFile {
+    pub fn with_id_elsewhere(mut self, member: &str, id: IdLookup) -> EventFile {
         self.elsewhere = Some((member.into(), id));
         self
     }

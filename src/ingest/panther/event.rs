@@ -1,10 +1,10 @@
 //! One event of PANTHER, taken from a line of JSON.
 
 use crate::ingest::panther::escape::excerpt;
-use crate::ingest::panther::json::{JsonError, JsonErrorKind, Limits, parse_members};
+use crate::ingest::panther::json::{Limits, ParseError, ParseErrorKind, parse_members};
 use crate::ingest::panther::text::Text;
 use crate::ingest::panther::time::{TimeError, time_ns};
-use crate::ingest::panther::value::{Object, Value};
+use crate::ingest::panther::value::{Object, PantherValue};
 use uuid::Uuid;
 
 /// Holds an event as PANTHER's `to_dict()` gives it. Whether its types are known is not looked at here.
@@ -38,10 +38,11 @@ pub struct LineError {
 
 /// Says why a line is no event. Messages are safe to print on a terminal.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Reason {
     /// The line is not JSON, or exceeds a limit.
     #[error(transparent)]
-    Json(JsonErrorKind),
+    Json(ParseErrorKind),
     /// The line is JSON of another type.
     #[error("not an object; write one event a line")]
     NotAnObject,
@@ -119,8 +120,8 @@ impl PantherEvent {
     }
 }
 
-impl From<JsonError> for LineError {
-    fn from(error: JsonError) -> LineError {
+impl From<ParseError> for LineError {
+    fn from(error: ParseError) -> LineError {
         LineError { offset: error.offset, reason: Reason::Json(error.kind) }
     }
 }
@@ -130,7 +131,7 @@ const FIELDS: [&str; 7] = ["id", "name", "type", "entity_type", "entity_id", "ti
 /// A field as found in a line.
 struct Field {
     name: &'static str,
-    value: Option<Value>,
+    value: Option<PantherValue>,
     offset: usize,
 }
 
@@ -140,7 +141,7 @@ impl Field {
     }
 
     fn uuid(self) -> Result<Option<Uuid>, LineError> {
-        if let None | Some(Value::Null) = self.value {
+        if let None | Some(PantherValue::Null) = self.value {
             return Ok(None);
         }
         let offset = self.offset;
@@ -160,7 +161,7 @@ impl Field {
     fn string(self) -> Result<String, LineError> {
         let (field, offset) = (self.name, self.offset);
         match self.present()? {
-            Value::Text(text) => {
+            PantherValue::Text(text) => {
                 text.into_string().map_err(|_| LineError { offset, reason: Reason::LoneSurrogate(field) })
             }
             other => Err(Field::wrong_type(field, offset, "a string", &other)),
@@ -170,16 +171,21 @@ impl Field {
     fn object(self) -> Result<Object, LineError> {
         let (field, offset) = (self.name, self.offset);
         match self.present()? {
-            Value::Object(object) => Ok(object),
+            PantherValue::Object(object) => Ok(object),
             other => Err(Field::wrong_type(field, offset, "an object", &other)),
         }
     }
 
-    fn present(self) -> Result<Value, LineError> {
+    fn present(self) -> Result<PantherValue, LineError> {
         self.value.ok_or(LineError { offset: self.offset, reason: Reason::MissingField(self.name) })
     }
 
-    fn wrong_type(field: &'static str, offset: usize, expected: &'static str, value: &Value) -> LineError {
+    fn wrong_type(
+        field: &'static str,
+        offset: usize,
+        expected: &'static str,
+        value: &PantherValue,
+    ) -> LineError {
         LineError { offset, reason: Reason::WrongType { field, expected, found: value.type_name() } }
     }
 }

@@ -29,7 +29,8 @@ pub const REFUSALS_KEPT: usize = 20;
 
 /// A line that made no event. Shown as `file:line: reason`, safe to print on a terminal.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+#[non_exhaustive]
+pub enum LineRefusal {
     /// It is no event.
     #[error(transparent)]
     Line(Refused),
@@ -72,7 +73,7 @@ pub struct FileReport {
     /// Lines that were refused, as no event or as none of PANTHER's.
     pub refused: u64,
     /// The first of them.
-    pub refusals: Vec<Refusal>,
+    pub refusals: Vec<LineRefusal>,
     /// Earliest and latest time of an event that was used, in nanoseconds since the Unix epoch.
     pub time_ns: Option<(u64, u64)>,
     /// Events whose id in the file is not the one of their content.
@@ -85,7 +86,7 @@ pub struct FileReport {
 
 /// What a feed found and did.
 #[derive(Debug)]
-pub struct FeedReport {
+pub struct PantherFeedReport {
     /// Per file, in the order given.
     pub files: Vec<FileReport>,
     /// What became of the events.
@@ -97,7 +98,7 @@ pub struct FeedReport {
     pub unplaced: u64,
 }
 
-impl FeedReport {
+impl PantherFeedReport {
     /// Returns how many lines had something on them.
     #[must_use]
     pub fn lines(&self) -> u64 {
@@ -123,7 +124,7 @@ pub fn feed(
     ids: &PantherIds,
     progress: &AtomicU64,
     pump: impl FnMut(),
-) -> FeedReport {
+) -> PantherFeedReport {
     feed_until(paths, python, emitter, ids, progress, pump, &AtomicBool::new(false))
 }
 
@@ -137,7 +138,7 @@ pub fn feed_until(
     progress: &AtomicU64,
     pump: impl FnMut(),
     interrupt: &AtomicBool,
-) -> FeedReport {
+) -> PantherFeedReport {
     let mut records = PantherRecords::new(Arc::clone(emitter.symbols()), python);
     // Emitted from here, and by readers that wait for their files: never by one within the other.
     let output = RefCell::new(FeedOutput { emitter, sent: EmitStats::default(), block: Vec::new(), pump });
@@ -181,7 +182,7 @@ pub fn feed_until(
             }
         }
     }
-    FeedReport {
+    PantherFeedReport {
         files: heads.into_iter().map(Head::into_report).collect(),
         sent: output.borrow().sent,
         distinct_ids: distinct.len() as u64,
@@ -284,7 +285,7 @@ impl<'a> Head<'a> {
                     }
                     Err(error) => {
                         let path = Arc::clone(&self.path);
-                        self.report.refuse(|| Refusal::Record { path, line, error });
+                        self.report.refuse(|| LineRefusal::Record { path, line, error });
                     }
                 },
                 Err(refused) => {
@@ -295,7 +296,7 @@ impl<'a> Head<'a> {
                         }
                         self.report.error = Some(refused.to_string());
                     }
-                    self.report.refuse(|| Refusal::Line(refused));
+                    self.report.refuse(|| LineRefusal::Line(refused));
                 }
             }
         }
@@ -318,7 +319,7 @@ impl<'a> Head<'a> {
 }
 
 impl FileReport {
-    fn refuse(&mut self, refusal: impl FnOnce() -> Refusal) {
+    fn refuse(&mut self, refusal: impl FnOnce() -> LineRefusal) {
         self.refused += 1;
         if self.refusals.len() < REFUSALS_KEPT {
             self.refusals.push(refusal());

@@ -7,7 +7,7 @@
 use crate::ingest::panther::event::PantherEvent;
 use crate::ingest::panther::printable::PythonVersion;
 use crate::ingest::panther::repr::{write_repr, write_str, write_text};
-use crate::ingest::panther::value::{Object, Value};
+use crate::ingest::panther::value::{Object, PantherValue};
 use uuid::Uuid;
 
 /// Returns the id that PANTHER gives an event under a version of Python: the version-5 UUID of [`content`].
@@ -48,7 +48,7 @@ fn write_data(out: &mut String, data: &Object, python: PythonVersion) {
         out.push_str(": ");
         match value {
             // `str()` of a string is the string.
-            Value::Text(text) => write_text(out, text, python),
+            PantherValue::Text(text) => write_text(out, text, python),
             _ => {
                 string.clear();
                 write_repr(&mut string, value, python);

@@ -6,7 +6,7 @@
 //! and refuses what Python does, and it refuses a little more: what [`Limits`] bounds.
 
 use crate::ingest::panther::text::Text;
-use crate::ingest::panther::value::{Object, Value};
+use crate::ingest::panther::value::{Object, PantherValue};
 
 /// Bounds what one line of JSON may hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,16 +29,17 @@ impl Default for Limits {
 /// Says where and why a text is not taken as JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("byte {offset}: {kind}")]
-pub struct JsonError {
+pub struct ParseError {
     /// Bytes before the one at fault.
     pub offset: usize,
     /// What is wrong there.
-    pub kind: JsonErrorKind,
+    pub kind: ParseErrorKind,
 }
 
 /// Says why a text is not taken as JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum JsonErrorKind {
+#[non_exhaustive]
+pub enum ParseErrorKind {
     /// The bytes are not UTF-8.
     #[error("not UTF-8; write the file as UTF-8")]
     NotUtf8,
@@ -93,7 +94,7 @@ pub const INT_DIGITS_MAX: usize = 4300;
 ///
 /// # Errors
 /// When Python's `json.loads` would refuse `bytes`, or they exceed the limits.
-pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Value, JsonError> {
+pub fn parse(bytes: &[u8], limits: &Limits) -> Result<PantherValue, ParseError> {
     let mut parser = Parser::new(bytes, limits)?;
     parser.skip_space();
     let value = parser.value(0)?;
@@ -109,8 +110,8 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Value, JsonError> {
 pub(super) fn parse_members(
     bytes: &[u8],
     limits: &Limits,
-    member: &mut dyn FnMut(Text, Value, usize),
-) -> Result<bool, JsonError> {
+    member: &mut dyn FnMut(Text, PantherValue, usize),
+) -> Result<bool, ParseError> {
     let mut parser = Parser::new(bytes, limits)?;
     parser.skip_space();
     let is_object = parser.peek() == Some(b'{');
@@ -133,34 +134,34 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn new(bytes: &'a [u8], limits: &'a Limits) -> Result<Parser<'a>, JsonError> {
-        let not_utf8 = |error: std::str::Utf8Error| JsonError {
+    fn new(bytes: &'a [u8], limits: &'a Limits) -> Result<Parser<'a>, ParseError> {
+        let not_utf8 = |error: std::str::Utf8Error| ParseError {
             offset: error.valid_up_to(),
-            kind: JsonErrorKind::NotUtf8,
+            kind: ParseErrorKind::NotUtf8,
         };
         let text = std::str::from_utf8(bytes).map_err(not_utf8)?;
         if text.starts_with('\u{feff}') {
-            return Err(JsonError { offset: 0, kind: JsonErrorKind::ByteOrderMark });
+            return Err(ParseError { offset: 0, kind: ParseErrorKind::ByteOrderMark });
         }
         Ok(Parser { text, at: 0, values_left: limits.values_max, limits })
     }
 
-    fn value(&mut self, depth: u8) -> Result<Value, JsonError> {
+    fn value(&mut self, depth: u8) -> Result<PantherValue, ParseError> {
         self.values_left = match self.values_left.checked_sub(1) {
             Some(left) => left,
-            None => return self.fail(JsonErrorKind::TooManyValues(self.limits.values_max)),
+            None => return self.fail(ParseErrorKind::TooManyValues(self.limits.values_max)),
         };
         match self.peek() {
-            Some(b'"') => Ok(Value::Text(self.string()?)),
+            Some(b'"') => Ok(PantherValue::Text(self.string()?)),
             Some(b'{') => {
                 let depth = self.deeper(depth)?;
                 let mut members = Vec::new();
                 self.members(depth, &mut |key, value, _| members.push((key, value)))?;
-                Ok(Value::Object(Object::from_members(members)))
+                Ok(PantherValue::Object(Object::from_members(members)))
             }
             Some(b'[') => {
                 let depth = self.deeper(depth)?;
-                Ok(Value::List(self.elements(depth)?))
+                Ok(PantherValue::List(self.elements(depth)?))
             }
             Some(b'-' | b'0'..=b'9') => self.number(),
             _ => self.word(),
@@ -168,28 +169,32 @@ impl<'a> Parser<'a> {
     }
 
     /// Steps over an opening bracket into one level more.
-    fn deeper(&mut self, depth: u8) -> Result<u8, JsonError> {
+    fn deeper(&mut self, depth: u8) -> Result<u8, ParseError> {
         if depth >= self.limits.depth_max {
-            return self.fail(JsonErrorKind::TooDeep(self.limits.depth_max));
+            return self.fail(ParseErrorKind::TooDeep(self.limits.depth_max));
         }
         self.at += 1;
         Ok(depth + 1)
     }
 
     /// Reads an object's members, from after `{` to after `}`.
-    fn members(&mut self, depth: u8, member: &mut dyn FnMut(Text, Value, usize)) -> Result<(), JsonError> {
+    fn members(
+        &mut self,
+        depth: u8,
+        member: &mut dyn FnMut(Text, PantherValue, usize),
+    ) -> Result<(), ParseError> {
         self.skip_space();
         if self.take(b'}') {
             return Ok(());
         }
         loop {
             if self.peek() != Some(b'"') {
-                return self.fail(JsonErrorKind::ExpectedKey);
+                return self.fail(ParseErrorKind::ExpectedKey);
             }
             let key = self.string()?;
             self.skip_space();
             if !self.take(b':') {
-                return self.fail(JsonErrorKind::ExpectedColon);
+                return self.fail(ParseErrorKind::ExpectedColon);
             }
             self.skip_space();
             let offset = self.at;
@@ -200,14 +205,14 @@ impl<'a> Parser<'a> {
                 return Ok(());
             }
             if !self.take(b',') {
-                return self.fail(JsonErrorKind::ExpectedComma);
+                return self.fail(ParseErrorKind::ExpectedComma);
             }
             self.skip_space();
         }
     }
 
     /// Reads an array's elements, from after `[` to after `]`.
-    fn elements(&mut self, depth: u8) -> Result<Vec<Value>, JsonError> {
+    fn elements(&mut self, depth: u8) -> Result<Vec<PantherValue>, ParseError> {
         let mut elements = Vec::new();
         self.skip_space();
         if self.take(b']') {
@@ -220,13 +225,13 @@ impl<'a> Parser<'a> {
                 return Ok(elements);
             }
             if !self.take(b',') {
-                return self.fail(JsonErrorKind::ExpectedComma);
+                return self.fail(ParseErrorKind::ExpectedComma);
             }
             self.skip_space();
         }
     }
 
-    fn number(&mut self) -> Result<Value, JsonError> {
+    fn number(&mut self) -> Result<PantherValue, ParseError> {
         let start = self.at;
         let negative = self.take(b'-');
         if negative && self.peek() == Some(b'I') {
@@ -236,7 +241,7 @@ impl<'a> Parser<'a> {
         let digits_start = self.at;
         if !self.take(b'0') && self.digits() == 0 {
             self.at = start;
-            return self.fail(JsonErrorKind::ExpectedValue);
+            return self.fail(ParseErrorKind::ExpectedValue);
         }
         let digits = self.at - digits_start;
         // A point or an exponent without digits is not part of the number, and nothing else takes it either.
@@ -244,13 +249,16 @@ impl<'a> Parser<'a> {
         let number = self.text.get(start..self.at).unwrap_or_default();
         if is_float {
             // Like Python's, Rust's conversion rounds to the nearest float, and overflows to infinity.
-            return number.parse().map(Value::Float).or_else(|_| self.fail(JsonErrorKind::ExpectedValue));
+            return number
+                .parse()
+                .map(PantherValue::Float)
+                .or_else(|_| self.fail(ParseErrorKind::ExpectedValue));
         }
         if digits > INT_DIGITS_MAX {
             self.at = start;
-            return self.fail(JsonErrorKind::IntTooLong(digits));
+            return self.fail(ParseErrorKind::IntTooLong(digits));
         }
-        Ok(number.parse().map_or_else(|_| Value::BigInt(number.into()), Value::Int))
+        Ok(number.parse().map_or_else(|_| PantherValue::BigInt(number.into()), PantherValue::Int))
     }
 
     fn fraction(&mut self) -> bool {
@@ -281,14 +289,14 @@ impl<'a> Parser<'a> {
         digits
     }
 
-    fn word(&mut self) -> Result<Value, JsonError> {
+    fn word(&mut self) -> Result<PantherValue, ParseError> {
         let words = [
-            ("null", Value::Null),
-            ("true", Value::Bool(true)),
-            ("false", Value::Bool(false)),
-            ("NaN", Value::Float(f64::NAN)),
-            ("Infinity", Value::Float(f64::INFINITY)),
-            ("-Infinity", Value::Float(f64::NEG_INFINITY)),
+            ("null", PantherValue::Null),
+            ("true", PantherValue::Bool(true)),
+            ("false", PantherValue::Bool(false)),
+            ("NaN", PantherValue::Float(f64::NAN)),
+            ("Infinity", PantherValue::Float(f64::INFINITY)),
+            ("-Infinity", PantherValue::Float(f64::NEG_INFINITY)),
         ];
         for (word, value) in words {
             if self.rest().starts_with(word) {
@@ -296,11 +304,11 @@ impl<'a> Parser<'a> {
                 return Ok(value);
             }
         }
-        self.fail(JsonErrorKind::ExpectedValue)
+        self.fail(ParseErrorKind::ExpectedValue)
     }
 
     /// Reads a string, from its opening quote to after its closing one.
-    fn string(&mut self) -> Result<Text, JsonError> {
+    fn string(&mut self) -> Result<Text, ParseError> {
         let start = self.at;
         self.at += 1;
         let run = self.run();
@@ -315,8 +323,8 @@ impl<'a> Parser<'a> {
             let point = match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => self.escape()?,
-                Some(control) => return self.fail(JsonErrorKind::ControlCharacter(control)),
-                None => return Err(JsonError { offset: start, kind: JsonErrorKind::UnterminatedString }),
+                Some(control) => return self.fail(ParseErrorKind::ControlCharacter(control)),
+                None => return Err(ParseError { offset: start, kind: ParseErrorKind::UnterminatedString }),
             };
             string.push(point);
             string.push_str(self.run());
@@ -328,8 +336,8 @@ impl<'a> Parser<'a> {
         Ok(string.into_text())
     }
 
-    fn too_long(&self, start: usize) -> JsonError {
-        JsonError { offset: start, kind: JsonErrorKind::StringTooLong(self.limits.string_bytes_max) }
+    fn too_long(&self, start: usize) -> ParseError {
+        ParseError { offset: start, kind: ParseErrorKind::StringTooLong(self.limits.string_bytes_max) }
     }
 
     /// Reads what stands for itself in a string.
@@ -342,7 +350,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Reads an escape, or two when they are a pair of surrogates.
-    fn escape(&mut self) -> Result<u32, JsonError> {
+    fn escape(&mut self) -> Result<u32, ParseError> {
         let start = self.at;
         let letter = self.text.as_bytes().get(start + 1);
         let point = match letter {
@@ -353,15 +361,15 @@ impl<'a> Parser<'a> {
             Some(b'r') => 0x0d,
             Some(b't') => 0x09,
             Some(b'u') => return self.unicode_escape(),
-            _ => return self.fail(JsonErrorKind::BadEscape),
+            _ => return self.fail(ParseErrorKind::BadEscape),
         };
         self.at += 2;
         Ok(point)
     }
 
-    fn unicode_escape(&mut self) -> Result<u32, JsonError> {
+    fn unicode_escape(&mut self) -> Result<u32, ParseError> {
         let Some(first) = self.escaped_unit() else {
-            return self.fail(JsonErrorKind::BadUnicodeEscape);
+            return self.fail(ParseErrorKind::BadUnicodeEscape);
         };
         self.at += UNICODE_ESCAPE_LEN;
         if let 0xd800..0xdc00 = first
@@ -381,9 +389,9 @@ impl<'a> Parser<'a> {
         if all_hex { u32::from_str_radix(digits, 16).ok() } else { None }
     }
 
-    fn end(&mut self) -> Result<(), JsonError> {
+    fn end(&mut self) -> Result<(), ParseError> {
         self.skip_space();
-        if self.at == self.text.len() { Ok(()) } else { self.fail(JsonErrorKind::TrailingData) }
+        if self.at == self.text.len() { Ok(()) } else { self.fail(ParseErrorKind::TrailingData) }
     }
 
     fn skip_space(&mut self) {
@@ -406,8 +414,8 @@ impl<'a> Parser<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    fn fail<T>(&self, kind: JsonErrorKind) -> Result<T, JsonError> {
-        Err(JsonError { offset: self.at, kind })
+    fn fail<T>(&self, kind: ParseErrorKind) -> Result<T, ParseError> {
+        Err(ParseError { offset: self.at, kind })
     }
 }
 

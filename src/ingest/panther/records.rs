@@ -18,10 +18,10 @@
 
 use crate::domain::{Catalogue, DataField, DataType, PANTHER, VariantDef, table, variants};
 use crate::event::json::{Value as Json, push_number, push_text};
-use crate::event::payload::Value as Number;
+use crate::event::payload::FieldValue as Number;
 use crate::event::{Detail, DetailError, EventId, EventKind, Field, Identity, Record, SymbolError, Symbols};
 use crate::ingest::panther::escape::excerpt;
-use crate::ingest::panther::{Object, PantherEvent, PythonVersion, Text, Value, panther_id};
+use crate::ingest::panther::{Object, PantherEvent, PantherValue, PythonVersion, Text, panther_id};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,6 +30,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 /// Why an event of PANTHER's became no record. Messages are safe to print on a terminal.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecordError {
     /// PANTHER has no such entities.
     #[error("the entity type \"{0}\" is unknown; PANTHER has {known}", known = known_domains())]
@@ -181,7 +182,7 @@ fn escaped(error: &SymbolError) -> String {
 fn best_fit(variants: &[&'static VariantDef], data: &Object) -> Option<&'static VariantDef> {
     let fit = |variant: &VariantDef| {
         let fixed = variant.data().filter(|field| match field.ty {
-            DataType::Fixed(text) => data.get(field.name).and_then(Value::as_str) == Some(text),
+            DataType::Fixed(text) => data.get(field.name).and_then(PantherValue::as_str) == Some(text),
             _ => false,
         });
         let shared = variant.data().filter(|field| data.get(field.name).is_some()).count();
@@ -202,7 +203,7 @@ fn fill(payload: &mut [u8; 24], fields: &[Field], variant: &'static VariantDef, 
     for field in variant.data() {
         let Some(place) = field.place.and_then(place) else { continue };
         match data.get(field.name) {
-            None | Some(Value::Null) => {}
+            None | Some(PantherValue::Null) => {}
             Some(value) => {
                 let number = number(field, value);
                 let held = number.is_some() && place.write(payload, number);
@@ -215,17 +216,17 @@ fn fill(payload: &mut [u8; 24], fields: &[Field], variant: &'static VariantDef, 
 }
 
 /// Reads a value as what the field's place holds.
-fn number(field: &DataField, value: &Value) -> Option<Number> {
+fn number(field: &DataField, value: &PantherValue) -> Option<Number> {
     match (field.ty, value) {
-        (DataType::Bool, Value::Bool(flag)) => Some(Number::Bool(*flag)),
-        (DataType::Unsigned, Value::Int(int)) => u64::try_from(*int).ok().map(Number::Unsigned),
-        (DataType::Signed, Value::Int(int)) => Some(Number::Signed(*int)),
+        (DataType::Bool, PantherValue::Bool(flag)) => Some(Number::Bool(*flag)),
+        (DataType::Unsigned, PantherValue::Int(int)) => u64::try_from(*int).ok().map(Number::Unsigned),
+        (DataType::Signed, PantherValue::Int(int)) => Some(Number::Signed(*int)),
         (DataType::Float | DataType::Any, value) => value.as_f64().map(Number::Float),
         (DataType::Duration, value) => {
             let per_unit = if field.name.ends_with("_ms") { 1e6 } else { 1e9 };
             nanoseconds(value.as_f64()? * per_unit)
         }
-        (DataType::Ports, Value::List(ports)) => {
+        (DataType::Ports, PantherValue::List(ports)) => {
             let port = ports.first()?.as_i64()?;
             u16::try_from(port).ok().map(|port| Number::Unsigned(port.into()))
         }
@@ -239,15 +240,15 @@ fn nanoseconds(nanos: f64) -> Option<Number> {
     fits.then(|| Number::Unsigned(nanos.round() as u64))
 }
 
-fn push_value(out: &mut String, value: &Value) {
+fn push_value(out: &mut String, value: &PantherValue) {
     match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(flag) => Json::Bool(*flag).push(out),
-        Value::Int(int) => Json::Signed(*int).push(out),
-        Value::BigInt(digits) => out.push_str(digits),
-        Value::Float(float) => Json::Float(*float).push(out),
-        Value::Text(text) => push_python_text(out, text),
-        Value::List(values) => {
+        PantherValue::Null => out.push_str("null"),
+        PantherValue::Bool(flag) => Json::Bool(*flag).push(out),
+        PantherValue::Int(int) => Json::Signed(*int).push(out),
+        PantherValue::BigInt(digits) => out.push_str(digits),
+        PantherValue::Float(float) => Json::Float(*float).push(out),
+        PantherValue::Text(text) => push_python_text(out, text),
+        PantherValue::List(values) => {
             out.push('[');
             for (at, value) in values.iter().enumerate() {
                 if at > 0 {
@@ -257,7 +258,7 @@ fn push_value(out: &mut String, value: &Value) {
             }
             out.push(']');
         }
-        Value::Object(object) => push_object(out, object),
+        PantherValue::Object(object) => push_object(out, object),
     }
 }
 

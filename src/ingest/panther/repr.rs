@@ -2,30 +2,30 @@
 
 use crate::ingest::panther::printable::PythonVersion;
 use crate::ingest::panther::text::Text;
-use crate::ingest::panther::value::{Object, Value};
+use crate::ingest::panther::value::{Object, PantherValue};
 use std::fmt::Write;
 
 /// Appends Python's `repr(value)` to `out`.
-pub fn write_repr(out: &mut String, value: &Value, python: PythonVersion) {
+pub fn write_repr(out: &mut String, value: &PantherValue, python: PythonVersion) {
     match value {
-        Value::Null => out.push_str("None"),
-        Value::Bool(true) => out.push_str("True"),
-        Value::Bool(false) => out.push_str("False"),
-        Value::Int(int) => {
+        PantherValue::Null => out.push_str("None"),
+        PantherValue::Bool(true) => out.push_str("True"),
+        PantherValue::Bool(false) => out.push_str("False"),
+        PantherValue::Int(int) => {
             // Writing to a string never fails.
             let _ = write!(out, "{int}");
         }
-        Value::BigInt(digits) => out.push_str(digits),
-        Value::Float(float) => write_float(out, *float),
-        Value::Text(text) => write_text(out, text, python),
-        Value::List(values) => write_list(out, values, python),
-        Value::Object(object) => write_object(out, object, python),
+        PantherValue::BigInt(digits) => out.push_str(digits),
+        PantherValue::Float(float) => write_float(out, *float),
+        PantherValue::Text(text) => write_text(out, text, python),
+        PantherValue::List(values) => write_list(out, values, python),
+        PantherValue::Object(object) => write_object(out, object, python),
     }
 }
 
 /// Appends Python's `repr()` of a string to `out`: in single quotes, or in double quotes when it holds single
 /// and no double ones; backslash, the quote in use and what does not print are escaped.
-pub fn write_text(out: &mut String, text: &Text, python: PythonVersion) {
+pub(super) fn write_text(out: &mut String, text: &Text, python: PythonVersion) {
     match text.as_str() {
         Some(utf8) => write_str(out, utf8, python),
         None => {
@@ -44,7 +44,7 @@ pub fn write_text(out: &mut String, text: &Text, python: PythonVersion) {
 }
 
 /// Appends Python's `repr()` of a string that has a UTF-8 form to `out`; see [`write_text`].
-pub fn write_str(out: &mut String, utf8: &str, python: PythonVersion) {
+pub(super) fn write_str(out: &mut String, utf8: &str, python: PythonVersion) {
     let quote = quote(utf8.contains('\''), utf8.contains('"'));
     out.push(quote);
     let mut rest = utf8;
@@ -102,7 +102,7 @@ pub fn write_float(out: &mut String, float: f64) {
     }
 }
 
-fn write_list(out: &mut String, values: &[Value], python: PythonVersion) {
+fn write_list(out: &mut String, values: &[PantherValue], python: PythonVersion) {
     out.push('[');
     for (index, value) in values.iter().enumerate() {
         if index > 0 {

@@ -5,6 +5,7 @@
 
 /// Says why a time is not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TimeError {
     /// Not the form that `isoformat()` writes.
     #[error("not a time as datetime.isoformat() writes it, such as 2026-11-23T22:43:47.988657")]
@@ -22,7 +23,7 @@ pub enum TimeError {
 ///
 /// # Errors
 /// When the form, a field or the range is not right.
-pub fn time_ns(text: &str) -> Result<u64, TimeError> {
+pub(super) fn time_ns(text: &str) -> Result<u64, TimeError> {
     let mut scan = Scan(text.as_bytes());
     let (year, month, day) = (scan.number(4)?, scan.after(b'-', 2)?, scan.after(b'-', 2)?);
     let (hour, minute, second) = (scan.after(b'T', 2)?, scan.after(b':', 2)?, scan.after(b':', 2)?);

@@ -4,7 +4,7 @@ use crate::ingest::panther::text::Text;
 
 /// Holds what Python reads from JSON.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Value {
+pub enum PantherValue {
     /// `null`, Python's `None`.
     Null,
     /// `true` or `false`.
@@ -18,17 +18,17 @@ pub enum Value {
     /// A string.
     Text(Text),
     /// An array, Python's `list`.
-    List(Vec<Value>),
+    List(Vec<PantherValue>),
     /// An object, Python's `dict`.
     Object(Object),
 }
 
-impl Value {
+impl PantherValue {
     /// Returns the string, if the value is one and has a UTF-8 form.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
-            Value::Text(text) => text.as_str(),
+            PantherValue::Text(text) => text.as_str(),
             _ => None,
         }
     }
@@ -37,7 +37,7 @@ impl Value {
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
         match self {
-            Value::Int(int) => Some(*int),
+            PantherValue::Int(int) => Some(*int),
             _ => None,
         }
     }
@@ -46,9 +46,9 @@ impl Value {
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
         match self {
-            Value::Int(int) => Some(*int as f64),
-            Value::BigInt(digits) => digits.parse().ok(),
-            Value::Float(float) => Some(*float),
+            PantherValue::Int(int) => Some(*int as f64),
+            PantherValue::BigInt(digits) => digits.parse().ok(),
+            PantherValue::Float(float) => Some(*float),
             _ => None,
         }
     }
@@ -57,26 +57,26 @@ impl Value {
     #[must_use]
     pub fn type_name(&self) -> &'static str {
         match self {
-            Value::Null => "null",
-            Value::Bool(_) => "a boolean",
-            Value::Int(_) | Value::BigInt(_) => "an integer",
-            Value::Float(_) => "a float",
-            Value::Text(_) => "a string",
-            Value::List(_) => "an array",
-            Value::Object(_) => "an object",
+            PantherValue::Null => "null",
+            PantherValue::Bool(_) => "a boolean",
+            PantherValue::Int(_) | PantherValue::BigInt(_) => "an integer",
+            PantherValue::Float(_) => "a float",
+            PantherValue::Text(_) => "a string",
+            PantherValue::List(_) => "an array",
+            PantherValue::Object(_) => "an object",
         }
     }
 }
 
 /// Holds an object's members in Python's order, each key once.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub struct Object(Vec<(Text, Value)>);
+pub struct Object(Vec<(Text, PantherValue)>);
 
 impl Object {
     /// Makes an object of members in the order of the file: of members with the same key the last one's value
     /// stays, in the first one's place, as in a Python `dict`.
     #[must_use]
-    pub fn from_members(mut members: Vec<(Text, Value)>) -> Object {
+    pub fn from_members(mut members: Vec<(Text, PantherValue)>) -> Object {
         const SCANNED: usize = 12;
         let repeats = |index: usize, key: &Text| members.iter().take(index).any(|(known, _)| known == key);
         if members.len() <= SCANNED
@@ -111,12 +111,12 @@ impl Object {
 
     /// Returns the value under `key`.
     #[must_use]
-    pub fn get(&self, key: &str) -> Option<&Value> {
+    pub fn get(&self, key: &str) -> Option<&PantherValue> {
         self.0.iter().find(|(known, _)| known.as_str() == Some(key)).map(|(_, value)| value)
     }
 
     /// Returns the members in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Text, &Value)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Text, &PantherValue)> {
         self.0.iter().map(|(key, value)| (key, value))
     }
 
@@ -139,13 +139,13 @@ mod tests {
 
     #[test]
     fn of_equal_keys_the_last_value_stays_in_the_first_place() {
-        let members = |list: &[(&str, i64)]| -> Vec<(Text, Value)> {
-            list.iter().map(|&(key, int)| (Text::from(key), Value::Int(int))).collect()
+        let members = |list: &[(&str, i64)]| -> Vec<(Text, PantherValue)> {
+            list.iter().map(|&(key, int)| (Text::from(key), PantherValue::Int(int))).collect()
         };
         let object =
             Object::from_members(members(&[("b", 1), ("a", 2), ("b", 3), ("c", 4), ("a", 5), ("b", 6)]));
         assert_eq!(object, Object(members(&[("b", 6), ("a", 5), ("c", 4)])));
-        assert_eq!(object.get("a"), Some(&Value::Int(5)));
+        assert_eq!(object.get("a"), Some(&PantherValue::Int(5)));
         assert_eq!(object.get("d"), None);
     }
 }

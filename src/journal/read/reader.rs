@@ -30,6 +30,7 @@ pub struct ReadOptions {
 
 /// Why a journal could not be read on. Damage is no error: see [`JournalReader::findings`].
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadError {
     /// The operating system refused.
     #[error("cannot read {path} at offset {offset}: {source}; check that the file can be read")]

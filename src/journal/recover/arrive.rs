@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Why nothing was recovered. What was to be recovered is as it was.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecoverError {
     /// Something is where the journal was to go: it may be what an earlier recovery wrote, which is whole then.
     #[error(

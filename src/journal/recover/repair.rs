@@ -12,6 +12,7 @@ use crate::journal::write::writer::{CloseError, JournalWriter};
 
 /// Why a journal could not be repaired. The old journal is as it was.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RepairError {
     /// The old journal cannot be read.
     #[error(transparent)]

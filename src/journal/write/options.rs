@@ -122,6 +122,7 @@ impl Options {
 
 /// Why a journal could not be opened for writing. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// An option's value is out of range.
     #[error("the option {option} is {value}; valid is {valid}")]
@@ -178,6 +179,7 @@ pub enum OpenError {
 /// Why a definition was refused. Refusals are counted in
 /// [`JournalAccount::definitions_refused`](crate::journal::JournalAccount::definitions_refused).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DefineError {
     /// The journal has another name for the symbol, or another document for the digest.
     #[error("the journal already defines {key:#x}, and differently; rename one of the two")]

@@ -36,6 +36,7 @@ pub struct JournalWorker {
 
 /// Why a worker did not do as told.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WorkerError {
     /// The thread has ended.
     #[error("the journal's thread has ended early; close the journal to learn why")]

@@ -6,8 +6,8 @@
 use super::verdict::Outcome;
 use crate::domain::{KindDef, assertion, experiment, service, step, test};
 use crate::event::json::{Members, beginning};
-use crate::event::payload::Value;
-use crate::event::{Detail, Domain, Record};
+use crate::event::payload::FieldValue;
+use crate::event::{Context, Detail, Domain, Record};
 
 /// Stands for a count that cannot be read. Two of these may be two numbers.
 pub(super) const NO_COUNT: u64 = u64::MAX;
@@ -31,8 +31,17 @@ pub(super) struct Evidence {
     pub(super) checking: Option<Checking>,
     /// What became of a step, which a test names.
     pub(super) step: Option<Outcome>,
-    /// How many assertions a validation says that it begins to look at, or has looked at.
-    pub(super) validates: Option<u64>,
+    /// How many assertions a test or a validation says that it begins to look at.
+    pub(super) has: Option<u64>,
+    /// How many it has looked at; none where it does not say.
+    pub(super) validated: Option<u64>,
+    /// How many steps a test says that it begins to run, and has completed.
+    pub(super) steps: Option<u64>,
+    pub(super) steps_completed: Option<u64>,
+    /// That a test begins to run its steps.
+    pub(super) executes: bool,
+    /// Where a step is, besides its test: the step, the service and the environment around it.
+    pub(super) place: Option<Context>,
     /// How many tests an experiment says that it has.
     pub(super) tests: Option<u64>,
     /// What a service found that tests others.
@@ -55,7 +64,7 @@ pub(super) enum Checking {
 pub(super) fn detail(record: &Record) -> Detail {
     let field = kind(record).and_then(|kind| kind.fields.iter().find(|field| field.name == "detail"));
     match field.and_then(|field| field.read(record.payload_bytes())) {
-        Some(Value::Detail(detail)) => detail,
+        Some(FieldValue::Detail(detail)) => detail,
         _ => Detail::NONE,
     }
 }
@@ -70,7 +79,8 @@ impl Evidence {
             ..Evidence::default()
         };
         if record.kind().domain() == Domain::EXPERIMENT {
-            evidence.tests = fields.count_of("test_count").max(fields.count_of("total_count"));
+            let counts = fields.count_of("test_count").max(fields.count_of("total_count"));
+            evidence.tests = counts.max(document.listed("test_names"));
         }
         evidence.told_as = match (kind.name, fields.variant()) {
             ("validation_completed", _) | (_, Some("result" | "tester_analysis_completed")) => 1,
@@ -94,22 +104,30 @@ impl Evidence {
                     None => Unknown,
                 });
             }
+            (Domain::TEST, "execution_started") => {
+                evidence.executes = true;
+                evidence.steps = document.listed("steps");
+            }
+            (Domain::TEST, "assertions_started") => evidence.has = document.listed("assertions"),
             (Domain::TEST, "assertions_completed") => {
+                evidence.validated = Some(fields.looked_at(["total_assertions", "passed_assertions"]));
                 let counts = ["total_assertions", "passed_assertions", "failed_assertions"];
                 evidence.count(&fields, "assertions", counts);
                 evidence.all_passed(&fields, "all_passed");
             }
-            (Domain::TEST, "execution_completed") => evidence.all_passed(&fields, "assertions_passed"),
+            (Domain::TEST, "execution_completed") => {
+                evidence.steps_completed = fields.count_of("steps_completed");
+                evidence.all_passed(&fields, "assertions_passed");
+            }
             (Domain::STEP, "execution_started") => evidence.begins = true,
             (Domain::STEP, "unsupported") => evidence.outcome = Some(Unsupported),
             (Domain::STEP, "skipped") => evidence.outcome = Some(Skipped),
             (Domain::ASSERTION, "validation_started") => {
                 evidence.begins = true;
-                evidence.validates = fields.count_of("total_assertions");
+                evidence.has = fields.count_of("total_assertions");
             }
             (Domain::ASSERTION, "validation_completed") => {
-                evidence.validates =
-                    fields.count_of("total_count").or_else(|| fields.count_of("passed_count"));
+                evidence.validated = Some(fields.looked_at(["total_count", "passed_count"]));
                 evidence.count(&fields, "assertions", ["total_count", "passed_count", "failed_count"]);
             }
             (Domain::ASSERTION, "result") => match fields.flag("assertion_passed") {
@@ -218,14 +236,14 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    fn read(&self, name: &str) -> Option<Value> {
+    fn read(&self, name: &str) -> Option<FieldValue> {
         self.kind.fields.iter().find(|field| field.name == name)?.read(self.record.payload_bytes())
     }
 
     /// A number in its place in the payload.
     fn placed(&self, name: &str) -> Option<u64> {
         match self.read(name) {
-            Some(Value::Unsigned(number)) => Some(number),
+            Some(FieldValue::Unsigned(number)) => Some(number),
             _ => None,
         }
     }
@@ -239,9 +257,14 @@ impl Fields<'_> {
         })
     }
 
+    /// How many were looked at: as many as there were, or passed; none where neither is told.
+    fn looked_at(&self, names: [&str; 2]) -> u64 {
+        names.iter().find_map(|name| self.count_of(name)).unwrap_or(0)
+    }
+
     fn flag(&self, name: &str) -> Option<bool> {
         match self.read(name) {
-            Some(Value::Bool(flag)) => Some(flag),
+            Some(FieldValue::Bool(flag)) => Some(flag),
             _ => match self.document.raw(name)? {
                 "true" => Some(true),
                 "false" => Some(false),
@@ -252,7 +275,7 @@ impl Fields<'_> {
 
     fn variant(&self) -> Option<&'static str> {
         match self.read("variant") {
-            Some(Value::Name(name)) => Some(name),
+            Some(FieldValue::Name(name)) => Some(name),
             _ => None,
         }
     }

@@ -4,7 +4,8 @@ use super::evidence::{Evidence, NO_COUNT, PASSES_TOLD};
 use super::runs::{Outlasts, Runs};
 use super::verdict::Outcome;
 use crate::domain::{StateTable, StepOutcome};
-use crate::event::Record;
+use crate::event::{Context, Record};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// What is known of a test, a step or an assertion.
@@ -95,6 +96,15 @@ impl Part {
         Part { outcome: Outcome::Unknown, message: Some(message.into()), ..self }
     }
 
+    /// Returns this one, a test's, which has not passed where it has more `steps` than were `run`.
+    pub(super) fn or_missing_steps(self, steps: u64, run: u64) -> Part {
+        if self.outcome != Outcome::Passed || steps <= run {
+            return self;
+        }
+        let message = format!("it has {steps} steps, and {run} are known to have been run");
+        Part { outcome: Outcome::Unknown, message: Some(message.into()), ..self }
+    }
+
     /// Puts together what a part says of itself and what its test says of it: the worse of both, but for one that has
     /// ended according to only one of them. An end that came before the other's run began, or began again, is not its end.
     pub(super) fn and_told(self, since_ns: u64, told: &Part, told_since_ns: u64) -> Part {
@@ -119,6 +129,7 @@ pub(super) struct View {
     /// When it came into its state, and by whose event.
     since_ns: u64,
     since_source: u16,
+    since_place: Option<Context>,
     started_ns: Option<u64>,
     run_started_ns: u64,
     /// The first end of a run, by its time.
@@ -138,6 +149,10 @@ pub(super) struct View {
     /// How many assertions the run that is going on or was last said at its beginning that it has, and looked at.
     has: Option<u64>,
     validated: Option<u64>,
+    /// How many steps all runs said that they begin and that they completed, and how often steps were begun.
+    steps: u64,
+    steps_completed: u64,
+    executions: u32,
     /// The runs that passed.
     passed: Runs,
     /// The worst of earlier runs, and of what was said where the table does not allow it.
@@ -163,6 +178,7 @@ impl View {
         let (code, payload, time_ns) = (record.kind().code(), record.payload_bytes(), record.time_ns());
         self.begin(time_ns);
         let mut step = table.step(self.state, code, payload);
+        self.executes(evidence, matches!(step, StepOutcome::Invalid { .. }));
         // What began earlier than the part came into its state was only told late.
         let again = evidence.begins && self.state != table.initial && time_ns >= self.since_ns;
         let invalid = matches!(step, StepOutcome::Invalid { .. });
@@ -186,7 +202,7 @@ impl View {
             self.state = state;
             let outcome = Outcome::of_state(table.name(state).unwrap_or_default());
             if self.now.outcome == Outcome::Failed && outcome != Outcome::Failed {
-                self.retry(record);
+                self.retry(record, evidence);
             }
             self.set(outcome, record, evidence);
         }
@@ -199,14 +215,14 @@ impl View {
 
     /// Takes in how many assertions a run has, or has looked at; fewer of these, and the others are not known.
     fn count(&mut self, evidence: &Evidence, time_ns: u64) {
-        if evidence.begins {
-            self.has = evidence.validates;
+        if evidence.begins || evidence.has.is_some() {
+            self.has = evidence.has;
             // A beginning that is told late is of the run whose end is known.
             if self.now.outcome == Outcome::Running {
                 self.validated = None;
             }
-        } else if evidence.validates.is_some() {
-            self.validated = evidence.validates;
+        } else if evidence.validated.is_some() {
+            self.validated = evidence.validated;
         }
         let (Some(has), Some(validated)) = (self.has, self.validated) else { return };
         if validated < has {
@@ -214,6 +230,23 @@ impl View {
             short.says(Outcome::Unknown, || format!("{validated} of {has} assertions were looked at"));
             self.stay(self.ended(Outcome::Unknown, time_ns, &short));
         }
+    }
+
+    /// Takes in that a test begins to run steps, or has run them. If it began before, it is run again, whether it says so or not.
+    /// What the table does not allow adds no steps.
+    fn executes(&mut self, evidence: &Evidence, invalid: bool) {
+        if !invalid {
+            self.steps = self.steps.saturating_add(evidence.steps.unwrap_or(0));
+            self.steps_completed = self.steps_completed.saturating_add(evidence.steps_completed.unwrap_or(0));
+        }
+        if evidence.executes {
+            self.executions = self.executions.saturating_add(1);
+        }
+    }
+
+    /// Returns how many runs of steps a test says that it has.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps.max(self.steps_completed)
     }
 
     /// Takes what somebody else says of the part. What is `retried` may fail, begin again and pass.
@@ -230,7 +263,7 @@ impl View {
             (Outcome::Running, _) if !begun => {}
             (Outcome::Running, Outcome::Running) => return,
             (Outcome::Running, _) if time_ns < self.since_ns => return,
-            (Outcome::Running, Outcome::Failed) if retried => self.retry(record),
+            (Outcome::Running, Outcome::Failed) if retried => self.retry(record, evidence),
             (Outcome::Running, _) => self.run_again(time_ns),
             (Outcome::Failed, Outcome::Running) if begun => {}
             (Outcome::Failed, _) => return self.stay(self.ended(outcome, time_ns, evidence)),
@@ -244,14 +277,23 @@ impl View {
     }
 
     /// Returns what is known of the part. A failure that was retried counts all the same until the retry has passed, and
-    /// where it began after `retries_until_ns`, or that is not known.
-    pub(super) fn part(&self, retries_until_ns: Option<u64>) -> Part {
+    /// where it was before `retries`, the retry began behind it, or that time is not known.
+    pub(super) fn part(&self, retries: Option<RangeInclusive<u64>>) -> Part {
         let mut part = Part { started_ns: self.started_ns.unwrap_or(0), runs: self.runs, ..self.now.clone() };
         if part.outcome == Outcome::Passed && (self.open != [0; 2] || self.begins_more_often_than_it_ends()) {
             part.outcome = Outcome::Incomplete;
         }
+        if let Some(has) = self.has.filter(|has| *has > 1 && self.validated.is_none()) {
+            let told = self.passes.iter().max().copied().unwrap_or(0);
+            if part.outcome == Outcome::Passed && u64::from(told) < has {
+                let message = Some(format!("{told} of {has} assertions are told to have passed").into());
+                part = Part { outcome: Outcome::Unknown, message, ..part };
+            }
+        }
         if let Some(undone) = &self.undone {
-            let in_time = retries_until_ns.is_some_and(|end| undone.retried_ns <= end);
+            let failed_ns = undone.failed.ended_ns.unwrap_or(0);
+            let in_time = retries
+                .is_some_and(|time_ns| time_ns.contains(&undone.retried_ns) && time_ns.contains(&failed_ns));
             if !in_time || self.now.outcome != Outcome::Passed {
                 part = part.or_worse(&undone.failed);
             }
@@ -259,9 +301,10 @@ impl View {
         part.or_kept(self)
     }
 
-    /// Returns until when a step of this test may be retried: up to its end, if it was run once.
-    pub(super) fn retries_until_ns(&self) -> Option<u64> {
-        (self.runs <= 1).then(|| self.first_end_ns.unwrap_or(u64::MAX))
+    /// Returns when a step of this test may fail and be retried: from its beginning up to its end, if it was run once.
+    pub(super) fn retries(&self) -> Option<RangeInclusive<u64>> {
+        let (from, until) = (self.started_ns.unwrap_or(0), self.first_end_ns.unwrap_or(u64::MAX));
+        (self.runs <= 1 && self.executions <= 1).then_some(from..=until)
     }
 
     /// Takes in another instance's view of the same part. Events of one entity come to one instance, so it is not known
@@ -271,6 +314,9 @@ impl View {
         self.started_ns = self.started_ns.into_iter().chain(other.started_ns).min();
         self.first_end_ns = self.first_end_ns.into_iter().chain(other.first_end_ns).min();
         self.runs += other.runs;
+        self.executions = self.executions.saturating_add(other.executions);
+        self.steps = self.steps.saturating_add(other.steps);
+        self.steps_completed = self.steps_completed.saturating_add(other.steps_completed);
         self.passed.merge(other.passed);
         self.stay(worse);
     }
@@ -347,13 +393,15 @@ impl View {
         self.run_started_ns = time_ns;
     }
 
-    /// Undoes a failure, unless its time says that it came later; of two at one time only their teller knows the order.
-    fn retry(&mut self, record: &Record) {
+    /// Undoes a failure, unless its time says that it came later. Who tells of both must be one, and of one place: two clients may
+    /// each have a step of that name.
+    fn retry(&mut self, record: &Record, evidence: &Evidence) {
         let failed = std::mem::take(&mut self.now);
         let time_ns = record.time_ns();
+        let is_another = record.source() != self.since_source || evidence.place != self.since_place;
         // Lines of PANTHER's come by one source from any number of files.
-        let is_of_others = record.source() != self.since_source || record.is_panthers();
-        if time_ns < self.since_ns || time_ns == self.since_ns && is_of_others {
+        let is_tie = time_ns == self.since_ns && record.is_panthers();
+        if is_another || is_tie || time_ns < self.since_ns {
             return self.stay(failed);
         }
         let (failed, retried_ns) = match self.undone.take() {
@@ -375,6 +423,7 @@ impl View {
     fn set(&mut self, outcome: Outcome, record: &Record, evidence: &Evidence) {
         let time_ns = record.time_ns();
         (self.since_ns, self.since_source) = (time_ns, record.source());
+        self.since_place = evidence.place;
         if outcome == Outcome::Passed && self.now.outcome != Outcome::Passed {
             self.passed.push(self.run_started_ns, time_ns);
         }

@@ -7,6 +7,7 @@ use super::part::{Part, View};
 use super::report::{Known, ResultsReport, TestKey};
 use crate::event::Symbol;
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 /// Where a part stands in the tree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,15 +53,16 @@ impl Places {
         let mut steps = Vec::new();
         for ((home, step), mut entries) in by_home {
             entries.sort_by_key(|(named, _)| *named);
-            let mut told = entries.iter().find_map(|(_, known)| known.told.as_ref()).map(|told| {
-                (in_time(found, home, told, told.part(self.retries_until_ns(found, home, true))), told)
-            });
+            let mut told = entries
+                .iter()
+                .find_map(|(_, known)| known.told.as_ref())
+                .map(|told| (in_time(found, home, told, told.part(self.retries(found, home, true))), told));
             // That of the test's own context first.
             entries.sort_by_key(|(named, _)| Home::Test(*named) != home);
             for (named, known) in entries {
                 let Some(own) = &known.own else { continue };
                 let certain = named.test != Symbol::NONE || self.only_one;
-                let part = own.part(self.retries_until_ns(found, home, certain));
+                let part = own.part(self.retries(found, home, certain));
                 let part = in_time(found, home, own, part);
                 let part = match told.take() {
                     Some((told, view)) => {
@@ -112,13 +114,13 @@ impl Places {
         self.tests.get(&key.test).is_some_and(|experiments| experiments.contains(&key.experiment))
     }
 
-    /// Returns until when a retry may undo a failure there; `None` for never.
-    fn retries_until_ns(&self, found: &ResultsReport, home: Home, certain: bool) -> Option<u64> {
+    /// Returns when a step may fail and be retried there, so that the failure is undone; `None` for never.
+    fn retries(&self, found: &ResultsReport, home: Home, certain: bool) -> Option<RangeInclusive<u64>> {
         match home {
             _ if !certain => None,
-            Home::Test(key) => found.tests.get(&key)?.view.retries_until_ns(),
+            Home::Test(key) => found.tests.get(&key)?.view.retries(),
             Home::Beside(named) if named.test != Symbol::NONE && self.tests.contains_key(&named.test) => None,
-            Home::Beside(_) => Some(u64::MAX),
+            Home::Beside(_) => Some(0..=u64::MAX),
         }
     }
 }

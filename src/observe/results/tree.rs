@@ -187,11 +187,13 @@ fn build(found: &ResultsReport) -> ResultTree {
     let mut tree = ResultTree { parts_missing: found.untracked > 0, ..ResultTree::default() };
     for (key, test) in &found.tests {
         let TestKey { experiment, test: name } = *key;
+        let steps = steps.remove(&Home::Test(*key)).unwrap_or_default();
+        let run = steps.iter().map(|step| u64::from(step.part.runs.max(1))).sum();
         tree.tests.push(TestResult {
             test: name,
             experiment: (experiment != Symbol::NONE).then_some(experiment),
-            part: test.view.part(None),
-            steps: steps.remove(&Home::Test(*key)).unwrap_or_default(),
+            part: test.view.part(None).or_missing_steps(test.view.steps(), run),
+            steps,
             assertions: assertions.remove(&Home::Test(*key)).unwrap_or_default(),
             checks: test.checks(),
             parts_missing: found.untracked > 0,

@@ -26,6 +26,7 @@ pub struct Reached {
 /// Why a wait did not end in a state that was waited for.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
+#[non_exhaustive]
 pub enum WaitError {
     /// It took too long.
     #[error("none of the states within {timeout:?}; the entity {}", Place(last.as_deref()))]

@@ -10,7 +10,7 @@ use panther_events::domain::{
     test, variants,
 };
 use panther_events::emit::{EmitError, NameRefused};
-use panther_events::event::payload::{FieldType, Value as Read};
+use panther_events::event::payload::{FieldType, FieldValue as Read};
 use panther_events::event::{Detail, DetailError, Identity, Json, Level, Record, Symbol, Symbols, Value};
 use panther_events::observe::{Batch, Interest, Observer, Report, Undelivered};
 use panther_events::pipeline::{Builder, PipelineOptions, ReportKey, Topology};

@@ -42,7 +42,9 @@ fn a_tee_gives_two_pipelines_the_same_events_with_all_their_names() {
         let line = |record: &Record| {
             let kind = snapshot.catalogue.name(record.kind()).unwrap().to_owned();
             let detail = snapshot.catalogue.fields(record.kind()).unwrap()[0].read(record.payload_bytes());
-            let Some(panther_events::event::payload::Value::Detail(detail)) = detail else { return None };
+            let Some(panther_events::event::payload::FieldValue::Detail(detail)) = detail else {
+                return None;
+            };
             let document = snapshot.symbols.details().text(detail)?;
             let entity = snapshot.symbols.name(record.entity())?;
             // Two pipelines, two happenings: the ids differ.
@@ -273,6 +275,25 @@ impl EventSink for Names {
     fn emit_record(&mut self, _: Record) -> Result<(), EmitError> {
         Err(EmitError::Closed)
     }
+
+    fn context(&self) -> Context {
+        Context::NONE
+    }
+}
+
+/// Behind a tee each emitter has a context of its own: one may be in two tests, and the other in none.
+#[test]
+fn a_key_names_one_fact_in_each_test_whatever_sink_is_between() {
+    let (one, mut first, _) = start();
+    let (other, mut second, _) = start();
+    for test in ["a", "b"] {
+        let mut within = second.within(Level::Test, test).unwrap();
+        let mut keyed = Keyed::new(Tee::new(&mut first, &mut *within), EventId::key(&["k"]));
+        keyed.assertion("rtt").result(test == "a", "", "rtt", Default::default()).unwrap();
+    }
+    drop((first, second));
+    assert_eq!(one.shutdown().account.duplicates, 1, "it was in no test both times");
+    assert_eq!(other.shutdown().account.duplicates, 0);
 }
 
 #[test]

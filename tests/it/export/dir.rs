@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+use crate::support::skip::skip;
 use panther_events::export::{DirError, FileError, Overwrite, ResultDir};
 use std::io::{ErrorKind, Write};
 use std::process::Command;
@@ -15,7 +16,7 @@ fn a_full_filesystem_leaves_the_earlier_result_as_it_was() {
         .output()
         .is_ok_and(|output| output.status.success());
     if !mounted {
-        println!("skipped: mounting a tmpfs is not permitted here");
+        skip("mount", "mounting a tmpfs is not permitted here");
         return;
     }
     let outcome = std::panic::catch_unwind(|| fill(temp.path()));

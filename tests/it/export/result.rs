@@ -5,6 +5,7 @@
 #![cfg(all(feature = "json", feature = "openmetrics", feature = "hlog", feature = "csv"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
+use crate::support::skip::skip;
 use hdrhistogram::Histogram;
 use panther_events::dedup::{Sighting, Verdict};
 use panther_events::event::{Domain, EventKind, Identity, Origin, Payload, Record, Symbols};
@@ -165,7 +166,7 @@ fn check(dir: &Path) -> Output {
 fn other_readers_find_the_same_numbers_and_notice_a_changed_one() {
     let modules = Command::new(python()).args(["-c", "import prometheus_client, hdrh.log"]).output();
     if !modules.is_ok_and(|output| output.status.success()) {
-        println!("skipped: {} has no prometheus_client and hdrhistogram", python());
+        skip("python", &format!("{} has no prometheus_client and hdrhistogram", python()));
         return;
     }
     let temp = tempfile::tempdir().unwrap();

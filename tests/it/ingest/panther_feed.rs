@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use panther_events::event::{Record, Symbol};
-use panther_events::ingest::panther::{FeedReport, PantherIds, PythonVersion, feed, feed_until};
+use panther_events::ingest::panther::{PantherFeedReport, PantherIds, PythonVersion, feed, feed_until};
 use panther_events::observe::history::{History, HistoryReport};
 use panther_events::observe::state::{StateOptions, StateQuery, StateReport};
 use panther_events::pipeline::{Builder, PipelineOptions, ReportKey, Snapshot, Topology};
@@ -22,7 +22,7 @@ const TOPOLOGIES: [Topology; 5] = [
 ];
 
 struct Run {
-    fed: FeedReport,
+    fed: PantherFeedReport,
     snapshot: Snapshot,
     states: ReportKey<StateReport>,
     history: ReportKey<HistoryReport>,

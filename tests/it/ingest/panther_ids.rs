@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "these functions are part of tests")]
 
 use crate::support::random::Rng;
+use crate::support::skip::skip;
 use panther_events::ingest::panther::json::{INT_DIGITS_MAX, parse};
-use panther_events::ingest::panther::repr::{write_float, write_repr};
 use panther_events::ingest::panther::{
-    Counts, JsonErrorKind, Limits, PantherEvent, PantherReader, PythonVersion, Reason, Text, Value, content,
-    panther_id,
+    Counts, Limits, PantherEvent, PantherReader, PantherValue, ParseErrorKind, PythonVersion, Reason, Text,
+    content, panther_id,
 };
+use panther_events::ingest::panther::{write_float, write_repr};
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -31,7 +32,7 @@ fn every_id_in_the_samples_is_reproduced() {
         if path.exists() {
             assert_eq!(ids_reproduced(&path), lines, "{name}");
         } else {
-            println!("skipped: {name} is not here");
+            skip("data", &format!("{name} is not here"));
         }
     }
 }
@@ -83,10 +84,10 @@ fn json_is_accepted_as_python_accepts_it() {
 
 #[test]
 fn json_is_refused_as_python_refuses_it_at_the_byte_at_fault() {
-    use JsonErrorKind::*;
+    use ParseErrorKind::*;
     let long = "1".repeat(INT_DIGITS_MAX + 1);
     let too_long = format!("[-{long}]");
-    let refused: [(&[u8], usize, JsonErrorKind); 29] = [
+    let refused: [(&[u8], usize, ParseErrorKind); 29] = [
         (b"", 0, ExpectedValue),
         (b"  ", 2, ExpectedValue),
         (b"\xef\xbb\xbf1", 0, ByteOrderMark),
@@ -128,23 +129,26 @@ fn depth_strings_and_values_are_bounded() {
     let limits = Limits::default();
     let nested = |levels: usize| [vec![b'['; levels], vec![b']'; levels]].concat();
     assert!(parse(&nested(200), &limits).is_ok());
-    assert_eq!(parse(&nested(201), &limits).unwrap_err().kind, JsonErrorKind::TooDeep(200));
+    assert_eq!(parse(&nested(201), &limits).unwrap_err().kind, ParseErrorKind::TooDeep(200));
     assert_eq!(parse(&nested(1_000), &limits).unwrap_err().offset, 200);
-    assert_eq!(parse(&br#"{"a":"#.repeat(1_000_000), &limits).unwrap_err().kind, JsonErrorKind::TooDeep(200));
+    assert_eq!(
+        parse(&br#"{"a":"#.repeat(1_000_000), &limits).unwrap_err().kind,
+        ParseErrorKind::TooDeep(200)
+    );
     assert!(parse(&nested(255), &Limits { depth_max: u8::MAX, ..limits }).is_ok());
 
     let string = |len: usize| [b"[\"", &*vec![b'x'; len], b"\"]"].concat();
     assert!(parse(&string(1 << 20), &limits).is_ok());
     let error = parse(&string((1 << 20) + 1), &limits).unwrap_err();
-    assert_eq!((error.offset, error.kind), (1, JsonErrorKind::StringTooLong(1 << 20)));
-    assert_eq!(parse(&string(10_000_000), &limits).unwrap_err().kind, JsonErrorKind::StringTooLong(1 << 20));
+    assert_eq!((error.offset, error.kind), (1, ParseErrorKind::StringTooLong(1 << 20)));
+    assert_eq!(parse(&string(10_000_000), &limits).unwrap_err().kind, ParseErrorKind::StringTooLong(1 << 20));
     let limits = Limits { string_bytes_max: 6, ..limits };
     assert!(parse(br#""\ud800\ud800""#, &limits).is_ok());
     assert!(parse(br#""\ud800\ud800\n""#, &limits).is_err());
     assert!(parse(br#""\u00e9\u00e9\u00e9x""#, &limits).is_err());
 
     let limits = Limits { values_max: 3, ..limits };
-    assert!(parse(b"[1, {\"a\": 2}]", &limits).is_err_and(|e| e.kind == JsonErrorKind::TooManyValues(3)));
+    assert!(parse(b"[1, {\"a\": 2}]", &limits).is_err_and(|e| e.kind == ParseErrorKind::TooManyValues(3)));
     assert!(parse(b"[1, 2]", &limits).is_ok());
 }
 
@@ -214,7 +218,7 @@ fn fields_are_checked_and_messages_are_safe_to_print() {
         of(&line(r#""data": {"a": -1}, "id": "c81d6fd0-a50b-52ae-949e-94fe6d88436a", "new": [1]"#)).unwrap();
     assert_eq!(event.id.unwrap().to_string(), "c81d6fd0-a50b-52ae-949e-94fe6d88436a");
     assert_eq!((&*event.event_type, event.time_ns), ("t", 1_795_473_827_988_657_000));
-    assert_eq!(event.data.get("a"), Some(&Value::Int(-1)));
+    assert_eq!(event.data.get("a"), Some(&PantherValue::Int(-1)));
 }
 
 #[test]
@@ -360,7 +364,7 @@ fn printable_characters_and_floats_are_those_of_the_python_at_hand() {
     let python =
         Command::new("python3").args(["-c", SCRIPT]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut python) = python else {
-        return println!("skipped: python3 is not here");
+        return skip("python", "python3 is not here");
     };
     let input: String = floats.iter().map(|bits| format!("{bits}\n")).collect();
     let mut stdin = python.stdin.take().unwrap();
@@ -376,7 +380,7 @@ fn printable_characters_and_floats_are_those_of_the_python_at_hand() {
                 assert_eq!(version.is_printable(point), expected == b'1', "U+{point:04X}");
             }
         }
-        Err(_) => println!("skipped: the characters of Python {version} are not known"),
+        Err(_) => skip("python", &format!("the characters of Python {version} are not known")),
     }
     for (bits, expected) in floats.iter().zip(lines.by_ref()) {
         let mut found = String::new();
@@ -425,22 +429,22 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Rng) {
     }
 }
 
-fn random_value(random: &mut Rng, depth: usize) -> Value {
+fn random_value(random: &mut Rng, depth: usize) -> PantherValue {
     match random.index(if depth < 4 { 8 } else { 6 }) {
-        0 => Value::Null,
-        1 => Value::Bool(random.index(2) == 0),
-        2 => Value::Int(random.next() as i64 >> random.index(64)),
-        3 => Value::BigInt(format!("-{}{}", u64::MAX, random.next()).into()),
+        0 => PantherValue::Null,
+        1 => PantherValue::Bool(random.index(2) == 0),
+        2 => PantherValue::Int(random.next() as i64 >> random.index(64)),
+        3 => PantherValue::BigInt(format!("-{}{}", u64::MAX, random.next()).into()),
         4 => {
             let float = f64::from_bits(random.next());
-            Value::Float(if float.is_finite() { float } else { f64::NEG_INFINITY })
+            PantherValue::Float(if float.is_finite() { float } else { f64::NEG_INFINITY })
         }
-        5 => Value::Text(random_text(random)),
-        6 => Value::List((0..random.index(4)).map(|_| random_value(random, depth + 1)).collect()),
+        5 => PantherValue::Text(random_text(random)),
+        6 => PantherValue::List((0..random.index(4)).map(|_| random_value(random, depth + 1)).collect()),
         _ => {
             let members =
                 (0..random.index(20)).map(|_| (random_text(random), random_value(random, depth + 2)));
-            Value::Object(panther_events::ingest::panther::Object::from_members(members.collect()))
+            PantherValue::Object(panther_events::ingest::panther::Object::from_members(members.collect()))
         }
     }
 }
@@ -458,7 +462,7 @@ fn random_text(random: &mut Rng) -> Text {
 }
 
 /// Writes JSON with every character of a string escaped.
-fn write_json(out: &mut String, value: &Value) {
+fn write_json(out: &mut String, value: &PantherValue) {
     let write_text = |out: &mut String, text: &Text| {
         out.push('"');
         for point in text.code_points() {
@@ -472,21 +476,21 @@ fn write_json(out: &mut String, value: &Value) {
         out.push('"');
     };
     match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(bool) => *out += &bool.to_string(),
-        Value::Int(int) => *out += &int.to_string(),
-        Value::BigInt(digits) => out.push_str(digits),
-        Value::Float(f64::NEG_INFINITY) => out.push_str("-Infinity"),
-        Value::Float(float) => *out += &format!("{float:e}"),
-        Value::Text(text) => write_text(out, text),
-        Value::List(values) => {
+        PantherValue::Null => out.push_str("null"),
+        PantherValue::Bool(bool) => *out += &bool.to_string(),
+        PantherValue::Int(int) => *out += &int.to_string(),
+        PantherValue::BigInt(digits) => out.push_str(digits),
+        PantherValue::Float(f64::NEG_INFINITY) => out.push_str("-Infinity"),
+        PantherValue::Float(float) => *out += &format!("{float:e}"),
+        PantherValue::Text(text) => write_text(out, text),
+        PantherValue::List(values) => {
             for (index, value) in values.iter().enumerate() {
                 out.push(if index == 0 { '[' } else { ',' });
                 write_json(out, value);
             }
             out.push_str(if values.is_empty() { "[]" } else { "]" });
         }
-        Value::Object(object) => {
+        PantherValue::Object(object) => {
             out.push('{');
             for (index, (key, value)) in object.iter().enumerate() {
                 out.push_str(if index == 0 { "" } else { "," });

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use panther_events::domain::{Catalogue, DataType, StepOutcome, variants};
-use panther_events::event::payload::{FieldType, Value as Read};
+use panther_events::event::payload::{FieldType, FieldValue as Read};
 use panther_events::event::{Detail, Domain, Identity, Record, Symbol, Symbols};
 use panther_events::ingest::panther::{
     Limits, PantherEvent, PantherReader, PantherRecords, PythonVersion, RecordError, panther_uuid,

@@ -2,6 +2,7 @@
 #![cfg(feature = "pcap")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
+use crate::support::skip::skip;
 use panther_events::ingest::capture::Format;
 use panther_events::ingest::{
     CaptureReader, Coverage, Decoded, PacketDigest, Scan, common_coverage, decode, scan,
@@ -28,7 +29,7 @@ fn large() -> Option<[PathBuf; 2]> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/capture/large");
     let paths = [folder.join("client.pcap"), folder.join("server.pcap")];
     if !paths.iter().all(|path| path.is_file()) {
-        println!("skipped: the large reference captures are not here");
+        skip("data", "the large reference captures are not here");
         return None;
     }
     Some(paths)

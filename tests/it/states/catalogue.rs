@@ -6,7 +6,7 @@ use panther_events::domain::{
     self, Catalogue, DataType, DomainDef, KindDef, StateTable, StepOutcome, TransitionPath, VariantDef,
     assertion, environment, experiment, metrics, plugin, service, step, test, variants,
 };
-use panther_events::event::payload::{FieldType, Value as Read};
+use panther_events::event::payload::{FieldType, FieldValue as Read};
 use panther_events::event::{Domain, EventKind, Identity};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

@@ -148,12 +148,12 @@ impl Oracle {
 }
 
 fn table_flag(table: &StateTable, kind: EventKind, record: &Record) -> f64 {
-    use panther_events::event::payload::Value;
+    use panther_events::event::payload::FieldValue;
     let TransitionPath::By { field, .. } = table.paths[usize::from(kind.code())] else { return 0.0 };
     match field.read(record.payload_bytes()).unwrap() {
-        Value::Unsigned(value) => value as f64,
-        Value::Signed(value) => value as f64,
-        Value::Float(value) => value,
+        FieldValue::Unsigned(value) => value as f64,
+        FieldValue::Signed(value) => value as f64,
+        FieldValue::Float(value) => value,
         other => panic!("{other:?} is not what random tables fork by"),
     }
 }

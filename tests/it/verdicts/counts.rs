@@ -257,6 +257,8 @@ fn told_by_panther(lines: &[(&str, &str, &str)]) -> ResultTree {
 
 fn told_by_panther_at(second: impl Fn(usize) -> usize, lines: &[(&str, &str, &str)]) -> ResultTree {
     run(Topology::Inline, |e| {
+        // The test is as old as the lines.
+        e.test("t").at(1).assertion_checked("x", true, Default::default())?;
         begin(e, "t")?;
         let mut e = e.within(Level::Test, "t")?;
         let mut records = PantherRecords::new(Arc::clone(e.symbols()), PythonVersion::default());

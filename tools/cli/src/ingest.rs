@@ -18,7 +18,7 @@ use panther_events::export::summary::{InputSummary, Summary};
 use panther_events::export::{Overwrite, ResultDir};
 use panther_events::ingest::capture::Format;
 use panther_events::ingest::feed::{
-    CaptureInput, CaptureReport, FeedError, FeedOptions, FeedReport, feed_until,
+    CaptureFeedReport, CaptureInput, CaptureReport, FeedError, FeedOptions, feed_until,
 };
 use panther_events::ingest::panther::PythonVersion;
 use panther_events::ingest::{Coverage, PacketDigest, common_coverage, scan};
@@ -219,7 +219,7 @@ fn coverage_of(inputs: &[CaptureInput]) -> Coverage {
 
 /// A run that went through.
 struct Run {
-    feed: FeedReport,
+    feed: CaptureFeedReport,
     finished: FinishedRun,
     coverage: Coverage,
     /// What is wrong with the journal that was resumed.
@@ -284,6 +284,7 @@ fn attempt(
     let snapshot = pipeline.shutdown();
     match fed {
         Err(FeedError::Cut) => Ok(None),
+        Err(error) => Err(error.to_string().into()),
         Ok(feed) => {
             let times = || feed.captures.iter().filter_map(|capture| capture.time_ns);
             let (first, last) = (times().map(|time| time.0).min(), times().map(|time| time.1).max());

@@ -38,7 +38,7 @@ pub(crate) fn run(
         Ok(file) => ids(BufReader::with_capacity(1 << 16, file), path, python, out, err),
         Err(error) => {
             let path = path.to_string_lossy();
-            let path = panther_events::ingest::panther::escape::escape_for_terminal(&path);
+            let path = panther_events::ingest::panther::escape_for_terminal(&path);
             writeln!(err, "{path}: cannot be opened: {error}")?;
             Ok(Outcome::Unreadable)
         }

@@ -1,6 +1,6 @@
 //! Text from files and users, made safe to print on a terminal.
 
-use panther_events::event::shown::is_harmful;
+use panther_events::event::is_harmful;
 
 /// Returns `text` with control characters (terminal escapes among them) and characters that turn the direction of
 /// text written as escapes.

@@ -48,12 +48,12 @@ impl FileFormat {
         [FileFormat::Summary, FileFormat::Openmetrics, FileFormat::Hlog, FileFormat::Csv, FileFormat::Jsonl];
 }
 
-impl From<Events> for run::Events {
-    fn from(events: Events) -> run::Events {
+impl From<Events> for run::EventChoice {
+    fn from(events: Events) -> run::EventChoice {
         match events {
-            Events::Unique => run::Events::Unique,
-            Events::All => run::Events::All,
-            Events::None => run::Events::None,
+            Events::Unique => run::EventChoice::Unique,
+            Events::All => run::EventChoice::All,
+            Events::None => run::EventChoice::None,
         }
     }
 }

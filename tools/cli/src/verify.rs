@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
 
 fn print(
     out: &mut impl Write,
-    report: &panther_events::journal::Report,
+    report: &panther_events::journal::VerifyReport,
     sources: usize,
     nameless: u64,
 ) -> io::Result<()> {

@@ -1,6 +1,10 @@
 //! Promise: captures in, a right result directory out, and a clear word for whatever is wrong.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests are tests")]
 
+#[path = "../../../tests/it/support/skip.rs"]
+mod skip;
+
+use crate::skip::skip;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +19,7 @@ fn fixture(name: &str) -> PathBuf {
 fn reference(folder: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/capture").join(folder);
     if !path.is_dir() {
-        println!("skipped: the reference captures {folder:?} are not here");
+        skip("data", &format!("the reference captures {folder:?} are not here"));
         return None;
     }
     Some(path)

@@ -1,6 +1,10 @@
 //! Promise: PANTHER's events in, a right result directory out; every bad line told, and the rest used.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 
+#[path = "../../../tests/it/support/skip.rs"]
+mod skip;
+
+use crate::skip::skip;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -420,7 +424,7 @@ fn a_pipe_is_read_when_its_format_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     let Ok(output) = Command::new("bash").args(["-c", &script, "bash"]).arg(&out).output() else {
-        println!("skipped: there is no bash");
+        skip("shell", "there is no bash");
         return;
     };
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));

@@ -11,7 +11,7 @@ use crate::signals::Signals;
 use panther_events::event::Symbols;
 use panther_events::export::ResultDir;
 use panther_events::export::summary::{InputSummary, PantherSummary, Summary};
-use panther_events::ingest::panther::{FeedReport, FileReport, PantherIds, feed_until};
+use panther_events::ingest::panther::{FileReport, PantherFeedReport, PantherIds, feed_until};
 use panther_events::run::{FinishedRun, InputTotals, RunOptions, doubt_inputs, is_whole};
 use panther_events_cli::filters::window_text;
 use std::path::PathBuf;
@@ -107,7 +107,7 @@ pub(super) fn run(
     Ok(found)
 }
 
-fn summary(args: &Args, fed: &FeedReport, ids: &PantherIds, finished: &FinishedRun) -> Summary {
+fn summary(args: &Args, fed: &PantherFeedReport, ids: &PantherIds, finished: &FinishedRun) -> Summary {
     let mut summary = finished.summary(args.topology, None);
     summary.inputs = fed.files.iter().map(input_summary).collect();
     // Also where there is no entity; and no word on packets, which such files do not have.
