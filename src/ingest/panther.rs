@@ -1,12 +1,12 @@
 //! Reads PANTHER's events from JSON Lines and computes their ids exactly as PANTHER does.
 //!
 //! PANTHER is a Python program, and its id is a UUID over what Python's `str()` writes for an event's data. So
-//! this module keeps what Python sees in a file ([`value`], [`text`]), writes it as Python does ([`repr`]), and
+//! this module keeps what Python sees in a file ([`PantherValue`], [`Text`]), writes it as Python does ([`write_repr`]), and
 //! hashes that ([`id`]).
 //!
 //! ```text
 //! bytes ──► reader ──► json ──► event ──┬──► id (repr, printable)
-//!           lines      PantherValue    fields  └──► records ──► feed ──► emitter
+//!           lines      values   fields  └──► records ──► feed ──► emitter
 //! ```
 //!
 //! The files are untrusted: line length, string length, nesting and the number of values are bounded

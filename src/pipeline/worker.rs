@@ -272,7 +272,7 @@ impl WorkerThread {
 mod models {
     use super::*;
     use crate::clock::Clock;
-    use crate::emit::source::{EmitShared, Router, Sources};
+    use crate::emit::source::{EmitShared, Router};
     use crate::event::{IdScope, Origin};
     use crate::observe::worker::Worker;
     use crate::pipeline::observer_host::SelfReporter;
