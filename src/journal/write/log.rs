@@ -160,22 +160,11 @@ impl JournalLog {
         let references: HashMap<_, _> = KindSet::ALL.iter().filter_map(of_kind).collect();
         JournalLog {
             worker: Some(worker),
-            pipeline: None,
             symbols: Arc::clone(symbols),
             select,
             referring: references.keys().fold(KindSet::EMPTY, |kinds, kind| kinds.with(*kind)),
             references,
-            names: HashSet::default(),
-            settled: Box::new([Symbol::NONE; SETTLED]),
-            names_in_table: 0,
-            details: HashSet::default(),
-            until_look: LOOK_EVERY,
-            batches: 0,
-            handed: 0,
-            failed: 0,
-            removed: 0,
-            told: None,
-            last: JournalReport::default(),
+            ..JournalLog::closed()
         }
     }
 

@@ -15,6 +15,18 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+/// A pipeline that drops what finds its ring full.
+fn that_drops(symbols: &Arc<Symbols>) -> Builder {
+    let mut builder = Builder::new(PipelineOptions {
+        topology: Topology::Inline,
+        ring_capacity: 64,
+        full_policy: FullPolicy::DropNewest,
+        ..PipelineOptions::default()
+    });
+    builder.symbols(Arc::clone(symbols));
+    builder
+}
+
 /// Runs what `emit` emits through a pipeline that drops events, with a journal of this selection, added when `late` has been
 /// emitted.
 fn journaled(
@@ -24,13 +36,7 @@ fn journaled(
     emit: impl FnOnce(&mut Emitter),
 ) -> u64 {
     let symbols = Arc::new(Symbols::new());
-    let mut builder = Builder::new(PipelineOptions {
-        topology: Topology::Inline,
-        ring_capacity: 64,
-        full_policy: FullPolicy::DropNewest,
-        ..PipelineOptions::default()
-    });
-    builder.symbols(Arc::clone(&symbols));
+    let builder = that_drops(&symbols);
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("runner").unwrap();
     late(&mut emitter);
@@ -78,17 +84,11 @@ fn what_never_came_into_the_journal_may_have_failed() {
     assert_unknown(dir, "dropped", 3, "2 events never came into the journal");
 }
 
-/// A pipeline that drops what finds its ring full, with a journal at `path`, which learns of the pipeline's account if it
+/// Such a pipeline with a journal at `path`, which learns of the pipeline's account if it
 /// is `told`.
 fn dropping(path: &Path, told: bool) -> Pipeline {
     let symbols = Arc::new(Symbols::new());
-    let mut builder = Builder::new(PipelineOptions {
-        topology: Topology::Inline,
-        ring_capacity: 64,
-        full_policy: FullPolicy::DropNewest,
-        ..PipelineOptions::default()
-    });
-    builder.symbols(Arc::clone(&symbols));
+    let mut builder = that_drops(&symbols);
     let writer = JournalWriter::open(path, RunId([8; 16]), small(), 7).unwrap();
     let worker = JournalWorker::start(writer, 16, || 7).unwrap();
     let catalogue = panther_events::domain::Catalogue::new();
