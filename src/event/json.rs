@@ -10,6 +10,6 @@ mod text;
 mod value;
 
 pub use check::{DEPTH_MAX, Json, JsonError};
-pub(crate) use members::Members;
+pub(crate) use members::{Members, unquoted};
 pub(crate) use text::{beginning, push_number, push_text};
 pub use value::Value;

@@ -53,11 +53,17 @@
 //! A test that began to check assertions (`assertions_started`) and did not come to the end of it (`assertions_completed`,
 //! `assertions_failed`) has a check that is running. Unknown are also: an assertion that was checked and of which no
 //! result is told, assertions of which not all passed and none is told to have failed, an experiment that counts fewer
-//! successes than tests and no failure, or of which events of fewer tests came than it has or names, a test of which fewer steps ran
+//! successes than tests and no failure, or of which not all tests came that it has or names (below), a test of which fewer steps ran
 //! than it has (`steps`, `steps_completed`), fewer assertions looked at than were begun, counts that cannot be read, a flag that can
 //! be read neither as true nor as false,
 //! a test that began a step without a name, and whatever may have a part beyond the limit of what is followed: a test, and
 //! the whole.
+//!
+//! Each run of an experiment (`initialized` begins another) has the tests that it counts or names (`test_count`, `total_count`,
+//! `test_names`: the names of their entities), and each of them has to have ended while the run lasted, by its first and last event's
+//! times. A test that was run again is one, but where it is named as often. It is of the experiment that its context names; if it
+//! names none and several experiments lasted then, of the only one that can have it, and otherwise of none.
+//!
 //! [`ResultTree::outcome`] is the verdict on everything, what stands beside the tests and the experiments included; without
 //! a test it is unknown.
 //!
@@ -88,6 +94,7 @@
 //! ```
 
 mod evidence;
+mod experiments;
 mod part;
 mod places;
 mod report;
@@ -101,12 +108,14 @@ pub use tree::{AssertionResult, ExperimentResult, ResultTree, StepResult, TestRe
 pub use verdict::{Outcome, Tally};
 
 use crate::domain::{Catalogue, StateTable};
-use crate::event::json::Members;
+use crate::event::json::{Members, unquoted};
 use crate::event::{Context, Contexts, Domain, EventKind, KindSet, Level, Record, Symbol, Symbols};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use evidence::Evidence;
+use experiments::Experiment;
 use part::View;
-use report::{Experiment, Known, Test, TestKey};
+use report::{Known, Test, TestKey};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -199,13 +208,23 @@ impl Event<'_> {
 
     /// The name that stands in a member of the document. One that the table refuses goes by number.
     fn name(&self, member: &str) -> Option<Symbol> {
-        let (raw, name) = (self.document.raw(member)?, self.document.text(member)?);
-        // Halves of surrogate pairs are read as one sign; as they are written they are several.
-        let has_halves = name.contains(char::REPLACEMENT_CHARACTER) && raw.contains("\\ud");
-        // No other name begins with that sign and reads like an escape.
-        let name = if has_halves { format!("{}{raw}", char::REPLACEMENT_CHARACTER).into() } else { name };
+        let name = name(self.document.raw(member)?)?;
         Some(self.symbols.intern(&name).unwrap_or(Symbol::of(&name)))
     }
+
+    /// The names that a member of the document lists.
+    fn names(&self, member: &str) -> impl Iterator<Item = Cow<'_, str>> {
+        self.document.values(member).filter_map(name)
+    }
+}
+
+/// Reads a name that is written so.
+fn name(raw: &str) -> Option<Cow<'_, str>> {
+    let name = unquoted(raw)?;
+    // Halves of surrogate pairs are read as one sign; as they are written they are several.
+    let has_halves = name.contains(char::REPLACEMENT_CHARACTER) && raw.contains("\\ud");
+    // No other name begins with that sign and reads like an escape.
+    Some(if has_halves { format!("{}{raw}", char::REPLACEMENT_CHARACTER).into() } else { name })
 }
 
 /// Domains whose entities are followed through their tables.
@@ -291,11 +310,17 @@ impl ResultsReport {
     }
 
     fn take_of_experiment(&mut self, event: &Event<'_>, table: &StateTable) -> bool {
-        let (key, evidence) = (event.record.entity(), &event.evidence);
+        let (record, evidence) = (event.record, &event.evidence);
+        let key = record.entity();
         let new = || Experiment::new(table);
         let Some(experiment) = entry(&mut self.experiments, key, event.room, new) else { return false };
-        experiment.view.take(table, event.record, evidence);
-        experiment.take_tests(evidence.begins, evidence.tests.unwrap_or(0));
+        experiment.view.take(table, record, evidence);
+        experiment.take(
+            evidence.begins,
+            record.time_ns(),
+            evidence.tests.unwrap_or(0),
+            event.names("test_names"),
+        );
         true
     }
 

@@ -2,6 +2,7 @@
 
 mod apart;
 mod counts;
+mod experiments;
 mod failures;
 mod late;
 mod open;

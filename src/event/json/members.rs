@@ -19,16 +19,13 @@ impl<'a> Members<'a> {
     /// Returns how many things the member lists: the values of a list, the members of an object; a number is itself.
     pub(crate) fn listed(self, name: &str) -> Option<u64> {
         let raw = self.raw(name)?;
-        let Some(mut rest) = raw.strip_prefix(['[', '{']) else { return raw.parse().ok() };
-        let mut things = 0;
-        while let Some(len) = value_len(rest) {
-            things += u64::from(rest.get(..len).is_some_and(|value| !value.trim().is_empty()));
-            match rest.get(len..).and_then(|rest| rest.strip_prefix(',')) {
-                Some(next) => rest = next,
-                None => break,
-            }
-        }
-        Some(things)
+        let Some(inside) = raw.strip_prefix(['[', '{']) else { return raw.parse().ok() };
+        Some(Values(Some(inside)).count() as u64)
+    }
+
+    /// Iterates over the values of a list, as they stand there; what is no list has none.
+    pub(crate) fn values(self, name: &str) -> impl Iterator<Item = &'a str> {
+        Values(self.raw(name).and_then(|raw| raw.strip_prefix('[')))
     }
 
     /// Returns the member's value, if it is a string.
@@ -47,6 +44,24 @@ impl<'a> Iterator for Members<'a> {
         let (value, rest) = rest.split_at_checked(value_len(rest)?)?;
         self.0 = rest;
         Some((unquoted(key)?, value))
+    }
+}
+
+/// What stands between the commas of a list or an object, up to its end.
+struct Values<'a>(Option<&'a str>);
+
+impl<'a> Iterator for Values<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        loop {
+            let rest = self.0?;
+            let (value, behind) = rest.split_at_checked(value_len(rest)?)?;
+            self.0 = behind.strip_prefix(',');
+            if !value.trim().is_empty() {
+                return Some(value.trim());
+            }
+        }
     }
 }
 
@@ -83,7 +98,7 @@ fn value_len(text: &str) -> Option<usize> {
 }
 
 /// Reads a string; half a surrogate pair becomes U+FFFD.
-fn unquoted(raw: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn unquoted(raw: &str) -> Option<Cow<'_, str>> {
     let inside = raw.strip_prefix('"')?.strip_suffix('"')?;
     if !inside.contains('\\') {
         return Some(Cow::Borrowed(inside));
@@ -140,6 +155,16 @@ mod tests {
             (None, Some("null"), Some("".into()))
         );
         assert_eq!(members.raw("e"), None);
+        assert_eq!(members.listed("b"), Some(1));
+        let listing = Members::of(r#"{"a":[],"b":["x,]", {"y":[1,2]},3 ],"c":7,"d":{"x":1,"y":2}}"#);
+        let values = |name| listing.values(name).collect::<Vec<_>>();
+        assert_eq!(values("a"), [""; 0]);
+        assert_eq!(values("b"), ["\"x,]\"", "{\"y\":[1,2]}", "3"]);
+        assert_eq!((values("c"), values("d"), values("e")), (vec![], vec![], vec![]));
+        assert_eq!(
+            ["a", "b", "c", "d", "e"].map(|name| listing.listed(name)),
+            [Some(0), Some(3), Some(7), Some(2), None]
+        );
         assert_eq!(members.count(), 5);
     }
 

@@ -1,7 +1,7 @@
 //! One test, step or assertion: where it is in its life, and what was said of it.
 
-use super::evidence::{Evidence, NO_COUNT, PASSES_TOLD};
-use super::runs::{Outlasts, Runs};
+use super::evidence::{Evidence, PASSES_TOLD};
+use super::runs::{Outlasts, Run, Runs};
 use super::verdict::Outcome;
 use crate::domain::{StateTable, StepOutcome};
 use crate::event::{Context, Record};
@@ -69,40 +69,20 @@ impl Part {
         Part { outcome, message: Some(message.into()), ..self }
     }
 
-    /// Returns this one, an experiment's, which has not passed where not all of its tests are known: `own` that name it, and of
-    /// `others`, which name no experiment, those that `all` experiments together have no need of.
-    pub(super) fn or_missing(self, tests: u64, own: u64, others: u64, all: u64) -> Part {
-        let lacks = tests.saturating_sub(own);
-        if self.outcome != Outcome::Passed || lacks == 0 || all <= others {
-            return self;
+    /// Returns this one, which has not passed where something of it is not known.
+    pub(super) fn or_unknown(self, why: Option<String>) -> Part {
+        match why {
+            Some(why) if self.outcome == Outcome::Passed => {
+                Part { outcome: Outcome::Unknown, message: Some(why.into()), ..self }
+            }
+            _ => self,
         }
-        let message = match tests {
-            NO_COUNT => "the number of its tests cannot be read".to_owned(),
-            tests if lacks > others => format!("it has {tests} tests, and events of {} came", own + others),
-            tests => format!(
-                "it has {tests} tests, and events of {own} that name it came, and of {others} that name no experiment; \
-                 all experiments together lack {all}"
-            ),
-        };
-        Part { outcome: Outcome::Unknown, message: Some(message.into()), ..self }
-    }
-
-    /// Returns this one, an experiment's, which has not passed where fewer `names` of tests are known than a run of it has tests.
-    pub(super) fn or_missing_names(self, tests: u64, names: u64) -> Part {
-        if self.outcome != Outcome::Passed || names >= tests {
-            return self;
-        }
-        let message = format!("it has {tests} tests, and events of {names} names of tests came");
-        Part { outcome: Outcome::Unknown, message: Some(message.into()), ..self }
     }
 
     /// Returns this one, a test's, which has not passed where it has more `steps` than were `run`.
     pub(super) fn or_missing_steps(self, steps: u64, run: u64) -> Part {
-        if self.outcome != Outcome::Passed || steps <= run {
-            return self;
-        }
-        let message = format!("it has {steps} steps, and {run} are known to have been run");
-        Part { outcome: Outcome::Unknown, message: Some(message.into()), ..self }
+        let lacks = steps > run;
+        self.or_unknown(lacks.then(|| format!("it has {steps} steps, and {run} are known to have been run")))
     }
 
     /// Puts together what a part says of itself and what its test says of it: the worse of both, but for one that has
@@ -153,8 +133,9 @@ pub(super) struct View {
     steps: u64,
     steps_completed: u64,
     executions: u32,
-    /// The runs that passed.
+    /// The runs that passed, and those that ended in another way.
     passed: Runs,
+    ended_otherwise: Runs,
     /// The worst of earlier runs, and of what was said where the table does not allow it.
     stays: Option<Part>,
     /// A failure that a retry has undone.
@@ -318,12 +299,13 @@ impl View {
         self.steps = self.steps.saturating_add(other.steps);
         self.steps_completed = self.steps_completed.saturating_add(other.steps_completed);
         self.passed.merge(other.passed);
+        self.ended_otherwise.merge(other.ended_otherwise);
         self.stay(worse);
     }
 
-    /// Returns how often the part was run.
-    pub(super) fn runs(&self) -> u32 {
-        self.runs
+    /// Returns when the last runs were that ended, in whatever way.
+    pub(super) fn all_ended(&self) -> impl Iterator<Item = &Run> {
+        self.passed.kept().chain(self.ended_otherwise.kept())
     }
 
     /// Returns when the runs were that passed.
@@ -424,8 +406,11 @@ impl View {
         let time_ns = record.time_ns();
         (self.since_ns, self.since_source) = (time_ns, record.source());
         self.since_place = evidence.place;
-        if outcome == Outcome::Passed && self.now.outcome != Outcome::Passed {
-            self.passed.push(self.run_started_ns, time_ns);
+        match outcome {
+            Outcome::Running => {}
+            Outcome::Passed if self.now.outcome == Outcome::Passed => {}
+            Outcome::Passed => self.passed.push(self.run_started_ns, time_ns),
+            _ => self.ended_otherwise.push(self.run_started_ns, time_ns),
         }
         self.now = Part::default();
         self.failures = self.failures.saturating_add(u32::from(outcome == Outcome::Failed));

@@ -1,6 +1,7 @@
 //! What is known of tests, steps and assertions.
 
 use super::evidence::Checking;
+use super::experiments::Experiment;
 use super::part::View;
 use super::runs::{Outlasts, Runs};
 use super::verdict::Tally;
@@ -95,49 +96,6 @@ impl Test {
     }
 }
 
-#[derive(Clone, Debug, Default)]
-pub(super) struct Experiment {
-    pub(super) view: View,
-    /// How many tests it says that it has, in the run that is going on or was last.
-    tests: u64,
-    /// How many it had in the runs before.
-    tests_before: u64,
-    /// How many it had in the run that had most.
-    tests_most: u64,
-}
-
-impl Experiment {
-    pub(super) fn new(table: &StateTable) -> Experiment {
-        Experiment { view: View::new(table), ..Experiment::default() }
-    }
-
-    /// Takes in that another run begins, or how many tests it has.
-    pub(super) fn take_tests(&mut self, begins: bool, tests: u64) {
-        if begins {
-            (self.tests_before, self.tests) = (self.tests(), 0);
-        }
-        self.tests = self.tests.max(tests);
-        self.tests_most = self.tests_most.max(tests);
-    }
-
-    /// Returns how many tests it says that all of its runs have.
-    pub(super) fn tests(&self) -> u64 {
-        self.tests_before.saturating_add(self.tests)
-    }
-
-    /// Returns how many tests it says that the run has that has most.
-    pub(super) fn tests_most(&self) -> u64 {
-        self.tests_most
-    }
-
-    fn merge(&mut self, other: Experiment) {
-        self.view.merge(other.view);
-        self.tests = self.tests.max(other.tests);
-        self.tests_before = self.tests_before.max(other.tests_before);
-        self.tests_most = self.tests_most.max(other.tests_most);
-    }
-}
-
 /// What a part's own events say, and what others say of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
@@ -160,12 +118,6 @@ impl ResultsReport {
 
     pub(super) fn len(&self) -> usize {
         self.tests.len() + self.steps.len() + self.assertions.len() + self.experiments.len()
-    }
-
-    /// Counts the tests in whose context this experiment is, and their runs; [`Symbol::NONE`]: of those that may be of any.
-    pub(super) fn tests_within(&self, experiment: Symbol) -> (u64, u64) {
-        let within = self.tests.iter().filter(|(key, _)| key.experiment == experiment);
-        within.fold((0, 0), |(tests, runs), (_, test)| (tests + 1, runs + u64::from(test.view.runs())))
     }
 }
 

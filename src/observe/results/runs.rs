@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 /// Runs of one part that are kept, the last ones; of those before only the time from the first to the last is.
 const RUNS_KEPT: usize = 1024;
 
-/// Runs that passed, in the order in which that was told.
+/// Runs that ended, in the order in which that was told.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Runs {
     kept: VecDeque<Run>,
@@ -13,10 +13,11 @@ pub(super) struct Runs {
     forgotten: Option<Run>,
 }
 
+/// A run, from its beginning to its end.
 #[derive(Clone, Copy, Debug)]
-struct Run {
-    started_ns: u64,
-    ended_ns: u64,
+pub(super) struct Run {
+    pub(super) started_ns: u64,
+    pub(super) ended_ns: u64,
 }
 
 /// How the runs of a part lie to the ends of its test.
@@ -34,6 +35,11 @@ impl Runs {
     pub(super) fn push(&mut self, started_ns: u64, ended_ns: u64) {
         self.kept.push_back(Run { started_ns, ended_ns });
         self.forget();
+    }
+
+    /// Returns the last of them.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &Run> {
+        self.kept.iter()
     }
 
     pub(super) fn merge(&mut self, other: Runs) {
@@ -72,7 +78,12 @@ impl Runs {
 }
 
 impl Run {
-    fn and(self, other: Run) -> Run {
+    pub(super) fn at(time_ns: u64) -> Run {
+        Run { started_ns: time_ns, ended_ns: time_ns }
+    }
+
+    /// Returns the time from the first beginning to the last end of both.
+    pub(super) fn and(self, other: Run) -> Run {
         Run { started_ns: self.started_ns.min(other.started_ns), ended_ns: self.ended_ns.max(other.ended_ns) }
     }
 

@@ -1,8 +1,9 @@
 //! The tree of results.
 
+use super::experiments;
 use super::part::Part;
 use super::places::{Home, Places};
-use super::report::{Experiment, ResultsReport, TestKey};
+use super::report::{ResultsReport, TestKey};
 use super::verdict::{Outcome, Tally};
 use crate::event::Symbol;
 use std::collections::HashMap;
@@ -204,23 +205,9 @@ fn build(found: &ResultsReport) -> ResultTree {
     tree.steps.sort_by_key(|step| (step.part.started_ns, step.step));
     tree.assertions = assertions.into_values().flatten().collect();
     sort_assertions(&mut tree.assertions);
-    tree.experiments = experiments(found);
+    tree.experiments = experiments::results(found);
     tree.experiments.sort_by_key(|experiment| (experiment.part.started_ns, experiment.experiment));
     tree
-}
-
-/// Returns the experiments. A test that names none may be of any of them, and is of one; a test that was run twice is one.
-fn experiments(found: &ResultsReport) -> Vec<ExperimentResult> {
-    let (other_tests, other_runs) = found.tests_within(Symbol::NONE);
-    let known = found.experiments.iter();
-    let known: Vec<_> = known.map(|(name, known)| (*name, known, found.tests_within(*name))).collect();
-    let lacking = known.iter().map(|(_, known, (_, runs))| known.tests().saturating_sub(*runs));
-    let all = lacking.fold(0, u64::saturating_add);
-    let result = |(experiment, known, (tests, runs)): (Symbol, &Experiment, (u64, u64))| {
-        let part = known.view.part(None).or_missing(known.tests(), runs, other_runs, all);
-        ExperimentResult { experiment, part: part.or_missing_names(known.tests_most(), tests + other_tests) }
-    };
-    known.into_iter().map(result).collect()
 }
 
 fn sort_assertions(assertions: &mut [AssertionResult]) {

@@ -3,8 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use crate::support::random::Rng;
-use crate::support::verdicts::{Emitted, TOPOLOGIES, begin, begin_at, builder, end, end_at, run, verdicts};
-use panther_events::domain::experiment;
+use crate::support::verdicts::{Emitted, TOPOLOGIES, begin_at, builder, end_at, run, verdicts};
 use panther_events::emit::Emitter;
 use panther_events::event::{Level, Value};
 use panther_events::observe::results::Results;
@@ -147,83 +146,5 @@ fn a_beginning_that_another_tells_at_the_time_of_a_failure_is_no_retry() {
         drop(emitters);
         let snapshot = pipeline.shutdown();
         assert_eq!(verdicts(&snapshot.report(key).unwrap().tree()), [verdict], "{sources:?}");
-    }
-}
-
-#[test]
-fn an_experiment_has_not_passed_where_tests_of_it_are_missing() {
-    for (tests, has, verdict) in [(2, 2, "passed"), (2, 3, "unknown"), (0, 1, "unknown"), (3, 2, "passed")] {
-        for topology in TOPOLOGIES {
-            let tree = run(topology, |e| {
-                let mut e = e.within(Level::Experiment, "exp")?;
-                let mut exp = e.experiment("exp");
-                exp.initialized(Value::Null)?;
-                exp.plugin_loading_started(Default::default())?;
-                exp.plugin_loading_completed(Value::Null, 0)?;
-                exp.test_cases_initialized(has, Value::Null)?;
-                let more = experiment::ExecutionStarted { test_count: Some(has) };
-                exp.execution_started(more)?;
-                for name in ["a", "b", "c"].iter().take(tests) {
-                    begin(&mut e, name)?;
-                    end(&mut e, name)?;
-                }
-                let mut exp = e.experiment("exp");
-                exp.execution_completed(has, 0, has, Default::default())?;
-                Ok(exp.completed(Value::Null)?)
-            });
-            assert_eq!(tree.outcome().name(), verdict, "{tests} of {has}, {topology}: {tree:?}");
-        }
-    }
-}
-
-#[test]
-fn a_test_that_was_run_twice_does_not_stand_in_for_one_that_is_missing() {
-    for (names, verdict) in [(["a", "b"], "passed"), (["a", "a"], "unknown")] {
-        let tree = run(Topology::Inline, |e| {
-            let mut e = e.within(Level::Experiment, "exp")?;
-            for name in names {
-                begin(&mut e, name)?;
-                end(&mut e, name)?;
-            }
-            experiment_passes(&mut e, "exp", 2)
-        });
-        assert_eq!(tree.outcome().name(), verdict, "{names:?}: {tree:?}");
-    }
-}
-
-/// An experiment that says that it has `tests` tests, which all passed.
-fn experiment_passes(emitter: &mut Emitter, name: &str, tests: u64) -> Emitted {
-    let mut exp = emitter.experiment(name);
-    exp.initialized(Value::Null)?;
-    exp.plugin_loading_started(Default::default())?;
-    exp.plugin_loading_completed(Value::Null, 0)?;
-    exp.test_cases_initialized(tests, Value::Null)?;
-    exp.execution_started(experiment::ExecutionStarted { test_count: Some(tests) })?;
-    exp.execution_completed(tests, 0, tests, Default::default())?;
-    Ok(exp.completed(Value::Null)?)
-}
-
-#[test]
-fn a_test_that_names_no_experiment_is_one_of_one_experiment() {
-    for (tests, experiments, verdict) in [
-        (4, &["e", "f"][..], "passed"),
-        (2, &["e", "f"], "unknown"),
-        (3, &["e", "f"], "unknown"),
-        // Run again, it has its tests again.
-        (4, &["e", "e"], "passed"),
-        (2, &["e", "e"], "unknown"),
-        (3, &["e", "e"], "unknown"),
-        (2, &["e"], "passed"),
-    ] {
-        for topology in TOPOLOGIES {
-            let tree = run(topology, |e| {
-                for name in ["a", "b", "c", "d"].iter().take(tests) {
-                    begin(e, name)?;
-                    end(e, name)?;
-                }
-                experiments.iter().try_for_each(|name| experiment_passes(e, name, 2))
-            });
-            assert_eq!(tree.outcome().name(), verdict, "{tests} of {experiments:?}, {topology}: {tree:?}");
-        }
     }
 }
