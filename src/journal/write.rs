@@ -4,13 +4,17 @@
 mod compress;
 #[cfg(feature = "zstd")]
 mod compressing;
+mod definitions;
 mod delivery;
 pub(super) mod durability;
 mod ended;
 pub(super) mod log;
+mod losses;
 pub(super) mod options;
+mod queue;
 mod resume;
 mod segment;
+mod segments;
 mod stop;
 pub(super) mod worker;
 pub(super) mod writer;

@@ -1,21 +1,18 @@
 //! The writer: takes records and definitions, fills blocks, and answers for every record it was given.
 
-use crate::event::{KindSet, Origin, Record, Symbol, Symbols};
-use crate::journal::format::Tail;
-use crate::journal::format::block::{Block, Definition, Slots};
+use crate::event::{KindSet, Origin, Record, Symbol};
 use crate::journal::format::marks::Marks;
 use crate::journal::format::select::Select;
-use crate::journal::format::{Position, RunId, SourceSpan, Totals};
+use crate::journal::format::{Position, RunId, Totals};
 use crate::journal::read::lacking;
-use crate::journal::storage::lock::{self, Lock};
-use crate::journal::storage::{DirStorage, Storage};
+use crate::journal::storage::{DirStorage, Storage, lock};
+use crate::journal::write::definitions::Definitions;
 use crate::journal::write::durability::{Durability, JournalAccount};
-use crate::journal::write::ended::ClosedSegment;
+use crate::journal::write::losses::Losses;
 use crate::journal::write::options::{DefineError, OpenError, Options};
-use crate::journal::write::resume::{Resume, resume};
-use crate::journal::write::segment::Segment;
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use crate::journal::write::queue::BlockQueue;
+use crate::journal::write::resume::resume;
+use crate::journal::write::segments::Segments;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -28,54 +25,31 @@ use std::time::Duration;
 ///
 /// Dropping a writer that was not closed is like killing its process.
 pub struct JournalWriter {
-    pub(super) storage: Box<dyn Storage>,
-    pub(super) lock: Option<Lock>,
     pub(super) options: Options,
     pub(super) run: RunId,
-    /// Of the records in `filling`.
+    /// Of the records in the block being filled.
     origin: Origin,
     pub(super) now_ns: u64,
+    pub(super) queue: BlockQueue,
+    pub(super) definitions: Definitions,
+    pub(super) losses: Losses,
+    pub(super) segments: Segments,
+    pub(super) progress: Progress,
+    pub(super) account: JournalAccount,
+    /// Of the lost records: how many `append` has told of.
+    lost_told: u64,
+    pub(super) stall: Option<WriteStall>,
+    /// When the writer last looked for its files.
+    pub(super) looked_ns: u64,
+}
 
-    filling: Block,
-    filling_since_ns: u64,
-    slots: Slots,
-    /// Full blocks, oldest first. The first `written` of them are in the segment and wait for their sync.
-    pub(super) queue: VecDeque<Block>,
-    pub(super) written: usize,
-    spare: Vec<Block>,
-
-    /// What is in the journal, and how much of it is synced.
+/// What is in the journal, and how much of it is synced.
+pub(super) struct Progress {
     pub(super) stored: Marks,
     pub(super) durable: Marks,
     pub(super) synced: Position,
-    pub(super) unsynced_since_ns: Option<u64>,
     /// Totals of the journal before this writer.
     pub(super) base: Totals,
-    pub(super) account: JournalAccount,
-    pub(super) loss: BTreeMap<u16, SourceSpan>,
-    lost_told: u64,
-
-    pub(super) definitions: Vec<Definition>,
-    pub(super) definitions_bytes: u64,
-    names: HashMap<Symbol, usize>,
-    details: HashMap<u128, usize>,
-
-    pub(super) segment: Option<Segment>,
-    pub(super) next_segment: u32,
-    pub(super) tail: Option<Tail>,
-    pub(super) resumed: bool,
-    /// Segments left after errors, cut to what counts if it comes to it: as long as only the open segment says up to where
-    /// they count.
-    pub(super) suspects: Vec<Segment>,
-    /// Segments that ended before the one being written, oldest first.
-    pub(super) kept: VecDeque<ClosedSegment>,
-    pub(super) oldest_segment: u32,
-    /// How many of `kept` are to be removed.
-    pub(super) retired: usize,
-    #[cfg(feature = "zstd")]
-    pub(super) compression: Option<crate::journal::write::compress::Compression>,
-    pub(super) stall: Option<WriteStall>,
-    pub(super) looked_ns: u64,
 }
 
 /// What keeps a writer from writing. It goes on trying, and holds records in memory meanwhile; unless its open segment or
@@ -142,7 +116,7 @@ impl JournalWriter {
             .map_err(io("lock"))?
             .map_err(|holder| OpenError::Locked { path: path.to_owned(), holder })?;
         let mut writer = JournalWriter::over(Box::new(DirStorage::of_existing(path)), run, options, now_ns)?;
-        writer.lock = Some(lock);
+        writer.segments.hold(lock);
         Ok(writer)
     }
 
@@ -157,45 +131,18 @@ impl JournalWriter {
         now_ns: u64,
     ) -> Result<JournalWriter, OpenError> {
         options.check()?;
-        let Resume { tail, next_segment, totals, synced, mut kept, oldest_segment } =
-            resume(&*storage, run, now_ns)?;
-        for kept in &mut kept {
-            kept.to_compress = options.compress.is_some() && !kept.compressed;
-            kept.doubtful = !kept.synced;
-        }
+        let resume = resume(&*storage, run, now_ns)?;
+        let (synced, base) = (resume.synced, resume.totals);
         let mut writer = JournalWriter {
-            filling: Block::of_records(options.block_len),
-            filling_since_ns: now_ns,
-            slots: Slots::new(),
-            queue: VecDeque::new(),
-            written: 0,
-            spare: Vec::new(),
-            stored: Marks::default(),
-            durable: Marks::default(),
-            synced,
-            unsynced_since_ns: None,
-            base: totals,
+            queue: BlockQueue::new(options.block_len),
+            definitions: Definitions::default(),
+            losses: Losses::default(),
+            segments: Segments::behind(storage, resume, options.compress.is_some()),
+            progress: Progress { stored: Marks::default(), durable: Marks::default(), synced, base },
             account: JournalAccount::default(),
-            loss: BTreeMap::new(),
             lost_told: 0,
-            definitions: Vec::new(),
-            definitions_bytes: 0,
-            names: HashMap::new(),
-            details: HashMap::new(),
-            segment: None,
-            next_segment,
-            resumed: tail.is_some(),
-            tail,
-            suspects: Vec::new(),
-            kept,
-            oldest_segment,
-            retired: 0,
-            #[cfg(feature = "zstd")]
-            compression: None,
             stall: None,
             looked_ns: now_ns,
-            storage,
-            lock: None,
             options,
             run,
             origin: Origin::random(),
@@ -254,23 +201,9 @@ impl JournalWriter {
     /// read alone.
     ///
     /// # Errors
-    /// When the symbol has another name, or the name is longer than [`Symbols::NAME_LEN_MAX`].
+    /// When the symbol has another name, or the name is longer than [`Symbols::NAME_LEN_MAX`](crate::event::Symbols::NAME_LEN_MAX).
     pub fn define(&mut self, symbol: Symbol, name: &str) -> Result<bool, DefineError> {
-        let (len, limit) = (name.len(), Symbols::NAME_LEN_MAX);
-        let result = if len > limit {
-            Err(DefineError::TooLong { len, limit })
-        } else {
-            match self.names.entry(symbol) {
-                Entry::Vacant(entry) => {
-                    entry.insert(self.definitions.len());
-                    Ok(Some(Definition::Name(symbol, name.into())))
-                }
-                Entry::Occupied(entry) => match self.definitions.get(*entry.get()) {
-                    Some(Definition::Name(_, known)) if **known == *name => Ok(None),
-                    _ => Err(DefineError::Collision { key: u128::from(symbol.bits()) }),
-                },
-            }
-        };
+        let result = self.definitions.define_name(symbol, name);
         self.defined(result)
     }
 
@@ -278,23 +211,9 @@ impl JournalWriter {
     /// journal has it already.
     ///
     /// # Errors
-    /// When the digest has another document, or this one is longer than [`Definition::DETAIL_LEN_MAX`].
+    /// When the digest has another document, or this one is longer than [`Definition::DETAIL_LEN_MAX`](crate::journal::format::block::Definition::DETAIL_LEN_MAX).
     pub fn define_detail(&mut self, digest: u128, bytes: &[u8]) -> Result<bool, DefineError> {
-        let (len, limit) = (bytes.len(), Definition::DETAIL_LEN_MAX);
-        let result = if len > limit {
-            Err(DefineError::TooLong { len, limit })
-        } else {
-            match self.details.entry(digest) {
-                Entry::Vacant(entry) => {
-                    entry.insert(self.definitions.len());
-                    Ok(Some(Definition::Detail(digest, bytes.into())))
-                }
-                Entry::Occupied(entry) => match self.definitions.get(*entry.get()) {
-                    Some(Definition::Detail(_, known)) if **known == *bytes => Ok(None),
-                    _ => Err(DefineError::Collision { key: digest }),
-                },
-            }
-        };
+        let result = self.definitions.define_detail(digest, bytes);
         self.defined(result)
     }
 
@@ -308,14 +227,11 @@ impl JournalWriter {
     pub fn tick(&mut self, now_ns: u64) {
         self.now_ns = self.now_ns.max(now_ns);
         if self.is_stopped() {
-            self.cut_suspects();
+            self.segments.cut_suspects(&mut self.account);
             return;
         }
         self.look_now_and_then();
-        let waits_since = match (self.filling.records(), self.unsynced_since_ns) {
-            (0, since) => since,
-            (_, since) => Some(self.filling_since_ns.min(since.unwrap_or(u64::MAX))),
-        };
+        let waits_since = self.queue.waits_since_ns();
         let waited_ns = waits_since.map_or(0, |since| self.now_ns.saturating_sub(since));
         let (due, sync) = match self.options.durability {
             Durability::Buffered => (nanos(self.options.flush_after), false),
@@ -340,13 +256,19 @@ impl JournalWriter {
     /// it is, and so does one that is damaged.
     pub fn compress_some(&mut self) -> bool {
         #[cfg(feature = "zstd")]
-        self.compress_piece();
+        if self.stall.is_none() {
+            self.segments.compress_piece(&self.options, self.run, &mut self.account);
+        }
         self.has_to_compress()
     }
 
-    #[cfg(not(feature = "zstd"))]
+    /// Tells whether an ended segment waits to be compressed.
     pub(super) fn has_to_compress(&self) -> bool {
-        false
+        #[cfg(feature = "zstd")]
+        let waits = self.stall.is_none() && self.segments.has_to_compress();
+        #[cfg(not(feature = "zstd"))]
+        let waits = false;
+        waits
     }
 
     /// Writes everything that is held, and syncs it under [`Durability::PowerLoss`].
@@ -397,9 +319,9 @@ impl JournalWriter {
     pub fn watermark(&self) -> &Marks {
         static NOTHING: Marks = Marks::NONE;
         match self.options.durability {
-            Durability::ProcessCrash => &self.stored,
-            Durability::PowerLoss { .. } if self.kept.iter().any(|kept| kept.doubtful) => &NOTHING,
-            Durability::Buffered | Durability::PowerLoss { .. } => &self.durable,
+            Durability::ProcessCrash => &self.progress.stored,
+            Durability::PowerLoss { .. } if self.segments.has_doubtful() => &NOTHING,
+            Durability::Buffered | Durability::PowerLoss { .. } => &self.progress.durable,
         }
     }
 
@@ -416,8 +338,7 @@ impl JournalWriter {
     /// Returns where the records are.
     #[must_use]
     pub fn account(&self) -> JournalAccount {
-        let queued: usize = self.queue.iter().skip(self.written).map(Block::records).sum();
-        JournalAccount { pending: (queued + self.filling.records()) as u64, ..self.account }
+        JournalAccount { pending: self.queue.pending(), ..self.account }
     }
 
     /// Returns what the journal promises.
@@ -435,14 +356,11 @@ impl JournalWriter {
     /// Fills in `records`, of which the first has the index `at` in the caller's batch.
     fn fill(&mut self, mut records: &[Record], mut at: usize, is_duplicate: &impl Fn(usize) -> bool) {
         while !records.is_empty() {
-            if self.filling.records() == 0 {
-                self.filling_since_ns = self.now_ns;
-            }
-            let taken = self.filling.push(&mut self.slots, self.origin, records);
-            self.filling.duplicates += (at..at + taken).filter(|at| is_duplicate(*at)).count() as u64;
+            let is_duplicate = |within: usize| is_duplicate(at + within);
+            let taken = self.queue.fill(records, self.origin, self.now_ns, is_duplicate);
             at += taken;
             records = records.get(taken..).unwrap_or_default();
-            if !records.is_empty() || self.filling.is_full() {
+            if !records.is_empty() || self.queue.is_filled() {
                 self.seal();
                 if self.stall.is_none() || self.may_try() {
                     self.deliver(false);
@@ -470,8 +388,7 @@ impl JournalWriter {
     }
 
     fn appended(&mut self) -> Appended {
-        if self.options.durability == Durability::ProcessCrash && self.filling.records() > 0 && self.may_try()
-        {
+        if self.options.durability == Durability::ProcessCrash && self.queue.is_filling() && self.may_try() {
             self.seal();
             self.deliver(false);
         }
@@ -483,36 +400,24 @@ impl JournalWriter {
         Appended { lost: self.account.lost - told, waiting }
     }
 
-    fn defined(&mut self, result: Result<Option<Definition>, DefineError>) -> Result<bool, DefineError> {
+    fn defined(&mut self, result: Result<bool, DefineError>) -> Result<bool, DefineError> {
         match result {
-            Ok(Some(definition)) => {
-                self.definitions_bytes += definition.encoded_len() as u64;
-                self.definitions.push(definition);
-                self.account.definitions += 1;
-                Ok(true)
-            }
-            Ok(None) => Ok(false),
-            Err(error) => {
-                self.account.definitions_refused += 1;
-                Err(error)
-            }
+            Ok(is_new) => self.account.definitions += u64::from(is_new),
+            Err(_) => self.account.definitions_refused += 1,
         }
+        result
     }
 
     /// Moves the block being filled into the queue, and makes room when too much is held.
     fn seal(&mut self) {
-        if self.filling.records() == 0 {
+        if !self.queue.seal() {
             return;
         }
-        let empty = self.spare.pop().unwrap_or_else(|| Block::of_records(self.options.block_len));
-        self.queue.push_back(std::mem::replace(&mut self.filling, empty));
-        self.unsynced_since_ns.get_or_insert(self.filling_since_ns);
-        if self.held_bytes() > self.options.held_bytes_max && self.written > 0 && self.stall.is_none() {
+        let limit = self.options.held_bytes_max;
+        if self.queue.held_bytes() > limit && self.queue.has_written() && self.stall.is_none() {
             self.deliver(true);
         }
-        while self.held_bytes() > self.options.held_bytes_max && self.queue.len() > self.written {
-            self.lose_newest();
-        }
+        while self.queue.held_bytes() > limit && self.lose_newest() {}
     }
 
     /// Tries to write what waits, before more is held and the newest would be lost.
@@ -522,46 +427,30 @@ impl JournalWriter {
         }
     }
 
-    fn held_bytes(&self) -> usize {
-        self.queue.iter().map(Block::memory_bytes).sum()
-    }
-
-    fn lose_newest(&mut self) {
-        let Some(block) = self.queue.pop_back() else { return };
-        for span in block.spans() {
-            let lost = self.loss.entry(span.source).or_insert(SourceSpan { count: 0, ..*span });
-            lost.count = lost.count.saturating_add(span.count);
-            lost.unordered |= span.unordered || (lost.count > span.count && span.first <= lost.last);
-            lost.last = span.last;
-        }
-        self.account.lost += block.records() as u64;
-        self.account.lost_duplicates += block.duplicates;
-        if let Some(segment) = &mut self.segment {
+    /// Counts the newest block that is not written as lost. False when there is none.
+    fn lose_newest(&mut self) -> bool {
+        let (losses, account) = (&mut self.losses, &mut self.account);
+        let is_lost = self.queue.drop_newest(|block| {
+            losses.add(block);
+            account.lost += block.records() as u64;
+            account.lost_duplicates += block.duplicates;
+        });
+        if let Some(segment) = self.segments.open.as_mut().filter(|_| is_lost) {
             segment.loss_written = false;
         }
-        self.recycle(block);
+        is_lost
     }
 
     fn give_up(&mut self) {
         self.lose_held();
-        self.cut_suspects();
+        self.segments.cut_suspects(&mut self.account);
     }
 
     /// Counts what waits to be written as lost; what waits for a sync is no longer held.
     pub(super) fn lose_held(&mut self) {
-        self.release_written();
+        self.queue.release_written(|_| {});
         self.seal();
-        while !self.queue.is_empty() {
-            self.lose_newest();
-        }
-    }
-
-    pub(super) fn recycle(&mut self, mut block: Block) {
-        const SPARE_MAX: usize = 8;
-        if self.spare.len() < SPARE_MAX {
-            block.clear();
-            self.spare.push(block);
-        }
+        while self.lose_newest() {}
     }
 
     fn may_try(&self) -> bool {
@@ -571,7 +460,7 @@ impl JournalWriter {
     pub(super) fn enter_trouble(&mut self, source: io::Error) {
         let since_ns = self.stall.as_ref().map_or(self.now_ns, |stall| stall.since_ns);
         let again_ns = self.now_ns.saturating_add(nanos(TRY_AGAIN_AFTER));
-        let (path, for_good) = (self.storage.path().to_owned(), false);
+        let (path, for_good) = (self.segments.storage.path().to_owned(), false);
         self.stall = Some(WriteStall { path, since_ns, again_ns, for_good, source });
     }
 }
@@ -579,7 +468,7 @@ impl JournalWriter {
 impl std::fmt::Debug for JournalWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("JournalWriter")
-            .field("path", &self.storage.path())
+            .field("path", &self.segments.storage.path())
             .field("run", &self.run)
             .field("account", &self.account())
             .finish_non_exhaustive()
