@@ -64,8 +64,6 @@ pub struct JournalLog {
     handed: u64,
     /// New events reported as undelivered.
     failed: u64,
-    /// Records removed, as of the last look.
-    removed: u64,
     /// Why events failed at the end.
     told: Option<String>,
     last: JournalReport,
@@ -187,7 +185,6 @@ impl JournalLog {
             batches: 0,
             handed: 0,
             failed: 0,
-            removed: 0,
             told: None,
             last: JournalReport::default(),
         }
@@ -317,17 +314,11 @@ impl JournalLog {
         let failed = refused_new + account.lost - account.lost_duplicates;
         let events = failed - self.failed;
         self.failed = failed;
-        let removed = std::mem::replace(&mut self.removed, account.removed) < account.removed;
         if events == 0 {
             return Ok(());
         }
-        let reason = match stall {
-            Some(stall) => stall,
-            None if removed => {
-                "files of the journal were removed while it was written; keep others out of its directory"
-            }
-            None => "the journal's thread was behind; use a faster disk or fewer events",
-        };
+        let behind = "the journal's thread was behind; use a faster disk or fewer events";
+        let reason = stall.unwrap_or(behind);
         Err(Undelivered { events, reason: reason.to_owned() })
     }
 

@@ -147,6 +147,25 @@ fn a_journal_whose_open_segment_is_removed_stops_and_says_so() {
 }
 
 #[test]
+fn a_sync_of_a_removed_segment_promises_nothing() {
+    for (removes, what) in [("segment", "removed while it was written"), ("lock", "lock file was removed")] {
+        let (_parent, path, mut writer) = open(Durability::PowerLoss { every: Duration::from_secs(1) });
+        let _ = writer.append(&batch(0, 200));
+        writer.flush().unwrap();
+        let promised = writer.watermark().clone();
+        assert_eq!(promised.records(), 200);
+        let _ = writer.append(&batch(200, 100));
+        let file = if removes == "lock" { path.join("LOCK") } else { last_segment(&path) };
+        std::fs::remove_file(file).unwrap();
+        // The files take the write and the sync; no time has passed that would make the writer look for them by itself.
+        let told = writer.flush().expect_err("what it synced has no name").to_string();
+        assert!(told.contains(what), "{told}");
+        assert_eq!(*writer.watermark(), promised, "{removes}");
+        assert_eq!(writer.account().syncs, 1, "{removes}");
+    }
+}
+
+#[test]
 fn a_journal_whose_lock_is_removed_or_moved_keeps_what_it_has_and_touches_nothing_any_more() {
     for durability in DURABILITIES {
         for (moved, other) in [(false, false), (false, true), (true, false), (true, true)] {
