@@ -68,9 +68,8 @@ impl ShardRings {
     pub(crate) fn connect(self: &Arc<ShardRings>, capacity: usize) -> ShardSender {
         let (producer, consumer) = rtrb::RingBuffer::new(capacity);
         lock(&self.inbox).push(ShardReceiver { consumer });
-        // Release: partner is the swap in `ReceiverSet::admit`.
+        // Release: partner is the swap in `ReceiverSet::admit`. The first record wakes the shard, or the ring's end.
         self.arrived.store(true, Ordering::Release);
-        self.parker.wake();
         ShardSender { producer, rings: Arc::clone(self) }
     }
 }
