@@ -34,6 +34,7 @@ use crate::recorder::TrackWriter;
 use crate::ring::{ShardSender, fill};
 use crate::sync::Arc;
 use std::fmt;
+use std::panic::resume_unwind;
 
 /// Events of a batch that are published at once, at most.
 const PUBLISH_EVERY: usize = 64;
@@ -194,7 +195,18 @@ impl Emitter {
     /// The account holds as for [`Emitter::emit_records`]: the emitter uses up a number of its own for each record,
     /// though the record does not carry it. A record without an id, which no pipeline has seen, gets one as an event of
     /// this emitter's own, so that it is not taken for what another emitter sends under its source and number.
+    ///
+    /// Where an emitter of the pipeline has entered a context, all of them are rejected, and once some have come, none can be
+    /// entered: contexts are known by numbers, and one number would be two events. Replay in a pipeline of its own.
     pub fn emit_numbered(&mut self, records: impl IntoIterator<Item = Record>) -> EmitStats {
+        if let Err(error) = self.emit_shared.contexts.number_elsewhere() {
+            return self.counted(|this| {
+                for _ in records {
+                    // Counted where it fails.
+                    let _ = this.refuse_unmade(EmitError::Context(error));
+                }
+            });
+        }
         self.emit_known::<KEEP>(records)
     }
 
@@ -335,7 +347,7 @@ impl Emitter {
                     seq += 1;
                     numbered
                 });
-                let filled = fill(chunk, records, |records| {
+                let (filled, panicked) = fill(chunk, records, |records| {
                     if let Some(recorder) = &mut self.recorder {
                         // Before the ring, as with a single event.
                         recorder.put_all(records);
@@ -343,6 +355,9 @@ impl Emitter {
                 });
                 sender.published();
                 self.source.accept(filled as u64);
+                if let Some(panicked) = panicked {
+                    resume_unwind(panicked);
+                }
                 return filled == step;
             }
         }
@@ -388,6 +403,41 @@ impl Emitter {
             self.carry_context_over();
         }
         Ok(())
+    }
+
+    /// Opens a source under which the emitter can speak for somebody else: events of several tellers that come through one
+    /// emitter are not one teller's. `None` when no number is left.
+    pub(crate) fn open_teller(&self, name: &str) -> Option<Arc<Source>> {
+        self.emit_shared.sources.open(name)
+    }
+
+    /// Lets `emit` emit under the teller's source.
+    pub(crate) fn speak_as<R>(
+        &mut self,
+        teller: &mut Arc<Source>,
+        emit: impl FnOnce(&mut Emitter) -> R,
+    ) -> R {
+        self.swap_source(teller);
+        let emitted = emit(self);
+        self.swap_source(teller);
+        emitted
+    }
+
+    /// Ends a teller's source.
+    pub(crate) fn close_teller(&self, teller: &Arc<Source>) {
+        self.emit_shared.sources.close(teller);
+    }
+
+    fn swap_source(&mut self, other: &mut Arc<Source>) {
+        let sent = self.sent();
+        std::mem::swap(&mut self.source, other);
+        let of_source = self.source.sent();
+        self.earlier = EmitStats {
+            accepted: sent.accepted - of_source.accepted,
+            dropped_full: sent.dropped_full - of_source.dropped_full,
+            rejected: sent.rejected - of_source.rejected,
+        };
+        self.carry_context_over();
     }
 
     #[cold]

@@ -23,7 +23,7 @@ pub mod symbol;
 
 mod table;
 
-pub use context::{Context, Contexts, ContextsFull, Level};
+pub use context::{Context, ContextRefused, Contexts, Level};
 pub use detail::{Detail, DetailError, Details};
 pub use identity::{EventId, Identity, Origin};
 pub(crate) use identity::{Scope as IdScope, random_bits};

@@ -34,6 +34,12 @@ pub trait Observer: Send + 'static {
     /// Says which events the observer wants. Asked once, before the first batch.
     fn interest(&self) -> Interest;
 
+    /// Is told, once and before the first batch, how many new events of its worker's came before it was there: none where it
+    /// was added before the start.
+    fn start(&mut self, missed: u64) {
+        let _ = missed;
+    }
+
     /// Takes a batch with at least one event of interest.
     ///
     /// # Errors

@@ -90,6 +90,8 @@ pub struct Processing {
     pub rejected: u64,
     /// Events that it would have seen, had it not panicked; the one at which it did is the first.
     pub failed: u64,
+    /// Instances that panicked, while they saw events or at the end; such a one sees nothing more.
+    pub panicked: u64,
 }
 
 impl Processing {
@@ -98,6 +100,7 @@ impl Processing {
         self.derived += other.derived;
         self.rejected += other.rejected;
         self.failed += other.failed;
+        self.panicked += other.panicked;
     }
 }
 

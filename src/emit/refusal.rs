@@ -1,6 +1,6 @@
 //! Why an event was not accepted, or not even made, or a context not entered.
 
-use crate::event::{ContextsFull, DetailError, EventKind, SymbolError, Symbols};
+use crate::event::{ContextRefused, DetailError, EventKind, SymbolError, Symbols};
 
 /// Why an event was not accepted.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -34,9 +34,10 @@ pub enum EmitError {
     /// The event's document was not taken into the table of documents; counted in `rejected`.
     #[error("the event's document was refused: {0}")]
     Detail(DetailError),
-    /// The emitter could not be brought into its context.
+    /// The emitter could not be brought into its context, or events that were numbered elsewhere came where contexts are
+    /// entered; counted in `rejected`.
     #[error(transparent)]
-    Context(ContextsFull),
+    Context(ContextRefused),
     /// The event was checked before it was offered, and its entity's state does not allow it; counted in `rejected`.
     #[error(transparent)]
     NotAllowed(Box<NotAllowed>),
@@ -84,9 +85,9 @@ pub enum ContextError {
     /// The symbol table refused the name.
     #[error("the name was refused: {0}")]
     Name(#[from] SymbolError),
-    /// The table of contexts is full.
+    /// The table of contexts did not take it.
     #[error(transparent)]
-    Full(#[from] ContextsFull),
+    Refused(#[from] ContextRefused),
     /// The table of documents refused the definition, without which no journal would know of the context.
     #[error("the definition of the context was refused: {0}")]
     Detail(#[from] DetailError),
@@ -96,7 +97,7 @@ impl From<ContextError> for EmitError {
     fn from(error: ContextError) -> EmitError {
         match error {
             ContextError::Name(error) => EmitError::Entity(error.into()),
-            ContextError::Full(error) => EmitError::Context(error),
+            ContextError::Refused(error) => EmitError::Context(error),
             ContextError::Detail(error) => EmitError::Detail(error),
         }
     }

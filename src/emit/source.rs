@@ -304,7 +304,7 @@ impl Sources {
         lock(&self.0).closed = true;
     }
 
-    /// Takes back the source of an emitter that is gone.
+    /// Takes back the source of a teller, or of an emitter that is gone.
     pub(crate) fn close(&self, source: &Arc<Source>) {
         let mut state = lock(&self.0);
         let Some(at) = state.live.iter().position(|live| Arc::ptr_eq(live, source)) else { return };

@@ -16,7 +16,7 @@ use crate::event::{Domain, IdScope, Record, Symbol, Symbols};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -226,10 +226,24 @@ impl Default for Context {
     }
 }
 
-/// The table of contexts is full.
+/// Why a change of context was not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the table of contexts is full ({} changes); stay longer in each", Contexts::SPANS_MAX)]
-pub struct ContextsFull;
+#[non_exhaustive]
+pub enum ContextRefused {
+    /// The table is full.
+    #[error("the table of contexts is full ({} changes); stay longer in each", Contexts::SPANS_MAX)]
+    Full,
+    /// The pipeline has contexts of its own, or those of events that were numbered elsewhere, and not both: one number of a
+    /// source would be two events.
+    #[error(
+        "events that were numbered elsewhere, and contexts that are entered here, do not go together; replay in a pipeline of its own"
+    )]
+    Mixed,
+}
+
+/// Whose numbers contexts are known by.
+const OWN: u8 = 1;
+const ELSEWHERE: u8 = 2;
 
 /// Knows the context of every event of a pipeline, and that of entities.
 ///
@@ -237,6 +251,10 @@ pub struct ContextsFull;
 #[derive(Default)]
 pub struct Contexts {
     used: AtomicBool,
+    /// Whose numbers: [`OWN`], [`ELSEWHERE`], or 0 as long as none are used.
+    numbers: AtomicU8,
+    /// How often numbers were forgotten: which origin's they are now.
+    numbering: AtomicU64,
     /// Members that found no room.
     refused: AtomicU64,
     state: RwLock<ContextsState>,
@@ -317,8 +335,9 @@ impl Contexts {
     /// `document` describes; `None` for no context. Numbers are one origin's: see [`Contexts::forget_numbers`].
     ///
     /// # Errors
-    /// When the table is full.
-    pub fn restore(&self, source: u16, seq: u32, document: Option<&str>) -> Result<(), ContextsFull> {
+    /// When the table is full, or an emitter of the pipeline has entered a context.
+    pub fn restore(&self, source: u16, seq: u32, document: Option<&str>) -> Result<(), ContextRefused> {
+        self.number_elsewhere()?;
         // A pipeline has told of what was entered, and of what was left.
         self.enter_up_to(2 * Contexts::SPANS_MAX, source, seq, document.map_or(Context::NONE, Context::read))
     }
@@ -328,13 +347,34 @@ impl Contexts {
     /// the first have gone through the pipeline (`Pipeline::drain`).
     pub fn forget_numbers(&self) {
         let mut state = self.write();
+        // Relaxed: who asks is behind the drain.
+        self.numbering.fetch_add(1, Ordering::Relaxed);
         state.spans.clear();
         state.span_count = 0;
     }
 
+    /// Tells apart the origins of which numbers have been: sources of one number are one within each.
+    pub(crate) fn numbering(&self) -> u64 {
+        self.numbering.load(Ordering::Relaxed)
+    }
+
     /// From `seq` on, events of `source` are in `context`.
-    pub(crate) fn enter(&self, source: u16, seq: u32, context: Context) -> Result<(), ContextsFull> {
+    pub(crate) fn enter(&self, source: u16, seq: u32, context: Context) -> Result<(), ContextRefused> {
+        self.number_by(OWN)?;
         self.enter_up_to(Contexts::SPANS_MAX, source, seq, context)
+    }
+
+    /// Takes in that events come which were numbered elsewhere.
+    pub(crate) fn number_elsewhere(&self) -> Result<(), ContextRefused> {
+        self.number_by(ELSEWHERE)
+    }
+
+    fn number_by(&self, whose: u8) -> Result<(), ContextRefused> {
+        // Relaxed: nothing else is read by it.
+        match self.numbers.compare_exchange(0, whose, Ordering::Relaxed, Ordering::Relaxed) {
+            Err(known) if known != whose => Err(ContextRefused::Mixed),
+            _ => Ok(()),
+        }
     }
 
     fn enter_up_to(
@@ -343,10 +383,10 @@ impl Contexts {
         source: u16,
         seq: u32,
         context: Context,
-    ) -> Result<(), ContextsFull> {
+    ) -> Result<(), ContextRefused> {
         let state = self.write();
         if state.span_count >= spans_max {
-            return Err(ContextsFull);
+            return Err(ContextRefused::Full);
         }
         self.note(state, source, seq, context);
         Ok(())
@@ -531,10 +571,15 @@ mod tests {
         let contexts = Contexts::default();
         let full = |spans| contexts.write().span_count = spans;
         full(Contexts::SPANS_MAX);
-        assert_eq!(contexts.enter(3, 10, Context::of(Level::Test, "a")), Err(ContextsFull));
+        assert_eq!(contexts.enter(3, 10, Context::of(Level::Test, "a")), Err(ContextRefused::Full));
+        assert_eq!(contexts.restore(3, 10, Some("{\"test\":\"a\"}")), Err(ContextRefused::Mixed));
+        let contexts = Contexts::default();
+        let full = |spans| contexts.write().span_count = spans;
+        full(Contexts::SPANS_MAX);
         assert_eq!(contexts.restore(3, 10, Some("{\"test\":\"a\"}")), Ok(()));
+        assert_eq!(contexts.enter(3, 10, Context::of(Level::Test, "a")), Err(ContextRefused::Mixed));
         full(2 * Contexts::SPANS_MAX);
-        assert_eq!(contexts.restore(3, 20, None), Err(ContextsFull));
+        assert_eq!(contexts.restore(3, 20, None), Err(ContextRefused::Full));
     }
 
     #[test]
@@ -542,7 +587,7 @@ mod tests {
         let (contexts, a) = (Contexts::default(), Context::of(Level::Test, "a"));
         contexts.enter(3, 10, a).unwrap();
         contexts.write().span_count = Contexts::SPANS_MAX;
-        assert_eq!(contexts.enter(3, 20, Context::NONE), Err(ContextsFull));
+        assert_eq!(contexts.enter(3, 20, Context::NONE), Err(ContextRefused::Full));
         contexts.go_on(3, 20, Context::NONE);
         let of = |seq| contexts.read().of(3, seq);
         assert_eq!([of(19), of(20), of(21)], [a, Context::NONE, Context::NONE]);

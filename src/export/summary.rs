@@ -88,6 +88,7 @@ pub struct ProcessingSummary {
     pub derived: u64,
     pub rejected: u64,
     pub failed: u64,
+    pub panicked: u64,
 }
 
 /// What became of the unique events at observers of further names, all together.

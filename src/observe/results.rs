@@ -166,7 +166,8 @@ impl Results {
         symbols.details().with_text(evidence::detail(record), |document| {
             let document = Members::of(document.unwrap_or_default());
             let place = Some(context.within_test());
-            let evidence = Evidence { place, ..Evidence::of(record, document) };
+            let numbering = self.contexts.numbering();
+            let evidence = Evidence { place, numbering, ..Evidence::of(record, document) };
             let event = Event { record, evidence, context, document, symbols, room };
             match (domain, table) {
                 (Domain::TEST, Some(table)) => found.take_of_test(&event, table),

@@ -34,6 +34,7 @@ impl Delivery {
 /// An observer whose type is forgotten; its report is remembered in a box.
 pub(crate) trait AnyObserver: Send {
     fn interest(&self) -> Interest;
+    fn start(&mut self, missed: u64);
     fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered>;
     fn flush(&mut self) -> Result<(), Undelivered>;
     fn report(&self) -> Box<dyn AnyReport>;
@@ -42,6 +43,10 @@ pub(crate) trait AnyObserver: Send {
 impl<O: Observer> AnyObserver for O {
     fn interest(&self) -> Interest {
         Observer::interest(self)
+    }
+
+    fn start(&mut self, missed: u64) {
+        Observer::start(self, missed);
     }
 
     fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
@@ -218,7 +223,16 @@ impl Worker {
     /// Adds an observer, behind those of the same priority.
     pub(crate) fn add(&mut self, placed: Placed) {
         let behind = self.slots.partition_point(|other| other.priority >= placed.priority);
-        self.slots.insert(behind, Slot::new(placed, self.unique));
+        let mut slot = Slot::new(placed, self.unique);
+        let missed = self.unique;
+        slot.guarded(
+            |observer| {
+                observer.start(missed);
+                Ok(())
+            },
+            0,
+        );
+        self.slots.insert(behind, slot);
     }
 
     /// Flushes an observer and takes it out, with a last report.

@@ -52,6 +52,9 @@ pub enum SettleError {
         "the observer that fills the query panicked, and later events are not in it; the snapshot's warnings say why"
     )]
     Panicked,
+    /// Events were of more entities than are followed.
+    #[error("the query lacks {0} events of entities beyond its limit; raise `entities_max`")]
+    Untracked(u64),
 }
 
 impl Pipeline {
@@ -148,6 +151,7 @@ impl Shared {
             Standing::Elsewhere => Err(SettleError::Elsewhere),
             Standing::Removed => Err(SettleError::Removed),
             Standing::Panicked => Err(SettleError::Panicked),
+            Standing::Untracked(events) => Err(SettleError::Untracked(events)),
         }
     }
 

@@ -126,6 +126,7 @@ impl Entry {
             }
             Err(trouble) => {
                 buffer.counts.failed += events;
+                buffer.counts.panicked += 1;
                 buffer.reject();
                 self.trouble = Some(trouble);
             }

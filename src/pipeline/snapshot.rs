@@ -95,18 +95,16 @@ impl Snapshot {
         })
     }
 
-    /// Returns how many new events came before the observer was there whose report this is; of a copy, before one of those
-    /// whose report is an `R`. `None` where there is no such observer any more.
+    /// Returns how many new events came before the observer was there whose report this is. `None` where it is none of this
+    /// snapshot's: nobody knows what came after it was made.
     #[cfg(feature = "json")]
     pub(crate) fn came_before<R: Report>(&self, report: &R) -> Option<u64> {
-        let of_type = self.reports.iter().filter_map(|(number, merged)| {
-            let known: &dyn Any = merged.report()?;
-            let before = self.before.get(number).copied().unwrap_or(0);
-            known.downcast_ref::<R>().map(|known| (std::ptr::eq(known, report), before))
-        });
-        let of_type: Vec<_> = of_type.collect();
-        let own = of_type.iter().find(|(is_own, _)| *is_own).map(|(_, before)| *before);
-        own.or_else(|| of_type.iter().map(|(_, before)| *before).max())
+        let is_own = |merged: &Merged| {
+            let known = merged.report().and_then(|known| (known as &dyn Any).downcast_ref::<R>());
+            known.is_some_and(|known| std::ptr::eq(known, report))
+        };
+        let (number, _) = self.reports.iter().find(|(_, merged)| is_own(merged))?;
+        Some(self.before.get(number).copied().unwrap_or(0))
     }
 
     /// Takes in what the workers said of their observers. `names` are those of the accounts; `further` observers share
@@ -241,6 +239,7 @@ mod tests {
         let none = Processing::default();
         snapshot.account.processors = vec![("one".into(), none), ("other".into(), none)];
         let counts = |times| Processing {
+            panicked: 50_000 * times,
             seen: times,
             derived: 10 * times,
             rejected: 100 * times,

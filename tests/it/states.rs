@@ -5,4 +5,5 @@ mod contexts;
 mod machines;
 mod reach;
 mod settled;
+mod unknown;
 mod waits;

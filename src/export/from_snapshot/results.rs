@@ -10,6 +10,7 @@ use crate::observe::results::{
     TestResult,
 };
 use crate::pipeline::{Account, Snapshot};
+use crate::process::Processing;
 
 impl ResultsSummary {
     /// Makes the summary of what the observer `results` found. Where the snapshot's account tells of events that it may have
@@ -69,11 +70,18 @@ fn missed(report: &ResultsReport, snapshot: &Snapshot) -> Vec<String> {
             "{known} events of an earlier part of the run were known before{again}: the results are of this run's new events only"
         )
     });
-    let gone = before.is_none().then(|| "the observer of results was removed before the end".to_owned());
+    let gone = before.is_none().then(|| {
+        "the report is none that the snapshot holds: its observer was removed before the end".to_owned()
+    });
     let counts = counts.into_iter().filter(|(count, _)| *count > 0);
-    let processors = snapshot.account.processors.iter().filter(|(_, processing)| processing.failed > 0);
-    let processors = processors
-        .map(|(name, processing)| format!("{} events failed at the processor {name}", processing.failed));
+    let failed = |(_, processing): &&(Box<str>, Processing)| processing.failed > 0 || processing.panicked > 0;
+    let processors = snapshot.account.processors.iter().filter(failed);
+    let processors = processors.map(|(name, processing)| {
+        format!(
+            "the processor {name} panicked; {} events failed at it, and it may have derived more",
+            processing.failed
+        )
+    });
     counts
         .map(|(count, what)| format!("{count} {what}"))
         .chain(processors)

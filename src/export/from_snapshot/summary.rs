@@ -146,8 +146,8 @@ impl AccountSummary {
             delivery: DeliverySummary::new(&further.delivery),
         });
         let processors = account.processors.iter().map(|(name, processing)| {
-            let Processing { seen, derived, rejected, failed } = *processing;
-            (name.to_string(), ProcessingSummary { seen, derived, rejected, failed })
+            let Processing { seen, derived, rejected, failed, panicked } = *processing;
+            (name.to_string(), ProcessingSummary { seen, derived, rejected, failed, panicked })
         });
         AccountSummary {
             offered: account.offered,

@@ -3,6 +3,7 @@
 //! The merge takes the earliest event of all files and keeps each file's order, so what enters the pipeline is the same
 //! on every run. A line that is no event is refused and told, and the rest of its file is used.
 
+use crate::emit::source::Source;
 use crate::emit::{EmitStats, Emitter};
 use crate::event::Record;
 use crate::ingest::input::Input;
@@ -112,7 +113,8 @@ impl PantherFeedReport {
     }
 }
 
-/// Feeds all files through `emitter`; their names and documents go into its symbol table.
+/// Feeds all files through `emitter`; their names and documents go into its symbol table. Where there are several, each has a source
+/// of its own, named by its path: what one file tells of a step that failed is no retry by the word of another.
 ///
 /// `python` is the version whose text PANTHER hashed. Ids that are not those of their events are kept in `ids`.
 /// `progress` is raised by the bytes read. `pump` is called after every thousand events or so, and now and then while none come: under
@@ -141,7 +143,17 @@ pub fn feed_until(
 ) -> PantherFeedReport {
     let mut records = PantherRecords::new(Arc::clone(emitter.symbols()), python);
     // Emitted from here, and by readers that wait for their files: never by one within the other.
-    let output = RefCell::new(FeedOutput { emitter, sent: EmitStats::default(), block: Vec::new(), pump });
+    let several = paths.len() > 1;
+    let tellers = paths.iter().filter(|_| several);
+    let tellers = tellers.map(|path| emitter.open_teller(&Shown(path).to_string())).collect();
+    let output = RefCell::new(FeedOutput {
+        emitter,
+        sent: EmitStats::default(),
+        block: Vec::new(),
+        tellers,
+        runs: Vec::new(),
+        pump,
+    });
     let emit = || {
         if let Ok(mut output) = output.try_borrow_mut() {
             output.emit();
@@ -161,13 +173,13 @@ pub fn feed_until(
     }
     let (mut told, mut left) = (0, true);
     while left {
-        let waiting = heads.iter_mut().filter_map(|head| Some((head.due_ns()?, head)));
-        let first = waiting.min_by_key(|(due_ns, _)| *due_ns);
+        let waiting = heads.iter_mut().enumerate().filter_map(|(at, head)| Some((head.due_ns()?, at, head)));
+        let first = waiting.min_by_key(|(due_ns, ..)| *due_ns);
         left = first.is_some();
-        if let Some((_, head)) = first {
+        if let Some((_, at, head)) = first {
             if let Some(record) = head.next {
                 distinct.extend(panther_uuid(&record));
-                output.borrow_mut().block.push(record);
+                output.borrow_mut().push(at, record);
             }
             head.advance(&mut records, ids);
         }
@@ -182,6 +194,7 @@ pub fn feed_until(
             }
         }
     }
+    output.borrow_mut().close();
     PantherFeedReport {
         files: heads.into_iter().map(Head::into_report).collect(),
         sent: output.borrow().sent,
@@ -196,13 +209,40 @@ struct FeedOutput<'a, P> {
     sent: EmitStats,
     /// Events that are merged and not emitted.
     block: Vec<Record>,
+    /// By file: its source. None where there is one file, or no number was left: then it is the emitter's own.
+    tellers: Vec<Option<Arc<Source>>>,
+    /// How many of the events in `block` come from which file, one after the other.
+    runs: Vec<(usize, usize)>,
     pump: P,
 }
 
 impl<P: FnMut()> FeedOutput<'_, P> {
+    fn push(&mut self, file: usize, record: Record) {
+        self.block.push(record);
+        match self.runs.last_mut() {
+            Some((last, events)) if *last == file => *events += 1,
+            _ => self.runs.push((file, 1)),
+        }
+    }
+
     fn emit(&mut self) {
-        self.sent.add(self.emitter.emit_records(self.block.drain(..)));
+        let mut block = self.block.drain(..);
+        for (file, events) in self.runs.drain(..) {
+            let records = block.by_ref().take(events);
+            let sent = match self.tellers.get_mut(file).and_then(Option::as_mut) {
+                Some(teller) => self.emitter.speak_as(teller, |emitter| emitter.emit_records(records)),
+                None => self.emitter.emit_records(records),
+            };
+            self.sent.add(sent);
+        }
+        drop(block);
         (self.pump)();
+    }
+
+    fn close(&mut self) {
+        for teller in self.tellers.drain(..).flatten() {
+            self.emitter.close_teller(&teller);
+        }
     }
 }
 

@@ -488,6 +488,8 @@ impl<'s> JournalReader<'s> {
                     self.from_start = true;
                     self.losses.clear();
                 }
+                // Whatever ended before it, this one has not.
+                self.closed = false;
             }
             BlockKind::Records => {}
         }

@@ -9,9 +9,10 @@ use crate::journal::format::block::Block;
 use crate::journal::format::{BlockKind, EndReason, Tail, Totals};
 use crate::journal::storage::uninterrupted;
 use crate::journal::write::durability::Durability;
+use crate::journal::write::options::nanos;
 use crate::journal::write::segment::{END_ROOM, JournalStamp, PAGE_LEN, Segment};
 use crate::journal::write::segments::Gone;
-use crate::journal::write::writer::{JournalWriter, Progress, nanos};
+use crate::journal::write::writer::{JournalWriter, Progress};
 use std::io;
 
 /// Which step of a delivery failed.
@@ -27,6 +28,23 @@ enum Failure {
 }
 
 impl JournalWriter {
+    /// Begins the first segment of a run that is resumed, and syncs it whatever the durability: the journal may have been closed in
+    /// order, and must not seem so any more, whatever becomes of this writer.
+    pub(super) fn begin_resumed(&mut self) -> io::Result<()> {
+        if !self.segments.link().resumed {
+            return Ok(());
+        }
+        self.begin_segment()?;
+        let Some(segment) = &mut self.segments.open else { return Ok(()) };
+        if let Err(error) = segment.sync(&*self.segments.storage) {
+            // What a sync has failed on may be gone though a later one succeeds: nobody is to go on behind it.
+            let _ = self.segments.storage.remove(&segment.name);
+            return Err(error);
+        }
+        self.confirm_sync();
+        Ok(())
+    }
+
     /// Writes what is queued, and syncs it when `sync`. After an error it tries once more, in a new segment.
     /// Leaves the writer in or out of trouble.
     pub(super) fn deliver(&mut self, sync: bool) {

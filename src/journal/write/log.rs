@@ -60,6 +60,8 @@ pub struct JournalLog {
     details: HashSet<u64, BuildContentHasher>,
     until_look: u32,
     batches: u32,
+    /// New events that came before the log was there.
+    missed: u64,
     /// New events handed over.
     handed: u64,
     /// New events reported as undelivered.
@@ -93,19 +95,16 @@ impl Report for JournalReport {
 struct PipelineEnd {
     origin: Origin,
     totals: EmitTotals,
-    /// Events that had been offered when the log was made.
-    before: u64,
 }
 
 impl PipelineEnd {
     /// Says what never came to the journal, and is in no count of it.
-    fn lacking(&self) -> Lacking {
+    fn lacking(&self, missed: u64) -> Lacking {
         let sums = self.totals.sums();
         let mut lacking =
             Lacking { absent: sums.dropped_full.saturating_add(sums.rejected), ..Lacking::default() };
-        if self.before > 0 {
-            let before = self.before;
-            lacking.unsure.push(format!("its pipeline had been offered {before} events before it was there"));
+        if missed > 0 {
+            lacking.unsure.push(format!("{missed} events of its pipeline came before it was there"));
         }
         if !self.totals.is_closed() {
             lacking.unsure.push("it was closed while its pipeline went on".to_owned());
@@ -183,6 +182,7 @@ impl JournalLog {
             details: HashSet::default(),
             until_look: LOOK_EVERY,
             batches: 0,
+            missed: 0,
             handed: 0,
             failed: 0,
             told: None,
@@ -208,16 +208,14 @@ impl JournalLog {
         if let Some(worker) = &mut self.worker {
             worker.set_origin(origin);
         }
-        let sums = totals.sums();
-        let before = sums.accepted + sums.dropped_full + sums.rejected;
-        self.pipeline = Some(PipelineEnd { origin, totals: totals.clone(), before });
+        self.pipeline = Some(PipelineEnd { origin, totals: totals.clone() });
         self
     }
 
     /// Puts down in the journal what never came to it.
     fn put_lacking(&self, worker: &mut JournalWorker) {
         let document = match &self.pipeline {
-            Some(pipeline) => pipeline.lacking().document_of(pipeline.origin),
+            Some(pipeline) => pipeline.lacking(self.missed).document_of(pipeline.origin),
             None => {
                 let unsure = vec!["who wrote it did not know its pipeline".to_owned()];
                 Lacking { unsure, ..Lacking::default() }.document_of(Origin::from_bits(0))
@@ -338,6 +336,10 @@ impl Observer for JournalLog {
 
     fn interest(&self) -> Interest {
         Interest { kinds: self.select.kinds, duplicates: self.select.duplicates, scope: Scope::Whole }
+    }
+
+    fn start(&mut self, missed: u64) {
+        self.missed = missed;
     }
 
     fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {

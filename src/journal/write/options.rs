@@ -196,3 +196,7 @@ pub enum DefineError {
         limit: usize,
     },
 }
+
+pub(super) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

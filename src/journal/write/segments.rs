@@ -7,10 +7,9 @@ use crate::journal::storage::lock::Lock;
 use crate::journal::storage::{Storage, uninterrupted};
 use crate::journal::write::durability::JournalAccount;
 use crate::journal::write::ended::ClosedSegment;
-use crate::journal::write::options::Options;
+use crate::journal::write::options::{Options, nanos};
 use crate::journal::write::resume::Resume;
 use crate::journal::write::segment::Segment;
-use crate::journal::write::writer::nanos;
 use std::collections::VecDeque;
 use std::io;
 

@@ -9,7 +9,7 @@ use crate::journal::storage::{DirStorage, Storage, lock};
 use crate::journal::write::definitions::Definitions;
 use crate::journal::write::durability::{Durability, JournalAccount};
 use crate::journal::write::losses::Losses;
-use crate::journal::write::options::{DefineError, OpenError, Options};
+use crate::journal::write::options::{DefineError, OpenError, Options, nanos};
 use crate::journal::write::queue::BlockQueue;
 use crate::journal::write::resume::resume;
 use crate::journal::write::segments::Segments;
@@ -152,6 +152,10 @@ impl JournalWriter {
             // It is the first one, so that it is not refused.
             let _ = writer.define_detail(key, &text);
         }
+        writer.begin_resumed().map_err(|source| {
+            let path = writer.segments.storage.path().to_owned();
+            OpenError::Io { action: "begin a segment of", path, source }
+        })?;
         Ok(writer)
     }
 
@@ -473,8 +477,4 @@ impl std::fmt::Debug for JournalWriter {
             .field("account", &self.account())
             .finish_non_exhaustive()
     }
-}
-
-pub(super) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -42,6 +42,8 @@ pub(super) struct Evidence {
     pub(super) executes: bool,
     /// Where a step is, besides its test: the step, the service and the environment around it.
     pub(super) place: Option<Context>,
+    /// By which origin's numbers its source is known.
+    pub(super) numbering: u64,
     /// How many tests an experiment says that it has.
     pub(super) tests: Option<u64>,
     /// What a service found that tests others.

@@ -5,10 +5,8 @@
 //! So a test that was run again in one experiment, or in a later run, does not stand for one that never came in another.
 
 use super::evidence::NO_COUNT;
-use super::part::View;
-use super::report::ResultsReport;
+use super::part::{Part, View};
 use super::runs::Run;
-use super::tree::ExperimentResult;
 use crate::domain::StateTable;
 use crate::event::Symbol;
 use crate::event::json::beginning;
@@ -182,38 +180,38 @@ impl ExperimentRun {
     }
 }
 
-/// Returns what became of the experiments.
-pub(super) fn results(found: &ResultsReport) -> Vec<ExperimentResult> {
-    let known = || found.experiments.iter().map(|(name, known)| (*name, known));
+/// Returns what became of `experiments`, given the tests: each with the experiment that its context names or
+/// [`Symbol::NONE`], and its name.
+pub(super) fn parts<'a>(
+    experiments: &HashMap<Symbol, Experiment>,
+    tests: impl Iterator<Item = (Symbol, Symbol, &'a View)>,
+) -> Vec<(Symbol, Part)> {
+    let known = || experiments.iter().map(|(name, known)| (*name, known));
     let all = Timeline::of(known().flat_map(|(name, known)| known.runs(name)));
     let own: HashMap<Symbol, Timeline<'_>> =
         known().map(|(name, known)| (name, Timeline::of(known.runs(name)))).collect();
-    let mut tests: HashMap<At, HashMap<Symbol, u64>> = HashMap::new();
+    let mut found: HashMap<At, HashMap<Symbol, u64>> = HashMap::new();
     let mut several = 0;
-    for (key, test) in &found.tests {
-        let timeline = if key.experiment == Symbol::NONE { Some(&all) } else { own.get(&key.experiment) };
+    for (experiment, test, view) in tests {
+        let timeline = if experiment == Symbol::NONE { Some(&all) } else { own.get(&experiment) };
         let Some(timeline) = timeline else { continue };
         let mut is_several = false;
-        for run in test.view.all_ended() {
-            match timeline.only(key.test, *run) {
-                Ok(at) => *tests.entry(at).or_default().entry(key.test).or_default() += 1,
+        for run in view.all_ended() {
+            match timeline.only(test, *run) {
+                Ok(at) => *found.entry(at).or_default().entry(test).or_default() += 1,
                 Err(elsewhere) => is_several |= elsewhere == Elsewhere::Several,
             }
         }
         several += u64::from(is_several);
     }
     let none = HashMap::new();
-    let result = |(name, known): (Symbol, &Experiment)| {
-        let lacks = known
-            .runs
-            .iter()
-            .enumerate()
-            .find_map(|(at, run)| run.lacks(tests.get(&(name, at)).unwrap_or(&none), several));
+    let part = |(name, known): (Symbol, &Experiment)| {
+        let mut runs = known.runs(name);
+        let lacks = runs.find_map(|(at, run)| run.lacks(found.get(&at).unwrap_or(&none), several));
         let too_many = || {
             known.too_many.then(|| "it had too many runs to tell whether all of its tests came".to_owned())
         };
-        let part = known.view.part(None).or_unknown(lacks.or_else(too_many));
-        ExperimentResult { experiment: name, part }
+        (name, known.view.part(None).or_unknown(lacks.or_else(too_many)))
     };
-    known().map(result).collect()
+    known().map(part).collect()
 }

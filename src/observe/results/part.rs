@@ -108,7 +108,7 @@ pub(super) struct View {
     state: u8,
     /// When it came into its state, and by whose event.
     since_ns: u64,
-    since_source: u16,
+    since_source: (u64, u16),
     since_place: Option<Context>,
     started_ns: Option<u64>,
     run_started_ns: u64,
@@ -380,7 +380,8 @@ impl View {
     fn retry(&mut self, record: &Record, evidence: &Evidence) {
         let failed = std::mem::take(&mut self.now);
         let time_ns = record.time_ns();
-        let is_another = record.source() != self.since_source || evidence.place != self.since_place;
+        let source = (evidence.numbering, record.source());
+        let is_another = source != self.since_source || evidence.place != self.since_place;
         // Lines of PANTHER's come by one source from any number of files.
         let is_tie = time_ns == self.since_ns && record.is_panthers();
         if is_another || is_tie || time_ns < self.since_ns {
@@ -404,7 +405,15 @@ impl View {
 
     fn set(&mut self, outcome: Outcome, record: &Record, evidence: &Evidence) {
         let time_ns = record.time_ns();
-        (self.since_ns, self.since_source) = (time_ns, record.source());
+        if outcome == Outcome::Passed && time_ns < self.since_ns {
+            let early = Duration::from_nanos(self.since_ns - time_ns);
+            let mut open = Evidence::default();
+            open.says(Outcome::Incomplete, || {
+                format!("passed {early:?} before what came before that, so a later run may not have ended")
+            });
+            self.stay(self.ended(Outcome::Incomplete, time_ns, &open));
+        }
+        (self.since_ns, self.since_source) = (time_ns, (evidence.numbering, record.source()));
         self.since_place = evidence.place;
         match outcome {
             Outcome::Running => {}

@@ -205,7 +205,9 @@ fn build(found: &ResultsReport) -> ResultTree {
     tree.steps.sort_by_key(|step| (step.part.started_ns, step.step));
     tree.assertions = assertions.into_values().flatten().collect();
     sort_assertions(&mut tree.assertions);
-    tree.experiments = experiments::results(found);
+    let tests = found.tests.iter().map(|(key, test)| (key.experiment, key.test, &test.view));
+    let parts = experiments::parts(&found.experiments, tests).into_iter();
+    tree.experiments = parts.map(|(experiment, part)| ExperimentResult { experiment, part }).collect();
     tree.experiments.sort_by_key(|experiment| (experiment.part.started_ns, experiment.experiment));
     tree
 }

@@ -22,8 +22,8 @@ pub(super) struct Base {
 pub(super) enum Look {
     /// One of the states has come about.
     Reached { state: u8, transition: u32, time_ns: Option<u64>, unknown: u32, moment: Moment },
-    /// That cannot be known.
-    Unknown,
+    /// That cannot be known: so many transitions are no longer told.
+    Unknown(u32),
     /// None has.
     Nothing,
 }
@@ -94,7 +94,7 @@ impl Base {
             // That one included: it may have passed another one of the states on its way.
             return Look::Reached { state, transition, time_ns, unknown: lost, moment };
         }
-        Look::Unknown
+        Look::Unknown(lost)
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) enum Standing {
     Elsewhere,
     Removed,
     Panicked,
+    /// It has not taken so many events: too many entities.
+    Untracked(u64),
 }
 
 impl StateQuery {
@@ -269,7 +271,10 @@ impl StateQuery {
         } else if left(Left::Removed) || (!has_ended && registry.open < registry.shards.len()) {
             Standing::Removed
         } else {
-            Standing::Filled
+            match registry.shards.iter().map(|shard| shard.untracked()).sum() {
+                0 => Standing::Filled,
+                events => Standing::Untracked(events),
+            }
         }
     }
 

@@ -67,6 +67,10 @@ fn enter(shared: &Shared, wanted: &Wanted<'_>, states: &[&str]) -> Result<(Waite
         set |= bit(number);
     }
     let within = plan.level.map_or(Context::NONE, |level| within.around(level));
+    if registry.shards.iter().any(|shard| shard.presence.left().is_some()) {
+        drop(registry);
+        return Err(WaitError::Gone { last: shared.state(key, &within).map(Box::new) });
+    }
     let waiter = Waiter::new(key, within, set);
     for (at, shard) in registry.shards.iter().enumerate() {
         let base = point.map(|point| point.base(registry.generation, at));

@@ -16,8 +16,9 @@ pub struct Reached {
     /// The time of the event that brought it, in nanoseconds since the Unix epoch; `None` where the entity came to be in
     /// the state and had left it before the call.
     pub time_ns: Option<u64>,
-    /// Transitions after the point, up to this one, of which the log no longer tells what they passed: so many at most. 0
-    /// where this is surely the first time after the point.
+    /// Transitions after the point, up to this one, of which the log no longer tells what they passed: so many at most, those of
+    /// other entities of the name included where it was waited for any of them. 0 where this is surely the first time after the
+    /// point.
     pub unknown: u32,
     /// The entity when the wait returned.
     pub now: EntityState,
@@ -44,6 +45,12 @@ pub enum WaitError {
     /// The pipeline has ended.
     #[error("no more events will come; the entity {}", Place(last.as_deref()))]
     Ended { last: Option<Box<EntityState>> },
+    /// The observer that fills the query was removed, or panicked and was cut off.
+    #[error(
+        "the observer that fills the query was removed or cut off, and what came since is not known; the entity {}",
+        Place(last.as_deref())
+    )]
+    Gone { last: Option<Box<EntityState>> },
     /// The caller is called by the pipeline, which would wait for itself.
     #[error("a thread of the pipeline cannot wait for what it has to do itself; wait on another thread")]
     OwnThread,

@@ -86,6 +86,8 @@ impl Waiter {
     pub(super) fn look(&self, plan: &Plan, tracked: &Tracked, base: Option<&Base>) {
         let mut reached = None;
         let mut overwritten = None;
+        // Of all machines: each may have come into a state before the one that is known to.
+        let mut unknown_in_all = 0_u32;
         for number in tracked.named(self.key, &self.within) {
             let Some(machine) = tracked.machine(number) else { continue };
             let Some(now) = tracked.describe(plan, machine) else { continue };
@@ -95,6 +97,7 @@ impl Waiter {
             };
             match look {
                 Look::Reached { state, transition, time_ns, unknown, moment } => {
+                    unknown_in_all = unknown_in_all.saturating_add(unknown);
                     let state = plan.state_name(state);
                     // Of several machines: after a point the first one, else that which is in its state since last.
                     let sooner = |known: &Option<(_, Reached)>| match known {
@@ -107,12 +110,17 @@ impl Waiter {
                         reached = Some((moment, Reached { state, transition, time_ns, unknown, now }));
                     }
                 }
-                Look::Unknown => overwritten = Some(now),
+                Look::Unknown(unknown) => {
+                    unknown_in_all = unknown_in_all.saturating_add(unknown);
+                    overwritten = Some(now);
+                }
                 Look::Nothing => {}
             }
         }
         match (reached, overwritten) {
-            (Some((_, reached)), _) => self.tell(Outcome::Reached(reached)),
+            (Some((_, reached)), _) => {
+                self.tell(Outcome::Reached(Reached { unknown: unknown_in_all, ..reached }));
+            }
             (None, Some(now)) => self.tell(Outcome::Overwritten(now)),
             (None, None) => self.give_up(plan, tracked),
         }

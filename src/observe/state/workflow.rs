@@ -3,6 +3,7 @@
 use super::counts::{DomainStates, merge_domains};
 use super::entity::EntityState;
 use super::shard::Shard;
+use crate::event::Domain;
 use std::fmt;
 use std::sync::Arc;
 
@@ -51,9 +52,17 @@ impl Workflow {
         match &*self.experiments {
             [] if self.span_ns.is_none() => Phase::Waiting,
             [] => Phase::Running,
-            all if all.iter().all(|experiment| experiment.ended) => Phase::Ended,
+            // Not all of them are listed, and all are counted.
+            all if all.iter().all(|experiment| experiment.ended) && self.experiments_open() == 0 => {
+                Phase::Ended
+            }
             _ => Phase::Running,
         }
+    }
+
+    fn experiments_open(&self) -> u64 {
+        let experiments = self.domains.iter().filter(|domain| domain.domain == Domain::EXPERIMENT);
+        experiments.map(DomainStates::open).sum()
     }
 
     /// Returns how many entities, of those domains whose lives have an end, have not come to one. When the experiment

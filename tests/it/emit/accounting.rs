@@ -11,9 +11,10 @@ use panther_events::emit::{EmitError, EmitStats, FullPolicy};
 use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Symbol};
 use panther_events::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
 use panther_events::pipeline::{
-    ObserverOptions, Pipeline, PipelineOptions, Snapshot, Topology, WaitStrategy,
+    Builder, ObserverOptions, Pipeline, PipelineOptions, Snapshot, Topology, WaitStrategy,
 };
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -396,4 +397,34 @@ fn what_waits_in_a_ring_is_in_flight_until_it_is_taken() {
         assert_eq!((delivery.skipped, delivery.failed), (0, 0), "{label}");
     }
     assert!(dropped > 0 && duplicates > 100 && unique > 100, "{dropped} {duplicates} {unique} seed {seed}");
+}
+
+/// What an iterator gave before it panicked was emitted, and is in the account, under every topology.
+#[test]
+fn what_came_before_an_iterator_panicked_is_emitted() {
+    for topology in [
+        Topology::Inline,
+        Topology::Fused,
+        Topology::Staged { dedup: 1, workers: 1 },
+        Topology::Staged { dedup: 2, workers: 2 },
+    ] {
+        for fails_at in [0_u64, 1, 63, 64, 65, 200] {
+            let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
+            builder.domain(&DOMAIN);
+            let pipeline = builder.start().unwrap();
+            let mut emitter = pipeline.emitter("one").unwrap();
+            let events = (0..).map(|value| {
+                assert!(value < fails_at, "as it is told");
+                (Symbol::of("e"), Sample { value })
+            });
+            let went = catch_unwind(AssertUnwindSafe(|| emitter.emit_batch(events)));
+            assert!(went.is_err());
+            assert_eq!(emitter.sent().accepted, fails_at, "{topology}");
+            emitter.emit(Symbol::of("e"), &Sample { value: u64::MAX }).unwrap();
+            drop(emitter);
+            let account = pipeline.shutdown().account;
+            account.check().unwrap();
+            assert_eq!(account.unique, fails_at + 1, "{topology}, {fails_at}");
+        }
+    }
 }

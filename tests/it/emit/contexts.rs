@@ -3,8 +3,11 @@
 
 use crate::support::random::{Rng, seed};
 use panther_events::domain::step;
-use panther_events::emit::{ContextEntered, Emitter};
-use panther_events::event::{Context, Domain, KindSet, Level, Payload, Record, Symbol, Symbols, Value};
+use panther_events::emit::{ContextEntered, ContextError, Emitter};
+use panther_events::event::{
+    Context, ContextRefused, Detail, Domain, Identity, KindSet, Level, Payload, Record, Symbol, Symbols,
+    Value,
+};
 use panther_events::observe::history::History;
 use panther_events::observe::state::{StateOptions, StateQuery};
 use panther_events::pipeline::{Builder, Pipeline, PipelineOptions, Topology};
@@ -209,4 +212,44 @@ fn the_event_log_writes_contexts_and_can_keep_to_one() {
     assert_eq!(contexts("one.jsonl"), [step("2")]);
     // The definition of the context that was entered, and the event in it.
     assert_eq!(lines("one.jsonl").len(), 2);
+}
+
+/// A record that was emitted elsewhere under the source and a number of an emitter here is in no context of that one.
+#[test]
+fn events_that_were_numbered_elsewhere_come_into_no_context_of_this_pipeline() {
+    let old = Record::new(
+        Identity::Occurrence,
+        7,
+        Symbol::of("connect"),
+        &ContextEntered { context: Detail::NONE },
+    )
+    .numbered(0, 4);
+    for topology in TOPOLOGIES {
+        let pipeline = builder(topology).start().unwrap();
+        let mut live = pipeline.emitter("live").unwrap();
+        let mut replay = pipeline.emitter("replay").unwrap();
+        {
+            let mut within = live.within(Level::Test, "t").unwrap();
+            let sent = replay.emit_numbered([old; 3]);
+            assert_eq!((sent.accepted, sent.rejected), (0, 3), "{topology}");
+            assert_eq!(
+                pipeline.contexts().restore(0, 9, Some("{\"test\":\"u\"}")),
+                Err(ContextRefused::Mixed)
+            );
+            progress(&mut within, "connect");
+        }
+        drop((live, replay));
+        let account = pipeline.shutdown().account;
+        account.check().unwrap();
+        assert_eq!(account.rejected, 3, "{topology}");
+        // The other way round.
+        let pipeline = builder(topology).start().unwrap();
+        let mut live = pipeline.emitter("live").unwrap();
+        let mut replay = pipeline.emitter("replay").unwrap();
+        assert_eq!(replay.emit_numbered([old]).accepted, 1, "{topology}");
+        let refused = live.within(Level::Test, "t").err();
+        assert_eq!(refused, Some(ContextError::Refused(ContextRefused::Mixed)), "{topology}");
+        assert!(pipeline.contexts().of(&old).is_none());
+        assert_eq!(pipeline.contexts().restore(0, 0, Some("{\"test\":\"u\"}")), Ok(()));
+    }
 }

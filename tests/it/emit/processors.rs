@@ -359,3 +359,40 @@ fn two_of_one_name_do_not_start() {
     builder.processor("judge", |_| Judge(BTreeMap::new())).processor("judge", |_| Judge(BTreeMap::new()));
     assert!(matches!(builder.start(), Err(StartError::ProcessorName(name)) if name == "judge"));
 }
+
+/// Nobody knows what it would have derived at the end.
+#[cfg(feature = "json")]
+#[test]
+fn one_that_panics_at_the_end_leaves_no_verdict_that_all_passed() {
+    use panther_events::export::summary::ResultsSummary;
+    struct Ends {
+        panics: bool,
+    }
+    impl Processor for Ends {
+        fn interest(&self) -> KindSet {
+            KindSet::domain(Domain::TEST)
+        }
+        fn process(&mut self, _: &Record, _: &mut Derived<'_>) {}
+        fn finish(&mut self, _: &mut Derived<'_>) {
+            assert!(!self.panics, "planted");
+        }
+    }
+    for (topology, panics) in
+        TOPOLOGIES.into_iter().flat_map(|topology| [(topology, false), (topology, true)])
+    {
+        let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
+        builder.processor("ends", move |_| Ends { panics });
+        let key =
+            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+        let pipeline = builder.start().unwrap();
+        let mut emitter = pipeline.emitter("runner").unwrap();
+        crate::support::verdicts::begin(&mut emitter, "t").unwrap();
+        crate::support::verdicts::end(&mut emitter, "t").unwrap();
+        drop(emitter);
+        let snapshot = pipeline.shutdown();
+        let Processing { failed, panicked, .. } = snapshot.account.processors[0].1;
+        assert_eq!((failed, panicked > 0), (0, panics), "{topology}");
+        let summary = ResultsSummary::new(snapshot.report(key).unwrap(), &snapshot);
+        assert_eq!(summary.outcome, if panics { "unknown" } else { "passed" }, "{topology}");
+    }
+}

@@ -44,6 +44,7 @@ fn snapshot(numbers: &mut Distinct) -> Snapshot {
         derived: next(),
         rejected: next(),
         failed: next(),
+        panicked: next(),
     };
     snapshot.account = Account {
         offered: next(),
@@ -387,7 +388,7 @@ fn summary_json_holds_every_figure_under_its_name() {
         .iter()
         .map(|(name, p)| {
             let counts =
-                json!({ "seen": p.seen, "derived": p.derived, "rejected": p.rejected, "failed": p.failed });
+                json!({ "seen": p.seen, "derived": p.derived, "rejected": p.rejected, "failed": p.failed, "panicked": p.panicked });
             (&**name, counts)
         })
         .collect();

@@ -3,10 +3,11 @@
 #![cfg(feature = "panther")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use panther_events::event::{Record, Symbol};
+use panther_events::event::{KindSet, Symbol};
 use panther_events::ingest::panther::{PantherFeedReport, PantherIds, PythonVersion, feed, feed_until};
 use panther_events::observe::history::{History, HistoryReport};
 use panther_events::observe::state::{StateOptions, StateQuery, StateReport};
+use panther_events::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
 use panther_events::pipeline::{Builder, PipelineOptions, ReportKey, Snapshot, Topology};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +27,35 @@ struct Run {
     snapshot: Snapshot,
     states: ReportKey<StateReport>,
     history: ReportKey<HistoryReport>,
+    /// The entities of new events, in the order in which they were observed.
+    order: ReportKey<Order>,
     ids: PantherIds,
+}
+
+#[derive(Clone, Default)]
+struct Order(Vec<Symbol>);
+
+impl Report for Order {
+    fn merge(&mut self, other: Order) {
+        self.0.extend(other.0);
+    }
+}
+
+impl Observer for Order {
+    type Report = Order;
+
+    fn interest(&self) -> Interest {
+        Interest { kinds: KindSet::ALL, duplicates: false, scope: Scope::Entity }
+    }
+
+    fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
+        self.0.extend(batch.iter().map(|(record, _)| record.entity()));
+        Ok(())
+    }
+
+    fn report(&self) -> Order {
+        self.clone()
+    }
 }
 
 fn run(topology: Topology, paths: &[PathBuf]) -> Run {
@@ -34,6 +63,7 @@ fn run(topology: Topology, paths: &[PathBuf]) -> Run {
     let query = StateQuery::new(StateOptions::default());
     let states = builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
     let history = builder.observer("history", |_| History::new(1 << 16));
+    let order = builder.observer("order", |_| Order::default());
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("ingest").unwrap();
     let (ids, progress) = (PantherIds::default(), AtomicU64::new(0));
@@ -42,7 +72,7 @@ fn run(topology: Topology, paths: &[PathBuf]) -> Run {
     });
     let bytes: u64 = fed.files.iter().map(|file| file.bytes).sum();
     assert_eq!(progress.into_inner(), bytes);
-    Run { fed, snapshot: pipeline.shutdown(), states, history, ids }
+    Run { fed, snapshot: pipeline.shutdown(), states, history, order, ids }
 }
 
 fn fixture(name: &str) -> PathBuf {
@@ -241,13 +271,11 @@ fn several_files_are_merged_by_time_and_each_keeps_its_order() {
     };
     write("a", &[1, 4, 3, 9]);
     write("b", &[2, 5, 5, 7]);
-    let Run { snapshot, history, .. } = run(Topology::Inline, &[path("a"), path("b")]);
-    let mut events: Vec<&Record> = snapshot.report(history).unwrap().iter().collect();
-    events.sort_by_key(|record| record.seq());
-    let order: Vec<Symbol> = events.iter().map(|record| record.entity()).collect();
+    let Run { snapshot, order, .. } = run(Topology::Inline, &[path("a"), path("b")]);
+    let order = &snapshot.report(order).unwrap().0;
     let expected: Vec<Symbol> =
         ["t1", "t2", "t4", "t3", "t5", "t7", "t9"].iter().map(|name| Symbol::of(name)).collect();
-    assert_eq!(order, expected);
+    assert_eq!(*order, expected);
     assert_eq!((snapshot.account.unique, snapshot.account.duplicates), (7, 1));
 }
 
@@ -258,9 +286,7 @@ fn one_time_far_ahead_does_not_hold_its_file_back() {
     let far = good_line(100).replace("2026-", "2200-");
     std::fs::write(path("a"), [good_line(1), far, good_line(3), good_line(5)].join("\n")).unwrap();
     std::fs::write(path("b"), [good_line(2), good_line(4), good_line(6)].join("\n")).unwrap();
-    let Run { snapshot, history, .. } = run(Topology::Inline, &[path("a"), path("b")]);
-    let mut events: Vec<&Record> = snapshot.report(history).unwrap().iter().collect();
-    events.sort_by_key(|record| record.seq());
-    let order: Vec<Symbol> = events.iter().map(|record| record.entity()).collect();
-    assert_eq!(order, ["t1", "t2", "t100", "t3", "t4", "t5", "t6"].map(Symbol::of));
+    let Run { snapshot, order, .. } = run(Topology::Inline, &[path("a"), path("b")]);
+    let order = &snapshot.report(order).unwrap().0;
+    assert_eq!(**order, ["t1", "t2", "t100", "t3", "t4", "t5", "t6"].map(Symbol::of));
 }

@@ -167,7 +167,8 @@ mod compressed {
         let more: Vec<Record> = (0..1_000).map(|seq| record(7, seq, 9)).collect();
         let mut writer =
             JournalWriter::over(Box::new(model.clone()), RUN, options(Durability::ProcessCrash), 0).unwrap();
-        let names = model.disk().names();
+        let mut names = model.disk().names();
+        assert!(names.pop().is_some_and(|own| own.ends_with(".journal")));
         assert!(names.iter().all(|name| name.ends_with(".zst")), "{names:?}");
         define(&mut writer);
         assert_eq!(writer.append(&more).lost, 0);

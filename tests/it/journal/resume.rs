@@ -120,9 +120,13 @@ fn open(
     model.disk().fault = rng.chance(40).then_some(fault);
     model.disk().struck = 0;
     let options = options(durability, retain_bytes, rng);
-    let writer = JournalWriter::over(Box::new(model.clone()), RUN, options, 0).unwrap();
+    let opened = JournalWriter::over(Box::new(model.clone()), RUN, options.clone(), 0);
     model.disk().fault = None;
     let failed = model.disk().struck > 0;
+    // Without its first segment, a run is not resumed.
+    assert!(opened.is_ok() || failed);
+    let again = |_| JournalWriter::over(Box::new(model.clone()), RUN, options, 0).unwrap();
+    let writer = opened.unwrap_or_else(again);
     (writer, failed)
 }
 
@@ -348,5 +352,41 @@ fn an_error_after_a_sync_that_failed_makes_nothing_certain() {
             let (left, findings) = read(&model.disk());
             assert!(left == all, "{what}: {} records in the cache: {findings:?}", left.len());
         }
+    }
+}
+
+/// A journal that was closed in order, and what readers say of it when somebody has opened it again and died at once.
+#[test]
+fn a_journal_that_was_closed_is_not_so_any_more_once_it_is_opened_again() {
+    for durability in [
+        Durability::Buffered,
+        Durability::ProcessCrash,
+        Durability::PowerLoss { every: Duration::from_secs(1) },
+    ] {
+        let model = Model::default();
+        write(&model, durability, 0..100).close().unwrap();
+        let closed = |disk: &Disk| {
+            let mut reader = JournalReader::over(Model::of(disk.clone()), ReadOptions::default()).unwrap();
+            reader.for_each(|_| {}).unwrap();
+            (reader.closed(), reader.unclosed())
+        };
+        assert_eq!(closed(&model.disk()), (true, 0));
+        let options = crate::support::journal::small(durability);
+        drop(JournalWriter::over(Box::new(model.clone()), RUN, options.clone(), 0).unwrap());
+        // Killed, and by a power cut.
+        let killed = closed(&model.disk());
+        let cut = closed(&model.disk().only_synced());
+        assert!(!killed.0 && !cut.0, "{durability:?}: {killed:?}, {cut:?}");
+        write(&model, durability, 100..200).close().unwrap();
+        assert_eq!(closed(&model.disk()), (true, 1), "{durability:?}");
+        // Where that cannot be put down, it is not opened.
+        let before = model.disk().names();
+        let at = model.disk().ops;
+        model.disk().fault = Some(Fault { at, for_good: true, kind: FaultKind::Error(28) });
+        assert!(JournalWriter::over(Box::new(model.clone()), RUN, options, 0).is_err());
+        model.disk().fault = None;
+        let after = model.disk().names();
+        assert_eq!(after, before);
+        assert_eq!(closed(&model.disk()), (true, 1), "{durability:?}");
     }
 }

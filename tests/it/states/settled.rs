@@ -203,8 +203,21 @@ fn each_error_says_what_to_do() {
         (SettleError::Elsewhere, "ask that one"),
         (SettleError::Removed, "add it again"),
         (SettleError::Panicked, "warnings say why"),
+        (SettleError::Untracked(3), "raise `entities_max`"),
         (SettleError::Drain(DrainError::OwnThread), "ask from another thread"),
     ] {
         assert!(error.to_string().contains(remedy), "{error}");
+    }
+}
+
+#[test]
+fn who_could_not_follow_all_entities_has_not() {
+    for topology in TOPOLOGIES {
+        let states = StateQuery::new(StateOptions { entities_max: 1, ..StateOptions::default() });
+        let (pipeline, _) = start(topology, &states);
+        // Each worker has room for one.
+        (0..20).for_each(|number| create(&pipeline, &format!("server-{number}")));
+        let said = settled(&pipeline, &states);
+        assert!(matches!(said, Err(SettleError::Untracked(17..=19))), "{topology}: {said:?}");
     }
 }

@@ -148,3 +148,29 @@ fn a_beginning_that_another_tells_at_the_time_of_a_failure_is_no_retry() {
         assert_eq!(verdicts(&snapshot.report(key).unwrap().tree()), [verdict], "{sources:?}");
     }
 }
+
+/// By the times, the run that began last has not ended, in whichever order the events come.
+#[test]
+fn an_end_that_was_earlier_than_the_beginning_is_not_its_end() {
+    for (began, ended, verdict) in [(5, 8, "passed"), (8, 8, "passed"), (8, 5, "incomplete")] {
+        for topology in TOPOLOGIES {
+            let tree = run(topology, |e| {
+                begin_at(e, "t", 1)?;
+                {
+                    let mut e = e.within(Level::Test, "t")?;
+                    e.step("s").at(began).execution_started(Value::Null, "s", Default::default())?;
+                    e.step("s").at(ended).execution_completed("s", Default::default())?;
+                }
+                end_at(e, "t", 100)
+            });
+            assert_eq!(verdicts(&tree), [verdict], "step {began} {ended}, {topology}: {tree:?}");
+            let tree = run(topology, |e| {
+                begin_at(e, "t", 1)?;
+                e.test("t").at(began).step_started("s", Default::default())?;
+                e.test("t").at(ended).step_completed("s", Default::default())?;
+                end_at(e, "t", 100)
+            });
+            assert_eq!(verdicts(&tree), [verdict], "told {began} {ended}, {topology}: {tree:?}");
+        }
+    }
+}

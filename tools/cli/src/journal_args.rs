@@ -3,6 +3,7 @@
 use crate::plain::plain;
 use crate::results::Failure;
 use panther_events::domain::Catalogue;
+use panther_events::domain::pipeline::ProcessorFailed;
 use panther_events::emit::ContextEntered;
 use panther_events::event::{Contexts, EventId, KindSet, Origin, Payload, Record, Symbol, Symbols};
 use panther_events::journal::{Damage, Defined, JournalReader, Lacking, ReadOptions, overwritten};
@@ -139,7 +140,7 @@ impl JournalSource {
         let stored = self.reader.stored_kinds();
         let left_out = telling_kinds().iter().filter(|kind| !stored.contains(*kind)).count();
         if left_out > 0 {
-            doubts.push("events of kinds that may tell of a failure were not stored in the journal; select all kinds of the domains test, step, assertion, experiment and service, and the contexts of pipeline".to_owned());
+            doubts.push("events of kinds that may tell of a failure were not stored in the journal; select all kinds of the domains test, step, assertion, experiment and service, and of pipeline those of contexts and of failed processors".to_owned());
         }
         doubts
     }
@@ -200,11 +201,12 @@ impl JournalSource {
     }
 }
 
-/// The kinds that verdicts follow from: those that the observer of results looks at, and the contexts that place them.
+/// The kinds that verdicts follow from: those that the observer of results looks at, the contexts that place them, and
+/// what tells that some were not derived.
 fn telling_kinds() -> KindSet {
     let (symbols, contexts) = (Arc::new(Symbols::new()), Arc::new(Contexts::default()));
     let results = Results::new(&Catalogue::new(), &symbols, &contexts);
-    results.interest().kinds.with(ContextEntered::KIND)
+    results.interest().kinds.with(ContextEntered::KIND).with(ProcessorFailed::KIND)
 }
 
 /// How a run was observed: what a replay needs to come to the same results. Kept in the journal as a document.

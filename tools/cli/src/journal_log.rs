@@ -17,6 +17,12 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// Bytes of a document that a journal surely takes.
+const DOCUMENT_LEN_MAX: usize = 1 << 20;
+
+/// Signs of an error that are kept where the inputs are summed.
+const ERROR_CHARS_MAX: usize = 1000;
+
 /// What the writer that is opened later would cut off is not to be remembered: a journal is read as it is.
 const AS_IT_IS: ReadOptions = ReadOptions { salvage: false, as_ended: true };
 
@@ -127,7 +133,11 @@ impl Opened {
                     }
                 }
                 found.stall.extend(damage(&earlier));
+                let inputs = earlier.inputs();
                 let doubts = earlier.missing().into_iter().chain(earlier.doubts(records_seen));
+                // Where it has records, these are doubt enough: they may tell of a failure.
+                let doubts = doubts.chain(earlier.absent(0));
+                let doubts = doubts.chain(inputs.iter().flat_map(InputTotals::doubts));
                 found.doubts.extend(doubts.map(|doubt| format!("the earlier journal: {doubt}")));
             });
         }
@@ -144,11 +154,27 @@ impl Notes {
     /// To be called before the pipeline is shut down, which closes the journal. Returns what was wrong with it before.
     pub(crate) fn put_inputs(self, inputs: &[InputTotals]) -> Result<Earlier, Failure> {
         let (schema, written_ns) = (Inputs::SCHEMA.to_owned(), now_ns());
-        let text = serde_json::to_vec(&Inputs { schema, written_ns, inputs: inputs.to_vec() })?;
+        let document = |inputs| serde_json::to_vec(&Inputs { schema: schema.clone(), written_ns, inputs });
+        let mut text = document(inputs.to_vec())?;
+        if text.len() > DOCUMENT_LEN_MAX {
+            text = document(vec![all_of(inputs)])?;
+        }
         // Where the journal ended early, the account tells of it.
         let _ = self.journal.define_document(EventId::digest(&text).bits(), &text);
         Ok(self.earlier.take())
     }
+}
+
+/// Sums what was read from so many inputs, or of such names, that no document has room for each.
+fn all_of(inputs: &[InputTotals]) -> InputTotals {
+    let sum =
+        InputTotals { vantage: "all inputs".to_owned(), records: 0, rejected: 0, non_ip: 0, error: None };
+    let mut sum = inputs.iter().fold(sum, |mut sum, input| {
+        sum.add(input);
+        sum
+    });
+    sum.error = sum.error.map(|error| error.chars().take(ERROR_CHARS_MAX).collect());
+    sum
 }
 
 /// What is wrong with the earlier journal, other than that its writer died: a journal is resumed for that.

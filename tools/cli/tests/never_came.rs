@@ -6,7 +6,7 @@ mod replay_support;
 use crate::replay_support::*;
 use panther_events::domain::TypedSink;
 use panther_events::emit::{Emitter, FullPolicy};
-use panther_events::event::{Domain, EventId, KindSet, Level, Record, Symbols};
+use panther_events::event::{Domain, EventId, KindSet, Level, Record, Symbols, Value};
 use panther_events::journal::{JournalLog, JournalWorker, JournalWriter, Options, RunId, Select};
 use panther_events::observe::state::{StateOptions, StateQuery};
 use panther_events::pipeline::{Builder, ObserverOptions, Pipeline, PipelineOptions, Topology, Validated};
@@ -157,7 +157,7 @@ fn a_journal_that_was_not_there_to_the_end_may_lack_a_failure() {
     one_that_passes(&mut pipeline.emitter("runner").unwrap());
     drop(pipeline.shutdown());
     assert!(late);
-    assert_unknown(dir, "added", 3, "its pipeline had been offered");
+    assert_unknown(dir, "added", 3, "3 events of its pipeline came before it was there");
     // Nobody has told it what its pipeline drops.
     let pipeline = dropping(&dir.join("untold"), false);
     one_that_passes(&mut pipeline.emitter("runner").unwrap());
@@ -246,4 +246,75 @@ fn a_journal_that_is_resumed_may_have_held_what_cannot_be_read() {
     let results = results(dir, "ingested");
     assert_eq!(results["outcome"], "unknown");
     assert!(results["doubts"].to_string().contains("the earlier journal: "), "{results}");
+}
+
+/// While a journal is added, another thread emits: as if it did so at the worst moment.
+#[test]
+fn what_came_while_the_journal_was_added_may_have_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let pipeline = that_drops(&Arc::new(Symbols::new())).start().unwrap();
+    let mut early = pipeline.emitter("early").unwrap();
+    let writer = JournalWriter::open(&dir.join("journal"), RunId([9; 16]), small(), 7).unwrap();
+    let worker = JournalWorker::start(writer, 16, || 7).unwrap();
+    let fields = |kind| pipeline.catalogue().fields(kind);
+    let mut log = Some(JournalLog::new(worker, Select::ALL, pipeline.symbols(), fields));
+    pipeline
+        .add_observer("journal", |setup| {
+            let log = log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals));
+            fails(&mut early);
+            pipeline.poll();
+            log
+        })
+        .unwrap();
+    drop(early);
+    one_that_passes(&mut pipeline.emitter("runner").unwrap());
+    drop(pipeline.shutdown());
+    assert_unknown(dir, "journal", 3, "1 events of its pipeline came before it was there");
+}
+
+/// The second process has the first one's source number, and is another emitter.
+#[test]
+fn a_failure_that_one_process_told_of_is_not_retried_by_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let parts: [fn(&mut Emitter); 2] = [
+        |emitter| {
+            let mut test = emitter.test("t");
+            test.created("t", Value::Null, Default::default()).unwrap();
+            test.setup_started(Value::Null, Default::default()).unwrap();
+            test.setup_completed(Value::Null, Default::default()).unwrap();
+            test.environment_setup_started("docker", Default::default()).unwrap();
+            test.environment_setup_completed("docker", Default::default()).unwrap();
+            test.deployment_started(Value::Null).unwrap();
+            test.deployment_completed(Value::Null, Default::default()).unwrap();
+            test.execution_started(Value::Null, Default::default()).unwrap();
+            let mut step = emitter.step("connect");
+            step.execution_started(Value::Null, "connect", Default::default()).unwrap();
+            step.execution_failed("no answer", 0, "connect", Default::default()).unwrap();
+        },
+        |emitter| {
+            let mut step = emitter.step("connect");
+            step.execution_started(Value::Null, "connect", Default::default()).unwrap();
+            step.execution_completed("connect", Default::default()).unwrap();
+            let mut test = emitter.test("t");
+            test.step_started("work", Default::default()).unwrap();
+            test.step_completed("work", Default::default()).unwrap();
+            test.teardown_started().unwrap();
+            test.completed("t", Default::default()).unwrap();
+        },
+    ];
+    let pipeline = dropping(&dir.join("one"), true);
+    let mut emitter = pipeline.emitter("runner").unwrap();
+    parts.iter().for_each(|part| part(&mut emitter));
+    drop(emitter);
+    drop(pipeline.shutdown());
+    assert_passed(dir, "one");
+    for part in parts {
+        let pipeline = dropping(&dir.join("two"), true);
+        part(&mut pipeline.emitter("runner").unwrap());
+        drop(pipeline.shutdown());
+    }
+    let (code, told, results) = replay(dir, "two");
+    assert_eq!((code, &results["outcome"]), (3, &"failed".into()), "{told}");
 }

@@ -5,6 +5,7 @@ mod replay_support;
 
 use crate::replay_support::*;
 use panther_events::domain::packet::PacketSeen;
+use panther_events::domain::pipeline::ProcessorFailed;
 use panther_events::emit::ContextEntered;
 use panther_events::event::{Domain, EventId, EventKind, KindSet, Payload, Record, Symbol, Symbols};
 use panther_events::journal::{
@@ -123,11 +124,11 @@ fn a_journal_that_is_being_written_has_not_passed() {
     let dir = dir.path();
     passed(dir);
     let id = JournalReader::open(&dir.join("journal"), ReadOptions::default()).unwrap().run().unwrap();
-    // Opened anew, and nothing is written yet.
+    // Opened anew, and no record is written yet.
     let options = Options::new(Durability::ProcessCrash);
     let mut writer = JournalWriter::open(&dir.join("journal"), id, options, 7).unwrap();
-    assert_unknown(dir, "journal", 3, "is being written");
-    assert_eq!(run(&["repair", "journal", "--out", "repaired"], dir).status.code(), Some(0));
+    assert_unknown(dir, "journal", 1, "is being written");
+    assert_eq!(run(&["repair", "journal", "--out", "repaired"], dir).status.code(), Some(1));
     assert_unknown(dir, "repaired", 3, "was being written");
     let seen: PacketSeen = bytemuck::Zeroable::zeroed();
     let record = Record::with_digest(EventId::digest(b"p"), 7, Symbol::of("flow"), &seen).numbered(9, 0);
@@ -150,7 +151,7 @@ fn a_journal_without_all_kinds_that_tell_of_failures_makes_nothing_pass() {
     passed(dir);
     let domains = [Domain::TEST, Domain::STEP, Domain::ASSERTION, Domain::EXPERIMENT];
     let all = |domains: &[Domain]| {
-        let contexts = KindSet::of(&[ContextEntered::KIND]);
+        let contexts = KindSet::of(&[ContextEntered::KIND, ProcessorFailed::KIND]);
         domains.iter().fold(contexts, |kinds, domain| kinds.union(&KindSet::domain(*domain)))
     };
     let whole = all(&domains).union(&KindSet::domain(Domain::SERVICE));
@@ -161,6 +162,7 @@ fn a_journal_without_all_kinds_that_tell_of_failures_makes_nothing_pass() {
         ("tests", KindSet::domain(Domain::TEST)),
         ("no-steps", all(&[Domain::TEST, Domain::ASSERTION, Domain::EXPERIMENT, Domain::SERVICE])),
         ("no-service", all(&domains)),
+        ("no-processors", whole.without(ProcessorFailed::KIND)),
         ("no-check", whole.without(EventKind::new(Domain::ASSERTION, 2))),
     ] {
         rewrite(dir, "journal", name, select(kinds), 0);
@@ -259,4 +261,70 @@ fn what_a_dead_process_recorded_has_not_passed() {
             _ => assert_unknown(dir, &journal, status, "its process died"),
         }
     }
+}
+
+/// A step fails in one file; another file's step of that name is no retry of it, in whichever order the files are given.
+#[test]
+fn what_one_file_tells_undoes_no_failure_that_another_tells() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let step = |name: &str, micros: u32| {
+        format!(
+            r#"{{"name": "{name}", "type": "x", "entity_type": "step", "entity_id": "s", "timestamp": "2026-11-23T22:43:47.{micros:06}", "data": {{"test_case_id": "t"}}}}"#
+        )
+    };
+    let test = passing("t");
+    let (before, after) = test.split_at(8);
+    let fails = [step("execution_started", 7), step("execution_failed", 7)];
+    let retries = [step("execution_started", 8), step("execution_completed", 8)];
+    let ingest = |files: &[&str]| {
+        let args = ["ingest", "--format", "panther", "--out", "out", "--force", "--require-passed"];
+        run(&[&args, files].concat(), dir).status.code()
+    };
+    let write =
+        |name: &str, parts: &[&[String]]| fs::write(dir.join(name), parts.concat().join("\n")).unwrap();
+    write("one", &[before, &fails, &retries, after]);
+    write("client", &[before, &fails, after]);
+    write("server", &[&retries]);
+    assert_eq!(ingest(&["one"]), Some(0), "it is a retry where one file tells of both");
+    assert_eq!(ingest(&["client"]), Some(3));
+    for files in [["client", "server"], ["server", "client"]] {
+        assert_eq!(ingest(&files), Some(3), "{files:?}");
+    }
+}
+
+/// What an earlier part of the run refused, and stored nothing of, may have failed.
+#[test]
+fn a_resumed_journal_without_events_is_not_passed_over_where_its_run_refused_some() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let resumed = |earlier: &[String]| {
+        let _ = fs::remove_dir_all(dir.join("journal"));
+        ingest(dir, earlier, &["--journal", "journal", "--quiet"]);
+        let options = ["--journal", "journal", "--resume", "--require-passed", "--quiet"];
+        ingest(dir, &passing("t"), &options).status.code()
+    };
+    assert_eq!(resumed(&["no event".to_owned()]), Some(3));
+    let none: Vec<String> = passing("u").into_iter().take(0).collect();
+    assert_eq!(resumed(&none), Some(0), "nothing came, and nothing was refused");
+}
+
+/// The note of what was read goes into the journal however long it is.
+#[test]
+fn what_was_refused_of_many_inputs_with_long_names_is_in_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::write(dir.join("good.jsonl"), passing("t").join("\n")).unwrap();
+    // Signs that take six bytes as they are written.
+    let folder = dir.join("\u{1}".repeat(200)).join("\u{2}".repeat(200)).join("\u{3}".repeat(200));
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("bad.jsonl"), "no event\n").unwrap();
+    let bad = folder.join("bad.jsonl");
+    let bad = bad.to_str().unwrap();
+    let mut args =
+        vec!["ingest", "good.jsonl", "--format", "panther", "--out", "out", "--journal", "journal"];
+    args.extend(std::iter::repeat_n(bad, 300));
+    let output = run(&args, dir);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_unknown(dir, "journal", 3, "300 of the records of all inputs were refused");
 }
