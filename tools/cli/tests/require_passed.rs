@@ -128,7 +128,7 @@ fn a_journal_that_is_being_written_has_not_passed() {
     let options = Options::new(Durability::ProcessCrash);
     let mut writer = JournalWriter::open(&dir.join("journal"), id, options, 7).unwrap();
     assert_unknown(dir, "journal", 1, "is being written");
-    assert_eq!(run(&["repair", "journal", "--out", "repaired"], dir).status.code(), Some(1));
+    assert_eq!(run(&["repair", "journal", "--out", "repaired"], dir).status.code(), Some(0));
     assert_unknown(dir, "repaired", 3, "was being written");
     let seen: PacketSeen = bytemuck::Zeroable::zeroed();
     let record = Record::with_digest(EventId::digest(b"p"), 7, Symbol::of("flow"), &seen).numbered(9, 0);
@@ -318,12 +318,15 @@ fn what_was_refused_of_many_inputs_with_long_names_is_in_the_journal() {
     // Signs that take six bytes as they are written.
     let folder = dir.join("\u{1}".repeat(200)).join("\u{2}".repeat(200)).join("\u{3}".repeat(200));
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("bad.jsonl"), "no event\n").unwrap();
-    let bad = folder.join("bad.jsonl");
-    let bad = bad.to_str().unwrap();
-    let mut args =
-        vec!["ingest", "good.jsonl", "--format", "panther", "--out", "out", "--journal", "journal"];
-    args.extend(std::iter::repeat_n(bad, 300));
+    let bad = (0..300).map(|number| {
+        let bad = folder.join(format!("{number}.jsonl"));
+        fs::write(&bad, "no event\n").unwrap();
+        bad.to_str().unwrap().to_owned()
+    });
+    let bad: Vec<String> = bad.collect();
+    let mut args = vec!["ingest", "good.jsonl", "--format", "panther", "--out", "out"];
+    args.extend(["--journal", "journal"]);
+    args.extend(bad.iter().map(String::as_str));
     let output = run(&args, dir);
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     assert_unknown(dir, "journal", 3, "300 of the records of all inputs were refused");
