@@ -30,6 +30,9 @@
 //! the next one is incomplete. What began twice and ended once is incomplete too. An end may be told in several ways
 //! (`result` and `validation_completed` of an assertion, `completed` and `result` of a test): told once in each, it is one.
 //!
+//! An end is that of what began before it, by the times of both: what passed at a time before its last change, in whichever order
+//! these came, is incomplete, since a later run may be going on.
+//!
 //! What is still running when its test ends has not passed, whatever comes later: it is incomplete if it passes after its test
 //! did, by the times of both, and its message says by how much. An end at the same time is in time.
 //!

@@ -236,6 +236,26 @@ impl Recording {
         records
     }
 
+    /// Returns the events of one pipeline as they happened: by time, each source's in the order of its numbers. An event whose time is
+    /// ahead of what its source told later does not hold that back.
+    #[must_use]
+    pub fn merged_records_of(&self, origin: Origin) -> Vec<Record> {
+        let mut due: Vec<(u64, Record)> =
+            self.records_of(origin).into_iter().map(|record| (record.time_ns(), record)).collect();
+        let mut later: Option<(u64, u16)> = None;
+        for (due_ns, record) in due.iter_mut().rev() {
+            if let Some((later_ns, source)) = later
+                && source == record.source()
+            {
+                *due_ns = later_ns.min(*due_ns);
+            }
+            later = Some((*due_ns, record.source()));
+        }
+        // Stable: what is due at once stays by source and number.
+        due.sort_by_key(|(due_ns, _)| *due_ns);
+        due.into_iter().map(|(_, record)| record).collect()
+    }
+
     /// Returns the numbers that are missing before and between the events of each source of each pipeline. An event that an
     /// emitter could not make has a number, too.
     #[must_use]

@@ -13,7 +13,8 @@ use std::path::Path;
 /// The key of the document with what [`overwritten`] returns: above 64 bits, where no event's document is.
 const OVERWRITTEN_KEY: u128 = u128::from_be_bytes(*b"recorder/1: gone");
 
-/// Writes what a flight recorder held as a new journal at `path`, by source and number.
+/// Writes what a flight recorder held as a new journal at `path`: pipeline after pipeline, the events of each by time and each source's
+/// in the order of its numbers.
 ///
 /// The journal appears under its name when it is whole and synced. It is made in a new directory beside it,
 /// `.NAME.RANDOM.partial`, which stays where a recovery dies and may be removed then. Damaged events count as lost before the journal. Those that
@@ -48,7 +49,7 @@ pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<JournalAc
         // What is lost makes `close` fail.
         for origin in recording.origins() {
             writer.set_origin(origin);
-            let _ = writer.append(&recording.records_of(origin));
+            let _ = writer.append(&recording.merged_records_of(origin));
         }
         Ok(writer.close()?)
     })

@@ -3,7 +3,7 @@
 
 use panther_events::emit::Emitter;
 use panther_events::event::{Level, Value};
-use panther_events::journal::keep;
+use panther_events::journal::{JournalReader, ReadOptions, keep};
 use panther_events::pipeline::{Builder, PipelineOptions, Topology};
 use panther_events::recorder::{FlightRecorder, RecorderOptions};
 use std::path::Path;
@@ -109,4 +109,45 @@ fn two_pipelines_of_one_recorder_do_not_mix_their_contexts() {
         let outcome = |name: &str| tests.iter().find(|t| t["test"] == name).unwrap()["outcome"].clone();
         assert_eq!((outcome("a"), outcome("b")), ("failed".into(), "passed".into()), "round {round}");
     }
+}
+
+/// An assertion passes by the word of one emitter, and then begins again by that of another, whose source is the lower one, and
+/// hangs.
+#[test]
+fn what_is_recovered_comes_in_the_order_of_its_times() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = RecorderOptions { slots: 64, tracks: 4, definition_bytes: 1 << 16 };
+    let recorder = FlightRecorder::create(&dir.path().join("run.flight"), &options, 42).unwrap();
+    let mut builder =
+        Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
+    builder.recorder(&recorder);
+    let pipeline = builder.start().unwrap();
+    let (mut runner, mut other) = (pipeline.emitter("runner").unwrap(), pipeline.emitter("other").unwrap());
+    runner.enter(Level::Test, "t").unwrap();
+    other.enter(Level::Test, "t").unwrap();
+    begin(&mut runner, "t");
+    other.service("server").error("server", "crashed", Default::default()).unwrap();
+    let first = runner.clock().now_ns();
+    runner.assertion("rtt").at(first).validation_started("rtt", Default::default()).unwrap();
+    other.assertion("rtt").at(first + 10).result(true, "", "rtt", Default::default()).unwrap();
+    runner.assertion("rtt").at(first + 20).validation_started("rtt", Default::default()).unwrap();
+    end(&mut runner, "t");
+    drop((runner, other));
+    let recording = recorder.snapshot().unwrap();
+    let origin = pipeline.origin();
+    drop(pipeline.shutdown());
+    let merged = recording.merged_records_of(origin);
+    assert!(merged.is_sorted_by_key(|record| record.time_ns()), "each source's times rise");
+    for source in 0..2 {
+        let seqs = merged.iter().filter(|record| record.source() == source).map(|record| record.seq());
+        assert!(seqs.is_sorted(), "{source}");
+    }
+    let journal = dir.path().join("journal");
+    keep(&recording, &journal, 1).unwrap();
+    let mut kept = Vec::new();
+    let mut reader = JournalReader::open(&journal, ReadOptions::default()).unwrap();
+    reader.for_each(|record| kept.push((record.source(), record.seq()))).unwrap();
+    assert!(kept.iter().copied().eq(merged.iter().map(|record| (record.source(), record.seq()))));
+    let (_, told, summary) = replay(&journal, &dir.path().join("out"), "inline");
+    assert_eq!(summary["results"]["outcome"], "incomplete", "{told}");
 }
