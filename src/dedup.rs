@@ -10,6 +10,16 @@
 //! forgets its oldest epoch whole and counts what it forgot: that can let a duplicate through, and can never drop
 //! a new event.
 //!
+//! # Terms
+//! - A *verdict* says of a record that it is new, or a duplicate, with the time and source of its *first sighting*.
+//! - The *window* is what is remembered: everything, the last *n* ids, or a span of time. It is cut into *epochs*, which are
+//!   forgotten one at a time, the oldest first.
+//! - The *exact set* holds the remembered ids: a *table* in memory, of *buckets* of one cache line with a *slot* for each id, and
+//!   *runs* on disk.
+//! - The *memory budget* is what the table may take. When it is reached, the oldest part is *spilled*: written to disk as a run, ids in
+//!   ascending order.
+//! - The *filter* in front of the runs says of an id that it is certainly in none of them, or that one of them may have it.
+//!
 //! # Design
 //!
 //! - The set is one table of cache-line buckets, in the order of the ids, so that growing is a walk through memory
