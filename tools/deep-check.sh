@@ -3,7 +3,7 @@
 # told otherwise) and leaves a mark when it has passed, so that a run that was cut goes on where it was; FRESH=1 forgets the
 # marks. Name pieces to run only these: tools/deep-check.sh fuzz kills
 #
-# Needs nightly Rust with rust-src, and the network for tools that are missing (cargo-deny, cargo-fuzz, cargo-mutants).
+# Needs nightly Rust, and the network for what is missing (rust-src, cargo-deny, cargo-fuzz, cargo-mutants).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 exec </dev/null
@@ -46,6 +46,12 @@ any() { [[ ${#wanted[@]} == 0 || " ${wanted[*]} " == *" $1 "* ]]; }
 if any deny; then
     need deny
     piece deny cargo deny check licenses bans sources
+fi
+
+# The sanitizers need the standard library's source.
+if any tsan || any asan; then
+    rustup component list --toolchain nightly --installed | grep -q '^rust-src' ||
+        rustup component add rust-src --toolchain nightly
 fi
 
 # ThreadSanitizer on what has threads: the pipeline's own tests, emitters, states, accounting. The standard library is built with it.
