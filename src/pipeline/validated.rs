@@ -14,10 +14,19 @@ const FOLLOWED_MAX: usize = 1 << 16;
 /// The domain, the entity, and what encloses it where it is one in each context.
 type Followed = (Domain, Symbol, Context);
 
+/// Where an entity's own events have led it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Led {
+    state: u8,
+    /// How many transitions the entity has with them.
+    transitions: u32,
+}
+
 /// Checks each event against what is known of its entity's state, and refuses what it does not allow.
 ///
 /// Known is what the observer `state` has seen, and where the events that went through here lead, which may still be
-/// on their way to it. An event that one of both allows is let through; so two emitters that drive one entity at the
+/// on their way to it. As long as the observer knows of fewer transitions than these make, only they count; after that, an event that one
+/// of both allows is let through. So two emitters that drive one entity at the
 /// same time may let an event through that turns out invalid, which the observer counts. An entity without an event is
 /// in its initial state. Kinds without a path through states always pass. A step, an assertion and a test are those of the
 /// sink's context ([`EventSink::context`]). What is refused counts as rejected in the pipeline's account: it may have told of a
@@ -50,7 +59,7 @@ pub struct Validated<S> {
     states: StateQuery,
     catalogue: Arc<Catalogue>,
     symbols: Arc<Symbols>,
-    followed: HashMap<Followed, u8, BuildContentHasher>,
+    followed: HashMap<Followed, Led, BuildContentHasher>,
     refused: u64,
 }
 
@@ -79,19 +88,26 @@ impl<S: EventSink> Validated<S> {
         entity: Symbol,
         payload: &[u8; Record::PAYLOAD_LEN],
         name: impl FnOnce(&Symbols) -> String,
-    ) -> Result<Option<u8>, EmitError> {
+    ) -> Result<Option<Led>, EmitError> {
         let Some(table) = self.catalogue.states(kind.domain()) else { return Ok(None) };
         let observed = self.states.state_exactly(kind.domain(), entity, &self.sink.context());
-        let observed = observed.and_then(|known| table.state(known.state));
+        let observed = observed
+            .and_then(|known| Some(Led { state: table.state(known.state)?, transitions: known.transitions }));
         let followed = self.followed.get(&self.followed_as(kind.domain(), entity)).copied();
-        let state = followed.or(observed).unwrap_or(table.initial);
-        for from in [Some(state), observed].into_iter().flatten() {
-            match table.step(from, kind.code(), payload) {
-                StepOutcome::Moved(to) => return Ok(Some(to)),
+        let initial = Led { state: table.initial, transitions: 0 };
+        let last = followed.or(observed).unwrap_or(initial);
+        // What is behind is where the entity was before its own events.
+        let observed = observed.filter(|observed| observed.transitions >= last.transitions);
+        for from in [Some(last), observed].into_iter().flatten() {
+            match table.step(from.state, kind.code(), payload) {
+                StepOutcome::Moved(state) => {
+                    return Ok(Some(Led { state, transitions: from.transitions.wrapping_add(1) }));
+                }
                 StepOutcome::Unchanged => return Ok(Some(from)),
                 StepOutcome::Invalid { .. } => {}
             }
         }
+        let state = last.state;
         self.refused += 1;
         let why = NotAllowed {
             domain: self.catalogue.domain_name(kind.domain()).unwrap_or("?"),
@@ -125,12 +141,12 @@ impl<S: EventSink> Validated<S> {
         full.split_once('.').map_or(full, |(_, name)| name).to_owned()
     }
 
-    fn follow(&mut self, kind: EventKind, entity: Symbol, state: Option<u8>) {
-        let Some(state) = state else { return };
+    fn follow(&mut self, kind: EventKind, entity: Symbol, led: Option<Led>) {
+        let Some(led) = led else { return };
         if self.followed.len() >= FOLLOWED_MAX {
             self.followed.clear();
         }
-        self.followed.insert(self.followed_as(kind.domain(), entity), state);
+        self.followed.insert(self.followed_as(kind.domain(), entity), led);
     }
 
     /// What an event given to the sink now is about.

@@ -135,10 +135,12 @@ fn what_a_state_does_not_allow_is_refused_with_what_it_would_allow() {
         builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut checked = Validated::new(pipeline.emitter("runner").unwrap(), states.clone(), &pipeline);
-        // Nothing is polled meanwhile: where its own events lead is known before they are observed.
+        // Where its own events lead is known before they are observed.
         let started = step::ExecutionStarted::default();
         checked.step("s").execution_started(Value::Null, "s", started).unwrap();
         checked.step("s").progress("on", "s", step::Progress::default()).unwrap();
+        // The observer is behind by what comes from here on.
+        pipeline.drain(std::time::Duration::from_secs(10)).unwrap();
         checked.step("s").execution_completed("s", step::ExecutionCompleted::default()).unwrap();
         let refused = checked.step("s").execution_started(Value::Null, "s", started).unwrap_err();
         let expected = NotAllowed {
