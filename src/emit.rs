@@ -34,7 +34,7 @@ use crate::recorder::TrackWriter;
 use crate::ring::{ShardSender, fill};
 use crate::sync::Arc;
 use std::fmt;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Events of a batch that are published at once, at most.
 const PUBLISH_EVERY: usize = 64;
@@ -222,13 +222,16 @@ impl Emitter {
             known
         });
         let known = known.map(|record| record.within(scope.as_ref()));
-        let mut sent = self.offer_all::<NUMBERS>(known);
-        sent.add(self.counted(|this| {
+        // What is refused is counted though `records` panics.
+        let offered = catch_unwind(AssertUnwindSafe(|| self.offer_all::<NUMBERS>(known)));
+        let refused = self.counted(|this| {
             for kind in unknown.1.iter().cycle().take(usize::try_from(unknown.0).unwrap_or(usize::MAX)) {
                 // Counted where it fails.
                 let _ = this.refuse(None, *kind);
             }
-        }));
+        });
+        let mut sent = offered.unwrap_or_else(|panicked| resume_unwind(panicked));
+        sent.add(refused);
         sent
     }
 

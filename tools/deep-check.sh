@@ -56,9 +56,9 @@ fi
 
 # ThreadSanitizer on what has threads: the pipeline's own tests, emitters, states, accounting. The standard library is built with it.
 piece tsan.lib env RUSTFLAGS=-Zsanitizer=thread RUST_TEST_THREADS=2 \
-    cargo +nightly test -Zbuild-std --target "$host" --target-dir "$target/tsan" --lib pipeline:: ring:: wait:: clock:: sync::
+    cargo +nightly test -Zbuild-std --target "$host" --target-dir "$target/tsan" --lib -- pipeline:: ring:: wait:: clock:: sync::
 piece tsan.it env RUSTFLAGS=-Zsanitizer=thread RUST_TEST_THREADS=2 \
-    cargo +nightly test -Zbuild-std --target "$host" --target-dir "$target/tsan" --test it emit::accounting states::waits observe::observers
+    cargo +nightly test -Zbuild-std --target "$host" --target-dir "$target/tsan" --test it -- emit::accounting states::waits observe::observers
 
 # AddressSanitizer on the suite.
 piece asan env RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_leaks=0 \

@@ -170,7 +170,10 @@ impl Results {
             let document = Members::of(document.unwrap_or_default());
             let place = Some(context.within_test());
             let numbering = self.contexts.numbering();
-            let evidence = Evidence { place, numbering, ..Evidence::of(record, document) };
+            let mut evidence = Evidence { place, numbering, ..Evidence::of(record, document) };
+            if evidence.executes {
+                evidence.step_names = names(document, "steps").map(|name| Symbol::of(&name)).collect();
+            }
             let event = Event { record, evidence, context, document, symbols, room };
             match (domain, table) {
                 (Domain::TEST, Some(table)) => found.take_of_test(&event, table),
@@ -215,11 +218,11 @@ impl Event<'_> {
         let name = name(self.document.raw(member)?)?;
         Some(self.symbols.intern(&name).unwrap_or(Symbol::of(&name)))
     }
+}
 
-    /// The names that a member of the document lists.
-    fn names(&self, member: &str) -> impl Iterator<Item = Cow<'_, str>> {
-        self.document.values(member).filter_map(name)
-    }
+/// The names that a member of the document lists.
+fn names<'a>(document: Members<'a>, member: &str) -> impl Iterator<Item = Cow<'a, str>> {
+    document.values(member).filter_map(name)
 }
 
 /// Reads a name that is written so.
@@ -323,7 +326,7 @@ impl ResultsReport {
             evidence.begins,
             record.time_ns(),
             evidence.tests.unwrap_or(0),
-            event.names("test_names"),
+            names(event.document, "test_names"),
         );
         true
     }

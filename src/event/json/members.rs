@@ -16,10 +16,13 @@ impl<'a> Members<'a> {
         self.find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// Returns how many things the member lists: the values of a list, the members of an object; a number is itself.
+    /// Returns how many things the member lists: the values of a list, the members of an object; a number is itself. What tells no
+    /// number is the largest, so that it is not taken for none.
     pub(crate) fn listed(self, name: &str) -> Option<u64> {
         let raw = self.raw(name)?;
-        let Some(inside) = raw.strip_prefix(['[', '{']) else { return raw.parse().ok() };
+        let Some(inside) = raw.strip_prefix(['[', '{']) else {
+            return if raw == "null" { None } else { Some(raw.parse().unwrap_or(u64::MAX)) };
+        };
         Some(Values(Some(inside)).count() as u64)
     }
 

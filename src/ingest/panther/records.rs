@@ -106,7 +106,10 @@ impl PantherRecords {
             return Err(unknown(event));
         };
         // The type is the name behind its domain, or the name alone. Any other text is no event, and says nothing.
-        if self.kinds.get(&*event.event_type).is_some_and(|other| other.kind != shape.kind) {
+        let is_bare = !event.event_type.contains('.') && event.event_type != event.name;
+        let full = is_bare.then(|| format!("{}.{}", event.entity_type, event.event_type));
+        let other = self.kinds.get(full.as_deref().unwrap_or(&event.event_type));
+        if other.is_some_and(|other| other.kind != shape.kind) {
             let (name, event_type) = (excerpt(&event.name), excerpt(&event.event_type));
             return Err(RecordError::TwoEvents { name, event_type });
         }

@@ -7,7 +7,7 @@ use super::verdict::Outcome;
 use crate::domain::{KindDef, assertion, experiment, service, step, test};
 use crate::event::json::{Members, beginning};
 use crate::event::payload::FieldValue;
-use crate::event::{Context, Detail, Domain, Record};
+use crate::event::{Context, Detail, Domain, Record, Symbol};
 
 /// Stands for a count that cannot be read. Two of these may be two numbers.
 pub(super) const NO_COUNT: u64 = u64::MAX;
@@ -40,6 +40,8 @@ pub(super) struct Evidence {
     pub(super) steps_completed: Option<u64>,
     /// That a test begins to run its steps.
     pub(super) executes: bool,
+    /// The names that it lists of these.
+    pub(super) step_names: Vec<Symbol>,
     /// Where a step is, besides its test: the step, the service and the environment around it.
     pub(super) place: Option<Context>,
     /// By which origin's numbers its source is known.

@@ -118,15 +118,13 @@ impl<'a> Timeline<'a> {
         Timeline { runs, ends_ns }
     }
 
-    /// Returns the only run in which a test of this name can have been run at that time.
-    fn only(&self, name: Symbol, time: Run) -> Result<At, Elsewhere> {
-        let begun = self.runs.partition_point(|(_, run)| run.time.started_ns <= time.ended_ns);
-        let first = self.ends_ns.partition_point(|end_ns| *end_ns < time.started_ns);
+    /// Returns the only run in which a test of this name can have come to its end at that time.
+    fn only(&self, name: Symbol, ended_ns: u64) -> Result<At, Elsewhere> {
+        let begun = self.runs.partition_point(|(_, run)| run.time.started_ns <= ended_ns);
+        let first = self.ends_ns.partition_point(|end_ns| *end_ns < ended_ns);
         let candidates = self.runs.get(first..begun).unwrap_or_default().iter();
-        let mut candidates: Vec<_> = candidates
-            .filter(|(_, run)| run.time.ended_ns >= time.started_ns)
-            .take(AT_ONE_TIME_MAX + 1)
-            .collect();
+        let mut candidates: Vec<_> =
+            candidates.filter(|(_, run)| run.time.ended_ns >= ended_ns).take(AT_ONE_TIME_MAX + 1).collect();
         if candidates.len() > 1 && candidates.len() <= AT_ONE_TIME_MAX {
             // Which names its tests does not have others, unless it has more tests than it names.
             candidates.retain(|(_, run)| run.names.contains_key(&name) || run.tests > run.named());
@@ -197,7 +195,7 @@ pub(super) fn parts<'a>(
         let Some(timeline) = timeline else { continue };
         let mut is_several = false;
         for run in view.all_ended() {
-            match timeline.only(test, *run) {
+            match timeline.only(test, run.ended_ns) {
                 Ok(at) => *found.entry(at).or_default().entry(test).or_default() += 1,
                 Err(elsewhere) => is_several |= elsewhere == Elsewhere::Several,
             }

@@ -4,7 +4,8 @@ use super::evidence::{Evidence, PASSES_TOLD};
 use super::runs::{Outlasts, Run, Runs};
 use super::verdict::Outcome;
 use crate::domain::{StateTable, StepOutcome};
-use crate::event::{Context, Record};
+use crate::event::{Context, Record, Symbol};
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -123,6 +124,8 @@ pub(super) struct View {
     beginnings: [u32; 2],
     /// By the way in which it is told that the part has passed: how often it was. One run may be told of in several.
     passes: [u32; PASSES_TOLD],
+    /// Of these, those of the run that is going on or was last.
+    passes_of_run: [u32; PASSES_TOLD],
     /// How often it came to fail.
     failures: u32,
     now: Part,
@@ -132,6 +135,8 @@ pub(super) struct View {
     /// How many steps all runs said that they begin and that they completed, and how often steps were begun.
     steps: u64,
     steps_completed: u64,
+    /// The steps that it names, and how often.
+    step_names: HashMap<Symbol, u64>,
     executions: u32,
     /// The runs that passed, and those that ended in another way.
     passed: Runs,
@@ -159,6 +164,9 @@ impl View {
         let (code, payload, time_ns) = (record.kind().code(), record.payload_bytes(), record.time_ns());
         self.begin(time_ns);
         let mut step = table.step(self.state, code, payload);
+        if evidence.begins {
+            self.end_counts(time_ns);
+        }
         self.executes(evidence, matches!(step, StepOutcome::Invalid { .. }));
         // What began earlier than the part came into its state was only told late.
         let again = evidence.begins && self.state != table.initial && time_ns >= self.since_ns;
@@ -189,6 +197,11 @@ impl View {
         }
         self.count(evidence, time_ns);
         let Some(outcome) = evidence.outcome else { return };
+        let fails_again = outcome == Outcome::Failed && step == StepOutcome::Unchanged;
+        if fails_again && self.is_told_by_another(record, evidence) {
+            // Two clients may each have a step of that name.
+            return self.stay(self.ended(outcome, time_ns, evidence));
+        }
         if matches!(step, StepOutcome::Invalid { .. }) || self.now.outcome != outcome {
             self.stay(self.ended(outcome, time_ns, evidence));
         }
@@ -213,6 +226,23 @@ impl View {
         }
     }
 
+    /// Says how many assertions of the run that is going on or was last are told to have passed, where these are not all.
+    fn lacks_passes(&self) -> Option<String> {
+        let has = self.has.filter(|has| *has > 1 && self.validated.is_none())?;
+        let told = self.passes_of_run.iter().max().copied().unwrap_or(0);
+        (u64::from(told) < has).then(|| format!("{told} of {has} assertions are told to have passed"))
+    }
+
+    /// Another run begins: what the last one lacked it lacks for good.
+    fn end_counts(&mut self, time_ns: u64) {
+        if let Some(lacks) = self.lacks_passes() {
+            let mut short = Evidence::default();
+            short.says(Outcome::Unknown, || lacks);
+            self.stay(self.ended(Outcome::Unknown, time_ns, &short));
+        }
+        self.passes_of_run = [0; PASSES_TOLD];
+    }
+
     /// Takes in that a test begins to run steps, or has run them. If it began before, it is run again, whether it says so or not.
     /// What the table does not allow adds no steps.
     fn executes(&mut self, evidence: &Evidence, invalid: bool) {
@@ -223,11 +253,20 @@ impl View {
         if evidence.executes {
             self.executions = self.executions.saturating_add(1);
         }
+        for name in &evidence.step_names {
+            *self.step_names.entry(*name).or_default() += 1;
+        }
     }
 
     /// Returns how many runs of steps a test says that it has.
     pub(super) fn steps(&self) -> u64 {
         self.steps.max(self.steps_completed)
+    }
+
+    /// Returns how many of a step's runs are such: where the test names its steps, one that is run more often stands for no other.
+    pub(super) fn counted_runs(&self, step: Symbol, runs: u64) -> u64 {
+        let named = self.step_names.get(&step);
+        if self.step_names.is_empty() { runs } else { runs.min(named.copied().unwrap_or(1)) }
     }
 
     /// Takes what somebody else says of the part. What is `retried` may fail, begin again and pass.
@@ -247,6 +286,7 @@ impl View {
             (Outcome::Running, Outcome::Failed) if retried => self.retry(record, evidence),
             (Outcome::Running, _) => self.run_again(time_ns),
             (Outcome::Failed, Outcome::Running) if begun => {}
+            (Outcome::Failed, Outcome::Failed) if !self.is_told_by_another(record, evidence) => return,
             (Outcome::Failed, _) => return self.stay(self.ended(outcome, time_ns, evidence)),
             (_, Outcome::Failed) => return,
             (Outcome::Passed, Outcome::Passed) => self.ends_again(true, time_ns),
@@ -264,13 +304,7 @@ impl View {
         if part.outcome == Outcome::Passed && (self.open != [0; 2] || self.begins_more_often_than_it_ends()) {
             part.outcome = Outcome::Incomplete;
         }
-        if let Some(has) = self.has.filter(|has| *has > 1 && self.validated.is_none()) {
-            let told = self.passes.iter().max().copied().unwrap_or(0);
-            if part.outcome == Outcome::Passed && u64::from(told) < has {
-                let message = Some(format!("{told} of {has} assertions are told to have passed").into());
-                part = Part { outcome: Outcome::Unknown, message, ..part };
-            }
-        }
+        part = part.or_unknown(self.lacks_passes());
         if let Some(undone) = &self.undone {
             let failed_ns = undone.failed.ended_ns.unwrap_or(0);
             let in_time = retries
@@ -296,6 +330,9 @@ impl View {
         self.first_end_ns = self.first_end_ns.into_iter().chain(other.first_end_ns).min();
         self.runs += other.runs;
         self.executions = self.executions.saturating_add(other.executions);
+        for (name, times) in other.step_names {
+            *self.step_names.entry(name).or_default() += times;
+        }
         self.steps = self.steps.saturating_add(other.steps);
         self.steps_completed = self.steps_completed.saturating_add(other.steps_completed);
         self.passed.merge(other.passed);
@@ -335,8 +372,10 @@ impl View {
 
     /// Takes in that the part is told to have passed, if it `is` so.
     fn passes(&mut self, evidence: &Evidence, is: bool) {
-        if let Some(passes) = self.passes.get_mut(evidence.told_as).filter(|_| is) {
-            *passes = passes.saturating_add(1);
+        for passes in [&mut self.passes, &mut self.passes_of_run] {
+            if let Some(passes) = passes.get_mut(evidence.told_as).filter(|_| is) {
+                *passes = passes.saturating_add(1);
+            }
         }
     }
 
@@ -380,8 +419,7 @@ impl View {
     fn retry(&mut self, record: &Record, evidence: &Evidence) {
         let failed = std::mem::take(&mut self.now);
         let time_ns = record.time_ns();
-        let source = (evidence.numbering, record.source());
-        let is_another = source != self.since_source || evidence.place != self.since_place;
+        let is_another = self.is_told_by_another(record, evidence);
         // Lines of PANTHER's come by one source from any number of files.
         let is_tie = time_ns == self.since_ns && record.is_panthers();
         if is_another || is_tie || time_ns < self.since_ns {
@@ -392,6 +430,11 @@ impl View {
             None => (failed, time_ns),
         };
         self.undone = Some(Undone { failed, retried_ns });
+    }
+
+    /// Whether this is told by another emitter than what led into the state, or of another place.
+    fn is_told_by_another(&self, record: &Record, evidence: &Evidence) -> bool {
+        (evidence.numbering, record.source()) != self.since_source || evidence.place != self.since_place
     }
 
     fn stay(&mut self, part: Part) {

@@ -189,7 +189,8 @@ fn build(found: &ResultsReport) -> ResultTree {
     for (key, test) in &found.tests {
         let TestKey { experiment, test: name } = *key;
         let steps = steps.remove(&Home::Test(*key)).unwrap_or_default();
-        let run = steps.iter().map(|step| u64::from(step.part.runs.max(1))).sum();
+        let runs = |step: &StepResult| test.view.counted_runs(step.step, step.part.runs.max(1).into());
+        let run = steps.iter().map(runs).sum();
         tree.tests.push(TestResult {
             test: name,
             experiment: (experiment != Symbol::NONE).then_some(experiment),

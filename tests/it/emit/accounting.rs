@@ -8,7 +8,7 @@ use crate::support::random::Rng;
 use panther_events::dedup::{DedupOptions, Verdict, Window};
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::emit::{EmitError, EmitStats, FullPolicy};
-use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Symbol};
+use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Record, Symbol};
 use panther_events::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
 use panther_events::pipeline::{
     Builder, ObserverOptions, Pipeline, PipelineOptions, Snapshot, Topology, WaitStrategy,
@@ -24,6 +24,10 @@ panther_events::payload! {
 }
 panther_events::payload! {
     struct Sample [EventKind::new(Domain::FIRST_USER, 1)] { value: u64 }
+}
+panther_events::payload! {
+    /// Of no registered kind.
+    struct Foreign [EventKind::new(Domain::FIRST_USER, 9)] { value: u64 }
 }
 
 const DOMAIN: DomainDef = DomainDef {
@@ -422,9 +426,19 @@ fn what_came_before_an_iterator_panicked_is_emitted() {
             assert_eq!(emitter.sent().accepted, fails_at, "{topology}");
             emitter.emit(Symbol::of("e"), &Sample { value: u64::MAX }).unwrap();
             drop(emitter);
+            // What was refused before the panic is counted as well.
+            let mut emitter = pipeline.emitter("other").unwrap();
+            let foreign = Record::new(Identity::Occurrence, 0, Symbol::NONE, &Foreign { value: 0 });
+            let records = (0..).map(|number| {
+                assert!(number < fails_at, "as it is told");
+                foreign
+            });
+            let went = catch_unwind(AssertUnwindSafe(|| emitter.emit_records(records)));
+            assert!(went.is_err());
+            drop(emitter);
             let account = pipeline.shutdown().account;
             account.check().unwrap();
-            assert_eq!(account.unique, fails_at + 1, "{topology}, {fails_at}");
+            assert_eq!((account.unique, account.rejected), (fails_at + 1, fails_at), "{topology}");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Promise: what passed somewhere else, or of which nobody has seen all, undoes no failure and fills no gap.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
-use crate::support::verdicts::{Emitted, TOPOLOGIES, begin, end, run, verdicts};
+use crate::support::verdicts::{Emitted, TOPOLOGIES, begin, builder, end, run, verdicts};
 use panther_events::domain::{TypedSink, assertion, test};
 use panther_events::emit::{EmitError, EventSink};
 use panther_events::event::{Level, Value};
-use panther_events::observe::results::Outcome;
+use panther_events::observe::results::{Outcome, Results};
 
 fn fails(sink: &mut impl EventSink, time_ns: u64) -> Result<(), EmitError> {
     sink.step("connect").at(time_ns).execution_started(Value::Null, "connect", Default::default())?;
@@ -103,6 +103,7 @@ fn a_test_of_which_fewer_steps_ran_than_it_has_has_not_passed() {
     assert_eq!(of_steps(&["a", "b"], None, &["a", "b"]), ["passed"]);
     assert_eq!(of_steps(&[], Some(2), &["a", "b"]), ["passed"]);
     assert_eq!(of_steps(&["a", "a"], Some(2), &["a", "a"]), ["passed"], "a step that is run twice");
+    assert_eq!(of_steps(&["a", "b"], None, &["a", "a"]), ["unknown"], "one that is run twice is no other");
     assert_eq!(of_steps(&["a", "b", "c"], None, &["a"]), ["unknown"]);
     assert_eq!(of_steps(&[], Some(3), &["a", "b"]), ["unknown"]);
     assert_eq!(of_steps(&["a", "b"], Some(1), &["a"]), ["unknown"]);
@@ -151,4 +152,54 @@ fn an_experiment_has_at_least_the_tests_that_it_names() {
         Ok(())
     });
     assert_eq!(tree.experiments[0].part.outcome, Outcome::Unknown);
+}
+
+/// While a step has failed, another emitter tells of a failure of a step of that name: the first one's retry is none of it.
+#[test]
+fn a_second_failure_by_another_emitter_is_not_undone() {
+    for (by_another, verdict) in [(false, "passed"), (true, "failed")] {
+        let mut builder = builder(TOPOLOGIES[0]);
+        let key =
+            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+        let pipeline = builder.start().unwrap();
+        let (mut e, mut other) = (pipeline.emitter("one").unwrap(), pipeline.emitter("other").unwrap());
+        e.enter(Level::Test, "t").unwrap();
+        other.enter(Level::Test, "t").unwrap();
+        begin(&mut e, "t").unwrap();
+        let now = e.clock().now_ns();
+        fails(&mut e, now).unwrap();
+        let second = if by_another { &mut other } else { &mut e };
+        second
+            .step("connect")
+            .at(now + 5)
+            .execution_failed("boom", 0, "connect", Default::default())
+            .unwrap();
+        pipeline.drain(std::time::Duration::from_secs(10)).unwrap();
+        passes(&mut e, now + 10).unwrap();
+        end(&mut e, "t").unwrap();
+        drop((e, other));
+        let snapshot = pipeline.shutdown();
+        assert_eq!(verdicts(&snapshot.report(key).unwrap().tree()), [verdict]);
+    }
+}
+
+/// Each run has the assertions that it says; those of another are none of them.
+#[test]
+fn results_of_another_run_are_no_results_of_this_one() {
+    for (results, verdict) in [([2, 2], "passed"), ([1, 3], "unknown"), ([3, 1], "unknown")] {
+        let tree = run(TOPOLOGIES[0], |e| {
+            begin(e, "t")?;
+            let mut e = e.within(Level::Test, "t")?;
+            for results in results {
+                let started =
+                    assertion::ValidationStarted { total_assertions: Some(2), ..Default::default() };
+                e.assertion("a").validation_started("a", started)?;
+                for _ in 0..results {
+                    e.assertion("a").result(true, "", "a", Default::default())?;
+                }
+            }
+            end(&mut e, "t")
+        });
+        assert_eq!(verdicts(&tree), [verdict], "{results:?}");
+    }
 }

@@ -156,3 +156,26 @@ fn an_experiment_that_only_counts_its_tests_has_not_passed_where_one_is_missing(
         }
     }
 }
+
+#[test]
+fn a_test_that_ended_after_its_experiment_is_none_that_ended_while_it_lasted() {
+    for (names_it, ends_late) in [(false, false), (false, true), (true, false), (true, true)] {
+        let outcomes = outcomes(&run(TOPOLOGIES[0], |e| {
+            initializes(e, "one", &["a"])?;
+            if names_it {
+                e.enter(Level::Experiment, "one")?;
+            }
+            begin(e, "a")?;
+            if ends_late {
+                completes(e, "one")?;
+            }
+            end(e, "a")?;
+            if !ends_late {
+                completes(e, "one")?;
+            }
+            Ok(())
+        }));
+        let right = if ends_late { Outcome::Unknown } else { Outcome::Passed };
+        assert_eq!(outcomes, [right], "{names_it}");
+    }
+}
