@@ -112,7 +112,7 @@ pub use verdict::{Outcome, Tally};
 
 use crate::domain::{Catalogue, StateTable};
 use crate::event::json::{Members, unquoted};
-use crate::event::{Context, Contexts, Domain, EventKind, KindSet, Level, Record, Symbol, Symbols};
+use crate::event::{Context, Contexts, Detail, Domain, EventKind, KindSet, Level, Record, Symbol, Symbols};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use evidence::Evidence;
 use experiments::Experiment;
@@ -166,11 +166,17 @@ impl Results {
         let context = self.contexts.of(record);
         let room = self.found.len() < self.parts_max;
         let (symbols, found) = (&self.symbols, &mut self.found);
-        symbols.details().with_text(evidence::detail(record), |document| {
+        let detail = evidence::detail(record);
+        symbols.details().with_text(detail, |document| {
+            // What it may have said nobody knows.
+            let is_unknown = document.is_none() && detail != Detail::NONE;
             let document = Members::of(document.unwrap_or_default());
             let place = Some(context.within_test());
             let numbering = self.contexts.numbering();
             let mut evidence = Evidence { place, numbering, ..Evidence::of(record, document) };
+            if is_unknown {
+                evidence.says(Outcome::Unknown, || "its document is not known".to_owned());
+            }
             if evidence.executes {
                 evidence.step_names = names(document, "steps").map(|name| Symbol::of(&name)).collect();
             }

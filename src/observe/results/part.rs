@@ -109,6 +109,8 @@ pub(super) struct View {
     state: u8,
     /// When it came into its state, and by whose event.
     since_ns: u64,
+    /// The latest time at which it came into a state.
+    latest_ns: u64,
     since_source: (u64, u16),
     since_place: Option<Context>,
     started_ns: Option<u64>,
@@ -448,14 +450,15 @@ impl View {
 
     fn set(&mut self, outcome: Outcome, record: &Record, evidence: &Evidence) {
         let time_ns = record.time_ns();
-        if outcome == Outcome::Passed && time_ns < self.since_ns {
-            let early = Duration::from_nanos(self.since_ns - time_ns);
+        if outcome == Outcome::Passed && time_ns < self.latest_ns {
+            let early = Duration::from_nanos(self.latest_ns - time_ns);
             let mut open = Evidence::default();
             open.says(Outcome::Incomplete, || {
                 format!("passed {early:?} before what came before that, so a later run may not have ended")
             });
             self.stay(self.ended(Outcome::Incomplete, time_ns, &open));
         }
+        self.latest_ns = self.latest_ns.max(time_ns);
         (self.since_ns, self.since_source) = (time_ns, (evidence.numbering, record.source()));
         self.since_place = evidence.place;
         match outcome {

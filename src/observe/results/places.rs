@@ -120,7 +120,11 @@ impl Places {
             _ if !certain => None,
             Home::Test(key) => found.tests.get(&key)?.view.retries(),
             Home::Beside(named) if named.test != Symbol::NONE && self.tests.contains_key(&named.test) => None,
-            Home::Beside(_) => Some(0..=u64::MAX),
+            // It can only be of the only test, if there is one.
+            Home::Beside(_) => match found.tests.values().next() {
+                Some(test) => test.view.retries(),
+                None => Some(0..=u64::MAX),
+            },
         }
     }
 }

@@ -6,8 +6,10 @@ use crate::support::random::Rng;
 use crate::support::verdicts::{Emitted, TOPOLOGIES, begin_at, builder, end_at, run, verdicts};
 use panther_events::emit::Emitter;
 use panther_events::event::{Level, Value};
+use panther_events::observe::history::History;
 use panther_events::observe::results::Results;
 use panther_events::pipeline::Topology;
+use std::sync::Arc;
 
 type Tell = fn(&mut Emitter, u64, u64) -> Emitted;
 
@@ -172,5 +174,81 @@ fn an_end_that_was_earlier_than_the_beginning_is_not_its_end() {
             });
             assert_eq!(verdicts(&tree), [verdict], "told {began} {ended}, {topology}: {tree:?}");
         }
+    }
+}
+
+/// A failure told late, with an earlier time, does not hide that the run which began last has not ended.
+#[test]
+fn a_failure_told_late_hides_no_run_that_goes_on() {
+    for topology in TOPOLOGIES {
+        let tree = run(topology, |e| {
+            begin_at(e, "t", 1)?;
+            {
+                let mut e = e.within(Level::Test, "t")?;
+                e.step("s").at(13).execution_started(Value::Null, "s", Default::default())?;
+                e.step("s").at(10).execution_failed("no", 0, "s", Default::default())?;
+                e.step("s").at(11).execution_started(Value::Null, "s", Default::default())?;
+                e.step("s").at(12).execution_completed("s", Default::default())?;
+            }
+            end_at(e, "t", 100)
+        });
+        assert_ne!(verdicts(&tree), ["passed"], "{topology}: {tree:?}");
+    }
+}
+
+/// A step that names no test can only be of the only one, and is not retried after its end.
+#[test]
+fn a_step_without_a_test_is_not_retried_after_the_only_test_has_ended() {
+    for (ended, passes) in [(100, true), (30, false)] {
+        for topology in TOPOLOGIES {
+            let tree = run(topology, |e| {
+                begin_at(e, "t", 1)?;
+                e.step("s").at(20).execution_started(Value::Null, "s", Default::default())?;
+                e.step("s").at(21).execution_failed("no", 0, "s", Default::default())?;
+                if !passes {
+                    end_at(e, "t", ended)?;
+                }
+                e.step("s").at(40).execution_started(Value::Null, "s", Default::default())?;
+                e.step("s").at(41).execution_completed("s", Default::default())?;
+                if passes {
+                    end_at(e, "t", ended)?;
+                }
+                Ok(())
+            });
+            assert_eq!(
+                tree.outcome().name(),
+                if passes { "passed" } else { "failed" },
+                "{topology}: {tree:?}"
+            );
+        }
+    }
+}
+
+/// Records without the documents that they refer to: nobody knows what these said.
+#[test]
+fn what_is_told_in_a_document_that_is_not_known_is_unknown() {
+    let mut origin = builder(Topology::Inline);
+    let key = origin.observer("history", |_| History::new(1 << 10));
+    let pipeline = origin.start().unwrap();
+    let mut emitter = pipeline.emitter("runner").unwrap();
+    begin_at(&mut emitter, "t", 1).unwrap();
+    end_at(&mut emitter, "t", 100).unwrap();
+    drop(emitter);
+    let (symbols, snapshot) = (Arc::clone(pipeline.symbols()), pipeline.shutdown());
+    for (known, verdict) in [(true, "passed"), (false, "unknown")] {
+        let mut builder = builder(Topology::Inline);
+        if known {
+            builder.symbols(Arc::clone(&symbols));
+        }
+        let results =
+            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+        let pipeline = builder.start().unwrap();
+        let mut emitter = pipeline.emitter("other").unwrap();
+        let mut records: Vec<_> = snapshot.report(key).unwrap().iter().copied().collect();
+        records.sort_by_key(|record| record.seq());
+        assert_eq!(emitter.emit_records(records).rejected, 0);
+        drop(emitter);
+        let snapshot = pipeline.shutdown();
+        assert_eq!(verdicts(&snapshot.report(results).unwrap().tree()), [verdict]);
     }
 }
