@@ -1,12 +1,12 @@
 //! Emitting: each thread owns an [`Emitter`], which numbers records and puts them into rings.
 //!
 //! Every call *offers* events. An offered event is accepted (it will reach the dedup stage), dropped because
-//! its ring was full, or rejected (the pipeline is closed, or its kind is unknown). Each outcome is counted,
+//! its ring was full, or rejected ([`EmitError`] says why). Each outcome is counted,
 //! and because numbers are given when an event is offered, what was not accepted leaves a gap in the numbers.
 //!
 //! After start the way of an accepted event has no lock and no allocation. It has a system call only to wake
 //! a consumer that sleeps, or to sleep while a full ring blocks. A single event is published at once; a batch
-//! is published in steps of at most 64 events and at the end of the call, so that no event waits
+//! is published in chunks of at most 64 events and at the end of the call, so that no event waits
 //! for another one to come.
 
 mod context;

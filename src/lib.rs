@@ -32,6 +32,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Terms
+//!
+//! - An *event* is something that happened; a *record* is its 64 bytes. Its *kind* says what happened, in one of the *domains* (test,
+//!   service, step, …), to which *entity*: a name, which stands in the record as a *symbol* (its hash).
+//! - What does not fit into a record's 24 bytes of *payload* is its *document*: JSON, kept beside, and referred to by a hash.
+//! - A *source* is an emitter; a *number* counts what it has offered; the *origin* tells one start of a pipeline from all others.
+//! - A *digest* is what the caller gives to say which event it is: of a packet's bytes, or of a key on which several agree.
+//! - A *run* is one test run, capture reading or replay, with all its processes.
+//!
 //! # The way of an event
 //!
 //! ```text
@@ -50,7 +59,7 @@
 //! | `ring` | the rings between emitters and dedup |
 //! | [`dedup`] | the exact set, windows |
 //! | [`process`] | processors: see events before observers, and may derive others |
-//! | [`observe`] | observers, and those from the box |
+//! | [`observe`] | observers, and those that are built in |
 //! | [`paths`] | an observer too: sightings of packets, and what they tell about the paths between vantage points |
 //! | [`pipeline`] | builder, topologies, snapshots, the account |
 //! | [`recorder`] | the last events of each emitter, in a file that outlives the process |
@@ -78,21 +87,17 @@
 //!
 //! # What holds
 //!
-//! - Data moves one way, and a module imports only from those before it. Only [`pipeline`] knows all stages and
-//!   starts threads; only [`export`], [`ingest`], `journal`, [`recorder`] and `run` know file formats. (`tests/tidy.rs` keeps this.)
+//! - Data moves one way; `tests/tidy.rs` knows which module may import which. Only [`pipeline`] knows all stages; only [`export`],
+//!   [`ingest`], `journal`, [`recorder`] and `run` know file formats.
 //! - A verdict "duplicate" is given only because the exact set holds the whole id. Forgetting can let a duplicate
 //!   through, and never drops a new event.
 //! - Two things that happened are never one event unless the caller chose it ([`event::Identity`]): what is emitted live is
 //!   known by the pipeline's start, source and number too.
-//! - `offered = accepted + dropped + rejected`, `accepted = unique + duplicates + in flight`, and for each observer
+//! - `offered = accepted + dropped_full + rejected`, `accepted = unique + duplicates + in flight`, and for each observer
 //!   `unique = handled + skipped + failed`: see [`pipeline::Account`].
 //! - On the emit path after start there is no lock and no allocation, and no system call unless a thread must be
-//!   woken or must wait.
+//!   woken or must wait; a name or a document that is new takes a lock and memory once.
 //! - `unsafe` stands in the few files that `tests/tidy.rs` names.
-//!
-//! # Where this departs from its plan
-//!
-//! Events are shared out over dedup threads by entity, not by id: see [`pipeline`].
 #![deny(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

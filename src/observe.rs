@@ -1,6 +1,7 @@
 //! Observing: what is done with events after dedup.
 //!
-//! An [`Observer`] is handed batches of records with their verdicts by the worker that owns it. It knows
+//! An [`Observer`] is handed batches of records with dedup's verdicts (new, or a duplicate) by the worker that owns it, or
+//! the shard where there are no workers. It knows
 //! neither rings nor threads nor other observers. With several workers there are several instances of an
 //! observer, each seeing its share of the entities; their [`Report`]s are merged when a snapshot is taken.
 

@@ -13,15 +13,16 @@
 //!  emitter ─┴─ring──► shard 1: dedup ─┴─rings──► worker 1: observers ─┘
 //! ```
 //!
-//! A *ring* is the queue between an emitter and a shard. A *shard* is a thread that takes events out of its rings in *batches* of at
-//! most 64, tells new ones from duplicates, and passes them on. A *worker* is a thread that runs observers; without workers the
+//! A *ring* is the queue between an emitter and a shard, or a shard and a worker. A *shard* is one part of dedup, for its share of the
+//! entities: it takes events out of its rings in *batches* of at most 64, tells new ones from duplicates, and passes them on. It has a
+//! thread of its own but under `Inline`, where the owner's does its work. A *worker* is a thread that runs observers; without workers the
 //! shard does. A *command* is what the pipeline asks of either between two batches (report, add or remove an observer). A *snapshot*
 //! is what all of them know at one time; to *drain* is to wait until all that was accepted before has been observed. The
 //! *account* says what became of every event.
 //!
 //! Shards share events out by entity. The id of an occurrence or a content belongs to one entity, so its redeliveries meet in one shard, and
 //! each entity's events stay in the order in which their emitter sent them. (Sharing out by id would balance
-//! one busy entity better, and would tear its events out of order.) Events of identity `Digest` are shared out
+//! one busy entity better, and would lose the order of its events.) Events of identity `Digest` are shared out
 //! by digest, because one digest may come with different entities; with several shards their order holds only
 //! for kinds that an observer asks to see whole.
 

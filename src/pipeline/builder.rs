@@ -35,7 +35,7 @@ pub struct PipelineOptions {
     pub wait: WaitStrategy,
     /// On which cores they run.
     pub pinning: Pinning,
-    /// Records that each emitter's ring holds, per dedup shard: 64 to 16,777,216.
+    /// Records that each ring holds, of an emitter to a shard and of a shard to a worker: 64 to 16,777,216.
     pub ring_capacity: usize,
     /// What emitters do when their ring is full, unless told otherwise.
     pub full_policy: FullPolicy,
