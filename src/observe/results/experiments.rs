@@ -1,7 +1,7 @@
 //! What became of experiments: of which tests they are, and whether all of these came.
 //!
-//! An experiment says how many tests it has, or names them, for each of its runs. A test belongs to the run of an experiment
-//! that it lay in, by its times: of the experiment that its context names or, if it names none, of the only one that it can be of.
+//! An experiment says how many tests it has, or names them, for each of its runs. A run of a test belongs to that of an experiment
+//! within which it ended: of the experiment that its context names or, if it names none, of the only one that it can be of.
 //! So a test that was run again in one experiment, or in a later run, does not stand for one that never came in another.
 
 use super::evidence::NO_COUNT;
