@@ -41,7 +41,7 @@ const DOMAIN: DomainDef = DomainDef {
 };
 
 const EMITTERS: u64 = 4;
-const EVENTS: u64 = 4_000;
+const EVENTS: u64 = 1_500;
 
 /// Keeps every tick it is handed.
 #[derive(Default)]
