@@ -280,15 +280,7 @@ fn a_failure_that_one_process_told_of_is_not_retried_by_another() {
     let dir = dir.path();
     let parts: [fn(&mut Emitter); 2] = [
         |emitter| {
-            let mut test = emitter.test("t");
-            test.created("t", Value::Null, Default::default()).unwrap();
-            test.setup_started(Value::Null, Default::default()).unwrap();
-            test.setup_completed(Value::Null, Default::default()).unwrap();
-            test.environment_setup_started("docker", Default::default()).unwrap();
-            test.environment_setup_completed("docker", Default::default()).unwrap();
-            test.deployment_started(Value::Null).unwrap();
-            test.deployment_completed(Value::Null, Default::default()).unwrap();
-            test.execution_started(Value::Null, Default::default()).unwrap();
+            begins(emitter, "t");
             let mut step = emitter.step("connect");
             step.execution_started(Value::Null, "connect", Default::default()).unwrap();
             step.execution_failed("no answer", 0, "connect", Default::default()).unwrap();
@@ -297,11 +289,9 @@ fn a_failure_that_one_process_told_of_is_not_retried_by_another() {
             let mut step = emitter.step("connect");
             step.execution_started(Value::Null, "connect", Default::default()).unwrap();
             step.execution_completed("connect", Default::default()).unwrap();
-            let mut test = emitter.test("t");
-            test.step_started("work", Default::default()).unwrap();
-            test.step_completed("work", Default::default()).unwrap();
-            test.teardown_started().unwrap();
-            test.completed("t", Default::default()).unwrap();
+            emitter.test("t").step_started("work", Default::default()).unwrap();
+            emitter.test("t").step_completed("work", Default::default()).unwrap();
+            ends(emitter, "t");
         },
     ];
     let pipeline = dropping(&dir.join("one"), true);
