@@ -16,6 +16,7 @@ pub mod identity;
 mod ids;
 pub mod json;
 pub mod kind;
+mod level;
 pub mod payload;
 pub mod record;
 pub(crate) mod shown;
@@ -23,12 +24,13 @@ pub mod symbol;
 
 mod table;
 
-pub use context::{Context, ContextRefused, Contexts, Level};
+pub use context::{Context, ContextRefused, Contexts};
 pub use detail::{Detail, DetailError, Details};
 pub use identity::{EventId, Identity, Origin};
 pub(crate) use identity::{Scope as IdScope, random_bits};
 pub use json::{Json, JsonError, Value};
 pub use kind::{Domain, EventKind, KindSet};
+pub use level::Level;
 pub use payload::{Field, FieldType, Payload};
 pub use record::Record;
 pub use shown::is_harmful;

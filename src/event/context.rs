@@ -12,78 +12,13 @@
 //! typed emitter was made in one.
 
 use crate::event::json::{Members, push_text};
-use crate::event::{Domain, IdScope, Record, Symbol, Symbols};
+use crate::event::{Domain, IdScope, Level, Record, Symbol, Symbols};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use xxhash_rust::xxh3::xxh3_128;
-
-/// A level of an experiment.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Level {
-    /// The experiment as a whole.
-    Experiment,
-    /// A test of the experiment.
-    Test,
-    /// A step of the test.
-    Step,
-    /// An assertion, of the step or of the test.
-    Assertion,
-    /// A service of the test.
-    Service,
-    /// An environment of the test.
-    Environment,
-}
-
-impl Level {
-    /// All levels, in the order in which a context shows them.
-    pub const ALL: [Level; 6] =
-        [Level::Experiment, Level::Test, Level::Step, Level::Assertion, Level::Service, Level::Environment];
-
-    /// Returns the domain whose entities these are.
-    #[must_use]
-    pub const fn domain(self) -> Domain {
-        match self {
-            Level::Experiment => Domain::EXPERIMENT,
-            Level::Test => Domain::TEST,
-            Level::Step => Domain::STEP,
-            Level::Assertion => Domain::ASSERTION,
-            Level::Service => Domain::SERVICE,
-            Level::Environment => Domain::ENVIRONMENT,
-        }
-    }
-
-    /// Returns the level's name, as documents and files have it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Level::Experiment => "experiment",
-            Level::Test => "test",
-            Level::Step => "step",
-            Level::Assertion => "assertion",
-            Level::Service => "service",
-            Level::Environment => "environment",
-        }
-    }
-
-    /// Returns the level of those domains whose entities belong to what encloses them. All others' entities are shared
-    /// between tests and threads: one per name.
-    pub(crate) fn enclosed(domain: Domain) -> Option<Level> {
-        [Level::Test, Level::Step, Level::Assertion].into_iter().find(|level| level.domain() == domain)
-    }
-
-    /// Tells whether parts of level `inner` belong to a part of this level.
-    const fn holds(self, inner: Level) -> bool {
-        match self {
-            Level::Experiment => !matches!(inner, Level::Experiment),
-            Level::Test => !matches!(inner, Level::Experiment | Level::Test),
-            Level::Step => matches!(inner, Level::Assertion),
-            Level::Assertion | Level::Service | Level::Environment => false,
-        }
-    }
-}
 
 /// Says which experiment, test, step, assertion, service and environment an event belongs to, as far as known.
 ///
@@ -153,6 +88,22 @@ impl Context {
             }
         }
         self
+    }
+
+    /// Returns this context as seen from the part of that name: it is not within itself.
+    pub(crate) fn around_itself(mut self, level: Option<Level>, name: Symbol) -> Context {
+        for (part, known) in self.0.iter_mut().zip(Level::ALL) {
+            if Some(known) == level && *part == name {
+                *part = Symbol::NONE;
+            }
+        }
+        self
+    }
+
+    /// Tells whether both may be of one place: none names another part of a level than the other.
+    pub(crate) fn agrees_with(&self, other: &Context) -> bool {
+        let mut levels = self.0.iter().zip(other.0);
+        levels.all(|(one, other)| [Symbol::NONE, *one].contains(&other) || *one == Symbol::NONE)
     }
 
     /// Returns the parts in which something of `level` lies: those that enclose it.

@@ -113,8 +113,8 @@ impl PantherFeedReport {
     }
 }
 
-/// Feeds all files through `emitter`; their names and documents go into its symbol table. Where there are several, each has a source
-/// of its own, named by its path: what one file tells of a step that failed is no retry by the word of another.
+/// Feeds all files through `emitter`; their names and documents go into its symbol table. Each has a source of its own, named by
+/// its path: what one file tells of a step that failed is no retry by the word of another.
 ///
 /// `python` is the version whose text PANTHER hashed. Ids that are not those of their events are kept in `ids`.
 /// `progress` is raised by the bytes read. `pump` is called after every thousand events or so, and now and then while none come: under
@@ -143,9 +143,7 @@ pub fn feed_until(
 ) -> PantherFeedReport {
     let mut records = PantherRecords::new(Arc::clone(emitter.symbols()), python);
     // Emitted from here, and by readers that wait for their files: never by one within the other.
-    let several = paths.len() > 1;
-    let tellers = paths.iter().filter(|_| several);
-    let tellers = tellers.map(|path| emitter.open_teller(&Shown(path).to_string())).collect();
+    let tellers = paths.iter().map(|path| emitter.open_teller(&Shown(path).to_string())).collect();
     let output = RefCell::new(FeedOutput {
         emitter,
         sent: EmitStats::default(),
@@ -209,7 +207,7 @@ struct FeedOutput<'a, P> {
     sent: EmitStats,
     /// Events that are merged and not emitted.
     block: Vec<Record>,
-    /// By file: its source. None where there is one file, or no number was left: then it is the emitter's own.
+    /// By file: its source. None where no number was left: then it is the emitter's own.
     tellers: Vec<Option<Arc<Source>>>,
     /// How many of the events in `block` come from which file, one after the other.
     runs: Vec<(usize, usize)>,
