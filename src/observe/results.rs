@@ -7,34 +7,47 @@
 //!  └─ step "migrate"     failed    1.2 s   no answer on the new path
 //! ```
 //!
-//! A part goes through the states of its domain's table, as in [`state`](crate::observe::state): it passes only by events
-//! that the table allows. Which test a step or an assertion belongs to is taken from its context, or else from the
-//! members `test_case_id` and `step_id` of its document, or else from the only test that has a step of that name. What
-//! belongs to no known test, or may belong to several, is in the tree all the same, beside the tests. Tests of one name
-//! in two experiments are two, where the context names the experiment.
+//! All events of a part (a test, a step, an assertion, an experiment) are kept, as facts with their times and with who told them,
+//! and are judged when the tree is made. So it does not matter in which order they came.
+//!
+//! Which test a step or an assertion belongs to is taken from its context, or else from the members `test_case_id` and
+//! `step_id` of its document, or else from the only test that has a step of that name. What belongs to no known test, or may
+//! belong to several, is in the tree all the same, beside the tests. Tests of one name in two experiments are two, where the
+//! context names the experiment.
 //!
 //! # What fails a part
-//! Whatever says that something failed, when it comes and whether the table allows it or not: events named `…failed`, an
+//! Whatever says that something failed, when it comes and whether the state table allows it or not: events named `…failed`, an
 //! `error` of an assertion, flags that say so (`assertion_passed`, `all_passed`, `assertions_passed`, `passed`), numbers of
 //! what failed. A failure and a passing end of one part make a failure in either order. An assertion of which two results
 //! differ has failed: at least one time it did not hold.
 //!
-//! One thing undoes a failure: a step that failed, began again and completed has passed, as its table has it; until it has
-//! completed, it has failed. It has to have begun again behind the failure in the order in which events came, and by
-//! their times not before it and not after the end of its test, by the word of the emitter that told the failure and in the same
-//! context. Where it is not known that it was the same step of the same run of a test (the test was run twice, or it failed before
-//! the test began, or the step names no test and there are several), the failure counts.
+//! One thing undoes a failure: a step that began, failed, began again and completed has passed. One emitter has to tell all four, in
+//! one context and in the order of their times, and nothing in between that is no part of it. Failure and new beginning have to lie
+//! in one run of the test. In all other cases the failure counts: nobody knows that what passed is what had failed.
 //!
-//! A part that begins again after an end (`created` or `setup_started` of a test, `execution_started` of a step,
-//! `validation_started` of an assertion) is run again. It is as good as the worst of its runs; a run that ended only by
-//! the next one is incomplete. What began twice and ended once is incomplete too. An end may be told in several ways
-//! (`result` and `validation_completed` of an assertion, `completed` and `result` of a test): told once in each, it is one.
+//! # What passes
+//! Tests and experiments pass by events that their [state tables](crate::domain::StateTable) allow, in the order of time. A
+//! beginning that the table does not allow begins another run.
 //!
-//! An end is that of what began before it, by the times of both: what passed at a time before its last change, in whichever order
-//! these came, is incomplete, since a later run may be going on.
+//! Steps and assertions pass if all that began came to a passing end behind that, by the times of both, while its test
+//! was running. An end at the same time is in time. In detail:
 //!
-//! What is still running when its test ends has not passed, whatever comes later: it is incomplete if it passes after its test
-//! did, by the times of both, and its message says by how much. An end at the same time is in time.
+//! - Each beginning needs an end (`created` and `setup_started` of a test are one beginning, what a step and its test tell
+//!   of it are one). An end may be told in several ways (`result` and `validation_completed` of an assertion, `completed` and
+//!   `result` of a test, by a step and by its test): one of these ways has to have an end for each beginning. One event of a way
+//!   stands for one run.
+//! - What a step or an assertion tells of itself passes only if it began. What a test tells of its step, or a service of what it
+//!   found, needs no beginning; but it does not pass after its test has ended.
+//! - What one emitter began, another ends only if it begins nothing of that name itself: two emitters are two that do the same, and
+//!   what is told twice of one is not the end of the other.
+//! - What was begun in one context is not ended in another that differs from it (another service, say); a context that says less
+//!   may be the same. What was skipped ends nothing that began.
+//! - What one process began, another does not end.
+//! - What begins again is as good as the worst of its runs.
+//! - What is still running when a run of its test ends is incomplete, and its message says by how much it was late.
+//!
+//! Events of one emitter at one time are in the order in which it told them. Of events of several at one time nobody knows the
+//! order: beginnings are taken to be first, and failures last.
 //!
 //! A service or an environment that fails is no failed test: its test may want that. But what a tester finds
 //! (`service.test_results`) is an assertion under the tester's name; it failed where it names failed checks.
@@ -98,10 +111,16 @@
 
 mod evidence;
 mod experiments;
+mod fact;
+mod judge;
+mod lifecycle;
 mod part;
 mod places;
 mod report;
-mod runs;
+mod retries;
+mod sweep;
+mod test_runs;
+mod tests;
 mod tree;
 mod verdict;
 
@@ -110,21 +129,27 @@ pub use report::ResultsReport;
 pub use tree::{AssertionResult, ExperimentResult, ResultTree, StepResult, TestResult};
 pub use verdict::{Outcome, Tally};
 
-use crate::domain::{Catalogue, StateTable};
-use crate::event::json::{Members, unquoted};
+use crate::domain::{Catalogue, StateTable, TransitionPath};
+use crate::event::json::{Members, beginning, unquoted};
 use crate::event::{Context, Contexts, Detail, Domain, EventKind, KindSet, Level, Record, Symbol, Symbols};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use evidence::Evidence;
-use experiments::Experiment;
-use part::View;
-use report::{Known, Test, TestKey};
+use fact::{Fact, Teller};
+use report::{Log, TestKey};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::sync::Arc;
 
-/// Tests, steps and assertions that an instance follows, unless told otherwise.
+/// Tests, steps, assertions and experiments that an instance follows, unless told otherwise.
 pub const PARTS_MAX: usize = 1 << 20;
+
+/// Events of these that an instance keeps: some 64 bytes each, and their messages.
+const EVENTS_MAX: usize = 1 << 22;
+
+/// Bytes of a test's name that are kept, to be shown.
+const NAME_LEN_MAX: usize = 256;
 
 /// Follows tests, steps and assertions.
 ///
@@ -147,47 +172,69 @@ impl Results {
             contexts: Arc::clone(contexts),
             tables: DOMAINS.map(|domain| catalogue.states(domain)),
             parts_max: PARTS_MAX,
-            found: ResultsReport::default(),
+            found: ResultsReport {
+                test_table: catalogue.states(Domain::TEST),
+                experiment_table: catalogue.states(Domain::EXPERIMENT),
+                ..ResultsReport::default()
+            },
         }
     }
 
-    /// Follows at most `parts_max` parts. Events of more are counted as failed.
+    /// Follows at most `parts_max` parts. Events of more are counted as failed, and nothing passes.
     #[must_use]
     pub fn with_limit(mut self, parts_max: usize) -> Results {
         self.parts_max = parts_max;
         self
     }
 
-    /// False when there is no room for the part.
+    /// False when there is no room for it.
     fn take(&mut self, record: &Record) -> bool {
         let domain = record.kind().domain();
-        let table = DOMAINS.iter().zip(self.tables).find(|(known, _)| **known == domain);
-        let table = table.and_then(|(_, table)| table);
+        let tables = DOMAINS.iter().zip(self.tables);
+        let table = tables.filter(|(known, _)| **known == domain).find_map(|(_, table)| table);
+        if table.is_none() && domain != Domain::SERVICE {
+            return true;
+        }
         let context = self.contexts.of(record);
-        let room = self.found.len() < self.parts_max;
+        let has_room = self.found.log.facts < EVENTS_MAX;
+        let may_add = self.found.len() < self.parts_max;
         let (symbols, found) = (&self.symbols, &mut self.found);
         let detail = evidence::detail(record);
+        let teller = Teller {
+            numbering: self.contexts.numbering(),
+            source: record.source(),
+            is_panthers: record.is_panthers(),
+            place: context.within_test().around_itself(Level::enclosed(domain), record.entity()),
+        };
         symbols.details().with_text(detail, |document| {
             // What it may have said nobody knows.
             let is_unknown = document.is_none() && detail != Detail::NONE;
             let document = Members::of(document.unwrap_or_default());
-            let place = Some(context.within_test());
-            let numbering = self.contexts.numbering();
-            let mut evidence = Evidence { place, numbering, ..Evidence::of(record, document) };
+            let mut evidence = Evidence::of(record, document);
             if is_unknown {
                 evidence.says(Outcome::Unknown, || "its document is not known".to_owned());
             }
             if evidence.executes {
-                evidence.step_names = names(document, "steps").map(|name| Symbol::of(&name)).collect();
+                evidence.more.step_names = names(document, "steps").map(|name| Symbol::of(&name)).collect();
             }
-            let event = Event { record, evidence, context, document, symbols, room };
-            match (domain, table) {
-                (Domain::TEST, Some(table)) => found.take_of_test(&event, table),
-                (Domain::STEP, Some(table)) => found.take_of_step(&event, table),
-                (Domain::ASSERTION, Some(table)) => found.take_of_assertion(&event, table),
-                (Domain::EXPERIMENT, Some(table)) => found.take_of_experiment(&event, table),
-                (Domain::SERVICE, _) => found.take_of_service(&event),
-                _ => true,
+            if domain == Domain::EXPERIMENT {
+                let shown = |name: Cow<'_, str>| (Symbol::of(&name), beginning(&name, NAME_LEN_MAX).into());
+                evidence.more.test_names = names(document, "test_names").map(shown).collect();
+            }
+            let forks = |table: &StateTable| {
+                let path = table.paths.get(usize::from(record.kind().code()));
+                matches!(path, Some(TransitionPath::By { .. }))
+            };
+            if matches!(domain, Domain::TEST | Domain::EXPERIMENT) && table.is_some_and(forks) {
+                evidence.more.payload = Some(*record.payload_bytes());
+            }
+            let event = Event { record, evidence, context, document, symbols, teller, has_room, may_add };
+            match domain {
+                Domain::TEST => found.take_of_test(event),
+                Domain::STEP => found.take_of_step(event),
+                Domain::ASSERTION => found.take_of_assertion(event),
+                Domain::EXPERIMENT => found.take_of_experiment(event),
+                _ => found.take_of_service(event),
             }
         })
     }
@@ -200,8 +247,10 @@ struct Event<'a> {
     context: Context,
     document: Members<'a>,
     symbols: &'a Symbols,
-    /// Whether there is room for one more part.
-    room: bool,
+    teller: Teller,
+    /// Whether there is room for one more event, and for one more part.
+    has_room: bool,
+    may_add: bool,
 }
 
 impl Event<'_> {
@@ -217,6 +266,26 @@ impl Event<'_> {
     /// Where a part belongs, by its context or by a member of its document.
     fn place(&self, level: Level, member: &str) -> Symbol {
         self.context.get(level).or_else(|| self.name(member)).unwrap_or(Symbol::NONE)
+    }
+
+    /// Which assertion it is of.
+    fn assertion(&self) -> (TestKey, Symbol, Symbol) {
+        (self.test(), self.place(Level::Step, "step_id"), self.record.entity())
+    }
+
+    /// Finds or adds; `None` when there is no room.
+    fn entry<'m, K: Hash + Eq, V: Default>(&self, map: &'m mut HashMap<K, V>, key: K) -> Option<&'m mut V> {
+        match map.entry(key) {
+            _ if !self.has_room => None,
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(place) => self.may_add.then(|| place.insert(V::default())),
+        }
+    }
+
+    /// Makes a fact of what it says.
+    fn fact(&self, log: &mut Log, evidence: Evidence) -> Fact {
+        let names_test = self.test().test != Symbol::NONE;
+        log.fact(self.record, self.teller, names_test, evidence)
     }
 
     /// The name that stands in a member of the document. One that the table refuses goes by number.
@@ -260,7 +329,8 @@ impl Observer for Results {
         }
         Err(Undelivered {
             events,
-            reason: "the limit of tests, steps and assertions is reached; raise it".into(),
+            reason: "the limit of tests, steps and assertions, or of their events, is reached; raise it"
+                .into(),
         })
     }
 
@@ -270,88 +340,67 @@ impl Observer for Results {
 }
 
 impl ResultsReport {
-    fn take_of_test(&mut self, event: &Event<'_>, table: &StateTable) -> bool {
-        let (record, evidence) = (event.record, &event.evidence);
-        let key = TestKey { experiment: event.experiment(), test: record.entity() };
-        let new = || Test::new(table);
-        let Some(test) = entry(&mut self.tests, key, event.room, new) else { return false };
-        if let Some(checking) = evidence.checking {
-            test.take_checking(checking, record.time_ns());
-        }
-        if let Some(check) = evidence.check {
+    fn take_of_test(&mut self, mut event: Event<'_>) -> bool {
+        let key = TestKey { experiment: event.experiment(), test: event.record.entity() };
+        let (checking, check, step) = (event.evidence.checking, event.evidence.check, event.evidence.step);
+        let Some(test) = event.entry(&mut self.tests, key) else { return false };
+        if let Some(check) = check {
             test.checks.add(check);
         }
-        let Some(outcome) = evidence.step else {
-            test.view.take(table, record, evidence);
-            return true;
-        };
-        let step = event.name("step_name");
-        if step.is_none() && outcome != Outcome::Passed {
-            // Nobody knows which, so it is the test that failed, or of which nobody knows whether the step ended.
-            let outcome = if outcome == Outcome::Failed { outcome } else { Outcome::Unknown };
-            test.view.take(table, record, &Evidence { outcome: Some(outcome), ..evidence.clone() });
-            return true;
+        if let Some(checking) = checking {
+            let evidence = event.evidence.of_checks(checking);
+            test.checking.push(Fact { by_other: true, ..event.fact(&mut self.log, evidence) });
         }
-        test.view.take(table, record, evidence);
-        let Some(step) = step else { return true };
-        let Some(step) = entry(&mut self.steps, (key, step), event.room, Known::default) else {
-            return false;
-        };
-        step.told.get_or_insert_default().told(outcome, record, evidence, true);
+        let name = step.and_then(|_| event.name("step_name"));
+        let mut own = event.evidence.clone();
+        match step {
+            None => {}
+            // Nobody knows which, so it is the test that failed, or of which nobody knows whether the step ended.
+            Some(Outcome::Failed) if name.is_none() => own.outcome = step,
+            Some(outcome) if name.is_none() && outcome != Outcome::Passed => {
+                own.says(Outcome::Unknown, || "a step without a name began".to_owned());
+            }
+            Some(_) => own.more.message = None,
+        }
+        test.facts.push(event.fact(&mut self.log, own));
+        let (Some(outcome), Some(name)) = (step, name) else { return true };
+        let Some(step) = event.entry(&mut self.steps, (key, name)) else { return false };
+        let evidence = std::mem::take(&mut event.evidence).of_step(outcome);
+        step.push(Fact { by_other: true, names_test: true, ..event.fact(&mut self.log, evidence) });
         true
     }
 
-    fn take_of_step(&mut self, event: &Event<'_>, table: &StateTable) -> bool {
+    fn take_of_step(&mut self, mut event: Event<'_>) -> bool {
         let key = (event.test(), event.record.entity());
-        let Some(step) = entry(&mut self.steps, key, event.room, Known::default) else { return false };
-        step.own.get_or_insert_with(|| View::new(table)).take(table, event.record, &event.evidence);
+        let Some(step) = event.entry(&mut self.steps, key) else { return false };
+        let evidence = std::mem::take(&mut event.evidence);
+        step.push(event.fact(&mut self.log, evidence));
         true
     }
 
-    fn take_of_assertion(&mut self, event: &Event<'_>, table: &StateTable) -> bool {
-        let Some(known) = self.assertion(event) else { return false };
-        known.own.get_or_insert_with(|| View::new(table)).take(table, event.record, &event.evidence);
+    fn take_of_assertion(&mut self, mut event: Event<'_>) -> bool {
+        let key = event.assertion();
+        let Some(known) = event.entry(&mut self.assertions, key) else { return false };
+        let evidence = std::mem::take(&mut event.evidence);
+        known.own.push(event.fact(&mut self.log, evidence));
         true
     }
 
     /// What a service finds that tests others is an assertion under its name.
-    fn take_of_service(&mut self, event: &Event<'_>) -> bool {
+    fn take_of_service(&mut self, mut event: Event<'_>) -> bool {
         let Some(outcome) = event.evidence.found else { return true };
-        let Some(known) = self.assertion(event) else { return false };
-        known.told.get_or_insert_default().told(outcome, event.record, &event.evidence, false);
+        let key = event.assertion();
+        let Some(known) = event.entry(&mut self.assertions, key) else { return false };
+        let evidence = std::mem::take(&mut event.evidence).of_assertion(outcome);
+        known.found.push(Fact { by_other: true, ..event.fact(&mut self.log, evidence) });
         true
     }
 
-    fn take_of_experiment(&mut self, event: &Event<'_>, table: &StateTable) -> bool {
-        let (record, evidence) = (event.record, &event.evidence);
-        let key = record.entity();
-        let new = || Experiment::new(table);
-        let Some(experiment) = entry(&mut self.experiments, key, event.room, new) else { return false };
-        experiment.view.take(table, record, evidence);
-        experiment.take(
-            evidence.begins,
-            record.time_ns(),
-            evidence.tests.unwrap_or(0),
-            names(event.document, "test_names"),
-        );
+    fn take_of_experiment(&mut self, mut event: Event<'_>) -> bool {
+        let key = event.record.entity();
+        let Some(experiment) = event.entry(&mut self.experiments, key) else { return false };
+        let evidence = std::mem::take(&mut event.evidence);
+        experiment.push(event.fact(&mut self.log, evidence));
         true
     }
-
-    fn assertion(&mut self, event: &Event<'_>) -> Option<&mut Known> {
-        let key = (event.test(), event.place(Level::Step, "step_id"), event.record.entity());
-        entry(&mut self.assertions, key, event.room, Known::default)
-    }
-}
-
-/// Finds or adds; `None` when it is not there and there is no room.
-fn entry<K: Hash + Eq, V>(
-    map: &mut HashMap<K, V>,
-    key: K,
-    room: bool,
-    new: impl FnOnce() -> V,
-) -> Option<&mut V> {
-    if room {
-        return Some(map.entry(key).or_insert_with(new));
-    }
-    map.get_mut(&key)
 }

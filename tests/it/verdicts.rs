@@ -5,6 +5,8 @@ mod counts;
 mod experiments;
 mod failures;
 mod late;
+mod mixtures;
 mod open;
 mod random;
 mod results;
+mod stories;

@@ -3,11 +3,12 @@
 //! Read from kinds and from the fields that they name. Members whose form is the user's (`result`, `summary`, …) are not
 //! read: nobody knows what they mean.
 
+use super::fact::{ALL_WAYS, More, Ways};
 use super::verdict::Outcome;
 use crate::domain::{KindDef, assertion, experiment, service, step, test};
 use crate::event::json::{Members, beginning};
 use crate::event::payload::FieldValue;
-use crate::event::{Context, Detail, Domain, Record, Symbol};
+use crate::event::{Detail, Domain, Record};
 
 /// Stands for a count that cannot be read. Two of these may be two numbers.
 pub(super) const NO_COUNT: u64 = u64::MAX;
@@ -15,46 +16,27 @@ pub(super) const NO_COUNT: u64 = u64::MAX;
 /// Bytes of a message that are kept.
 const MESSAGE_LEN_MAX: usize = 1024;
 
-/// Ways in which it is told of one part that it has passed.
-pub(super) const PASSES_TOLD: usize = 3;
-
 /// What an event says.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Evidence {
-    /// That its entity ended in another way than by passing.
+    /// That its entity ended in another way than by passing, or something else that is no pass.
     pub(super) outcome: Option<Outcome>,
-    /// That a run of its entity begins.
-    pub(super) begins: bool,
+    /// That a run of its entity begins, and in which of the ways it is told: tests have two.
+    pub(super) begins: Option<u8>,
+    /// That a run of its entity ends, told in these ways. Of tests and experiments: if their table says that they do.
+    pub(super) ends: Ways,
     /// What became of an assertion without a name, which a test has checked.
     pub(super) check: Option<Outcome>,
     /// That a test begins to check assertions, or has come to the end of it.
     pub(super) checking: Option<Checking>,
     /// What became of a step, which a test names.
     pub(super) step: Option<Outcome>,
-    /// How many assertions a test or a validation says that it begins to look at.
-    pub(super) has: Option<u64>,
-    /// How many it has looked at; none where it does not say.
-    pub(super) validated: Option<u64>,
-    /// How many steps a test says that it begins to run, and has completed.
-    pub(super) steps: Option<u64>,
-    pub(super) steps_completed: Option<u64>,
     /// That a test begins to run its steps.
     pub(super) executes: bool,
-    /// The names that it lists of these.
-    pub(super) step_names: Vec<Symbol>,
-    /// Where a step is, besides its test: the step, the service and the environment around it.
-    pub(super) place: Option<Context>,
-    /// By which origin's numbers its source is known.
-    pub(super) numbering: u64,
-    /// How many tests an experiment says that it has.
-    pub(super) tests: Option<u64>,
     /// What a service found that tests others.
     pub(super) found: Option<Outcome>,
-    /// In which of the ways it tells, where an end can be told in several: less than [`PASSES_TOLD`].
-    pub(super) told_as: usize,
     pub(super) duration_ns: Option<u64>,
-    /// Why it is so.
-    pub(super) message: Option<Box<str>>,
+    pub(super) more: More,
 }
 
 /// Where a test is in checking its assertions.
@@ -84,20 +66,25 @@ impl Evidence {
         };
         if record.kind().domain() == Domain::EXPERIMENT {
             let counts = fields.count_of("test_count").max(fields.count_of("total_count"));
-            evidence.tests = counts.max(document.listed("test_names"));
+            evidence.more.tests = counts.max(document.listed("test_names"));
         }
-        evidence.told_as = match (kind.name, fields.variant()) {
-            ("validation_completed", _) | (_, Some("result" | "tester_analysis_completed")) => 1,
-            (_, Some("enhanced_result")) => 2,
-            _ => 0,
+        // One end may be told in several ways.
+        let told_as: Ways = match (kind.name, fields.variant()) {
+            ("validation_completed", _) | (_, Some("result" | "tester_analysis_completed")) => 0b010,
+            (_, Some("enhanced_result")) => 0b100,
+            _ => 0b001,
         };
+        if matches!(record.kind().domain(), Domain::TEST | Domain::EXPERIMENT) {
+            evidence.ends = told_as;
+        }
         evidence.checking = match (record.kind().domain(), kind.name) {
             (Domain::TEST, "assertions_started") => Some(Checking::Begins),
             (Domain::TEST, "assertions_completed" | "assertions_failed") => Some(Checking::Ends),
             _ => None,
         };
         match (record.kind().domain(), kind.name) {
-            (Domain::TEST, "created" | "setup_started") => evidence.begins = true,
+            (Domain::TEST, "created") | (Domain::EXPERIMENT, "initialized") => evidence.begins = Some(0),
+            (Domain::TEST, "setup_started") => evidence.begins = Some(1),
             (Domain::TEST, "step_started") => evidence.step = Some(Running),
             (Domain::TEST, "step_completed") => evidence.step = Some(Passed),
             (Domain::TEST, "step_failed") => evidence.step = Some(Failed),
@@ -110,38 +97,40 @@ impl Evidence {
             }
             (Domain::TEST, "execution_started") => {
                 evidence.executes = true;
-                evidence.steps = document.listed("steps");
+                evidence.more.steps = document.listed("steps");
             }
-            (Domain::TEST, "assertions_started") => evidence.has = document.listed("assertions"),
+            (Domain::TEST, "assertions_started") => evidence.more.has = document.listed("assertions"),
             (Domain::TEST, "assertions_completed") => {
-                evidence.validated = Some(fields.looked_at(["total_assertions", "passed_assertions"]));
+                evidence.more.validated = Some(fields.looked_at(["total_assertions", "passed_assertions"]));
                 let counts = ["total_assertions", "passed_assertions", "failed_assertions"];
                 evidence.count(&fields, "assertions", counts);
                 evidence.all_passed(&fields, "all_passed");
             }
             (Domain::TEST, "execution_completed") => {
-                evidence.steps_completed = fields.count_of("steps_completed");
+                evidence.more.steps_completed = fields.count_of("steps_completed");
                 evidence.all_passed(&fields, "assertions_passed");
             }
-            (Domain::STEP, "execution_started") => evidence.begins = true,
+            (Domain::STEP, "execution_started") => evidence.begins = Some(0),
+            (Domain::STEP, "execution_completed") => evidence.ends = told_as,
             (Domain::STEP, "unsupported") => evidence.outcome = Some(Unsupported),
             (Domain::STEP, "skipped") => evidence.outcome = Some(Skipped),
             (Domain::ASSERTION, "validation_started") => {
-                evidence.begins = true;
-                evidence.has = fields.count_of("total_assertions");
+                evidence.begins = Some(0);
+                evidence.more.has = fields.count_of("total_assertions");
             }
             (Domain::ASSERTION, "validation_completed") => {
-                evidence.validated = Some(fields.looked_at(["total_count", "passed_count"]));
+                evidence.more.validated = Some(fields.looked_at(["total_count", "passed_count"]));
                 evidence.count(&fields, "assertions", ["total_count", "passed_count", "failed_count"]);
+                // Of what does not say how many failed, nobody knows.
+                evidence.ends = if fields.placed("failed_count") == Some(0) { told_as } else { 0 };
             }
             (Domain::ASSERTION, "result") => match fields.flag("assertion_passed") {
-                Some(true) => {}
+                Some(true) => evidence.ends = told_as,
                 Some(false) => evidence.outcome = Some(Failed),
                 None => evidence.is_no_flag("assertion_passed"),
             },
             (Domain::ASSERTION, "error") => evidence.outcome = Some(Failed),
             (Domain::ASSERTION, "unknown") => evidence.outcome = Some(Unknown),
-            (Domain::EXPERIMENT, "initialized") => evidence.begins = true,
             (Domain::EXPERIMENT, "finished_early") => evidence.outcome = Some(Outcome::Incomplete),
             (Domain::EXPERIMENT, "execution_completed") => {
                 evidence.count(&fields, "tests", ["total_count", "success_count", "failure_count"]);
@@ -159,8 +148,9 @@ impl Evidence {
                     // It tells results, and not which.
                     _ => Some(Unknown),
                 };
+                evidence.ends = told_as;
                 if evidence.found == Some(Failed) {
-                    evidence.message = checks.map(|checks| short(&format!("failed checks: {checks}")));
+                    evidence.more.message = checks.map(|checks| short(&format!("failed checks: {checks}")));
                 }
             }
             // A service that fails is no failed test: only the test can know.
@@ -170,10 +160,47 @@ impl Evidence {
             _ => {}
         }
         let tells = evidence.outcome.is_some() || evidence.step == Some(Failed) || evidence.found.is_some();
-        if tells && evidence.message.is_none() {
-            evidence.message = message(document);
+        if tells && evidence.more.message.is_none() {
+            evidence.more.message = message(document);
+        }
+        // An assertion that came to such an end has ended, in whatever way that is told.
+        match record.kind().domain() {
+            Domain::STEP if evidence.outcome.is_some() => evidence.ends = told_as,
+            Domain::ASSERTION if evidence.outcome.is_some() => evidence.ends = ALL_WAYS,
+            _ => {}
         }
         evidence
+    }
+
+    /// What a test says of one of its steps, in the second of the ways in which steps begin and end: the first is their own.
+    pub(super) fn of_step(self, outcome: Outcome) -> Evidence {
+        Evidence {
+            more: More { message: self.more.message, ..More::default() },
+            duration_ns: self.duration_ns,
+            ..Evidence::of_other(outcome, 1, 0b010)
+        }
+    }
+
+    /// What a service found, as of an assertion.
+    pub(super) fn of_assertion(self, outcome: Outcome) -> Evidence {
+        let ends = if outcome == Outcome::Passed { self.ends } else { ALL_WAYS };
+        Evidence { more: self.more, duration_ns: self.duration_ns, ..Evidence::of_other(outcome, 0, ends) }
+    }
+
+    fn of_other(outcome: Outcome, way: u8, ends: Ways) -> Evidence {
+        let (begins, ends) = if outcome == Outcome::Running { (Some(way), 0) } else { (None, ends) };
+        let outcome = Some(outcome).filter(|outcome| !matches!(outcome, Outcome::Running | Outcome::Passed));
+        Evidence { begins, ends, outcome, ..Evidence::default() }
+    }
+
+    /// That a test begins to check assertions, or has come to the end of it, as of a part of its own.
+    pub(super) fn of_checks(&self, checking: Checking) -> Evidence {
+        let (begins, ends) = match checking {
+            Checking::Begins => (Some(0), 0),
+            Checking::Ends => (None, ALL_WAYS),
+        };
+        let More { has, validated, .. } = self.more;
+        Evidence { begins, ends, more: More { has, validated, ..More::default() }, ..Evidence::default() }
     }
 
     /// Takes in how many of several passed: the names of the fields with how many there are, passed and failed.
@@ -215,7 +242,7 @@ impl Evidence {
     pub(super) fn says(&mut self, outcome: Outcome, message: impl FnOnce() -> String) {
         if self.outcome != Some(Outcome::Failed) {
             self.outcome = Some(outcome);
-            self.message = Some(short(&message()));
+            self.more.message = Some(short(&message()));
         }
     }
 }

@@ -5,36 +5,24 @@
 //! So a test that was run again in one experiment, or in a later run, does not stand for one that never came in another.
 
 use super::evidence::NO_COUNT;
-use super::part::{Part, View};
-use super::runs::Run;
+use super::fact::{Fact, Tellers, Told, in_time};
+use super::judge::judge_in_order;
+use super::lifecycle::follow;
+use super::part::Part;
+use super::sweep::ALONE;
 use crate::domain::StateTable;
 use crate::event::Symbol;
-use crate::event::json::beginning;
-use std::borrow::Cow;
 use std::collections::HashMap;
-
-/// Runs of one experiment that are followed; of one that has more, it is not known whether all tests came.
-const RUNS_MAX: usize = 1024;
 
 /// Runs of experiments at one time that are looked at; a test among more may be of any.
 const AT_ONE_TIME_MAX: usize = 64;
 
-/// Bytes of a test's name that are kept, to be shown.
-const NAME_LEN_MAX: usize = 256;
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct Experiment {
-    pub(super) view: View,
-    runs: Vec<ExperimentRun>,
-    /// It had more runs than are followed.
-    too_many: bool,
-}
-
 /// One run of an experiment.
 #[derive(Clone, Debug)]
 struct ExperimentRun {
-    /// From its first event to its last.
-    time: Run,
+    /// When its first event was, and its last.
+    started_ns: u64,
+    ended_ns: u64,
     /// How many tests it says that it has.
     tests: u64,
     /// Names that it gives of these. One that it gives twice is run twice.
@@ -48,51 +36,40 @@ struct Named {
     name: Box<str>,
 }
 
-impl Experiment {
-    pub(super) fn new(table: &StateTable) -> Experiment {
-        Experiment { view: View::new(table), ..Experiment::default() }
+impl ExperimentRun {
+    fn begun(time_ns: u64) -> ExperimentRun {
+        ExperimentRun { started_ns: time_ns, ended_ns: time_ns, tests: 0, names: HashMap::new() }
     }
 
-    /// Takes an event's time: whether it begins another run, how many tests this has, and the names of these.
-    pub(super) fn take<'a>(
-        &mut self,
-        begins: bool,
-        time_ns: u64,
-        tests: u64,
-        names: impl Iterator<Item = Cow<'a, str>>,
-    ) {
-        if begins && self.runs.len() == RUNS_MAX {
-            self.too_many = true;
-            return;
-        }
-        if begins || self.runs.is_empty() {
-            self.runs.push(ExperimentRun { time: Run::at(time_ns), tests: 0, names: HashMap::new() });
-        }
-        let Some(run) = self.runs.last_mut() else { return };
-        run.time = run.time.and(Run::at(time_ns));
-        run.tests = run.tests.max(tests);
+    /// Takes an event of the run: how many tests it has, and the names of these.
+    fn take(&mut self, fact: &Fact) {
+        self.ended_ns = self.ended_ns.max(fact.time_ns);
+        let Some(more) = fact.more.as_ref() else { return };
+        self.tests = self.tests.max(more.tests.unwrap_or(0));
         let mut named: HashMap<Symbol, Named> = HashMap::new();
-        for name in names {
-            let new = || Named { times: 0, name: beginning(&name, NAME_LEN_MAX).into() };
-            named.entry(Symbol::of(&name)).or_insert_with(new).times += 1;
+        for (symbol, name) in &more.test_names {
+            named.entry(*symbol).or_insert_with(|| Named { times: 0, name: name.clone() }).times += 1;
         }
         for (symbol, named) in named {
             let times = named.times;
-            let known = run.names.entry(symbol).or_insert(named);
+            let known = self.names.entry(symbol).or_insert(named);
             known.times = known.times.max(times);
         }
     }
+}
 
-    fn runs(&self, name: Symbol) -> impl Iterator<Item = (At, &ExperimentRun)> {
-        self.runs.iter().enumerate().map(move |(at, run)| ((name, at), run))
+/// Splits what an experiment says at its beginnings.
+fn runs(all: &[Told<'_>]) -> Vec<ExperimentRun> {
+    let mut runs: Vec<ExperimentRun> = Vec::new();
+    for Told { fact, .. } in all {
+        if fact.begins.is_some() || runs.is_empty() {
+            runs.push(ExperimentRun::begun(fact.time_ns));
+        }
+        if let Some(run) = runs.last_mut() {
+            run.take(fact);
+        }
     }
-
-    pub(super) fn merge(&mut self, other: Experiment) {
-        self.view.merge(other.view);
-        self.runs.extend(other.runs);
-        self.too_many |= other.too_many || self.runs.len() > RUNS_MAX;
-        self.runs.truncate(RUNS_MAX);
-    }
+    runs
 }
 
 /// Which run of which experiment.
@@ -109,9 +86,9 @@ struct Timeline<'a> {
 impl<'a> Timeline<'a> {
     fn of(runs: impl Iterator<Item = (At, &'a ExperimentRun)>) -> Timeline<'a> {
         let mut runs: Vec<_> = runs.collect();
-        runs.sort_by_key(|(at, run)| (run.time.started_ns, *at));
+        runs.sort_by_key(|(at, run)| (run.started_ns, *at));
         let last_end_ns = |end_ns: &mut u64, run: &(At, &ExperimentRun)| {
-            *end_ns = run.1.time.ended_ns.max(*end_ns);
+            *end_ns = run.1.ended_ns.max(*end_ns);
             Some(*end_ns)
         };
         let ends_ns = runs.iter().scan(0, last_end_ns).collect();
@@ -120,11 +97,11 @@ impl<'a> Timeline<'a> {
 
     /// Returns the only run in which a test of this name can have come to its end at that time.
     fn only(&self, name: Symbol, ended_ns: u64) -> Result<At, Elsewhere> {
-        let begun = self.runs.partition_point(|(_, run)| run.time.started_ns <= ended_ns);
+        let begun = self.runs.partition_point(|(_, run)| run.started_ns <= ended_ns);
         let first = self.ends_ns.partition_point(|end_ns| *end_ns < ended_ns);
         let candidates = self.runs.get(first..begun).unwrap_or_default().iter();
         let mut candidates: Vec<_> =
-            candidates.filter(|(_, run)| run.time.ended_ns >= ended_ns).take(AT_ONE_TIME_MAX + 1).collect();
+            candidates.filter(|(_, run)| run.ended_ns >= ended_ns).take(AT_ONE_TIME_MAX + 1).collect();
         if candidates.len() > 1 && candidates.len() <= AT_ONE_TIME_MAX {
             // Which names its tests does not have others, unless it has more tests than it names.
             candidates.retain(|(_, run)| run.names.contains_key(&name) || run.tests > run.named());
@@ -178,24 +155,37 @@ impl ExperimentRun {
     }
 }
 
+fn numbered(name: Symbol, runs: &[ExperimentRun]) -> impl Iterator<Item = (At, &ExperimentRun)> {
+    runs.iter().enumerate().map(move |(at, run)| ((name, at), run))
+}
+
 /// Returns what became of `experiments`, given the tests: each with the experiment that its context names or
-/// [`Symbol::NONE`], and its name.
+/// [`Symbol::NONE`], its name, and when its runs ended.
 pub(super) fn parts<'a>(
-    experiments: &HashMap<Symbol, Experiment>,
-    tests: impl Iterator<Item = (Symbol, Symbol, &'a View)>,
+    experiments: &HashMap<Symbol, Vec<Fact>>,
+    table: Option<&StateTable>,
+    tellers: &Tellers,
+    tests: impl Iterator<Item = (Symbol, Symbol, &'a [u64])>,
 ) -> Vec<(Symbol, Part)> {
-    let known = || experiments.iter().map(|(name, known)| (*name, known));
-    let all = Timeline::of(known().flat_map(|(name, known)| known.runs(name)));
-    let own: HashMap<Symbol, Timeline<'_>> =
-        known().map(|(name, known)| (name, Timeline::of(known.runs(name)))).collect();
+    let judge = |(name, facts): (&Symbol, &Vec<Fact>)| {
+        let mut all = in_time(facts.iter(), tellers);
+        if let Some(table) = table {
+            follow(table, &mut all);
+        }
+        (*name, (judge_in_order(&all, ALONE).part, runs(&all)))
+    };
+    let known: HashMap<Symbol, (Part, Vec<ExperimentRun>)> = experiments.iter().map(judge).collect();
+    let all = Timeline::of(known.iter().flat_map(|(name, (_, runs))| numbered(*name, runs)));
+    let own = known.iter().map(|(name, (_, runs))| (*name, Timeline::of(numbered(*name, runs))));
+    let own: HashMap<Symbol, Timeline<'_>> = own.collect();
     let mut found: HashMap<At, HashMap<Symbol, u64>> = HashMap::new();
     let mut several = 0;
-    for (experiment, test, view) in tests {
+    for (experiment, test, ends_ns) in tests {
         let timeline = if experiment == Symbol::NONE { Some(&all) } else { own.get(&experiment) };
         let Some(timeline) = timeline else { continue };
         let mut is_several = false;
-        for run in view.all_ended() {
-            match timeline.only(test, run.ended_ns) {
+        for ended_ns in ends_ns {
+            match timeline.only(test, *ended_ns) {
                 Ok(at) => *found.entry(at).or_default().entry(test).or_default() += 1,
                 Err(elsewhere) => is_several |= elsewhere == Elsewhere::Several,
             }
@@ -203,13 +193,12 @@ pub(super) fn parts<'a>(
         several += u64::from(is_several);
     }
     let none = HashMap::new();
-    let part = |(name, known): (Symbol, &Experiment)| {
-        let mut runs = known.runs(name);
-        let lacks = runs.find_map(|(at, run)| run.lacks(found.get(&at).unwrap_or(&none), several));
-        let too_many = || {
-            known.too_many.then(|| "it had too many runs to tell whether all of its tests came".to_owned())
-        };
-        (name, known.view.part(None).or_unknown(lacks.or_else(too_many)))
+    let part = |(name, (part, runs)): (&Symbol, &(Part, Vec<ExperimentRun>))| {
+        let mut lacks = runs
+            .iter()
+            .enumerate()
+            .filter_map(|(at, run)| run.lacks(found.get(&(*name, at)).unwrap_or(&none), several));
+        (*name, part.clone().or_unknown(lacks.next()))
     };
-    known().map(part).collect()
+    known.iter().map(part).collect()
 }

@@ -3,11 +3,13 @@
 //! A part goes to the test that its context or document names. What names none goes to the only test that has a step of
 //! its name; where there are several, it stands beside the tests, and can make none of them pass.
 
-use super::part::{Part, View};
-use super::report::{Known, ResultsReport, TestKey};
+use super::fact::Fact;
+use super::report::{Assertion, ResultsReport, TestKey};
+use super::retries::Retries;
+use super::sweep::Law;
+use super::test_runs::TestRuns;
 use crate::event::Symbol;
 use std::collections::HashMap;
-use std::ops::RangeInclusive;
 
 /// Where a part stands in the tree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,42 +45,52 @@ impl Places {
         places
     }
 
-    /// Returns all steps with where they are.
-    pub(super) fn steps(&self, found: &ResultsReport) -> Vec<(Home, Symbol, Part)> {
-        // What tests tell of their steps goes to these where there is one of that name.
-        let mut by_home: HashMap<(Home, Symbol), Vec<(TestKey, &Known)>> = HashMap::new();
-        for ((named, step), known) in &found.steps {
-            by_home.entry((self.of_step(*named, *step), *step)).or_default().push((*named, known));
-        }
-        let mut steps = Vec::new();
-        for ((home, step), mut entries) in by_home {
-            entries.sort_by_key(|(named, _)| *named);
-            let mut told = entries
-                .iter()
-                .find_map(|(_, known)| known.told.as_ref())
-                .map(|told| (in_time(found, home, told, told.part(self.retries(found, home, true))), told));
-            // That of the test's own context first.
-            entries.sort_by_key(|(named, _)| Home::Test(*named) != home);
-            for (named, known) in entries {
-                let Some(own) = &known.own else { continue };
-                let certain = named.test != Symbol::NONE || self.only_one;
-                let part = own.part(self.retries(found, home, certain));
-                let part = in_time(found, home, own, part);
-                let part = match told.take() {
-                    Some((told, view)) => {
-                        part.and_told(own.since_ns(), &told, view.since_ns()).or_kept(own).or_kept(view)
-                    }
-                    None => part,
-                };
-                steps.push((home, step, part));
-            }
-            steps.extend(told.map(|(told, _)| (home, step, told)));
+    /// Returns all that is told of each step, with where that is.
+    pub(super) fn steps<'a>(&self, found: &'a ResultsReport) -> HashMap<(Home, Symbol), Vec<&'a Fact>> {
+        let mut steps: HashMap<(Home, Symbol), Vec<&Fact>> = HashMap::new();
+        for ((named, step), facts) in &found.steps {
+            steps.entry((self.of_step(*named, *step), *step)).or_default().extend(facts);
         }
         steps
     }
 
+    /// Returns all that is told of each assertion of a step, or [`Symbol::NONE`], with where that is.
+    pub(super) fn assertions<'a>(
+        &self,
+        found: &'a ResultsReport,
+    ) -> HashMap<(Home, Symbol, Symbol), Vec<&'a Assertion>> {
+        let mut assertions: HashMap<(Home, Symbol, Symbol), Vec<&Assertion>> = HashMap::new();
+        for ((named, step, assertion), known) in &found.assertions {
+            let home = self.of_assertion(*named, *step);
+            assertions.entry((home, *step, *assertion)).or_default().push(known);
+        }
+        assertions
+    }
+
+    /// Returns what a part is judged by that stands there.
+    pub(super) fn law<'a>(&self, home: Home, tests: &'a HashMap<TestKey, TestRuns>) -> Law<'a> {
+        let (retries, test) = match home {
+            Home::Test(key) => {
+                let runs = tests.get(&key);
+                let all = if self.only_one { Retries::Within } else { Retries::OfNamed };
+                (runs.map_or(Retries::Never, all), runs)
+            }
+            // It may be of one of these.
+            Home::Beside(named) if self.tests.contains_key(&named.test) => (Retries::Never, None),
+            // It names another test, of which nothing else is known.
+            Home::Beside(named) if named.test != Symbol::NONE => (Retries::Always, None),
+            Home::Beside(_) => match tests.values().next() {
+                // It can only be of the only test.
+                Some(runs) if self.only_one => (Retries::Within(runs), Some(runs)),
+                Some(_) => (Retries::Never, None),
+                None => (Retries::Always, None),
+            },
+        };
+        Law { retries, test, by_teller: true }
+    }
+
     /// Returns where an assertion of this test and step stands; either may be unknown.
-    pub(super) fn of_assertion(&self, named: TestKey, step: Symbol) -> Home {
+    fn of_assertion(&self, named: TestKey, step: Symbol) -> Home {
         if step == Symbol::NONE { self.of_named(named) } else { self.of_step(named, step) }
     }
 
@@ -112,41 +124,5 @@ impl Places {
 
     fn is_known(&self, key: TestKey) -> bool {
         self.tests.get(&key.test).is_some_and(|experiments| experiments.contains(&key.experiment))
-    }
-
-    /// Returns when a step may fail and be retried there, so that the failure is undone; `None` for never.
-    fn retries(&self, found: &ResultsReport, home: Home, certain: bool) -> Option<RangeInclusive<u64>> {
-        match home {
-            _ if !certain => None,
-            Home::Test(key) => found.tests.get(&key)?.view.retries(),
-            Home::Beside(named) if named.test != Symbol::NONE && self.tests.contains_key(&named.test) => None,
-            // It can only be of the only test, if there is one.
-            Home::Beside(_) => match found.tests.values().next() {
-                Some(test) => test.view.retries(),
-                None => Some(0..=u64::MAX),
-            },
-        }
-    }
-}
-
-impl Known {
-    /// As [`View::part`], for what is never retried.
-    pub(super) fn part(&self, found: &ResultsReport, home: Home) -> Part {
-        let part = |view: &View| in_time(found, home, view, view.part(None));
-        match (&self.own, &self.told) {
-            // What a service found is not the result of an assertion that has its name.
-            (Some(own), Some(told)) => part(own).and_found(&part(told)),
-            (Some(view), None) | (None, Some(view)) => part(view),
-            (None, None) => Part::default(),
-        }
-    }
-}
-
-/// Returns what `view` shows of a part that stands there, which has not passed if it was running when its test ended.
-pub(super) fn in_time(found: &ResultsReport, home: Home, view: &View, part: Part) -> Part {
-    let Home::Test(key) = home else { return part };
-    match found.tests.get(&key) {
-        Some(test) => part.or_outlasting(view.passed(), test.view.passed()),
-        None => part,
     }
 }

@@ -1,25 +1,26 @@
 //! What is known of tests, steps and assertions.
 
-use super::evidence::Checking;
-use super::experiments::Experiment;
-use super::part::View;
-use super::runs::{Outlasts, Runs};
+use super::evidence::Evidence;
+use super::fact::{Fact, More, Teller, Tellers, extend};
 use super::verdict::Tally;
 use crate::domain::StateTable;
-use crate::event::Symbol;
+use crate::event::{Record, Symbol};
 use crate::observe::Report;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
-/// What is known of tests, steps and assertions; [`ResultsReport::tree`] puts it in order.
+/// What is known of tests, steps and assertions; [`ResultsReport::tree`] puts it in order and judges it.
 #[derive(Clone, Debug, Default)]
 pub struct ResultsReport {
+    /// By these, tests and experiments live.
+    pub(super) test_table: Option<&'static StateTable>,
+    pub(super) experiment_table: Option<&'static StateTable>,
     pub(super) tests: HashMap<TestKey, Test>,
-    /// By test and name.
-    pub(super) steps: HashMap<(TestKey, Symbol), Known>,
+    /// By test and name: what steps tell of themselves, and what their tests tell of them.
+    pub(super) steps: HashMap<(TestKey, Symbol), Vec<Fact>>,
     /// By test and step, or [`Symbol::NONE`], and name.
-    pub(super) assertions: HashMap<(TestKey, Symbol, Symbol), Known>,
-    pub(super) experiments: HashMap<Symbol, Experiment>,
+    pub(super) assertions: HashMap<(TestKey, Symbol, Symbol), Assertion>,
+    pub(super) experiments: HashMap<Symbol, Vec<Fact>>,
+    pub(super) log: Log,
     pub(super) untracked: u64,
 }
 
@@ -32,79 +33,57 @@ pub(super) struct TestKey {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Test {
-    pub(super) view: View,
+    pub(super) facts: Vec<Fact>,
+    /// When it began to check assertions, and came to the end of it.
+    pub(super) checking: Vec<Fact>,
     pub(super) checks: Tally,
-    /// How often it began to check assertions, less the ends of that.
-    checks_open: u64,
-    /// Ends of which the beginning has not come.
-    ends_spare: u64,
-    /// When the last of these was.
-    end_spare_ns: u64,
-    /// When the last checking began, and when those were that came to their end.
-    check_began_ns: u64,
-    checked: Runs,
 }
 
-impl Test {
-    pub(super) fn new(table: &StateTable) -> Test {
-        Test { view: View::new(table), ..Test::default() }
-    }
-
-    /// The assertions that it has checked, and one that runs for each time that it has not come to the end.
-    pub(super) fn checks(&self) -> Tally {
-        let late = match self.checked.outlasts(self.view.passed()) {
-            Outlasts::No => (0, 0),
-            Outlasts::By(_) => (1, 0),
-            Outlasts::Unknown => (0, 1),
-        };
-        let Tally { incomplete, unknown, .. } = self.checks;
-        Tally {
-            running: self.checks_open,
-            incomplete: incomplete + late.0,
-            unknown: unknown + late.1,
-            ..self.checks
-        }
-    }
-
-    /// Takes in that it begins to check assertions, or has come to the end of it. A check is ended by what comes after its
-    /// beginning, or was told early: its time is later.
-    pub(super) fn take_checking(&mut self, checking: Checking, time_ns: u64) {
-        match checking {
-            Checking::Begins if self.ends_spare > 0 && time_ns < self.end_spare_ns => self.ends_spare -= 1,
-            Checking::Begins => {
-                self.checks_open += 1;
-                self.check_began_ns = time_ns;
-            }
-            Checking::Ends if self.checks_open > 0 => {
-                self.checks_open -= 1;
-                self.checked.push(self.check_began_ns, time_ns);
-            }
-            Checking::Ends => {
-                self.ends_spare += 1;
-                self.end_spare_ns = self.end_spare_ns.max(time_ns);
-            }
-        }
-    }
-
-    fn merge(&mut self, other: Test) {
-        self.view.merge(other.view);
-        self.checks.merge(other.checks);
-        self.checks_open += other.checks_open;
-        self.ends_spare += other.ends_spare;
-        self.end_spare_ns = self.end_spare_ns.max(other.end_spare_ns);
-        self.checked.merge(other.checked);
-    }
-}
-
-/// What a part's own events say, and what others say of it.
+/// What an assertion's own events say, and what services of its name found.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Known {
-    pub(super) own: Option<View>,
-    pub(super) told: Option<View>,
+pub(super) struct Assertion {
+    pub(super) own: Vec<Fact>,
+    pub(super) found: Vec<Fact>,
+}
+
+/// Who told what is known, and how much that is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Log {
+    pub(super) tellers: Tellers,
+    pub(super) facts: usize,
+}
+
+impl Log {
+    /// Makes a fact of what a record says.
+    pub(super) fn fact(
+        &mut self,
+        record: &Record,
+        teller: Teller,
+        names_test: bool,
+        evidence: Evidence,
+    ) -> Fact {
+        let More { step_names, test_names, .. } = &evidence.more;
+        self.facts += 1 + step_names.len() + test_names.len();
+        Fact {
+            time_ns: record.time_ns(),
+            duration_ns: evidence.duration_ns,
+            more: (evidence.more != More::default()).then(|| Box::new(evidence.more)),
+            // There is no room for more.
+            arrived: u32::try_from(self.facts).unwrap_or(u32::MAX),
+            teller: self.tellers.number(teller),
+            begins: evidence.begins,
+            ends: evidence.ends,
+            outcome: evidence.outcome,
+            by_other: false,
+            names_test,
+            executes: evidence.executes,
+            code: record.kind().code(),
+        }
+    }
 }
 
 impl ResultsReport {
-    /// Returns how many events were of parts beyond the limit.
+    /// Returns how many events were beyond the limits.
     #[must_use]
     pub fn untracked(&self) -> u64 {
         self.untracked
@@ -123,36 +102,27 @@ impl ResultsReport {
 
 impl Report for ResultsReport {
     fn merge(&mut self, other: ResultsReport) {
+        let numbers = self.log.tellers.merge(&other.log.tellers);
         for (key, test) in other.tests {
-            match self.tests.entry(key) {
-                Entry::Vacant(place) => drop(place.insert(test)),
-                Entry::Occupied(mut known) => known.get_mut().merge(test),
-            }
+            let known = self.tests.entry(key).or_default();
+            extend(&mut known.facts, test.facts, &numbers);
+            extend(&mut known.checking, test.checking, &numbers);
+            known.checks.merge(test.checks);
         }
-        for (key, step) in other.steps {
-            self.steps.entry(key).or_default().merge(step);
+        for (key, facts) in other.steps {
+            extend(self.steps.entry(key).or_default(), facts, &numbers);
         }
         for (key, assertion) in other.assertions {
-            self.assertions.entry(key).or_default().merge(assertion);
+            let known = self.assertions.entry(key).or_default();
+            extend(&mut known.own, assertion.own, &numbers);
+            extend(&mut known.found, assertion.found, &numbers);
         }
-        for (name, experiment) in other.experiments {
-            match self.experiments.entry(name) {
-                Entry::Vacant(place) => drop(place.insert(experiment)),
-                Entry::Occupied(mut known) => known.get_mut().merge(experiment),
-            }
+        for (name, facts) in other.experiments {
+            extend(self.experiments.entry(name).or_default(), facts, &numbers);
         }
+        self.test_table = self.test_table.or(other.test_table);
+        self.experiment_table = self.experiment_table.or(other.experiment_table);
+        self.log.facts += other.log.facts;
         self.untracked += other.untracked;
-    }
-}
-
-impl Known {
-    fn merge(&mut self, other: Known) {
-        for (known, other) in [(&mut self.own, other.own), (&mut self.told, other.told)] {
-            match (known.as_mut(), other) {
-                (Some(known), Some(other)) => known.merge(other),
-                (None, other) => *known = other,
-                (Some(_), None) => {}
-            }
-        }
     }
 }

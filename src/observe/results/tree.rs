@@ -1,9 +1,14 @@
 //! The tree of results.
 
 use super::experiments;
+use super::fact::in_time;
+use super::judge::{Judged, judge, judge_in_order};
 use super::part::Part;
 use super::places::{Home, Places};
 use super::report::{ResultsReport, TestKey};
+use super::retries::Retries;
+use super::sweep::Law;
+use super::tests::JudgedTest;
 use super::verdict::{Outcome, Tally};
 use crate::event::Symbol;
 use std::collections::HashMap;
@@ -164,50 +169,63 @@ impl ResultsReport {
 }
 
 fn build(found: &ResultsReport) -> ResultTree {
+    let tellers = &found.log.tellers;
     let places = Places::of(found);
-    let mut steps: HashMap<Home, Vec<StepResult>> = HashMap::new();
-    for (home, step, part) in places.steps(found) {
-        steps.entry(home).or_default().push(StepResult { step, part, assertions: Vec::new() });
+    let tests: HashMap<TestKey, JudgedTest<'_>> = found
+        .tests
+        .iter()
+        .map(|(key, test)| (*key, JudgedTest::of(test, found.test_table, tellers)))
+        .collect();
+    let runs = tests.iter().map(|(key, test)| (*key, test.runs.clone())).collect();
+    let mut steps: HashMap<Home, Vec<(StepResult, Judged)>> = HashMap::new();
+    for ((home, step), facts) in places.steps(found) {
+        let judged = judge(facts.into_iter(), tellers, places.law(home, &runs));
+        let part = judged.part.clone();
+        steps.entry(home).or_default().push((StepResult { step, part, assertions: Vec::new() }, judged));
     }
-    steps.values_mut().for_each(|steps| steps.sort_by_key(|step| (step.part.started_ns, step.step)));
+    steps.values_mut().for_each(|steps| steps.sort_by_key(|(step, _)| (step.part.started_ns, step.step)));
     let mut assertions: HashMap<Home, Vec<AssertionResult>> = HashMap::new();
-    for (key, known) in &found.assertions {
-        let (test, step, name) = *key;
-        let home = places.of_assertion(test, step);
-        let assertion = AssertionResult { assertion: name, part: known.part(found, home) };
-        // Of several steps of that name it is in the first.
-        match steps.get_mut(&home).and_then(|steps| steps.iter_mut().find(|known| known.step == step)) {
-            Some(step) => step.assertions.push(assertion),
+    for ((home, step, name), known) in places.assertions(found) {
+        let law = Law { retries: Retries::Never, ..places.law(home, &runs) };
+        let own = known.iter().flat_map(|known| &known.own);
+        let services = known.iter().flat_map(|known| &known.found);
+        // What a service found is not the result of an assertion that has its name.
+        let sides = [in_time(own, tellers), in_time(services, tellers)];
+        let sides = sides.iter().filter(|facts| !facts.is_empty());
+        let part = sides.map(|facts| judge_in_order(facts, law).part).reduce(Part::and).unwrap_or_default();
+        let assertion = AssertionResult { assertion: name, part };
+        let of_step =
+            steps.get_mut(&home).and_then(|steps| steps.iter_mut().find(|(known, _)| known.step == step));
+        match of_step {
+            Some((step, _)) => step.assertions.push(assertion),
             None => assertions.entry(home).or_default().push(assertion),
         }
     }
     assertions.values_mut().for_each(|assertions| sort_assertions(assertions));
-    for step in steps.values_mut().flatten() {
+    for (step, _) in steps.values_mut().flatten() {
         sort_assertions(&mut step.assertions);
     }
     let mut tree = ResultTree { parts_missing: found.untracked > 0, ..ResultTree::default() };
-    for (key, test) in &found.tests {
-        let TestKey { experiment, test: name } = *key;
+    for (key, test) in &tests {
         let steps = steps.remove(&Home::Test(*key)).unwrap_or_default();
-        let runs = |step: &StepResult| test.view.counted_runs(step.step, step.part.runs.max(1).into());
-        let run = steps.iter().map(runs).sum();
+        let lacks = test.lacks(steps.iter().map(|(step, judged)| (step.step, judged)));
         tree.tests.push(TestResult {
-            test: name,
-            experiment: (experiment != Symbol::NONE).then_some(experiment),
-            part: test.view.part(None).or_missing_steps(test.view.steps(), run),
-            steps,
+            test: key.test,
+            experiment: (key.experiment != Symbol::NONE).then_some(key.experiment),
+            part: test.judged.part.clone().or_unknown(lacks),
+            steps: steps.into_iter().map(|(step, _)| step).collect(),
             assertions: assertions.remove(&Home::Test(*key)).unwrap_or_default(),
-            checks: test.checks(),
+            checks: test.checks,
             parts_missing: found.untracked > 0,
         });
     }
     tree.tests.sort_by_key(|test| (test.part.started_ns, test.test, test.experiment));
-    tree.steps = steps.into_values().flatten().collect();
+    tree.steps = steps.into_values().flatten().map(|(step, _)| step).collect();
     tree.steps.sort_by_key(|step| (step.part.started_ns, step.step));
     tree.assertions = assertions.into_values().flatten().collect();
     sort_assertions(&mut tree.assertions);
-    let tests = found.tests.iter().map(|(key, test)| (key.experiment, key.test, &test.view));
-    let parts = experiments::parts(&found.experiments, tests).into_iter();
+    let ends = tests.iter().map(|(key, test)| (key.experiment, key.test, test.runs.ends_ns()));
+    let parts = experiments::parts(&found.experiments, found.experiment_table, tellers, ends).into_iter();
     tree.experiments = parts.map(|(experiment, part)| ExperimentResult { experiment, part }).collect();
     tree.experiments.sort_by_key(|experiment| (experiment.part.started_ns, experiment.experiment));
     tree

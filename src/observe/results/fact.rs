@@ -1,0 +1,185 @@
+//! What is kept of an event: a fact, with its time and who told it. Facts are put in order and judged at the report, so that it
+//! does not matter in which order they came.
+
+use super::verdict::Outcome;
+use crate::event::{Context, Symbol};
+use std::collections::HashMap;
+
+/// Ways in which an end can be told, as a set of bits.
+pub(super) type Ways = u8;
+
+/// All ways.
+pub(super) const ALL_WAYS: Ways = 0b111;
+
+/// One event of a part.
+#[derive(Clone, Debug)]
+pub(super) struct Fact {
+    pub(super) time_ns: u64,
+    pub(super) duration_ns: Option<u64>,
+    /// What only few facts have.
+    pub(super) more: Option<Box<More>>,
+    /// Its number among those that its instance took. Those of one emitter about one entity come to one instance, in order.
+    pub(super) arrived: u32,
+    /// Who told it: see [`Tellers`].
+    pub(super) teller: u32,
+    /// That a run begins, and in which of the ways it is told.
+    pub(super) begins: Option<u8>,
+    /// That a run ends, told in these ways. Whether a test or an experiment ends so, its table says.
+    pub(super) ends: Ways,
+    /// What it says that is no pass.
+    pub(super) outcome: Option<Outcome>,
+    /// Told by another than the part: by a step's test, or by a service. That needs no beginning.
+    pub(super) by_other: bool,
+    /// Whether its context or document names the test.
+    pub(super) names_test: bool,
+    /// That a test begins to run its steps.
+    pub(super) executes: bool,
+    /// The code of its kind.
+    pub(super) code: u8,
+}
+
+/// What only few facts have.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct More {
+    /// Why it is so.
+    pub(super) message: Option<Box<str>>,
+    /// How many assertions a run begins to look at, and has looked at.
+    pub(super) has: Option<u64>,
+    pub(super) validated: Option<u64>,
+    /// How many steps a test begins to run, their names, and how many it has completed.
+    pub(super) steps: Option<u64>,
+    pub(super) step_names: Vec<Symbol>,
+    pub(super) steps_completed: Option<u64>,
+    /// How many tests an experiment has, and names, with the beginnings of these.
+    pub(super) tests: Option<u64>,
+    pub(super) test_names: Vec<(Symbol, Box<str>)>,
+    /// The event's payload, where the table of its domain forks by it.
+    pub(super) payload: Option<[u8; 24]>,
+}
+
+impl Fact {
+    pub(super) fn message(&self) -> Option<&str> {
+        self.more.as_ref()?.message.as_deref()
+    }
+}
+
+/// An emitter, and where it was when it told something.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Teller {
+    /// By which origin's numbers its source is known.
+    pub(super) numbering: u64,
+    pub(super) source: u16,
+    /// The order of lines of PANTHER's at one time is nobody's: they come by one source from any number of files.
+    pub(super) is_panthers: bool,
+    /// The step, the service and the environment around it, within a test.
+    pub(super) place: Context,
+}
+
+impl Teller {
+    /// Which process tells: what one began, another does not end.
+    pub(super) fn origin(&self) -> (u64, bool) {
+        (self.numbering, self.is_panthers)
+    }
+
+    /// Who tells, wherever it is.
+    pub(super) fn emitter(&self) -> (u64, bool, u16) {
+        (self.numbering, self.is_panthers, self.source)
+    }
+}
+
+/// All that told something, by number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tellers {
+    known: Vec<Teller>,
+    numbers: HashMap<Teller, u32>,
+}
+
+impl Tellers {
+    pub(super) fn number(&mut self, teller: Teller) -> u32 {
+        *self.numbers.entry(teller).or_insert_with(|| {
+            self.known.push(teller);
+            // There are no more than facts.
+            u32::try_from(self.known.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
+
+    pub(super) fn of(&self, fact: &Fact) -> Teller {
+        const NOBODY: Teller =
+            Teller { numbering: u64::MAX, source: u16::MAX, is_panthers: false, place: Context::NONE };
+        self.known.get(fact.teller as usize).copied().unwrap_or(NOBODY)
+    }
+
+    /// Takes in the other's, and returns their numbers here, by their numbers there.
+    pub(super) fn merge(&mut self, other: &Tellers) -> Vec<u32> {
+        other.known.iter().map(|teller| self.number(*teller)).collect()
+    }
+}
+
+/// Adds facts whose tellers are known by other numbers.
+pub(super) fn extend(facts: &mut Vec<Fact>, others: Vec<Fact>, numbers: &[u32]) {
+    let renumbered = others.into_iter().map(|mut fact| {
+        fact.teller = numbers.get(fact.teller as usize).copied().unwrap_or(u32::MAX);
+        fact
+    });
+    facts.extend(renumbered);
+}
+
+/// A fact in its place among the others of its part.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told<'a> {
+    pub(super) fact: &'a Fact,
+    pub(super) teller: Teller,
+    /// As the fact has it, or as the table says.
+    pub(super) ends: Ways,
+    pub(super) outcome: Option<Outcome>,
+    /// The table does not allow it.
+    pub(super) is_invalid: bool,
+    /// A failure that a retry has undone.
+    pub(super) is_undone: bool,
+    /// The end of what its own emitter began.
+    pub(super) ends_own: bool,
+}
+
+impl Told<'_> {
+    /// Whether it tells that something began or ended.
+    pub(super) fn tells_of_runs(&self) -> bool {
+        self.fact.begins.is_some() || self.ends != 0
+    }
+
+    /// Whether it tells that the part was left out, rather than the end of what began.
+    pub(super) fn leaves_out(&self) -> bool {
+        match self.outcome {
+            Some(Outcome::Skipped) => true,
+            Some(Outcome::Unsupported) => !self.ends_own,
+            _ => false,
+        }
+    }
+}
+
+/// Puts facts in the order of their times. Those of one emitter at one time are in the order in which they came; of those of
+/// several at one time nobody knows it: beginnings are first and failures last, which undoes the least.
+pub(super) fn in_time<'a>(facts: impl Iterator<Item = &'a Fact>, tellers: &Tellers) -> Vec<Told<'a>> {
+    let told = |fact: &'a Fact| Told {
+        fact,
+        teller: tellers.of(fact),
+        ends: fact.ends,
+        outcome: fact.outcome,
+        is_invalid: false,
+        is_undone: false,
+        ends_own: false,
+    };
+    let mut all: Vec<Told<'a>> = facts.map(told).collect();
+    all.sort_by_key(|told| (told.fact.time_ns, told.fact.arrived));
+    for tie in all.chunk_by_mut(|one, other| one.fact.time_ns == other.fact.time_ns) {
+        let first = tie.first().map(|told| told.teller.emitter());
+        if tie.iter().any(|told| Some(told.teller.emitter()) != first) {
+            let rank = |told: &Told<'_>| match told.fact.outcome {
+                _ if told.fact.begins.is_some() => 0,
+                Some(Outcome::Failed) => 2,
+                _ => 1,
+            };
+            tie.sort_by_key(|told| (rank(told), told.fact.arrived));
+        }
+    }
+    all
+}
