@@ -9,13 +9,16 @@
 
 mod support;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use hdrhistogram::Histogram;
 use panther_events::dedup::{BATCH, Verdict};
 use panther_events::domain::Catalogue;
-use panther_events::event::{Identity, Record};
+use panther_events::event::{Identity, Level, Record, Value};
+use panther_events::observe::history::History;
 use panther_events::observe::metrics::Metrics;
+use panther_events::observe::results::{Results, Tally};
 use panther_events::observe::{Batch, Observer};
+use panther_events::pipeline::{Builder, PipelineOptions, Topology};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,5 +101,62 @@ fn observe(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, observe);
+/// A thousand tests of ten steps, each of which is told by itself and by its test.
+fn results(criterion: &mut Criterion) {
+    const TESTS: usize = 1000;
+    let mut builder =
+        Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
+    let key = builder.observer("history", |_| History::new(1 << 20));
+    let pipeline = builder.start().unwrap();
+    let mut emitter = pipeline.emitter("runner").unwrap();
+    for test in 0..TESTS {
+        let name = format!("test-{test}");
+        let mut emitter = emitter.within(Level::Test, &name).unwrap();
+        let mut test = emitter.test(&name);
+        test.created(&name, Value::Null, Default::default()).unwrap();
+        test.setup_started(Value::Null, Default::default()).unwrap();
+        test.setup_completed(Value::Null, Default::default()).unwrap();
+        test.environment_setup_started("docker", Default::default()).unwrap();
+        test.environment_setup_completed("docker", Default::default()).unwrap();
+        test.deployment_started(Value::Null).unwrap();
+        test.deployment_completed(Value::Null, Default::default()).unwrap();
+        test.execution_started(Value::Null, Default::default()).unwrap();
+        for step in 0..10 {
+            let step = format!("step-{step}");
+            emitter.test(&name).step_started(&step, Default::default()).unwrap();
+            emitter.step(&step).execution_started(Value::Null, &step, Default::default()).unwrap();
+            emitter.step(&step).execution_completed(&step, Default::default()).unwrap();
+            emitter.test(&name).step_completed(&step, Default::default()).unwrap();
+        }
+        emitter.test(&name).teardown_started().unwrap();
+        emitter.test(&name).completed(&name, Default::default()).unwrap();
+        pipeline.poll();
+    }
+    drop(emitter);
+    let snapshot = pipeline.shutdown();
+    let records: Vec<Record> = snapshot.report(key).unwrap().iter().copied().collect();
+    assert_eq!(records.len(), TESTS * 50);
+    let verdicts = [Verdict::New; BATCH];
+    let new = || Results::new(&snapshot.catalogue, &snapshot.symbols, &snapshot.contexts);
+    let observed = |mut results: Results| {
+        for records in records.chunks(BATCH) {
+            results.observe(&Batch::new(records, &verdicts, u64::MAX)).unwrap();
+        }
+        results
+    };
+    let mut group = criterion.benchmark_group("results");
+    group.sample_size(10).throughput(Throughput::Elements(records.len() as u64));
+    group.bench_function("observe: 1,000 tests of 10 steps", |bencher| {
+        bencher.iter_batched(new, observed, BatchSize::LargeInput);
+    });
+    let report = observed(new()).report();
+    let passed = |tally: Tally| (tally.passed, tally.total());
+    assert_eq!(passed(report.tree().tests_tally()), (TESTS as u64, TESTS as u64));
+    group.bench_function("tree: 1,000 tests of 10 steps", |bencher| {
+        bencher.iter(|| black_box(&report).tree().tests.len());
+    });
+    group.finish();
+}
+
+criterion_group!(benches, observe, results);
 criterion_main!(benches);

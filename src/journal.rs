@@ -43,7 +43,7 @@
 //! # On disk (format version 1)
 //!
 //! A directory holds the lock file `LOCK` and the segments `00000000.journal`, `00000001.journal`, and so on. A
-//! segment is preallocated; behind its last block there are zeros, which are cut off when it ends in order. All
+//! segment is preallocated; behind its last block there are zeros, which are truncated when it ends in order. All
 //! numbers are little-endian, on every host; payloads are opaque bytes.
 //!
 //! ```text

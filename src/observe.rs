@@ -25,7 +25,7 @@ use crate::event::{EventKind, KindSet, Record, Symbols};
 /// Does something with events.
 ///
 /// # Panics
-/// An observer may panic, wherever it is called: it is cut off then, the events that it would have had are counted
+/// An observer may panic, wherever it is called: it is disabled then, the events that it would have had are counted
 /// as failed, a `pipeline.observer_failed` event tells the observers of the same worker, and the rest of the
 /// pipeline goes on. What it had taken before counts as handled, even if it only held it back.
 pub trait Observer: Send + 'static {

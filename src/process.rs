@@ -60,7 +60,7 @@ use std::sync::atomic::Ordering;
 /// Sees events before observers do, and may derive others.
 ///
 /// # Panics
-/// A processor may panic: it is cut off then, what it was deriving from that event is refused, the events that it
+/// A processor may panic: it is disabled then, what it was deriving from that event is refused, the events that it
 /// would have had are counted as failed, a `pipeline.processor_failed` event tells the observers, and the rest goes on.
 pub trait Processor: Send + 'static {
     /// Says which kinds it wants. Asked once, at the start.

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_inlet_loses_nothing_and_its_ring_goes() {
+    fn a_dropped_sender_loses_nothing_and_its_ring_goes() {
         let rings = ShardRings::new();
         let mut receivers = ReceiverSet::new(Arc::clone(&rings));
         for emitter in 0..3 {

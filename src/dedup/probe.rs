@@ -63,11 +63,11 @@ pub(super) fn probe<const MOVING: bool, const SEEN: bool>(
     batch: &mut impl Batch,
 ) -> Probed {
     let count = batch.len().min(BATCH);
-    let crowded_parts = overflow.parts();
+    let overflow_parts = overflow.parts();
     let mut pass = Pass::<_, MOVING, SEEN> {
         tables,
         epochs,
-        crowded_parts,
+        overflow_parts,
         batch,
         keys: [Key::default(); BATCH],
         places: [0; BATCH],
@@ -96,7 +96,7 @@ pub(super) fn probe<const MOVING: bool, const SEEN: bool>(
 struct Pass<'a, B, const MOVING: bool, const SEEN: bool> {
     tables: Tables<'a>,
     epochs: EpochTags,
-    crowded_parts: u64,
+    overflow_parts: u64,
     batch: &'a mut B,
     keys: [Key; BATCH],
     places: [usize; BATCH],
@@ -145,7 +145,7 @@ impl<B: Batch, const MOVING: bool, const SEEN: bool> Pass<'_, B, MOVING, SEEN> {
             Ok(slot) => {
                 self.batch.known(i, if SEEN { table.seen(place, slot) } else { Sighting::default() });
             }
-            Err(Found::Free(slot)) if self.crowded_parts >> key.part() & 1 == 0 => {
+            Err(Found::Free(slot)) if self.overflow_parts >> key.part() & 1 == 0 => {
                 bucket.set(slot, words);
                 if SEEN {
                     table.set_seen(place, slot, self.batch.sighting(i));

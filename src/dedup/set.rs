@@ -174,9 +174,9 @@ impl ExactSet {
         };
         let tables = Tables { current: self.table.borrow_mut(), old: old.borrow_mut(), cursor };
         let epochs = EpochTags { hot: self.epochs.hot % TAGS, live: self.epochs.live_tags };
-        let crowded_before = self.overflow.len();
+        let overflowed_before = self.overflow.len();
         let probed = probe::<MOVING, SEEN>(tables, epochs, &mut self.overflow, batch);
-        self.counts.overflowed += self.overflow.len() - crowded_before;
+        self.counts.overflowed += self.overflow.len() - overflowed_before;
         self.table.used += probed.used_in_current;
         if let Some(rehash) = &mut self.rehash {
             rehash.old.used += probed.used_in_old;

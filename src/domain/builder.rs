@@ -18,7 +18,7 @@ pub struct Members<'a>(pub &'a [(&'a str, Value<'a>)]);
 
 /// What an emitter of a domain needs: whose events they are, when, and where to.
 pub(crate) struct EntityEmitter<'e> {
-    way: Target<'e>,
+    target: Target<'e>,
     time_ns: Option<u64>,
 }
 
@@ -36,12 +36,12 @@ impl<'e> EntityEmitter<'e> {
         if let Ok(entity) = entity {
             emitter.note_entity(domain, entity);
         }
-        EntityEmitter { way: Target::Emitter { emitter, entity }, time_ns: None }
+        EntityEmitter { target: Target::Emitter { emitter, entity }, time_ns: None }
     }
 
     pub(crate) fn over(sink: &'e mut dyn EventSink, entity: &str) -> EntityEmitter<'e> {
         EntityEmitter {
-            way: Target::Sink { sink, entity: entity.into(), text: String::new() },
+            target: Target::Sink { sink, entity: entity.into(), text: String::new() },
             time_ns: None,
         }
     }
@@ -59,7 +59,7 @@ impl<'e> EntityEmitter<'e> {
         if let Some(detail) = kind.fields.first() {
             detail.write(&mut payload, Some(Number::Detail(Detail::NONE)));
         }
-        let mut text = match &mut self.way {
+        let mut text = match &mut self.target {
             Target::Emitter { emitter, .. } => emitter.take_text(),
             Target::Sink { text, .. } => std::mem::take(text),
         };
@@ -96,7 +96,7 @@ impl EventBuilder<'_, '_> {
     /// Offers the event.
     pub(crate) fn send(self) -> Result<(), EmitError> {
         let EventBuilder {
-            entity_emitter: EntityEmitter { way, time_ns },
+            entity_emitter: EntityEmitter { target, time_ns },
             kind,
             mut payload,
             text: mut document,
@@ -106,7 +106,7 @@ impl EventBuilder<'_, '_> {
         if !document.is_empty() {
             document.push('}');
         }
-        let (emitter, entity) = match way {
+        let (emitter, entity) = match target {
             Target::Emitter { emitter, entity } => (emitter, entity),
             Target::Sink { sink, entity, text } => {
                 let (kind, time_ns) = (kind.kind, *time_ns);

@@ -6,7 +6,7 @@ pub use crate::emit::{ContextEntered, ErrorRaised, Severity};
 use crate::event::{Domain, EventKind, Identity};
 
 crate::payload! {
-    /// An observer panicked and was cut off. The record's entity is the observer's name.
+    /// An observer panicked and was disabled. The record's entity is the observer's name.
     pub struct ObserverFailed [EventKind::new(Domain::PIPELINE, 0)] {
         /// The panic's message, if a symbol table holds it.
         message: crate::event::Symbol,
@@ -20,7 +20,7 @@ crate::payload! {
 }
 
 crate::payload! {
-    /// A processor panicked and was cut off. The record's entity is the processor's name.
+    /// A processor panicked and was disabled. The record's entity is the processor's name.
     pub struct ProcessorFailed [EventKind::new(Domain::PIPELINE, 2)] {
         /// The panic's message, if a symbol table holds it.
         message: crate::event::Symbol,

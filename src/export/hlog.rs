@@ -7,7 +7,7 @@
 //! - the column of the largest value is in **milliseconds** ([`MAX_VALUE_DIVISOR`]); it is there for people,
 //!   readers take the maximum from the histogram;
 //! - starts are seconds since the log's base time, which equals its start time; starts and lengths have
-//!   millisecond precision. That is the format's, so what lies between is cut off here.
+//!   millisecond precision. That is the format's, so what lies between is truncated here.
 //!
 //! A tag must not hold commas, spaces or line breaks. [`escape_tag`] writes those, `%`, and all other white
 //! space and control characters as in a URL: `%2C` is a comma. Any URL decoder reads the name back. The tag

@@ -184,7 +184,7 @@ impl<W: Write> Exposition<W> {
         self.family("histogram", suffixes, name, help, unit).map(Histogram)
     }
 
-    /// Writes the end mark, without which an exposition counts as cut off, flushes, and returns the output.
+    /// Writes the end mark, without which an exposition counts as truncated, flushes, and returns the output.
     ///
     /// # Errors
     /// When the output fails.

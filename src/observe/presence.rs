@@ -1,5 +1,5 @@
 //! Whether an observer is still at its place, for the query that it fills: an observer is told of neither its removal nor
-//! that it was cut off, and may be wrapped in another one.
+//! that it was disabled, and may be wrapped in another one.
 
 use std::cell::RefCell;
 use std::sync::Arc;

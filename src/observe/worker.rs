@@ -161,7 +161,7 @@ pub(crate) struct SlotReport {
     pub(crate) stay: Stay,
     /// The panic's message when the observer panicked.
     pub(crate) report: Result<Option<Box<dyn AnyReport>>, String>,
-    /// Why the observer was cut off, or could not deliver.
+    /// Why the observer was disabled, or could not deliver.
     pub(crate) trouble: Option<String>,
 }
 
@@ -188,7 +188,7 @@ pub(crate) struct Trouble {
     pub(crate) handled: u64,
     /// Of the batch, where it panicked; else in all.
     pub(crate) failed: u64,
-    /// It panicked and was cut off; else it could not deliver, and goes on.
+    /// It panicked and was disabled; else it could not deliver, and goes on.
     pub(crate) panicked: bool,
 }
 
@@ -422,7 +422,7 @@ impl Slot {
         catch_panic(|| drop(observer))
     }
 
-    /// False when the observer was cut off by this batch.
+    /// False when the observer was disabled by this batch.
     fn take(&mut self, records: &[Record], verdicts: &[Verdict], new: u64, kinds: &Kinds) -> bool {
         let wanted = kinds.select(records, &self.interest);
         let handled = u64::from((wanted & new).count_ones());

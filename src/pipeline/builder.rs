@@ -80,7 +80,7 @@ pub enum StartError {
     /// A processor panicked when it was asked what it wants.
     #[error("processor {name:?} {panic} when it was asked for its interest")]
     ProcessorPanicked { name: String, panic: String },
-    /// The rings would take more memory than anybody can mean.
+    /// The rings would take more memory than the limit.
     #[error(
         "option `ring_capacity` is {capacity} and there are {shards} shards: {bytes} bytes for each emitter; give at most {RING_BYTES_MAX} in all"
     )]

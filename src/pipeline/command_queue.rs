@@ -7,10 +7,10 @@ use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 /// Commands hold the sender's means to be answered; one that is dropped says that no answer comes.
 pub(crate) struct CommandQueue<T> {
     waiting: AtomicBool,
-    commands: Mutex<Letters<T>>,
+    commands: Mutex<Commands<T>>,
 }
 
-struct Letters<T> {
+struct Commands<T> {
     waiting: Vec<T>,
     /// The owner is gone: commands are dropped.
     closed: bool,
@@ -18,7 +18,7 @@ struct Letters<T> {
 
 impl<T> CommandQueue<T> {
     pub(crate) fn new() -> CommandQueue<T> {
-        let commands = Letters { waiting: Vec::new(), closed: false };
+        let commands = Commands { waiting: Vec::new(), closed: false };
         CommandQueue { waiting: AtomicBool::new(false), commands: Mutex::new(commands) }
     }
 

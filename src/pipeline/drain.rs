@@ -47,7 +47,7 @@ pub enum SettleError {
         "the observer that fills the query was removed, and later events are not in it; add it again, or ask before"
     )]
     Removed,
-    /// The observer panicked, and was cut off.
+    /// The observer panicked, and was disabled.
     #[error(
         "the observer that fills the query panicked, and later events are not in it; the snapshot's warnings say why"
     )]

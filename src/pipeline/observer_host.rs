@@ -10,7 +10,7 @@ use crate::observe::worker::{Placed, SlotReport, Trouble, Worker, WorkerReport};
 use crate::sync::mpsc::Sender;
 use crate::sync::{Arc, Ordering};
 
-/// Runs a worker's observers and emits an event for each that is cut off or cannot deliver.
+/// Runs a worker's observers and emits an event for each that is disabled or cannot deliver.
 pub(crate) struct ObserverHost {
     number: u32,
     worker: Worker,
@@ -85,7 +85,7 @@ impl ObserverHost {
         }
     }
 
-    /// Tells the observers; one of them may be cut off by that in turn, each of them once, or be unable to deliver it,
+    /// Tells the observers; one of them may be disabled by that in turn, each of them once, or be unable to deliver it,
     /// of which each tells more and more rarely.
     #[cold]
     fn tell(&mut self) -> u64 {

@@ -20,7 +20,7 @@ pub(crate) struct Processors {
 /// A processor that is to be part of a shard.
 pub(crate) struct Entry {
     pub(crate) name: Box<str>,
-    /// `None` once it was cut off.
+    /// `None` once it was disabled.
     pub(crate) processor: Option<Box<dyn Processor>>,
     pub(crate) interest: KindSet,
     pub(crate) buffer: DerivedBuffer,
@@ -84,7 +84,7 @@ impl Processors {
         self.entries.iter().map(report).collect()
     }
 
-    /// Derives an event for each processor that has just been cut off.
+    /// Derives an event for each processor that has just been disabled.
     fn tell(&mut self) {
         for entry in &mut self.entries {
             let Some(processor) = entry.processor.take_if(|_| entry.trouble.is_some()) else { continue };

@@ -74,7 +74,7 @@ impl fmt::Display for Topology {
     }
 }
 
-/// Why a text is no topology.
+/// Topology parse error.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "{0:?} is no topology; write inline, fused, auto or staged:DxW with D dedup threads (1 to {DEDUP_MAX}) and W workers (1 to {WORKERS_MAX})"

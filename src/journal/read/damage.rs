@@ -20,7 +20,7 @@ pub struct SourceGap {
 /// What became of a damaged place.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Damage {
-    /// The journal has no end: its writer was killed, or it is cut off right between two blocks.
+    /// The journal has no end: its writer was killed, or it was truncated right between two blocks.
     NotClosed,
     /// The journal ends here; what follows was never certain and is not read.
     TornTail(Found),

@@ -82,7 +82,7 @@ pub(crate) enum Action {
     NextSegment,
     /// Ends: the writer did not close the journal, but the last block is whole. Reported.
     EndUnclosed,
-    /// Ends: what is here and behind is cut off. Reported, with the count of intact blocks that were cut.
+    /// Ends: what is here and behind is truncated. Reported, with the count of intact blocks among it.
     CutTail,
     /// Skips to the next intact block and names the gap by source and sequence range. Reported.
     Quarantine,

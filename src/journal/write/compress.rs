@@ -100,7 +100,7 @@ impl Compression {
             if header.kind == BlockKind::End {
                 self.gathered.extend_from_slice(bytes);
                 self.packed.emit(&mut self.gathered)?;
-                // A file whose zeros could not be cut off ends here as well.
+                // A file whose zeros could not be truncated ends here as well.
                 self.ended = self.segment.zeros_from(header.end().offset)?;
                 return if self.ended { Ok(()) } else { Err(Left::AsItIs) };
             }

@@ -74,7 +74,7 @@ fn find_end(storage: &dyn Storage, run: RunId, now_ns: u64) -> Result<Resume, Op
         return Err(OpenError::AnotherRun { path: storage.path().to_owned(), found, wanted: run });
     }
     // A journal that was closed is continued behind its end; any other where a reader stops, and what the reader
-    // cuts off stays cut off.
+    // truncates stays truncated.
     reader.go_to_step(reader.steps().saturating_sub(1));
     while reader.next_block().map_err(unreadable)?.is_some() {}
     if !reader.closed() {

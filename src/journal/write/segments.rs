@@ -124,7 +124,7 @@ impl Segments {
     /// Closes the open segment's file, of which the last block is written.
     pub(super) fn close_open(&mut self, now_ns: u64, to_compress: bool, account: &mut JournalAccount) {
         let Some(segment) = self.open.take() else { return };
-        // What is cut off is zeros; a file that stays long is read just the same.
+        // What is truncated is zeros; a file that stays long is read just the same.
         account.errors += u64::from(segment.cut().is_err());
         // It links to those before it, and stays.
         self.suspects.clear();

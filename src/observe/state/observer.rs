@@ -73,7 +73,7 @@ impl Observer for States {
 
 impl Drop for States {
     fn drop(&mut self) {
-        // Whoever waits for a state is told, even when the observer was cut off.
+        // Whoever waits for a state is told, even when the observer was disabled.
         self.end();
     }
 }

@@ -45,9 +45,9 @@ pub enum WaitError {
     /// The pipeline has ended.
     #[error("no more events will come; the entity {}", Place(last.as_deref()))]
     Ended { last: Option<Box<EntityState>> },
-    /// The observer that fills the query was removed, or panicked and was cut off.
+    /// The observer that fills the query was removed, or panicked and was disabled.
     #[error(
-        "the observer that fills the query was removed or cut off, and what came since is not known; the entity {}",
+        "the observer that fills the query was removed or disabled, and what came since is not known; the entity {}",
         Place(last.as_deref())
     )]
     Gone { last: Option<Box<EntityState>> },

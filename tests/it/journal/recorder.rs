@@ -143,7 +143,7 @@ fn gaps_name_source_and_numbers() {
 }
 
 #[test]
-fn lanes_of_emitters_that_are_gone_are_given_away_last_and_counted() {
+fn tracks_of_emitters_that_are_gone_are_given_away_last_and_counted() {
     let fixture = Fixture::new(SMALL, 64);
     let mut first = fixture.pipeline.emitter("first").unwrap();
     (0..20).for_each(|value| emit(&mut first, value).unwrap());

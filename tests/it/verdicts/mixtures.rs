@@ -105,8 +105,11 @@ fn an_end_without_a_beginning_after_the_test_is_late() {
     }
 }
 
-/// What a test lists, and what runs: the step, the service in whose context it is, and how the test names it.
-fn of_steps(runs: &[(&[&str], &[(&str, &str, &str)])]) -> Vec<&'static str> {
+/// A step that runs, the service in whose context it is, and how the test names it.
+type Ran<'a> = (&'a str, &'a str, &'a str);
+
+/// By run of a test, what it lists, and what runs.
+fn of_steps(runs: &[(&[&str], &[Ran<'_>])]) -> Vec<&'static str> {
     let tree = run(TOPOLOGIES[0], |e| {
         let mut e = e.within(Level::Test, "t")?;
         for (at, (listed, steps)) in (0..).zip(runs) {
@@ -205,6 +208,37 @@ fn who_began_nothing_may_tell_the_end_of_what_another_began() {
         Ok(())
     });
     assert_eq!(verdicts(&tree), ["passed"], "{tree:?}");
+}
+
+/// Of two origins, whose events a reader gives to one pipeline one after the other.
+#[test]
+fn what_one_process_began_another_does_not_end() {
+    for (another, verdict) in [(false, "passed"), (true, "running")] {
+        for fails_first in [false, true] {
+            let mut builder = builder(TOPOLOGIES[0]);
+            let key = builder
+                .observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+            let pipeline = builder.start().unwrap();
+            let mut e = pipeline.emitter("one").unwrap();
+            begin_at(&mut e, "t", 1).unwrap();
+            begins(&mut e, "s", 10).unwrap();
+            if fails_first {
+                fails(&mut e, "s", 11).unwrap();
+            }
+            pipeline.drain(Duration::from_secs(10)).unwrap();
+            if another {
+                pipeline.contexts().forget_numbers();
+            }
+            if fails_first {
+                begins(&mut e, "s", 12).unwrap();
+            }
+            passes(&mut e, "s", 20).unwrap();
+            drop(e);
+            let tree = pipeline.shutdown().report(key).unwrap().tree();
+            let verdict = if another && fails_first { "failed" } else { verdict };
+            assert_eq!(tree.steps[0].part.outcome.name(), verdict, "{another} {fails_first}: {tree:?}");
+        }
+    }
 }
 
 /// A step that is retried in the second run of its test, both times between that run's beginning and end.

@@ -8,7 +8,7 @@ use crate::flight::Flight;
 use crate::journal_args::{Description, nanos};
 use crate::journal_log;
 use crate::report;
-use crate::results::{Events, Failure, FileFormat, Told, commit, judged, panther_ids, tell};
+use crate::results::{Events, Failure, Told, commit, judged, panther_ids, tell};
 use crate::signals::Signals;
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -24,7 +24,7 @@ use panther_events::ingest::panther::PythonVersion;
 use panther_events::ingest::{Coverage, PacketDigest, common_coverage, scan};
 use panther_events::journal::{Durability, Options};
 use panther_events::pipeline::Topology;
-use panther_events::run::{FinishedRun, InputTotals, RunOptions, is_whole};
+use panther_events::run::{FileFormat, FinishedRun, InputTotals, RunOptions, is_whole};
 use panther_events_cli::filters::{
     parse_bytes, parse_durability, parse_horizon, parse_segment, parse_span, parse_window, window_text,
 };

@@ -3,7 +3,7 @@
 use crate::Outcome;
 use crate::journal_args::{Description, JournalSource, restore_context};
 use crate::results::{
-    Events, Failure, FileFormat, Told, commit, judged, panther_ids, said, tell, tell_doubts,
+    Events, Failure, FormatArg, Told, commit, judged, panther_ids, said, tell, tell_doubts,
 };
 use panther_events::dedup::Window;
 use panther_events::domain::pipeline::ProcessorFailed;
@@ -14,7 +14,7 @@ use panther_events::export::{Overwrite, ResultDir};
 use panther_events::journal::storage::{DirStorage, Storage};
 use panther_events::journal::{Damage, ReadOptions};
 use panther_events::pipeline::{Pipeline, Topology};
-use panther_events::run::{FinishedRun, InputTotals, RunOptions, is_whole};
+use panther_events::run::{FileFormat, FinishedRun, InputTotals, RunOptions, is_whole};
 use panther_events_cli::filters::{Speed, context, parse_part, parse_speed, parse_window};
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -67,7 +67,7 @@ pub(crate) struct ExportArgs {
     journal: PathBuf,
     /// What to write. May be given several times.
     #[arg(long, required = true)]
-    format: Vec<FileFormat>,
+    format: Vec<FormatArg>,
     /// The directory for the files.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -99,7 +99,8 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
 }
 
 pub(crate) fn export(args: &ExportArgs) -> Result<Outcome, Failure> {
-    let wants_events = args.format.contains(&FileFormat::Jsonl);
+    let formats: Vec<FileFormat> = args.format.iter().map(|format| (*format).into()).collect();
+    let wants_events = formats.contains(&FileFormat::Jsonl);
     let job = Job {
         journal: &args.journal,
         out: &args.out,
@@ -109,7 +110,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<Outcome, Failure> {
         within: context(&args.within),
         force: args.force,
         require_passed: false,
-        formats: &args.format,
+        formats: &formats,
         told: Told::Errors,
     };
     job.run()

@@ -27,9 +27,9 @@ pub(crate) enum Events {
     None,
 }
 
-/// A file of a result directory.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum FileFormat {
+/// [`run::FileFormat`], as an argument.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum FormatArg {
     /// `summary.json`.
     Summary,
     /// `metrics.om`.
@@ -42,12 +42,6 @@ pub(crate) enum FileFormat {
     Jsonl,
 }
 
-impl FileFormat {
-    /// All of them.
-    pub(crate) const ALL: [FileFormat; 5] =
-        [FileFormat::Summary, FileFormat::Openmetrics, FileFormat::Hlog, FileFormat::Csv, FileFormat::Jsonl];
-}
-
 impl From<Events> for run::EventChoice {
     fn from(events: Events) -> run::EventChoice {
         match events {
@@ -58,14 +52,14 @@ impl From<Events> for run::EventChoice {
     }
 }
 
-impl From<FileFormat> for run::FileFormat {
-    fn from(format: FileFormat) -> run::FileFormat {
+impl From<FormatArg> for run::FileFormat {
+    fn from(format: FormatArg) -> run::FileFormat {
         match format {
-            FileFormat::Summary => run::FileFormat::Summary,
-            FileFormat::Openmetrics => run::FileFormat::OpenMetrics,
-            FileFormat::Hlog => run::FileFormat::Hlog,
-            FileFormat::Csv => run::FileFormat::Csv,
-            FileFormat::Jsonl => run::FileFormat::Jsonl,
+            FormatArg::Summary => run::FileFormat::Summary,
+            FormatArg::Openmetrics => run::FileFormat::OpenMetrics,
+            FormatArg::Hlog => run::FileFormat::Hlog,
+            FormatArg::Csv => run::FileFormat::Csv,
+            FormatArg::Jsonl => run::FileFormat::Jsonl,
         }
     }
 }
@@ -141,7 +135,7 @@ pub(crate) fn said(found: Outcome, printed: io::Result<()>) -> Outcome {
     match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             // Where standard error is gone too, the exit status has to do.
-            let _ = writeln!(io::stderr(), "error: the work is done, but its output was cut off: {error}");
+            let _ = writeln!(io::stderr(), "error: the work is done, but its output was lost: {error}");
             if found == Outcome::Done { Outcome::Partly } else { found }
         }
         _ => found,
@@ -154,10 +148,9 @@ pub(crate) fn commit(
     run: &FinishedRun,
     summary: &Summary,
     losses: &[String],
-    formats: &[FileFormat],
+    formats: &[run::FileFormat],
 ) -> Result<(), Failure> {
-    let formats: Vec<run::FileFormat> = formats.iter().map(|format| (*format).into()).collect();
-    let written = run.write(dir, summary, &formats).map_err(Failure::from);
+    let written = run.write(dir, summary, formats).map_err(Failure::from);
     written.inspect_err(|_| {
         // Where standard error is gone too, the exit status has to do.
         let _ = report::print_errors(&mut io::stderr(), summary, losses);
