@@ -106,6 +106,16 @@ impl Context {
         levels.all(|(one, other)| [Symbol::NONE, *one].contains(&other) || *one == Symbol::NONE)
     }
 
+    /// As [`Context::agrees_with`], whichever part of `level` they name.
+    pub(crate) fn agrees_beside(mut self, other: &Context, level: Level) -> bool {
+        for ((part, known), other) in self.0.iter_mut().zip(Level::ALL).zip(other.0) {
+            if known == level {
+                *part = other;
+            }
+        }
+        self.agrees_with(other)
+    }
+
     /// Returns the parts in which something of `level` lies: those that enclose it.
     pub(crate) fn around(mut self, level: Level) -> Context {
         for (part, outer) in self.0.iter_mut().zip(Level::ALL) {

@@ -29,25 +29,28 @@
 //! Tests and experiments pass by events that their [state tables](crate::domain::StateTable) allow, in the order of time. A
 //! beginning that the table does not allow begins another run.
 //!
-//! Steps and assertions pass if all that began came to a passing end behind that, by the times of both, while its test
-//! was running. An end at the same time is in time. In detail:
+//! Steps and assertions pass if all that began came to a passing end behind that, by the times of both, and no later than the test
+//! in a run of which it began. An end at the same time is in time. In detail:
 //!
 //! - Each beginning needs an end (`created` and `setup_started` of a test are one beginning, what a step and its test tell
 //!   of it are one). An end may be told in several ways (`result` and `validation_completed` of an assertion, `completed` and
-//!   `result` of a test, by a step and by its test): one of these ways has to have an end for each beginning. One event of a way
-//!   stands for one run.
+//!   `result` of a test, by a step and by its test): one of these ways has to have all ends.
+//! - An end belongs to what its emitter began, in the same context before others. Where that has ended, it is told again, and ends
+//!   nothing else. Who has begun nothing of that name tells the end of what another began.
+//! - What was begun in one context is not ended in another that differs from it (another service, say); a context that says less
+//!   may be the same, and who began something in one step may end it in another. What was skipped ends nothing that began.
 //! - What a step or an assertion tells of itself passes only if it began. What a test tells of its step, or a service of what it
 //!   found, needs no beginning; but it does not pass after its test has ended.
-//! - What one emitter began, another ends only if it begins nothing of that name itself: two emitters are two that do the same, and
-//!   what is told twice of one is not the end of the other.
-//! - What was begun in one context is not ended in another that differs from it (another service, say); a context that says less
-//!   may be the same. What was skipped ends nothing that began.
-//! - What one process began, another does not end.
+//! - What one process began, another does not end; and where several ran a test, what each tells is judged by its own runs of it.
 //! - What begins again is as good as the worst of its runs.
-//! - What is still running when a run of its test ends is incomplete, and its message says by how much it was late.
+//! - What is still running when a run of its test ends is incomplete, and its message says by how much it was late. A step that
+//!   began when its test had ended, or before it began, is judged for itself.
 //!
 //! Events of one emitter at one time are in the order in which it told them. Of events of several at one time nobody knows the
-//! order: beginnings are taken to be first, and failures last.
+//! order: those of emitters that begin something then are taken to be first.
+//!
+//! An emitter is one voice: threads that share one (an [`EmitterPool`](crate::pipeline::EmitterPool)) and each do a step of one name are
+//! not told apart, unless they are in different contexts.
 //!
 //! A service or an environment that fails is no failed test: its test may want that. But what a tester finds
 //! (`service.test_results`) is an assertion under the tester's name; it failed where it names failed checks.
@@ -213,6 +216,10 @@ impl Results {
             let mut evidence = Evidence::of(record, document);
             if is_unknown {
                 evidence.says(Outcome::Unknown, || "its document is not known".to_owned());
+                evidence.found = evidence.found.map(|found| match found {
+                    Outcome::Failed => found,
+                    _ => Outcome::Unknown,
+                });
             }
             if evidence.executes {
                 evidence.more.step_names = names(document, "steps").map(|name| Symbol::of(&name)).collect();
@@ -221,12 +228,12 @@ impl Results {
                 let shown = |name: Cow<'_, str>| (Symbol::of(&name), beginning(&name, NAME_LEN_MAX).into());
                 evidence.more.test_names = names(document, "test_names").map(shown).collect();
             }
-            let forks = |table: &StateTable| {
-                let path = table.paths.get(usize::from(record.kind().code()));
-                matches!(path, Some(TransitionPath::By { .. }))
-            };
-            if matches!(domain, Domain::TEST | Domain::EXPERIMENT) && table.is_some_and(forks) {
-                evidence.more.payload = Some(*record.payload_bytes());
+            let path = table.and_then(|table| table.paths.get(usize::from(record.kind().code())));
+            match path {
+                _ if !matches!(domain, Domain::TEST | Domain::EXPERIMENT) => {}
+                None | Some(TransitionPath::Stay) => evidence.ends = 0,
+                Some(TransitionPath::By { .. }) => evidence.more.payload = Some(*record.payload_bytes()),
+                Some(_) => {}
             }
             let event = Event { record, evidence, context, document, symbols, teller, has_room, may_add };
             match domain {
@@ -348,8 +355,8 @@ impl ResultsReport {
             test.checks.add(check);
         }
         if let Some(checking) = checking {
-            let evidence = event.evidence.of_checks(checking);
-            test.checking.push(Fact { by_other: true, ..event.fact(&mut self.log, evidence) });
+            let fact = event.fact(&mut self.log, event.evidence.of_checks(checking));
+            self.log.keep(&mut test.checking, Fact { by_other: true, ..fact });
         }
         let name = step.and_then(|_| event.name("step_name"));
         let mut own = event.evidence.clone();
@@ -360,13 +367,18 @@ impl ResultsReport {
             Some(outcome) if name.is_none() && outcome != Outcome::Passed => {
                 own.says(Outcome::Unknown, || "a step without a name began".to_owned());
             }
-            Some(_) => own.more.message = None,
+            Some(_) if own.outcome.is_none() => own.more.message = None,
+            Some(_) => {}
         }
-        test.facts.push(event.fact(&mut self.log, own));
+        // Wherever a test tells of itself, it is one.
+        let teller = Teller { place: Context::NONE, ..event.teller };
+        let fact = self.log.fact(event.record, teller, true, own);
+        self.log.keep(&mut test.facts, fact);
         let (Some(outcome), Some(name)) = (step, name) else { return true };
         let Some(step) = event.entry(&mut self.steps, (key, name)) else { return false };
         let evidence = std::mem::take(&mut event.evidence).of_step(outcome);
-        step.push(Fact { by_other: true, names_test: true, ..event.fact(&mut self.log, evidence) });
+        let fact = event.fact(&mut self.log, evidence);
+        self.log.keep(step, Fact { by_other: true, names_test: true, is_of_step: true, ..fact });
         true
     }
 
@@ -374,7 +386,8 @@ impl ResultsReport {
         let key = (event.test(), event.record.entity());
         let Some(step) = event.entry(&mut self.steps, key) else { return false };
         let evidence = std::mem::take(&mut event.evidence);
-        step.push(event.fact(&mut self.log, evidence));
+        let fact = event.fact(&mut self.log, evidence);
+        self.log.keep(step, fact);
         true
     }
 
@@ -382,7 +395,8 @@ impl ResultsReport {
         let key = event.assertion();
         let Some(known) = event.entry(&mut self.assertions, key) else { return false };
         let evidence = std::mem::take(&mut event.evidence);
-        known.own.push(event.fact(&mut self.log, evidence));
+        let fact = event.fact(&mut self.log, evidence);
+        self.log.keep(&mut known.own, fact);
         true
     }
 
@@ -392,7 +406,8 @@ impl ResultsReport {
         let key = event.assertion();
         let Some(known) = event.entry(&mut self.assertions, key) else { return false };
         let evidence = std::mem::take(&mut event.evidence).of_assertion(outcome);
-        known.found.push(Fact { by_other: true, ..event.fact(&mut self.log, evidence) });
+        let fact = event.fact(&mut self.log, evidence);
+        self.log.keep(&mut known.found, Fact { by_other: true, ..fact });
         true
     }
 
@@ -400,7 +415,9 @@ impl ResultsReport {
         let key = event.record.entity();
         let Some(experiment) = event.entry(&mut self.experiments, key) else { return false };
         let evidence = std::mem::take(&mut event.evidence);
-        experiment.push(event.fact(&mut self.log, evidence));
+        let teller = Teller { place: Context::NONE, ..event.teller };
+        let fact = self.log.fact(event.record, teller, true, evidence);
+        self.log.keep(experiment, fact);
         true
     }
 }

@@ -206,11 +206,14 @@ impl Evidence {
     /// Takes in how many of several passed: the names of the fields with how many there are, passed and failed.
     fn count(&mut self, fields: &Fields<'_>, what: &str, names: [&str; 3]) {
         match names.map(|name| fields.count_of(name)) {
+            [.., Some(NO_COUNT)] => {
+                self.says(Outcome::Unknown, || format!("an unknown number of {what} failed"));
+            }
+            [Some(NO_COUNT) | None, _, Some(failed)] if failed > 0 => {
+                self.says(Outcome::Failed, || format!("{failed} {what} failed"));
+            }
             [Some(total), _, Some(failed)] if failed > 0 => {
                 self.says(Outcome::Failed, || format!("{failed} of {total} {what} failed"));
-            }
-            [None, _, Some(failed)] if failed > 0 => {
-                self.says(Outcome::Failed, || format!("{failed} {what} failed"));
             }
             // What became of the others is not told.
             [Some(total), passed, _] if passed.unwrap_or(0) != total || total == NO_COUNT => {

@@ -5,14 +5,15 @@
 //! So a test that was run again in one experiment, or in a later run, does not stand for one that never came in another.
 
 use super::evidence::NO_COUNT;
-use super::fact::{Fact, Tellers, Told, in_time};
+use super::fact::{Fact, Origin, Tellers, Told, in_time};
 use super::judge::judge_in_order;
 use super::lifecycle::follow;
 use super::part::Part;
 use super::sweep::ALONE;
+use super::test_runs::TestRuns;
 use crate::domain::StateTable;
 use crate::event::Symbol;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Runs of experiments at one time that are looked at; a test among more may be of any.
 const AT_ONE_TIME_MAX: usize = 64;
@@ -27,6 +28,10 @@ struct ExperimentRun {
     tests: u64,
     /// Names that it gives of these. One that it gives twice is run twice.
     names: HashMap<Symbol, Named>,
+    /// How many it names.
+    named: u64,
+    /// Which process tells of it.
+    origin: Origin,
 }
 
 /// How often a run of an experiment names a test, and the beginning of that name.
@@ -37,8 +42,15 @@ struct Named {
 }
 
 impl ExperimentRun {
-    fn begun(time_ns: u64) -> ExperimentRun {
-        ExperimentRun { started_ns: time_ns, ended_ns: time_ns, tests: 0, names: HashMap::new() }
+    fn begun(time_ns: u64, origin: Origin) -> ExperimentRun {
+        ExperimentRun {
+            started_ns: time_ns,
+            ended_ns: time_ns,
+            tests: 0,
+            names: HashMap::new(),
+            named: 0,
+            origin,
+        }
     }
 
     /// Takes an event of the run: how many tests it has, and the names of these.
@@ -51,21 +63,24 @@ impl ExperimentRun {
             named.entry(*symbol).or_insert_with(|| Named { times: 0, name: name.clone() }).times += 1;
         }
         for (symbol, named) in named {
-            let times = named.times;
-            let known = self.names.entry(symbol).or_insert(named);
-            known.times = known.times.max(times);
+            let known = self.names.entry(symbol).or_insert_with(|| Named { times: 0, name: named.name });
+            self.named = self.named.saturating_add(named.times.saturating_sub(known.times));
+            known.times = known.times.max(named.times);
         }
     }
 }
 
-/// Splits what an experiment says at its beginnings.
+/// Splits what an experiment says, in each process, at its beginnings.
 fn runs(all: &[Told<'_>]) -> Vec<ExperimentRun> {
     let mut runs: Vec<ExperimentRun> = Vec::new();
-    for Told { fact, .. } in all {
-        if fact.begins.is_some() || runs.is_empty() {
-            runs.push(ExperimentRun::begun(fact.time_ns));
+    let mut last: HashMap<Origin, usize> = HashMap::new();
+    for Told { fact, teller, .. } in all {
+        let origin = teller.origin();
+        if fact.begins.is_some() || !last.contains_key(&origin) {
+            last.insert(origin, runs.len());
+            runs.push(ExperimentRun::begun(fact.time_ns, origin));
         }
-        if let Some(run) = runs.last_mut() {
+        if let Some(run) = last.get(&origin).and_then(|at| runs.get_mut(*at)) {
             run.take(fact);
         }
     }
@@ -75,43 +90,46 @@ fn runs(all: &[Told<'_>]) -> Vec<ExperimentRun> {
 /// Which run of which experiment.
 type At = (Symbol, usize);
 
-/// Runs of experiments, by time.
-struct Timeline<'a> {
-    /// By their beginnings.
-    runs: Vec<(At, &'a ExperimentRun)>,
-    /// By place: the last end of the runs up to there.
-    ends_ns: Vec<u64>,
+/// Among which runs one is looked for: those of an experiment or [`Symbol::NONE`] for all, in one process or in all.
+type Among = (Symbol, Option<Origin>);
+
+/// The end of a run of a test.
+struct TestEnd {
+    ended_ns: u64,
+    test: Symbol,
 }
 
-impl<'a> Timeline<'a> {
-    fn of(runs: impl Iterator<Item = (At, &'a ExperimentRun)>) -> Timeline<'a> {
-        let mut runs: Vec<_> = runs.collect();
-        runs.sort_by_key(|(at, run)| (run.started_ns, *at));
-        let last_end_ns = |end_ns: &mut u64, run: &(At, &ExperimentRun)| {
-            *end_ns = run.1.ended_ns.max(*end_ns);
-            Some(*end_ns)
+/// Returns for each end of a test the only run in which it can have come to that, with the ends in the order of time.
+fn places<'a>(
+    mut runs: Vec<(At, &'a ExperimentRun)>,
+    mut ends: Vec<TestEnd>,
+) -> impl Iterator<Item = (TestEnd, Result<At, Elsewhere>)> + 'a {
+    runs.sort_by_key(|(at, run)| (run.started_ns, *at));
+    ends.sort_by_key(|end| (end.ended_ns, end.test));
+    let mut next = 0;
+    // Those that have begun and not ended, by their ends.
+    let mut going_on: BTreeMap<(u64, At), &'a ExperimentRun> = BTreeMap::new();
+    ends.into_iter().map(move |end| {
+        while let Some((at, run)) = runs.get(next).filter(|(_, run)| run.started_ns <= end.ended_ns) {
+            going_on.insert((run.ended_ns, *at), run);
+            next += 1;
+        }
+        while going_on.first_key_value().is_some_and(|((ended_ns, _), _)| *ended_ns < end.ended_ns) {
+            going_on.pop_first();
+        }
+        let is_one_of_several = going_on.len() > 1 && going_on.len() <= AT_ONE_TIME_MAX;
+        // Which names its tests does not have others, unless it has more tests than it names.
+        let may_have = |run: &ExperimentRun| {
+            !is_one_of_several || run.names.contains_key(&end.test) || run.tests > run.named
         };
-        let ends_ns = runs.iter().scan(0, last_end_ns).collect();
-        Timeline { runs, ends_ns }
-    }
-
-    /// Returns the only run in which a test of this name can have come to its end at that time.
-    fn only(&self, name: Symbol, ended_ns: u64) -> Result<At, Elsewhere> {
-        let begun = self.runs.partition_point(|(_, run)| run.started_ns <= ended_ns);
-        let first = self.ends_ns.partition_point(|end_ns| *end_ns < ended_ns);
-        let candidates = self.runs.get(first..begun).unwrap_or_default().iter();
-        let mut candidates: Vec<_> =
-            candidates.filter(|(_, run)| run.ended_ns >= ended_ns).take(AT_ONE_TIME_MAX + 1).collect();
-        if candidates.len() > 1 && candidates.len() <= AT_ONE_TIME_MAX {
-            // Which names its tests does not have others, unless it has more tests than it names.
-            candidates.retain(|(_, run)| run.names.contains_key(&name) || run.tests > run.named());
-        }
-        match candidates.as_slice() {
-            [(at, _)] => Ok(*at),
-            [] => Err(Elsewhere::None),
-            _ => Err(Elsewhere::Several),
-        }
-    }
+        let mut candidates = going_on.iter().filter(|(_, run)| may_have(run)).map(|((_, at), _)| *at);
+        let place = match (candidates.next(), candidates.next()) {
+            (Some(at), None) => Ok(at),
+            (None, _) => Err(Elsewhere::None),
+            (Some(_), Some(_)) => Err(Elsewhere::Several),
+        };
+        (end, place)
+    })
 }
 
 /// Why a run of a test is of no known run of an experiment.
@@ -122,14 +140,9 @@ enum Elsewhere {
 }
 
 impl ExperimentRun {
-    /// How many tests it names.
-    fn named(&self) -> u64 {
-        self.names.values().fold(0, |sum, named| sum.saturating_add(named.times))
-    }
-
     /// Returns what is not known of the run's tests, given how often each was run in it.
     fn lacks(&self, found: &HashMap<Symbol, u64>, several: u64) -> Option<String> {
-        let tests = self.tests.max(self.named());
+        let tests = self.tests.max(self.named);
         if tests == NO_COUNT {
             return Some("the number of its tests cannot be read".into());
         }
@@ -155,44 +168,55 @@ impl ExperimentRun {
     }
 }
 
-fn numbered(name: Symbol, runs: &[ExperimentRun]) -> impl Iterator<Item = (At, &ExperimentRun)> {
-    runs.iter().enumerate().map(move |(at, run)| ((name, at), run))
-}
-
 /// Returns what became of `experiments`, given the tests: each with the experiment that its context names or
-/// [`Symbol::NONE`], its name, and when its runs ended.
+/// [`Symbol::NONE`], its name, and when its runs were.
 pub(super) fn parts<'a>(
     experiments: &HashMap<Symbol, Vec<Fact>>,
     table: Option<&StateTable>,
     tellers: &Tellers,
-    tests: impl Iterator<Item = (Symbol, Symbol, &'a [u64])>,
+    tests: impl Iterator<Item = (Symbol, Symbol, &'a TestRuns)>,
 ) -> Vec<(Symbol, Part)> {
     let judge = |(name, facts): (&Symbol, &Vec<Fact>)| {
         let mut all = in_time(facts.iter(), tellers);
         if let Some(table) = table {
             follow(table, &mut all);
         }
-        (*name, (judge_in_order(&all, ALONE).part, runs(&all)))
+        let runs = runs(&all);
+        (*name, (judge_in_order(all, ALONE).part, runs))
     };
     let known: HashMap<Symbol, (Part, Vec<ExperimentRun>)> = experiments.iter().map(judge).collect();
-    let all = Timeline::of(known.iter().flat_map(|(name, (_, runs))| numbered(*name, runs)));
-    let own = known.iter().map(|(name, (_, runs))| (*name, Timeline::of(numbered(*name, runs))));
-    let own: HashMap<Symbol, Timeline<'_>> = own.collect();
-    let mut found: HashMap<At, HashMap<Symbol, u64>> = HashMap::new();
-    let mut several = 0;
-    for (experiment, test, ends_ns) in tests {
-        let timeline = if experiment == Symbol::NONE { Some(&all) } else { own.get(&experiment) };
-        let Some(timeline) = timeline else { continue };
-        let mut is_several = false;
-        for ended_ns in ends_ns {
-            match timeline.only(test, *ended_ns) {
-                Ok(at) => *found.entry(at).or_default().entry(test).or_default() += 1,
-                Err(elsewhere) => is_several |= elsewhere == Elsewhere::Several,
+    let mut among: HashMap<Among, Vec<(At, &ExperimentRun)>> = HashMap::new();
+    for (name, (_, runs)) in &known {
+        for (at, run) in runs.iter().enumerate() {
+            for key in
+                [*name, Symbol::NONE].into_iter().flat_map(|name| [(name, Some(run.origin)), (name, None)])
+            {
+                among.entry(key).or_default().push(((*name, at), run));
             }
         }
-        several += u64::from(is_several);
     }
-    let none = HashMap::new();
+    let mut ends: HashMap<Among, Vec<TestEnd>> = HashMap::new();
+    for (experiment, test, runs) in tests {
+        for (origin, ended_ns) in runs.ends() {
+            // What one process tells of a test is of the run of which the same one tells, if it does.
+            let own = (experiment, Some(origin));
+            let key = if among.contains_key(&own) { own } else { (experiment, None) };
+            ends.entry(key).or_default().push(TestEnd { ended_ns, test });
+        }
+    }
+    let mut found: HashMap<At, HashMap<Symbol, u64>> = HashMap::new();
+    let mut several = HashSet::new();
+    for (key, ends) in ends {
+        let Some(runs) = among.remove(&key) else { continue };
+        for (end, place) in places(runs, ends) {
+            match place {
+                Ok(at) => *found.entry(at).or_default().entry(end.test).or_default() += 1,
+                Err(Elsewhere::Several) => drop(several.insert((key.0, end.test))),
+                Err(Elsewhere::None) => {}
+            }
+        }
+    }
+    let (none, several) = (HashMap::new(), several.len() as u64);
     let part = |(name, (part, runs)): (&Symbol, &(Part, Vec<ExperimentRun>))| {
         let mut lacks = runs
             .iter()

@@ -3,7 +3,7 @@
 
 use super::verdict::Outcome;
 use crate::event::{Context, Symbol};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Ways in which an end can be told, as a set of bits.
 pub(super) type Ways = u8;
@@ -12,14 +12,14 @@ pub(super) type Ways = u8;
 pub(super) const ALL_WAYS: Ways = 0b111;
 
 /// One event of a part.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Fact {
     pub(super) time_ns: u64,
     pub(super) duration_ns: Option<u64>,
     /// What only few facts have.
     pub(super) more: Option<Box<More>>,
-    /// Its number among those that its instance took. Those of one emitter about one entity come to one instance, in order.
-    pub(super) arrived: u32,
+    /// Its number among the events of its emitter, which are in that order.
+    pub(super) seq: u32,
     /// Who told it: see [`Tellers`].
     pub(super) teller: u32,
     /// That a run begins, and in which of the ways it is told.
@@ -28,6 +28,8 @@ pub(super) struct Fact {
     pub(super) ends: Ways,
     /// What it says that is no pass.
     pub(super) outcome: Option<Outcome>,
+    /// Of a step, of which its own events and those of its test tell.
+    pub(super) is_of_step: bool,
     /// Told by another than the part: by a step's test, or by a service. That needs no beginning.
     pub(super) by_other: bool,
     /// Whether its context or document names the test.
@@ -58,10 +60,25 @@ pub(super) struct More {
 }
 
 impl Fact {
+    /// Whether it only says that the part is there.
+    pub(super) fn is_silent(&self) -> bool {
+        self.begins.is_none()
+            && self.ends == 0
+            && self.outcome.is_none()
+            && !self.executes
+            && self.more.is_none()
+    }
+
     pub(super) fn message(&self) -> Option<&str> {
         self.more.as_ref()?.message.as_deref()
     }
 }
+
+/// By which numbers sources are known, and whether they are PANTHER's.
+pub(super) type Origin = (u64, bool);
+
+/// An emitter, by its origin and its source.
+pub(super) type EmitterKey = (Origin, u16);
 
 /// An emitter, and where it was when it told something.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -77,13 +94,13 @@ pub(super) struct Teller {
 
 impl Teller {
     /// Which process tells: what one began, another does not end.
-    pub(super) fn origin(&self) -> (u64, bool) {
+    pub(super) fn origin(&self) -> Origin {
         (self.numbering, self.is_panthers)
     }
 
     /// Who tells, wherever it is.
-    pub(super) fn emitter(&self) -> (u64, bool, u16) {
-        (self.numbering, self.is_panthers, self.source)
+    pub(super) fn emitter(&self) -> EmitterKey {
+        (self.origin(), self.source)
     }
 }
 
@@ -140,7 +157,12 @@ pub(super) struct Told<'a> {
     pub(super) ends_own: bool,
 }
 
-impl Told<'_> {
+impl<'a> Told<'a> {
+    pub(super) fn of(fact: &'a Fact, teller: Teller) -> Told<'a> {
+        let Fact { ends, outcome, .. } = *fact;
+        Told { fact, teller, ends, outcome, is_invalid: false, is_undone: false, ends_own: false }
+    }
+
     /// Whether it tells that something began or ended.
     pub(super) fn tells_of_runs(&self) -> bool {
         self.fact.begins.is_some() || self.ends != 0
@@ -156,30 +178,19 @@ impl Told<'_> {
     }
 }
 
-/// Puts facts in the order of their times. Those of one emitter at one time are in the order in which they came; of those of
-/// several at one time nobody knows it: beginnings are first and failures last, which undoes the least.
+/// Puts facts in the order of their times. Those of one emitter at one time are in the order in which it told them; of those of
+/// several at one time nobody knows it: who tells that something began comes first.
 pub(super) fn in_time<'a>(facts: impl Iterator<Item = &'a Fact>, tellers: &Tellers) -> Vec<Told<'a>> {
-    let told = |fact: &'a Fact| Told {
-        fact,
-        teller: tellers.of(fact),
-        ends: fact.ends,
-        outcome: fact.outcome,
-        is_invalid: false,
-        is_undone: false,
-        ends_own: false,
-    };
+    let told = |fact: &'a Fact| Told::of(fact, tellers.of(fact));
     let mut all: Vec<Told<'a>> = facts.map(told).collect();
-    all.sort_by_key(|told| (told.fact.time_ns, told.fact.arrived));
+    all.sort_by_key(|told| told.fact.time_ns);
     for tie in all.chunk_by_mut(|one, other| one.fact.time_ns == other.fact.time_ns) {
-        let first = tie.first().map(|told| told.teller.emitter());
-        if tie.iter().any(|told| Some(told.teller.emitter()) != first) {
-            let rank = |told: &Told<'_>| match told.fact.outcome {
-                _ if told.fact.begins.is_some() => 0,
-                Some(Outcome::Failed) => 2,
-                _ => 1,
-            };
-            tie.sort_by_key(|told| (rank(told), told.fact.arrived));
-        }
+        let begin: HashSet<_> =
+            tie.iter().filter(|told| told.fact.begins.is_some()).map(|told| told.teller.emitter()).collect();
+        tie.sort_by_key(|told| {
+            let emitter = told.teller.emitter();
+            (!begin.contains(&emitter), emitter, told.fact.seq)
+        });
     }
     all
 }

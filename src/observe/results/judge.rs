@@ -11,12 +11,14 @@
 //! 6. What is told by a part itself passes only if it began. What its test or a service tells of it needs no beginning.
 //! 7. What one process began, another does not end: each is judged for itself, and the worst of all counts.
 
-use super::fact::{Fact, Tellers, Told, Ways, in_time};
+use super::fact::{EmitterKey, Fact, Origin, Tellers, Told, in_time};
 use super::part::Part;
 use super::retries::mark;
-use super::sweep::{Law, Runs, Sweep, ended};
+use super::sweep::{Law, Run, Sweep, ended};
+use super::test_runs::{RunKey, TestRuns};
 use super::verdict::Outcome;
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 
 /// Ways in which an end can be told.
 const WAYS: u8 = 3;
@@ -27,89 +29,115 @@ pub(super) struct Judged {
     pub(super) part: Part,
     /// Runs that have not come to their end.
     pub(super) open: u64,
-    /// Its runs, in the order of time.
-    pub(super) runs: Vec<Runs>,
-    /// Beginnings and ends that count for runs: when, and in which ways. Failures that were undone are none.
-    pub(super) begun: Vec<(u64, u8)>,
-    pub(super) ended: Vec<(u64, Ways)>,
+    /// Its runs, in the order of time, and which process tells of each.
+    pub(super) runs: Vec<(Origin, Run)>,
+    /// By run of its test: how often it was run.
+    pub(super) came: Vec<(RunKey, Came)>,
+}
+
+/// How often a part was told to begin and to end, by way. Failures that were undone are no ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Came {
+    begun: [u64; 2],
+    ended: [u64; 2],
+}
+
+impl Came {
+    /// How often it ended by what is told in one way. What is told again ended once.
+    pub(super) fn in_way(&self, way: usize) -> u64 {
+        let begun = self.begun.into_iter().max().unwrap_or(0).max(1);
+        self.ended.get(way).copied().unwrap_or(0).min(begun)
+    }
+
+    fn take(&mut self, told: &Told<'_>) {
+        let begins = told.fact.begins.and_then(|way| self.begun.get_mut(usize::from(way)));
+        begins.into_iter().for_each(|begun| *begun += 1);
+        for (way, ended) in self.ended.iter_mut().enumerate() {
+            *ended += u64::from(told.ends >> way & 1 != 0 && !told.is_undone);
+        }
+    }
 }
 
 /// Judges a part.
 pub(super) fn judge<'a>(facts: impl Iterator<Item = &'a Fact>, tellers: &Tellers, law: Law<'_>) -> Judged {
-    judge_in_order(&in_time(facts, tellers), law)
+    judge_in_order(in_time(facts, tellers), law)
 }
 
 /// As [`judge`], of facts that are in the order of time.
-pub(super) fn judge_in_order(all: &[Told<'_>], law: Law<'_>) -> Judged {
-    let mut all = all.to_vec();
-    // What is of one origin stays in the order of time.
-    all.sort_by_key(|told| told.teller.origin());
-    let of_origins = || all.chunk_by(|one, other| one.teller.origin() == other.teller.origin());
-    // One that tells neither of a beginning nor of an end tells of nothing that is going on, if others do.
+pub(super) fn judge_in_order(mut all: Vec<Told<'_>>, law: Law<'_>) -> Judged {
     let is_silent = |of_origin: &[Told<'_>]| !of_origin.iter().any(Told::tells_of_runs);
     let all_are_silent = is_silent(&all);
-    let tell = of_origins().filter(|of_origin| all_are_silent || !is_silent(of_origin));
-    let add = of_origins().filter(|of_origin| !all_are_silent && is_silent(of_origin));
-    let judged = tell.map(|of_origin| judge_of_origin(of_origin, law, Part::default()));
-    let passed = Part { outcome: Outcome::Passed, ..Part::default() };
-    let added = add.map(|of_origin| judge_of_origin(of_origin, law, passed.clone()));
-    let judged = judged.chain(added).reduce(|mut all, one| {
-        let runs = all.part.runs.saturating_add(one.part.runs);
-        all.part = Part { runs, ..all.part.and(one.part) };
-        all.open += one.open;
-        all.runs.extend(one.runs);
-        all.begun.extend(one.begun);
-        all.ended.extend(one.ended);
-        all
-    });
+    // What is of one origin stays in the order of time.
+    all.sort_by_key(|told| told.teller.origin());
+    let mut judged: Option<Judged> = None;
+    for of_origin in all.chunk_by_mut(|one, other| one.teller.origin() == other.teller.origin()) {
+        // One that tells neither of a beginning nor of an end tells of nothing that is going on, if others do.
+        let silent = if !all_are_silent && is_silent(of_origin) { Outcome::Passed } else { Outcome::Running };
+        let one = judge_of_origin(of_origin, law, silent);
+        judged = Some(match judged {
+            None => one,
+            Some(mut known) => {
+                let runs = known.part.runs.saturating_add(one.part.runs);
+                known.part = Part { runs, ..known.part.and(one.part) };
+                known.open += one.open;
+                known.runs.extend(one.runs);
+                known.came.extend(one.came);
+                known
+            }
+        });
+    }
     let mut judged = judged.unwrap_or_default();
     judged.part.runs = judged.part.runs.max(1);
-    judged.runs.sort_by_key(|runs| runs.began_ns);
+    judged.runs.sort_by_key(|(_, run)| run.began_ns);
     judged
 }
 
 /// `silent` is what becomes of it where it tells neither of a beginning nor of an end.
-fn judge_of_origin(all: &[Told<'_>], law: Law<'_>, silent: Part) -> Judged {
-    let mut all = all.to_vec();
-    mark(&mut all, law.retries);
-    let started_ns = all.first().map_or(0, |told| told.fact.time_ns);
-    let begun: Vec<_> = all.iter().filter_map(|told| Some((told.fact.time_ns, told.fact.begins?))).collect();
-    let told_in = |way: u8| begun.iter().filter(|(_, begins)| *begins == way).count();
-    let times_begun = told_in(0).max(told_in(1));
-    let ends = all.iter().filter(|told| told.ends != 0 && !told.is_undone);
-    let mut judged = Judged {
-        ended: ends.map(|told| (told.fact.time_ns, told.ends)).collect(),
-        begun,
-        ..Judged::default()
-    };
-    let mut part = None;
+fn judge_of_origin(all: &mut [Told<'_>], law: Law<'_>, silent: Outcome) -> Judged {
+    let Some(first) = all.first() else { return Judged::default() };
+    let (origin, started_ns) = (first.teller.origin(), first.fact.time_ns);
+    mark(all, law.retries.of_origin(origin));
+    let (of, test) = law.test.map_or((None, None), |test| {
+        let (of, test) = test.of_origin(origin);
+        (of, Some(test))
+    });
+    let law = Law { test, ..law };
+    let mut judged = Judged::default();
+    let mut part: Option<Part> = None;
     // Nothing goes on from one run of the test to the next.
-    let run_at = |told: &Told<'_>| law.test.map_or(0, |test| test.at(told.fact.time_ns));
-    for of_run in all.chunk_by(|one, other| run_at(one) == run_at(other)) {
+    for (run, of_run) in by_run_of_test(all, test) {
+        let mut came = Came::default();
+        of_run.iter().for_each(|told| came.take(told));
+        judged.came.push(((of, run), came));
         if !of_run.iter().any(Told::tells_of_runs) {
             continue;
         }
+        let test_ends = test.map_or(&[][..], |test| test.ends_of(run));
         let ways = of_run.iter().fold(0, |ways, told| ways | told.ends);
         let swept = (0..WAYS).filter(|way| ways >> way & 1 != 0 || ways == 0 && *way == 0);
-        let swept = swept.map(|way| Sweep::of(of_run, way, law));
+        let swept = swept.map(|way| Sweep::of(&of_run, way, law, test_ends));
         let (ended, open): (Vec<_>, Vec<_>) = swept.partition(Sweep::has_ended);
         // Each way in which ends are told is looked at for itself. One has to have all of them; what it then says counts.
-        let swept = if ended.is_empty() { open } else { ended };
-        let swept = swept.into_iter().map(|sweep| (sweep.part(of_run), sweep));
-        let best = swept.max_by_key(|(part, sweep)| (part.outcome.weight(), sweep.ends, Reverse(sweep.way)));
+        let ends = |sweep: &Sweep| if ended.is_empty() { sweep.ends } else { 0 };
+        let swept = ended.iter().chain(open.iter().filter(|_| ended.is_empty()));
+        let swept = swept.map(|sweep| (sweep.part(&of_run), sweep));
+        let best = swept.max_by_key(|(part, sweep)| (part.outcome.weight(), ends(sweep), Reverse(sweep.way)));
         let Some((of_run, sweep)) = best else { continue };
         judged.open += sweep.open();
-        judged.runs.extend(sweep.runs);
+        judged.runs.extend(sweep.runs.iter().map(|run| (origin, run.clone())));
         part = Some(match part.take() {
             Some(known) => of_run.or_worse(known),
             None => of_run,
         });
     }
-    judged.part = part.unwrap_or(silent);
+    let begun =
+        |way: usize| judged.came.iter().map(|(_, came)| came.begun.get(way).copied().unwrap_or(0)).sum();
+    let times: u64 = u64::max(begun(0), begun(1));
+    judged.part = part.unwrap_or(Part { outcome: silent, ..Part::default() });
     judged.part.started_ns = started_ns;
-    judged.part.runs = u32::try_from(times_begun).unwrap_or(u32::MAX);
+    judged.part.runs = u32::try_from(times).unwrap_or(u32::MAX);
     let mut last_began_ns = [started_ns; 2];
-    for told in &all {
+    for told in all {
         let Some(began_ns) = last_began_ns.get_mut(usize::from(told.fact.by_other)) else { continue };
         if told.fact.begins.is_some() {
             *began_ns = told.fact.time_ns;
@@ -119,4 +147,20 @@ fn judge_of_origin(all: &[Told<'_>], law: Law<'_>, silent: Part) -> Judged {
         }
     }
     judged
+}
+
+/// Divides what is told of a part among the runs of its test.
+fn by_run_of_test<'a>(all: &[Told<'a>], test: Option<&TestRuns>) -> BTreeMap<usize, Vec<Told<'a>>> {
+    let mut by_run: BTreeMap<usize, Vec<Told<'_>>> = BTreeMap::new();
+    // What each emitter has begun and not ended, by run.
+    let mut open: HashMap<(usize, EmitterKey), i64> = HashMap::new();
+    for told in all {
+        let emitter = told.teller.emitter();
+        let is_open = |run: usize| open.get(&(run, emitter)).is_some_and(|open| *open > 0);
+        let run = test.map_or(0, |test| test.at(told, |run| told.fact.begins.is_none() && is_open(run)));
+        let change = i64::from(told.fact.begins.is_some()) - i64::from(told.ends != 0);
+        *open.entry((run, emitter)).or_default() += change;
+        by_run.entry(run).or_default().push(*told);
+    }
+    by_run
 }

@@ -4,12 +4,12 @@
 //! its name; where there are several, it stands beside the tests, and can make none of them pass.
 
 use super::fact::Fact;
-use super::report::{Assertion, ResultsReport, TestKey};
+use super::report::{Assertion, ResultsReport, Test, TestKey};
 use super::retries::Retries;
 use super::sweep::Law;
 use super::test_runs::TestRuns;
 use crate::event::Symbol;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Where a part stands in the tree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,7 +22,7 @@ pub(super) enum Home {
 
 pub(super) struct Places {
     /// By name: the experiments that have a test of that name.
-    tests: HashMap<Symbol, Vec<Symbol>>,
+    tests: HashMap<Symbol, HashSet<Symbol>>,
     /// By name of a step: the only test that has it; `None` where several do.
     steps: HashMap<Symbol, Option<TestKey>>,
     /// With one test, nothing can be another's.
@@ -31,11 +31,16 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn of(found: &ResultsReport) -> Places {
-        let mut tests: HashMap<Symbol, Vec<Symbol>> = HashMap::new();
+        let mut tests: HashMap<Symbol, HashSet<Symbol>> = HashMap::new();
         for key in found.tests.keys() {
-            tests.entry(key.test).or_default().push(key.experiment);
+            tests.entry(key.test).or_default().insert(key.experiment);
         }
-        let mut places = Places { tests, steps: HashMap::new(), only_one: found.tests.len() <= 1 };
+        // Who names a test without its experiment can only mean the only one of that name.
+        for experiments in tests.values_mut().filter(|experiments| experiments.len() == 2) {
+            experiments.remove(&Symbol::NONE);
+        }
+        let only_one = tests.values().map(HashSet::len).sum::<usize>() <= 1;
+        let mut places = Places { tests, steps: HashMap::new(), only_one };
         for (named, step) in found.steps.keys().filter(|(named, _)| named.test != Symbol::NONE) {
             // A test that is not known keeps the name from being another's.
             let (Home::Test(key) | Home::Beside(key)) = places.of_named(*named);
@@ -43,6 +48,16 @@ impl Places {
             *only = only.filter(|only| *only == key);
         }
         places
+    }
+
+    /// Returns all that is known of each test.
+    pub(super) fn tests<'a>(&self, found: &'a ResultsReport) -> HashMap<TestKey, Vec<&'a Test>> {
+        let mut tests: HashMap<TestKey, Vec<&Test>> = HashMap::new();
+        for (key, test) in &found.tests {
+            let (Home::Test(key) | Home::Beside(key)) = self.of_named(*key);
+            tests.entry(key).or_default().push(test);
+        }
+        tests
     }
 
     /// Returns all that is told of each step, with where that is.
@@ -86,7 +101,7 @@ impl Places {
                 None => (Retries::Always, None),
             },
         };
-        Law { retries, test, by_teller: true }
+        Law { retries, test }
     }
 
     /// Returns where an assertion of this test and step stands; either may be unknown.
@@ -109,12 +124,15 @@ impl Places {
 
     /// Where the name of the experiment is missing on one side, the only test of that name will do.
     fn of_named(&self, named: TestKey) -> Home {
-        let experiments = self.tests.get(&named.test).map_or(&[][..], Vec::as_slice);
+        let experiments = self.tests.get(&named.test);
+        let only = experiments.filter(|experiments| experiments.len() == 1);
         let experiment = match experiments {
-            _ if experiments.contains(&named.experiment) => Some(named.experiment),
-            [only] if named.experiment == Symbol::NONE => Some(*only),
-            _ if experiments.contains(&Symbol::NONE) => Some(Symbol::NONE),
-            _ => None,
+            None => None,
+            Some(experiments) if experiments.contains(&named.experiment) => Some(named.experiment),
+            Some(_) if named.experiment == Symbol::NONE && only.is_some() => {
+                only.and_then(|only| only.iter().next().copied())
+            }
+            Some(experiments) => experiments.contains(&Symbol::NONE).then_some(Symbol::NONE),
         };
         match experiment {
             Some(experiment) => Home::Test(TestKey { experiment, ..named }),

@@ -4,7 +4,7 @@ use super::evidence::Evidence;
 use super::fact::{Fact, More, Teller, Tellers, extend};
 use super::verdict::Tally;
 use crate::domain::StateTable;
-use crate::event::{Record, Symbol};
+use crate::event::{Domain, Record, Symbol};
 use crate::observe::Report;
 use std::collections::HashMap;
 
@@ -54,6 +54,19 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// Keeps a fact. Of several in a row that say nothing the first is enough.
+    pub(super) fn keep(&mut self, facts: &mut Vec<Fact>, fact: Fact) {
+        match facts.last_mut().filter(|last| last.is_silent() && fact.is_silent()) {
+            Some(last) if fact.time_ns < last.time_ns => *last = fact,
+            Some(_) => {}
+            None => {
+                let names = |more: &More| more.step_names.len() + more.test_names.len();
+                self.facts += 1 + fact.more.as_deref().map_or(0, names);
+                facts.push(fact);
+            }
+        }
+    }
+
     /// Makes a fact of what a record says.
     pub(super) fn fact(
         &mut self,
@@ -62,18 +75,16 @@ impl Log {
         names_test: bool,
         evidence: Evidence,
     ) -> Fact {
-        let More { step_names, test_names, .. } = &evidence.more;
-        self.facts += 1 + step_names.len() + test_names.len();
         Fact {
             time_ns: record.time_ns(),
             duration_ns: evidence.duration_ns,
             more: (evidence.more != More::default()).then(|| Box::new(evidence.more)),
-            // There is no room for more.
-            arrived: u32::try_from(self.facts).unwrap_or(u32::MAX),
+            seq: record.seq(),
             teller: self.tellers.number(teller),
             begins: evidence.begins,
             ends: evidence.ends,
             outcome: evidence.outcome,
+            is_of_step: record.kind().domain() == Domain::STEP,
             by_other: false,
             names_test,
             executes: evidence.executes,

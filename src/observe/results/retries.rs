@@ -4,7 +4,7 @@
 //! failed, that it began again behind that, and that it then completed. The failure and the new beginning have to lie in one run of
 //! the test, where there is one. Whatever is told in between, or by another, undoes nothing.
 
-use super::fact::{Fact, Teller, Told};
+use super::fact::{Origin, Teller, Told};
 use super::test_runs::TestRuns;
 use super::verdict::Outcome;
 use std::collections::HashMap;
@@ -21,13 +21,22 @@ pub(super) enum Retries<'a> {
     OfNamed(&'a TestRuns),
 }
 
-impl Retries<'_> {
-    fn allows(self, failed: &Fact, began: &Fact) -> bool {
+impl<'a> Retries<'a> {
+    fn allows(self, failed: &Told<'_>, began: &Told<'_>) -> bool {
         match self {
             Retries::Never => false,
-            Retries::OfNamed(_) if !failed.names_test => false,
+            Retries::OfNamed(_) if !failed.fact.names_test => false,
             Retries::Always => true,
-            Retries::Within(runs) | Retries::OfNamed(runs) => runs.are_in_one(failed.time_ns, began.time_ns),
+            Retries::Within(runs) | Retries::OfNamed(runs) => runs.are_in_one(failed, began),
+        }
+    }
+
+    /// Returns these for what is told by one process.
+    pub(super) fn of_origin(self, origin: Origin) -> Retries<'a> {
+        match self {
+            Retries::Within(runs) => Retries::Within(runs.of_origin(origin).1),
+            Retries::OfNamed(runs) => Retries::OfNamed(runs.of_origin(origin).1),
+            Retries::Never | Retries::Always => self,
         }
     }
 }
@@ -75,15 +84,15 @@ pub(super) fn mark(all: &mut [Told<'_>], retries: Retries<'_>) {
         }
         let story = stories.entry((told.teller, fact.by_other, fact.names_test)).or_default();
         // Told in another order than that of the times, nobody knows which is right.
-        if story.last.is_some_and(|last| last > fact.arrived) {
+        if story.last.is_some_and(|last| last > fact.seq) {
             story.pending.clear();
         }
-        story.last = Some(fact.arrived);
+        story.last = Some(fact.seq);
         if fact.begins.is_some() {
             let failed = story.pending.last().and_then(|at| all.get(*at));
             let is_retry = failed.is_some_and(|failed| {
                 let is_tie = told.teller.is_panthers && failed.fact.time_ns == fact.time_ns;
-                story.has_failed && !is_tie && retries.allows(failed.fact, fact)
+                story.has_failed && !is_tie && retries.allows(failed, &told)
             });
             story.begins(is_retry);
             continue;

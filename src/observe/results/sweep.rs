@@ -1,17 +1,21 @@
-//! How far the beginnings of a part have come to their ends, by the ends that are told in one way.
+//! Which ends belong to which beginnings of a part, by the ends that are told in one way.
+//!
+//! Of a step its own events and those of its test tell, each in its way: what both tell of one beginning is one. An end belongs to the
+//! oldest run that its own emitter began in the same context, or in one that agrees with it. Who has begun something and has no run
+//! that is open tells again what has ended; who has begun nothing tells the end of what another began. So what is told twice of
+//! one run hides no other.
 
-use super::fact::{Fact, Told};
+use super::fact::{EmitterKey, Fact, Told};
 use super::part::Part;
 use super::retries::Retries;
 use super::test_runs::TestRuns;
 use super::verdict::Outcome;
-use crate::event::Context;
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashSet};
+use crate::event::{Context, Level};
+use std::collections::HashMap;
 use std::time::Duration;
 
-/// Emitters and contexts with runs that are open, among which one is looked for that an end may belong to.
-const LOOKED_AT_MAX: usize = 256;
+/// Runs of one part that may be open at one time; more are never told to have ended.
+const OPEN_MAX: usize = 1024;
 
 /// What a part is judged by, beside its own facts.
 #[derive(Clone, Copy, Debug)]
@@ -20,65 +24,43 @@ pub(super) struct Law<'a> {
     pub(super) retries: Retries<'a>,
     /// The test within which it has to end.
     pub(super) test: Option<&'a TestRuns>,
-    /// Whether several may have its name, each with an emitter or in a context of its own.
-    pub(super) by_teller: bool,
 }
 
 /// What a part that stands for itself is judged by: a test, or an experiment.
-pub(super) const ALONE: Law<'static> = Law { retries: Retries::Never, test: None, by_teller: false };
+pub(super) const ALONE: Law<'static> = Law { retries: Retries::Never, test: None };
 
-/// A run of a part, or several that overlap.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Runs {
-    pub(super) began_ns: u64,
-    /// How often it was told to begin and when that was first, by way.
-    begun: [u64; 2],
-    begun_ns: [Option<u64>; 2],
-    /// When runs ended.
-    pub(super) ends_ns: Vec<u64>,
-    /// How often it was told to have passed, and how often that has to be.
-    passes: u64,
-    needs: u64,
-    /// The most assertions that a run has, and the fewest that one has looked at.
-    has: u64,
-    validated: Option<u64>,
+/// An emitter and its context: who began a run.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Beginner {
+    emitter: EmitterKey,
+    place: Context,
 }
 
-impl Runs {
-    fn begin(&mut self, way: u8, time_ns: u64, has: Option<u64>) {
-        let at = usize::from(way);
-        if let (Some(begun), Some(begun_ns)) = (self.begun.get_mut(at), self.begun_ns.get_mut(at)) {
-            *begun += 1;
-            begun_ns.get_or_insert(time_ns);
-        }
-        self.needs = self.needs.saturating_add(has.unwrap_or(1).max(1));
-        self.has = self.has.max(has.unwrap_or(0));
+/// A run of a part.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    /// By way: who told that it began, and when.
+    begun: [Option<(Beginner, u64)>; 2],
+    pub(super) began_ns: u64,
+    /// Who told that, and in which of its events.
+    pub(super) began_by: (EmitterKey, u32),
+    pub(super) ended_ns: Option<u64>,
+    /// How many assertions it has, and how often it was told to have passed.
+    has: u64,
+    passes: u64,
+    /// Why it is not known that all assertions were looked at.
+    lacks: Option<String>,
+    /// When its test ended, before it did.
+    test_ended_ns: Option<u64>,
+}
+
+impl Run {
+    fn begun_ns(&self, way: u8) -> Option<u64> {
+        self.begun.get(usize::from(way)).copied().flatten().map(|(_, time_ns)| time_ns)
     }
 
-    /// When a run began, by the way in which its end is told where that tells of beginnings too.
-    fn begun_in(&self, way: u8) -> u64 {
-        self.begun_ns.get(usize::from(way)).copied().flatten().unwrap_or(self.began_ns)
-    }
-
-    /// How many began: one may be told in each way.
-    pub(super) fn len(&self) -> u64 {
-        self.begun.into_iter().max().unwrap_or(0)
-    }
-
-    fn open(&self) -> u64 {
-        self.len().saturating_sub(self.ends_ns.len() as u64)
-    }
-
-    /// Says how many assertions were looked at, if these are not all.
-    fn lacks(&self) -> Option<String> {
-        let Runs { has, needs, passes, .. } = self;
-        match self.validated {
-            Some(validated) => {
-                (validated < *has).then(|| format!("{validated} of {has} assertions were looked at"))
-            }
-            None => (*has > 1 && passes < needs)
-                .then(|| format!("{passes} of {needs} assertions are told to have passed")),
-        }
+    fn beginner(&self, way: usize) -> Option<Beginner> {
+        self.begun.get(way).copied().flatten().map(|(beginner, _)| beginner)
     }
 }
 
@@ -98,201 +80,271 @@ pub(super) fn ended(fact: &Fact, outcome: Outcome, began_ns: u64) -> Part {
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
     pub(super) way: u8,
-    pub(super) runs: Vec<Runs>,
+    /// In the order of their beginnings.
+    pub(super) runs: Vec<Run>,
+    /// Where those stand that have not ended.
+    open: Vec<usize>,
+    /// More began at one time than are followed.
+    overflowed: u64,
+    /// How many ends there are.
     pub(super) ends: u64,
+    /// Who has begun something, by the way that this looks at.
+    began: Vec<Beginner>,
+    /// By teller: where the last run stands that it began.
+    last: HashMap<u32, usize>,
     /// The last fact that told of a pass: where it stands, and when that run began.
     passed: Option<(usize, u64)>,
     /// It passed without having begun, by its own word.
     never_began: bool,
     /// A beginning came last.
     begins_last: bool,
-    outlasts: Option<Outlasts>,
-    /// Runs of which no end is told by who began them, or where they began.
-    unmatched: u64,
-}
-
-/// A part was going on when its test ended.
-#[derive(Clone, Copy, Debug)]
-struct Outlasts {
-    test_ended_ns: u64,
-    /// It had not come to its end, rather than not looked at all assertions.
-    is_open: bool,
-    until_ns: Option<u64>,
+    /// What was told to have passed after its test had ended, and of which no beginning is known: both times.
+    late: Option<(u64, u64)>,
 }
 
 impl Sweep {
-    pub(super) fn of(all: &[Told<'_>], way: u8, law: Law<'_>) -> Sweep {
-        let test = law.test;
+    pub(super) fn of(all: &[Told<'_>], way: u8, law: Law<'_>, test_ends: &[u64]) -> Sweep {
         let mut sweep = Sweep { way, ..Sweep::default() };
-        let run = all.first().map(|told| told.fact.time_ns);
-        let test_ends = test.zip(run).map_or(&[][..], |(test, time_ns)| test.ends_of(test.at(time_ns)));
         let mut test_ends = test_ends.iter().copied().peekable();
         for (at, told) in all.iter().enumerate() {
             while let Some(test_ended_ns) = test_ends.next_if(|end_ns| *end_ns < told.fact.time_ns) {
                 sweep.test_ends(test_ended_ns);
             }
             if let Some(begins) = told.fact.begins {
-                sweep.begins(begins, told.fact);
+                sweep.begins(usize::from(begins.min(1)), told);
             }
-            match told.outcome {
-                _ if told.ends >> way & 1 == 0 => {}
-                // It was left out, and not what is going on elsewhere.
-                _ if told.leaves_out() && sweep.began_itself() => {
-                    sweep.ends += 1;
+            if told.ends >> way & 1 != 0 {
+                sweep.ends(at, told, law.test);
+            } else if let Some(validated) = told.fact.more.as_ref().and_then(|more| more.validated) {
+                // It is told in another way, and how many were looked at counts in each.
+                if let Some(run) = sweep.ending(told).or_else(|| sweep.last_of(told)) {
+                    sweep.validate(run, validated);
                 }
-                _ => sweep.ends(at, told, test),
-            }
-            let validated = told.fact.more.as_ref().and_then(|more| more.validated);
-            if let (Some(runs), Some(validated)) = (sweep.runs.last_mut(), validated) {
-                runs.validated = Some(runs.validated.map_or(validated, |known| known.min(validated)));
             }
         }
         test_ends.for_each(|test_ended_ns| sweep.test_ends(test_ended_ns));
-        if law.by_teller {
-            sweep.unmatched = unmatched(all, way, false) + unmatched(all, way, true);
-        }
         sweep
     }
 
     fn test_ends(&mut self, test_ended_ns: u64) {
-        let Some(runs) = self.runs.last() else { return };
-        let is_open = runs.open() > 0;
-        if is_open || runs.validated.is_none() && runs.lacks().is_some() {
-            self.outlasts.get_or_insert(Outlasts { test_ended_ns, is_open, until_ns: None });
+        for at in &self.open {
+            if let Some(run) = self.runs.get_mut(*at) {
+                run.test_ended_ns.get_or_insert(test_ended_ns);
+            }
         }
     }
 
-    fn begins(&mut self, way: u8, fact: &Fact) {
-        if self.runs.last().is_none_or(|runs| runs.open() == 0) {
-            self.runs.push(Runs { began_ns: fact.time_ns, ..Runs::default() });
-        }
-        let has = fact.more.as_ref().and_then(|more| more.has);
-        if let Some(runs) = self.runs.last_mut() {
-            runs.begin(way, fact.time_ns, has);
-        }
+    fn begins(&mut self, way: usize, told: &Told<'_>) {
+        let beginner = Beginner { emitter: told.teller.emitter(), place: told.teller.place };
+        let (time_ns, begun) = (told.fact.time_ns, Some((beginner, told.fact.time_ns)));
         self.begins_last = true;
+        if !self.began.contains(&beginner) && self.began.len() < OPEN_MAX && self.is_told_in(told) {
+            self.began.push(beginner);
+        }
+        // What its emitter began before that and has told a result of is over.
+        let is_over = |run: &Run| run.passes > 0 && run.beginner(way) == Some(beginner);
+        let over = self.open.iter().copied().find(|at| self.runs.get(*at).is_some_and(is_over));
+        if let Some(at) = over {
+            self.closes(at, time_ns);
+        }
+        // The other way may have told of it.
+        let lacks = |at: usize| {
+            let run = self.runs.get(at)?;
+            let other = run.beginner(1 - way).filter(|_| run.beginner(way).is_none())?;
+            other.place.agrees_with(&beginner.place).then_some(other == beginner)
+        };
+        let known = self.open.iter().copied().filter_map(|at| Some((lacks(at)?, at)));
+        // Of several the one of the same teller, and of these the first.
+        let known = known.min_by_key(|(is_same, at)| (!is_same, *at)).map(|(_, at)| at);
+        if let Some((at, run)) = known.and_then(|at| Some((at, self.runs.get_mut(at)?))) {
+            if let Some(own) = run.begun.get_mut(way) {
+                *own = begun;
+            }
+            self.last.insert(told.fact.teller, at);
+            return;
+        }
+        if self.open.len() == OPEN_MAX {
+            self.overflowed += 1;
+            return;
+        }
+        let mut run = Run {
+            begun: [None; 2],
+            began_ns: time_ns,
+            began_by: (beginner.emitter, told.fact.seq),
+            ended_ns: None,
+            has: told.fact.more.as_ref().and_then(|more| more.has).unwrap_or(0),
+            passes: 0,
+            lacks: None,
+            test_ended_ns: None,
+        };
+        if let Some(own) = run.begun.get_mut(way) {
+            *own = begun;
+        }
+        self.last.insert(told.fact.teller, self.runs.len());
+        self.open.push(self.runs.len());
+        self.runs.push(run);
     }
 
-    /// Whether what is going on tells of itself that it began.
-    fn began_itself(&self) -> bool {
-        self.runs.last().is_none_or(|runs| runs.begun.first().is_some_and(|begun| *begun > 0))
+    /// Whether beginnings of this teller are of the way of ends that this looks at: of a step, what it tells of itself and what its
+    /// test tells of it are two.
+    fn is_told_in(&self, told: &Told<'_>) -> bool {
+        !told.fact.is_of_step || told.fact.by_other == (self.way == 1)
+    }
+
+    /// Returns the open run that this is the end of.
+    fn ending(&self, told: &Told<'_>) -> Option<usize> {
+        let teller = Beginner { emitter: told.teller.emitter(), place: told.teller.place };
+        let ways = || (0..2).filter(|way| !told.fact.is_of_step || usize::from(told.fact.by_other) == *way);
+        let own = |run: &Run| ways().filter_map(|way| run.beginner(way)).next();
+        let rank = |at: usize| {
+            let run = self.runs.get(at)?;
+            match own(run) {
+                Some(beginner) if beginner == teller => Some(0),
+                Some(beginner) if !beginner.place.agrees_with(&teller.place) => {
+                    // It goes on in the background, from one step to another.
+                    let is_own = beginner.emitter == teller.emitter;
+                    (is_own && beginner.place.agrees_beside(&teller.place, Level::Step)).then_some(3)
+                }
+                Some(beginner) if beginner.emitter == teller.emitter => Some(1),
+                // The other way told of it.
+                None => (0..2)
+                    .filter_map(|way| run.beginner(way))
+                    .all(|other| other.place.agrees_with(&teller.place))
+                    .then_some(2),
+                Some(_) => Some(2),
+            }
+        };
+        let has_begun = self.began.len() == OPEN_MAX
+            || self
+                .began
+                .iter()
+                .any(|known| known.emitter == teller.emitter && known.place.agrees_with(&teller.place));
+        let known = self.open.iter().copied().filter_map(|at| Some((rank(at)?, at)));
+        known.filter(|(rank, _)| *rank < 2 || !has_begun).min().map(|(_, at)| at)
+    }
+
+    /// Returns the last run that this teller began.
+    fn last_of(&self, told: &Told<'_>) -> Option<usize> {
+        self.last.get(&told.fact.teller).copied()
     }
 
     fn ends(&mut self, at: usize, told: &Told<'_>, test: Option<&TestRuns>) {
         let Fact { time_ns, by_other, .. } = *told.fact;
         let is_pass = told.outcome.is_none();
-        let Some(runs) = self.runs.last_mut() else {
-            if is_pass && !by_other {
-                self.never_began = true;
-                return;
+        let validated = told.fact.more.as_ref().and_then(|more| more.validated);
+        self.ends += 1;
+        if told.leaves_out() {
+            // What was left out never began by its own word, and hides nothing that did.
+            let ending = self.ending(told).filter(|at| {
+                self.runs.get(*at).is_some_and(|run| run.beginner(0).is_none() || !told.fact.is_of_step)
+            });
+            if let Some(at) = ending {
+                self.closes(at, time_ns);
             }
-            self.ends += 1;
-            if is_pass {
-                self.passed = Some((at, time_ns));
-                let after = test.and_then(|test| test.ended_before(time_ns));
-                let outlasts =
-                    |test_ended_ns| Outlasts { test_ended_ns, is_open: true, until_ns: Some(time_ns) };
-                self.outlasts = self.outlasts.or(after.map(outlasts));
+            return;
+        }
+        let Some(run) = self.ending(told) else {
+            if let Some((run, validated)) = self.last_of(told).zip(validated) {
+                self.validate(run, validated);
+            }
+            if self.runs.is_empty() && is_pass && !by_other {
+                self.never_began = true;
+                self.ends -= 1;
+            } else if is_pass {
+                let last = self.last_of(told).and_then(|at| self.runs.get_mut(at));
+                match last {
+                    Some(last) => last.passes += 1,
+                    None if by_other => {
+                        let ended_ns = test.and_then(|test| test.ended_before(time_ns));
+                        self.late = self.late.or(ended_ns.map(|ended_ns| (ended_ns, time_ns)));
+                    }
+                    None => {}
+                }
+                self.passed.get_or_insert((at, time_ns));
             }
             return;
         };
-        if runs.open() > 0 {
-            runs.ends_ns.push(time_ns);
-        }
-        if is_pass {
-            runs.passes += 1;
-            self.passed = Some((at, runs.begun_in(self.way)));
-        }
-        if let Some(outlasts) = self.outlasts.as_mut().filter(|_| runs.open() == 0) {
-            outlasts.until_ns.get_or_insert(time_ns);
-        }
-        self.ends += 1;
         self.begins_last = false;
+        if let Some(validated) = validated {
+            self.validate(run, validated);
+        }
+        let Some(known) = self.runs.get_mut(run) else { return };
+        if is_pass {
+            known.passes += 1;
+            self.passed = Some((at, known.begun_ns(self.way).unwrap_or(known.began_ns)));
+        }
+        if !is_pass || validated.is_some() || known.passes >= known.has {
+            self.closes(run, time_ns);
+        }
+    }
+
+    fn validate(&mut self, run: usize, validated: u64) {
+        let Some(run) = self.runs.get_mut(run) else { return };
+        if validated < run.has {
+            run.lacks = Some(format!("{validated} of {} assertions were looked at", run.has));
+        } else {
+            // All were looked at, however many results are told.
+            run.has = run.has.min(1);
+        }
+    }
+
+    fn closes(&mut self, run: usize, time_ns: u64) {
+        self.open.retain(|open| *open != run);
+        if let Some(run) = self.runs.get_mut(run) {
+            run.ended_ns = Some(time_ns);
+            if run.passes > 0 && run.passes < run.has && run.lacks.is_none() {
+                let (passes, has) = (run.passes, run.has);
+                run.lacks = Some(format!("{passes} of {has} assertions are told to have passed"));
+            }
+        }
     }
 
     /// How many runs have not come to an end.
     pub(super) fn open(&self) -> u64 {
-        self.runs.iter().map(Runs::open).sum()
+        self.open.len() as u64 + self.overflowed
     }
 
-    /// Whether each beginning has its end.
+    /// Whether each beginning has its end, or some result of it.
     pub(super) fn has_ended(&self) -> bool {
-        self.ends > 0 && self.open() == 0 && self.unmatched == 0
+        let has_result = |at: &usize| self.runs.get(*at).is_some_and(|run| run.passes > 0);
+        self.ends > 0 && self.overflowed == 0 && self.open.iter().all(has_result)
     }
 
     /// Returns what follows: passed, running, incomplete or unknown.
     pub(super) fn part(&self, all: &[Told<'_>]) -> Part {
-        let open = self.open();
         let passed = self.passed.and_then(|(at, began_ns)| Some((all.get(at)?.fact, began_ns)));
         let end = |outcome| match passed {
             Some((fact, began_ns)) => Part { outcome, message: None, ..ended(fact, outcome, began_ns) },
             None => Part { outcome, ..Part::default() },
         };
         let says = |outcome, message: String| Part { message: Some(message.into()), ..end(outcome) };
-        if open > 0 && self.begins_last || self.ends == 0 && !self.never_began {
-            return Part::default();
-        }
-        if open > 0 || self.unmatched > 0 {
-            let (begun, ended) = self.runs.last().map_or((0, 0), |runs| (runs.len(), runs.ends_ns.len()));
-            let message = if open > 0 {
-                format!("began {begun} times, and ended {ended} times")
-            } else {
-                format!("{} runs were not told to end by who began them, or where they began", self.unmatched)
+        if !self.has_ended() {
+            let open = self.open();
+            return match (self.ends, self.never_began) {
+                _ if open > 0 && self.begins_last => Part::default(),
+                (0, false) => Part::default(),
+                (0, true) if open == 0 => says(Outcome::Incomplete, "passed without having begun".to_owned()),
+                _ => {
+                    let runs = self.runs.len() as u64 + self.overflowed;
+                    says(Outcome::Incomplete, format!("began {runs} times, of which {open} did not end"))
+                }
             };
+        }
+        let late = self.runs.iter().filter_map(|run| Some((run.test_ended_ns?, run.ended_ns?)));
+        if let Some((test_ended_ns, ended_ns)) = late.chain(self.late).next() {
+            let by = Duration::from_nanos(ended_ns.saturating_sub(test_ended_ns));
+            let message = format!("was still running when its test ended, and ended {by:?} later");
             return says(Outcome::Incomplete, message);
         }
-        if self.ends == 0 {
-            return says(Outcome::Incomplete, "passed without having begun".to_owned());
-        }
-        let outlasts = self.outlasts.filter(|outlasts| outlasts.is_open || outlasts.until_ns.is_some());
-        if let Some(Outlasts { test_ended_ns, until_ns, .. }) = outlasts {
-            let until = until_ns.map(|until_ns| Duration::from_nanos(until_ns.saturating_sub(test_ended_ns)));
-            let later = until.map_or(String::new(), |by| format!(", and ended {by:?} later"));
-            return says(Outcome::Incomplete, format!("was still running when its test ended{later}"));
-        }
-        match self.runs.iter().find_map(Runs::lacks) {
+        let lacks = |run: &Run| match &run.lacks {
+            None if run.ended_ns.is_none() => {
+                Some(format!("{} of {} assertions are told to have passed", run.passes, run.has))
+            }
+            lacks => lacks.clone(),
+        };
+        match self.runs.iter().find_map(lacks) {
             Some(lacks) => says(Outcome::Unknown, lacks),
             None => end(Outcome::Passed),
         }
     }
-}
-
-/// Counts the runs to which no end belongs, among those that are told by the part itself, or by others. An end belongs to what its
-/// emitter began in the same context, or in one that agrees; only who began nothing ends what others did. So what is told twice of
-/// one run hides no other that has not ended.
-fn unmatched(all: &[Told<'_>], way: u8, by_other: bool) -> u64 {
-    let of_side = || all.iter().filter(|told| told.fact.by_other == by_other);
-    let is_end = |told: &Told<'_>| told.ends >> way & 1 != 0;
-    let first = all.first().map(|told| told.teller);
-    if of_side().all(|told| Some(told.teller) == first) || !of_side().any(is_end) {
-        return 0;
-    }
-    let begin: HashSet<_> =
-        of_side().filter(|told| told.fact.begins.is_some()).map(|told| told.teller.emitter()).collect();
-    // By emitter and where it was.
-    let mut open = BTreeMap::new();
-    for told in of_side() {
-        let (teller, emitter) = (told.teller, told.teller.emitter());
-        let key = (emitter, told.fact.teller);
-        if told.fact.begins.is_some() {
-            open.entry(key).or_insert((teller.place, 0_u64)).1 += 1;
-        } else if is_end(told) && !told.leaves_out() {
-            let agrees = |(_, (place, _)): &(_, &(Context, u64))| teller.place.agrees_with(place);
-            let ends = if open.contains_key(&key) {
-                Some(key)
-            } else if begin.contains(&emitter) {
-                let mut own = open.range((emitter, 0)..=(emitter, u32::MAX)).take(LOOKED_AT_MAX);
-                own.find(agrees).map(|(key, _)| *key)
-            } else {
-                open.iter().take(LOOKED_AT_MAX).find(agrees).map(|(key, _)| *key)
-            };
-            if let Some(Entry::Occupied(mut known)) = ends.map(|key| open.entry(key)) {
-                known.get_mut().1 -= 1;
-                if known.get().1 == 0 {
-                    known.remove();
-                }
-            }
-        }
-    }
-    open.values().map(|(_, open)| open).sum()
 }

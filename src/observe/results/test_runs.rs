@@ -1,11 +1,15 @@
 //! When the runs of a test were.
 
+use super::fact::{EmitterKey, Origin, Told};
+
 /// The runs of a test, in the order of time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TestRuns {
     runs: Vec<TestRun>,
     /// The ends of all, in the order of time.
     ends_ns: Vec<u64>,
+    /// Those of each process, where several ran it.
+    of_origins: Vec<(Origin, TestRuns)>,
 }
 
 /// A run of a test, or several that overlap.
@@ -13,7 +17,9 @@ pub(super) struct TestRuns {
 pub(super) struct TestRun {
     /// When it began; the first, when anything was told of it.
     pub(super) began_ns: u64,
-    /// When the runs ended that did.
+    /// Who told that, and in which of its events.
+    pub(super) began_by: Option<(EmitterKey, u32)>,
+    /// When the runs ended that did, in the order of time.
     pub(super) ends_ns: Vec<u64>,
     /// How many there are.
     pub(super) runs: u64,
@@ -21,17 +27,43 @@ pub(super) struct TestRun {
     pub(super) executes_ns: Vec<u64>,
 }
 
+/// Which run of a test, and of which process, where several ran it.
+pub(super) type RunKey = (Option<Origin>, usize);
+
 impl TestRuns {
     /// Takes runs by their beginnings.
     pub(super) fn new(runs: Vec<TestRun>) -> TestRuns {
         let mut ends_ns: Vec<u64> = runs.iter().flat_map(|run| run.ends_ns.iter().copied()).collect();
         ends_ns.sort_unstable();
-        TestRuns { runs, ends_ns }
+        TestRuns { runs, ends_ns, of_origins: Vec::new() }
     }
 
-    /// Returns the ends of all runs.
-    pub(super) fn ends_ns(&self) -> &[u64] {
-        &self.ends_ns
+    /// Puts together the runs in several processes.
+    pub(super) fn of_origins(mut all: Vec<(Origin, TestRuns)>) -> TestRuns {
+        if let [_] = *all {
+            return all.pop().map(|(_, runs)| runs).unwrap_or_default();
+        }
+        let mut runs: Vec<TestRun> =
+            all.iter().flat_map(|(_, of_origin)| of_origin.runs.iter().cloned()).collect();
+        runs.sort_by_key(|run| run.began_ns);
+        TestRuns { of_origins: all, ..TestRuns::new(runs) }
+    }
+
+    /// Returns the runs in that process, where it ran the test; in all otherwise.
+    pub(super) fn of_origin(&self, origin: Origin) -> (Option<Origin>, &TestRuns) {
+        match self.of_origins.iter().find(|(known, _)| *known == origin) {
+            Some((_, runs)) => (Some(origin), runs),
+            None => (None, self),
+        }
+    }
+
+    /// Iterates over the ends of all runs, with the process that tells of each.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (Origin, u64)> {
+        let of_run = |run: &TestRun| {
+            let origin = run.began_by.map_or((u64::MAX, false), |((origin, _), _)| origin);
+            run.ends_ns.clone().into_iter().map(move |ended_ns| (origin, ended_ns))
+        };
+        self.runs.iter().flat_map(of_run)
     }
 
     /// Returns the ends of that run, or of those that overlap.
@@ -40,25 +72,55 @@ impl TestRuns {
     }
 
     /// Returns which run it was at that time: before the first, it is the first.
-    pub(super) fn at(&self, time_ns: u64) -> usize {
+    fn at_time(&self, time_ns: u64) -> usize {
         self.runs.partition_point(|run| run.began_ns <= time_ns).saturating_sub(1)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.runs.len()
+    /// Returns in which run something was told. At the time at which a run began it is that one, unless who began it told this
+    /// before, or `is_of_last` says of the run before that it is.
+    pub(super) fn at(&self, told: &Told<'_>, is_of_last: impl Fn(usize) -> bool) -> usize {
+        let mut at = self.at_time(told.fact.time_ns);
+        while let Some(run) = self.runs.get(at).filter(|run| at > 0 && run.began_ns == told.fact.time_ns) {
+            let is_before = match run.began_by {
+                Some((emitter, seq)) if emitter == told.teller.emitter() => told.fact.seq < seq,
+                _ => is_of_last(at - 1),
+            };
+            if !is_before {
+                break;
+            }
+            at -= 1;
+        }
+        at
     }
 
-    /// Tells whether both times are known to lie in one run: not before it began, nor after it ended.
-    pub(super) fn are_in_one(&self, one_ns: u64, other_ns: u64) -> bool {
-        let (first_ns, last_ns) = (one_ns.min(other_ns), one_ns.max(other_ns));
-        let at = self.at(last_ns);
-        let Some(run) = self.runs.get(at) else { return false };
+    /// Returns in which run it is certain that something was told.
+    fn certainly_at(&self, told: &Told<'_>) -> Option<usize> {
+        let at = self.at(told, |_| false);
+        let run = self.runs.get(at)?;
+        let by_another = |(emitter, _)| emitter != told.teller.emitter();
+        let is_tie = at > 0 && run.began_ns == told.fact.time_ns && run.began_by.is_none_or(by_another);
+        (!is_tie).then_some(at)
+    }
+
+    /// Takes in when the test began to run its steps, in the order of time.
+    pub(super) fn executes(&mut self, told: &Told<'_>) {
+        let at = self.at(told, |_| false);
+        if let Some(run) = self.runs.get_mut(at) {
+            run.executes_ns.push(told.fact.time_ns);
+        }
+    }
+
+    /// Tells whether both are known to lie in one run: not before it began, nor after it ended.
+    pub(super) fn are_in_one(&self, one: &Told<'_>, other: &Told<'_>) -> bool {
+        let (first_ns, last_ns) =
+            (one.fact.time_ns.min(other.fact.time_ns), one.fact.time_ns.max(other.fact.time_ns));
+        let (at, other_at) = (self.certainly_at(one), self.certainly_at(other));
+        let Some(run) = at.filter(|_| at == other_at).and_then(|at| self.runs.get(at)) else { return false };
         let ended_ns = run.ends_ns.first().copied().unwrap_or(u64::MAX);
         // The first beginning of steps is that of the run.
         let again = run.executes_ns.get(1..).unwrap_or_default();
         let up_to = |time_ns: u64| again.partition_point(|began_ns| *began_ns <= time_ns);
         run.runs <= 1
-            && self.at(first_ns) == at
             && (run.began_ns..=ended_ns).contains(&first_ns)
             && (run.began_ns..=ended_ns).contains(&last_ns)
             && up_to(first_ns.saturating_sub(1)) == up_to(last_ns)
@@ -68,7 +130,7 @@ impl TestRuns {
     pub(super) fn ended_before(&self, time_ns: u64) -> Option<u64> {
         let last = self.ends_ns.partition_point(|end_ns| *end_ns < time_ns).checked_sub(1)?;
         let end_ns = self.ends_ns.get(last).copied()?;
-        let run = self.runs.get(self.at(time_ns))?;
+        let run = self.runs.get(self.at_time(time_ns))?;
         let is_going_on = (run.ends_ns.len() as u64) < run.runs || run.ends_ns.last() >= Some(&time_ns);
         let has_begun_since = run.began_ns > end_ns && run.began_ns <= time_ns;
         (!has_begun_since && !is_going_on).then_some(end_ns)
@@ -78,10 +140,13 @@ impl TestRuns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Context;
+    use crate::observe::results::fact::{Fact, Teller};
 
     fn runs() -> TestRuns {
         let run = |began_ns, ends_ns: &[u64], executes_ns: &[u64]| TestRun {
             began_ns,
+            began_by: None,
             ends_ns: ends_ns.to_vec(),
             runs: ends_ns.len() as u64,
             executes_ns: executes_ns.to_vec(),
@@ -92,6 +157,7 @@ mod tests {
     #[test]
     fn two_times_are_in_one_run_where_nothing_says_that_another_began_between() {
         let runs = runs();
+        let teller = Teller { numbering: 0, source: 0, is_panthers: false, place: Context::NONE };
         for (one_ns, other_ns, right) in [
             (10, 20, true),
             (11, 13, true),
@@ -103,9 +169,13 @@ mod tests {
             (79, 80, false),
             (81, 90, true),
             (81, 91, false),
+            // Whether it was told before or after the run began, nobody knows.
+            (70, 75, false),
         ] {
-            assert_eq!(runs.are_in_one(one_ns, other_ns), right, "{one_ns} {other_ns}");
-            assert_eq!(runs.are_in_one(other_ns, one_ns), right, "{other_ns} {one_ns}");
+            let facts = [one_ns, other_ns].map(|time_ns| Fact { time_ns, ..Fact::default() });
+            let [one, other] = [&facts[0], &facts[1]].map(|fact| Told::of(fact, teller));
+            assert_eq!(runs.are_in_one(&one, &other), right, "{one_ns} {other_ns}");
+            assert_eq!(runs.are_in_one(&other, &one), right, "{other_ns} {one_ns}");
         }
     }
 

@@ -1,15 +1,15 @@
 //! What became of a test: when its runs were, and whether the steps and checks that it has came.
 
-use super::fact::{Tellers, Told, in_time};
+use super::fact::{Origin, Tellers, Told, in_time};
 use super::judge::{Judged, judge, judge_in_order};
 use super::lifecycle::follow;
 use super::report::Test;
-use super::sweep::{ALONE, Law, Runs};
-use super::test_runs::{TestRun, TestRuns};
+use super::sweep::{ALONE, Law, Run};
+use super::test_runs::{RunKey, TestRun, TestRuns};
 use super::verdict::{Outcome, Tally};
 use crate::domain::StateTable;
 use crate::event::Symbol;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A test, judged by what it says of itself.
 pub(super) struct JudgedTest<'a> {
@@ -31,22 +31,26 @@ struct Listed {
 }
 
 impl<'a> JudgedTest<'a> {
-    pub(super) fn of(test: &'a Test, table: Option<&StateTable>, tellers: &Tellers) -> JudgedTest<'a> {
-        let mut all = in_time(test.facts.iter(), tellers);
+    pub(super) fn of(tests: &[&'a Test], table: Option<&StateTable>, tellers: &Tellers) -> JudgedTest<'a> {
+        let mut all = in_time(tests.iter().flat_map(|test| &test.facts), tellers);
         if let Some(table) = table {
             follow(table, &mut all);
         }
-        let judged = judge_in_order(&all, ALONE);
+        let judged = judge_in_order(all.clone(), ALONE);
         let runs = runs(&all, &judged);
-        let mut checks = test.checks;
+        let mut checks = Tally::default();
+        tests.iter().for_each(|test| checks.merge(test.checks));
         let mut unknown_checks = None;
-        if !test.checking.is_empty() {
-            let checking =
-                judge(test.checking.iter(), tellers, Law { test: Some(&runs), by_teller: true, ..ALONE });
+        let checking = || tests.iter().flat_map(|test| &test.checking);
+        if checking().next().is_some() {
+            let checking = judge(checking(), tellers, Law { test: Some(&runs), ..ALONE });
             checks.running = checking.open;
             match checking.part.outcome {
                 Outcome::Incomplete if checking.open == 0 => checks.incomplete += 1,
-                Outcome::Unknown => unknown_checks = checking.part.message.map(Into::into),
+                Outcome::Unknown => {
+                    checks.running = 0;
+                    unknown_checks = checking.part.message.map(Into::into);
+                }
                 _ => {}
             }
         }
@@ -58,59 +62,58 @@ impl<'a> JudgedTest<'a> {
         if self.unknown_checks.is_some() {
             return self.unknown_checks.clone();
         }
-        // By run of the test, way and step: how often that was run.
-        let mut came: HashMap<(usize, u8), HashMap<Symbol, u64>> = HashMap::new();
-        let mut known: HashMap<Symbol, ()> = HashMap::new();
+        // By run of the test and way: how often each step was run.
+        let mut came: HashMap<(RunKey, usize), HashMap<Symbol, u64>> = HashMap::new();
+        let mut known = HashSet::new();
         for (step, judged) in steps {
-            known.insert(step, ());
-            let mut begun: HashMap<usize, [u64; 2]> = HashMap::new();
-            for (time_ns, way) in &judged.begun {
-                let begun = begun.entry(self.runs.at(*time_ns)).or_default();
-                if let Some(begun) = begun.get_mut(usize::from(*way)) {
-                    *begun += 1;
-                }
-            }
-            for (time_ns, ways) in &judged.ended {
-                let run = self.runs.at(*time_ns);
-                let begun = begun.get(&run).map_or(0, |begun| begun.iter().max().copied().unwrap_or(0));
-                for way in (0..2).filter(|way| ways >> way & 1 != 0) {
-                    let runs = came.entry((run, way)).or_default().entry(step).or_default();
-                    // What is told again ended once.
-                    *runs = (*runs + 1).min(begun.max(1));
+            known.insert(step);
+            for (run, times) in &judged.came {
+                for way in 0..2 {
+                    let runs = came.entry((*run, way)).or_default().entry(step).or_default();
+                    *runs = runs.saturating_add(times.in_way(way));
                 }
             }
         }
         let none = HashMap::new();
-        let of = |run: usize, way: u8| came.get(&(run, way)).unwrap_or(&none);
-        self.listed().into_iter().enumerate().find_map(|(run, listed)| {
-            let needs = listed.count.max(listed.completed);
-            let once = |(step, runs): (&Symbol, &u64)| match listed.names.get(step) {
-                Some(times) => *times.min(runs),
-                None if listed.names.is_empty() => *runs,
-                None => 1,
+        let mut listed: Vec<_> = self.listed().into_iter().collect();
+        listed.sort_by_key(|(run, _)| *run);
+        listed.into_iter().find_map(|(run, listed)| {
+            let of = |way: usize| came.get(&(run, way)).unwrap_or(&none);
+            let most = |count: &dyn Fn(&Symbol, u64) -> u64| {
+                let of_way = |way: usize| of(way).iter().map(|(step, runs)| count(step, *runs)).sum::<u64>();
+                (0..2).map(of_way).max().unwrap_or(0)
             };
-            let has = (0..2).map(|way| of(run, way).iter().map(once).sum::<u64>()).max().unwrap_or(0);
-            if has < needs {
-                return Some(format!("it has {needs} steps, and {has} are known to have been run"));
-            }
-            // Where it names its steps as they name themselves, these have to be those.
+            let says = |needs: u64, has: u64| {
+                (has < needs).then(|| format!("it has {needs} steps, and {has} are known to have been run"))
+            };
+            // A step that runs more often stands for no other.
+            let beside = |step: &Symbol, runs: u64| match listed.names.get(step) {
+                None if listed.names.is_empty() => runs,
+                None => runs.min(1),
+                Some(_) => 0,
+            };
             let times =
-                |step: &Symbol| (0..2).filter_map(|way| of(run, way).get(step)).max().copied().unwrap_or(0);
-            let knows_some = listed.names.keys().any(|step| known.contains_key(step));
-            let missing =
-                listed.names.iter().filter(|(step, listed)| knows_some && times(step) < **listed).count();
-            (missing > 0)
-                .then(|| format!("{missing} of the steps that it names are not known to have been run"))
+                |step: &Symbol| (0..2).filter_map(|way| of(way).get(step)).max().copied().unwrap_or(0);
+            let named = listed.names.iter().map(|(step, listed)| times(step).min(*listed)).sum::<u64>();
+            let lacks = says(listed.count, named.saturating_add(most(&beside)));
+            lacks.or_else(|| says(listed.completed, most(&|_, runs| runs))).or_else(|| {
+                // Where it names its steps as they name themselves, these have to be those.
+                let knows_some = listed.names.keys().any(|step| known.contains(step));
+                let is_missing = |(step, listed): &(&Symbol, &u64)| knows_some && times(step) < **listed;
+                let missing = listed.names.iter().filter(is_missing).count();
+                (missing > 0)
+                    .then(|| format!("{missing} of the steps that it names are not known to have been run"))
+            })
         })
     }
 
     /// Returns the steps that it says it has, by run.
-    fn listed(&self) -> Vec<Listed> {
-        let mut all: Vec<Listed> = Vec::new();
-        all.resize_with(self.runs.len().max(1), Listed::default);
+    fn listed(&self) -> HashMap<RunKey, Listed> {
+        let mut all: HashMap<RunKey, Listed> = HashMap::new();
         for told in &self.all {
             let Some(more) = told.fact.more.as_ref() else { continue };
-            let Some(listed) = all.get_mut(self.runs.at(told.fact.time_ns)) else { continue };
+            let (of, runs) = self.runs.of_origin(told.teller.origin());
+            let listed = all.entry((of, runs.at(told, |_| false))).or_default();
             let (count, completed) = (more.steps.unwrap_or(0), more.steps_completed.unwrap_or(0));
             if told.is_invalid {
                 // It may say again what it has said.
@@ -131,26 +134,53 @@ impl<'a> JudgedTest<'a> {
     }
 }
 
-/// Returns when the test's runs were. Of a test that never says that it began there is one.
+/// Returns when the test's runs were, in each process that ran it. Of a test that never says that it began there is one.
 fn runs(all: &[Told<'_>], judged: &Judged) -> TestRuns {
-    let run = |runs: &Runs| TestRun {
-        began_ns: runs.began_ns,
-        ends_ns: runs.ends_ns.clone(),
-        runs: runs.len(),
-        executes_ns: Vec::new(),
+    let mut origins: Vec<Origin> = judged.runs.iter().map(|(origin, _)| *origin).collect();
+    origins.sort_unstable();
+    origins.dedup();
+    if origins.is_empty() {
+        origins.extend(all.first().map(|told| told.teller.origin()));
+    }
+    let is_only_one = origins.len() <= 1;
+    let of_origin = |origin: Origin| {
+        let runs = judged.runs.iter().filter(|(known, _)| *known == origin).map(|(_, run)| run);
+        let told = all.iter().filter(|told| is_only_one || told.teller.origin() == origin);
+        (origin, runs_of(told, runs))
     };
-    let mut runs: Vec<TestRun> = judged.runs.iter().map(run).collect();
-    if runs.is_empty() {
-        runs.push(TestRun { runs: 1, ..TestRun::default() });
-    }
-    if let Some(first) = runs.first_mut() {
-        first.began_ns = judged.part.started_ns;
-    }
-    for told in all.iter().filter(|told| told.fact.executes) {
-        let at = runs.partition_point(|run| run.began_ns <= told.fact.time_ns).saturating_sub(1);
-        if let Some(run) = runs.get_mut(at) {
-            run.executes_ns.push(told.fact.time_ns);
+    TestRuns::of_origins(origins.into_iter().map(of_origin).collect())
+}
+
+/// Puts together runs that overlap.
+fn runs_of<'t>(
+    all: impl Iterator<Item = &'t Told<'t>> + Clone,
+    runs: impl Iterator<Item = &'t Run>,
+) -> TestRuns {
+    let mut known: Vec<TestRun> = Vec::new();
+    for run in runs {
+        let has_ended = |last: &TestRun| {
+            last.ends_ns.len() as u64 == last.runs
+                && last.ends_ns.iter().all(|end_ns| *end_ns <= run.began_ns)
+        };
+        if known.last().is_none_or(has_ended) {
+            let (began_ns, began_by) = (run.began_ns, Some(run.began_by));
+            known.push(TestRun { began_ns, began_by, ..TestRun::default() });
+        }
+        if let Some(last) = known.last_mut() {
+            last.runs += 1;
+            last.ends_ns.extend(run.ended_ns);
         }
     }
-    TestRuns::new(runs)
+    if known.is_empty() {
+        known.push(TestRun { runs: 1, ..TestRun::default() });
+    }
+    if let Some((first, told)) = known.first_mut().zip(all.clone().next()) {
+        first.began_ns = told.fact.time_ns;
+    }
+    known.iter_mut().for_each(|run| run.ends_ns.sort_unstable());
+    let mut known = TestRuns::new(known);
+    for told in all.filter(|told| told.fact.executes) {
+        known.executes(told);
+    }
+    known
 }

@@ -171,11 +171,9 @@ impl ResultsReport {
 fn build(found: &ResultsReport) -> ResultTree {
     let tellers = &found.log.tellers;
     let places = Places::of(found);
-    let tests: HashMap<TestKey, JudgedTest<'_>> = found
-        .tests
-        .iter()
-        .map(|(key, test)| (*key, JudgedTest::of(test, found.test_table, tellers)))
-        .collect();
+    let tests = places.tests(found).into_iter();
+    let tests: HashMap<TestKey, JudgedTest<'_>> =
+        tests.map(|(key, tests)| (key, JudgedTest::of(&tests, found.test_table, tellers))).collect();
     let runs = tests.iter().map(|(key, test)| (*key, test.runs.clone())).collect();
     let mut steps: HashMap<Home, Vec<(StepResult, Judged)>> = HashMap::new();
     for ((home, step), facts) in places.steps(found) {
@@ -184,6 +182,10 @@ fn build(found: &ResultsReport) -> ResultTree {
         steps.entry(home).or_default().push((StepResult { step, part, assertions: Vec::new() }, judged));
     }
     steps.values_mut().for_each(|steps| steps.sort_by_key(|(step, _)| (step.part.started_ns, step.step)));
+    let numbered = steps
+        .iter()
+        .flat_map(|(home, steps)| steps.iter().enumerate().map(|(at, (step, _))| ((*home, step.step), at)));
+    let step_at: HashMap<(Home, Symbol), usize> = numbered.collect();
     let mut assertions: HashMap<Home, Vec<AssertionResult>> = HashMap::new();
     for ((home, step, name), known) in places.assertions(found) {
         let law = Law { retries: Retries::Never, ..places.law(home, &runs) };
@@ -191,11 +193,11 @@ fn build(found: &ResultsReport) -> ResultTree {
         let services = known.iter().flat_map(|known| &known.found);
         // What a service found is not the result of an assertion that has its name.
         let sides = [in_time(own, tellers), in_time(services, tellers)];
-        let sides = sides.iter().filter(|facts| !facts.is_empty());
+        let sides = sides.into_iter().filter(|facts| !facts.is_empty());
         let part = sides.map(|facts| judge_in_order(facts, law).part).reduce(Part::and).unwrap_or_default();
         let assertion = AssertionResult { assertion: name, part };
-        let of_step =
-            steps.get_mut(&home).and_then(|steps| steps.iter_mut().find(|(known, _)| known.step == step));
+        let at = step_at.get(&(home, step)).copied();
+        let of_step = at.and_then(|at| steps.get_mut(&home)?.get_mut(at));
         match of_step {
             Some((step, _)) => step.assertions.push(assertion),
             None => assertions.entry(home).or_default().push(assertion),
@@ -224,7 +226,7 @@ fn build(found: &ResultsReport) -> ResultTree {
     tree.steps.sort_by_key(|step| (step.part.started_ns, step.step));
     tree.assertions = assertions.into_values().flatten().collect();
     sort_assertions(&mut tree.assertions);
-    let ends = tests.iter().map(|(key, test)| (key.experiment, key.test, test.runs.ends_ns()));
+    let ends = tests.iter().map(|(key, test)| (key.experiment, key.test, &test.runs));
     let parts = experiments::parts(&found.experiments, found.experiment_table, tellers, ends).into_iter();
     tree.experiments = parts.map(|(experiment, part)| ExperimentResult { experiment, part }).collect();
     tree.experiments.sort_by_key(|experiment| (experiment.part.started_ns, experiment.experiment));

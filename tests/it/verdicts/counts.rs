@@ -298,6 +298,13 @@ fn counts_that_cannot_be_read_are_not_taken_for_equal() {
         let tree = told_by_panther(&[("test", "assertions_completed", &data)]);
         assert_eq!(verdicts(&tree), ["unknown"], "{data}");
     }
+    for failed in ["0.0", "-1", r#""0""#] {
+        let data = format!(
+            r#"{{"total_assertions":3,"passed_assertions":3,"failed_assertions":{failed},"all_passed":true}}"#
+        );
+        let tree = told_by_panther(&[("test", "assertions_completed", &data)]);
+        assert_eq!(verdicts(&tree), ["unknown"], "{data}");
+    }
 }
 
 #[test]

@@ -210,37 +210,6 @@ fn who_began_nothing_may_tell_the_end_of_what_another_began() {
     assert_eq!(verdicts(&tree), ["passed"], "{tree:?}");
 }
 
-/// Of two origins, whose events a reader gives to one pipeline one after the other.
-#[test]
-fn what_one_process_began_another_does_not_end() {
-    for (another, verdict) in [(false, "passed"), (true, "running")] {
-        for fails_first in [false, true] {
-            let mut builder = builder(TOPOLOGIES[0]);
-            let key = builder
-                .observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
-            let pipeline = builder.start().unwrap();
-            let mut e = pipeline.emitter("one").unwrap();
-            begin_at(&mut e, "t", 1).unwrap();
-            begins(&mut e, "s", 10).unwrap();
-            if fails_first {
-                fails(&mut e, "s", 11).unwrap();
-            }
-            pipeline.drain(Duration::from_secs(10)).unwrap();
-            if another {
-                pipeline.contexts().forget_numbers();
-            }
-            if fails_first {
-                begins(&mut e, "s", 12).unwrap();
-            }
-            passes(&mut e, "s", 20).unwrap();
-            drop(e);
-            let tree = pipeline.shutdown().report(key).unwrap().tree();
-            let verdict = if another && fails_first { "failed" } else { verdict };
-            assert_eq!(tree.steps[0].part.outcome.name(), verdict, "{another} {fails_first}: {tree:?}");
-        }
-    }
-}
-
 /// A step that is retried in the second run of its test, both times between that run's beginning and end.
 #[test]
 fn a_retry_in_a_later_run_of_the_test_undoes_the_failure_of_that_run() {

@@ -1,0 +1,211 @@
+//! Promise: of what several processes tell, each is judged by what itself tells; what one began or ran, another neither ends nor covers.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use crate::support::verdicts::{Emitted, TOPOLOGIES, begin_at, builder, end_at, verdicts};
+use panther_events::emit::Emitter;
+use panther_events::event::Value;
+use panther_events::observe::history::History;
+use panther_events::observe::results::{ResultTree, Results};
+use std::sync::Arc;
+use std::time::Duration;
+
+type Tell<'a> = &'a dyn Fn(&mut Emitter) -> Emitted;
+
+/// Gives what each process tells to one pipeline, one process after the other, as a reader does.
+fn of_processes(processes: &[Tell<'_>]) -> ResultTree {
+    let mut builder = builder(TOPOLOGIES[0]);
+    let key =
+        builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+    let pipeline = builder.start().unwrap();
+    let mut emitter = pipeline.emitter("runner").unwrap();
+    for (number, tell) in processes.iter().enumerate() {
+        if number > 0 {
+            pipeline.contexts().forget_numbers();
+        }
+        tell(&mut emitter).unwrap();
+        pipeline.drain(Duration::from_secs(10)).unwrap();
+    }
+    drop(emitter);
+    pipeline.shutdown().report(key).unwrap().tree()
+}
+
+fn begins(e: &mut Emitter, time_ns: u64) -> Emitted {
+    let more =
+        panther_events::domain::step::ExecutionStarted { test_case_id: Some("t"), ..Default::default() };
+    Ok(e.step("s").at(time_ns).execution_started(Value::Null, "s", more)?)
+}
+
+fn passes(e: &mut Emitter, time_ns: u64) -> Emitted {
+    let more =
+        panther_events::domain::step::ExecutionCompleted { test_case_id: Some("t"), ..Default::default() };
+    Ok(e.step("s").at(time_ns).execution_completed("s", more)?)
+}
+
+fn fails(e: &mut Emitter, time_ns: u64) -> Emitted {
+    let more =
+        panther_events::domain::step::ExecutionFailed { test_case_id: Some("t"), ..Default::default() };
+    Ok(e.step("s").at(time_ns).execution_failed("no", 0, "s", more)?)
+}
+
+#[test]
+fn what_one_process_began_another_does_not_end() {
+    let begin: Tell<'_> = &|e| {
+        begin_at(e, "t", 1)?;
+        begins(e, 10)
+    };
+    let end: Tell<'_> = &|e| {
+        passes(e, 20)?;
+        end_at(e, "t", 100)
+    };
+    let both: Tell<'_> = &|e| {
+        begin(e)?;
+        end(e)
+    };
+    assert_eq!(verdicts(&of_processes(&[both])), ["passed"]);
+    assert_eq!(verdicts(&of_processes(&[begin, end])), ["running"]);
+    assert_eq!(verdicts(&of_processes(&[begin, both])), ["running"]);
+    assert_eq!(verdicts(&of_processes(&[both, begin])), ["running"]);
+    assert_eq!(verdicts(&of_processes(&[both, both])), ["passed"]);
+}
+
+/// Two processes run the test at one time; that of the other is longer, or lies within.
+#[test]
+fn what_outlasts_its_test_in_one_process_is_not_within_the_run_of_another() {
+    for (ended, verdict) in [(90, "passed"), (150, "incomplete")] {
+        for other in [20..200, 20..30] {
+            let other: Tell<'_> = &|e| {
+                begin_at(e, "t", other.start)?;
+                end_at(e, "t", other.end)
+            };
+            let step: Tell<'_> = &|e| {
+                begin_at(e, "t", 10)?;
+                begins(e, 15)?;
+                passes(e, ended)?;
+                end_at(e, "t", 100)
+            };
+            let checks: Tell<'_> = &|e| {
+                begin_at(e, "t", 10)?;
+                e.test("t").at(15).assertions_started(Value::Null)?;
+                e.test("t").at(ended).assertions_completed(1, 1, 0, true)?;
+                end_at(e, "t", 100)
+            };
+            for tell in [step, checks] {
+                for processes in [[tell, other], [other, tell]] {
+                    let tree = of_processes(&processes);
+                    assert_eq!(verdicts(&tree), [verdict], "{ended}: {tree:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failure_is_not_retried_after_its_test_within_the_run_of_another_process() {
+    for (retried, verdict) in [(50, "passed"), (110, "failed")] {
+        let tree = of_processes(&[
+            &|e| {
+                begin_at(e, "t", 10)?;
+                begins(e, 30)?;
+                fails(e, 40)?;
+                begins(e, retried)?;
+                passes(e, retried + 10)?;
+                end_at(e, "t", 100)
+            },
+            &|e| {
+                begin_at(e, "t", 20)?;
+                end_at(e, "t", 200)
+            },
+        ]);
+        assert_eq!(verdicts(&tree), [verdict], "{retried}: {tree:?}");
+    }
+}
+
+#[test]
+fn a_test_that_one_process_lost_is_not_that_of_another_of_the_same_experiment() {
+    fn process(e: &mut Emitter, at: u64, tests: &[&str]) -> Emitted {
+        let mut x = e.experiment("x").at(at);
+        x.initialized(Value::Null)?;
+        x.plugin_loading_started(Default::default())?;
+        x.plugin_loading_completed(Value::Null, 0)?;
+        x.test_cases_initialized(2, Value::from(&["a", "b"]))?;
+        x.execution_started(Default::default())?;
+        for (time_ns, test) in (at + 10..).step_by(20).zip(tests) {
+            begin_at(e, test, time_ns)?;
+            end_at(e, test, time_ns + 10)?;
+        }
+        let mut x = e.experiment("x").at(at + 200);
+        x.execution_completed(2, 0, 2, Default::default())?;
+        Ok(x.completed(Value::Null)?)
+    }
+    for (first, second, verdict) in [
+        (&["a", "b"][..], &["a", "b"][..], "passed"),
+        (&["a", "b"], &["a"], "unknown"),
+        (&["b"], &["a", "b"], "unknown"),
+    ] {
+        let tree = of_processes(&[&|e| process(e, 10, first), &|e| process(e, 11, second)]);
+        assert_eq!(tree.outcome().name(), verdict, "{first:?} {second:?}: {tree:?}");
+    }
+}
+
+/// Records of a tester without the documents in which it names what failed.
+#[test]
+fn what_a_tester_told_in_a_document_that_is_not_known_is_unknown() {
+    let mut origin = builder(TOPOLOGIES[0]);
+    let key = origin.observer("history", |_| History::new(1 << 10));
+    let pipeline = origin.start().unwrap();
+    let mut emitter = pipeline.emitter("runner").unwrap();
+    let checks = Value::from(&["bad checksum"]);
+    let mut service = emitter.service("ivy").at(50);
+    service.tester_analysis_completed("ivy", true, checks, Value::Null, Default::default()).unwrap();
+    drop(emitter);
+    let (symbols, snapshot) = (Arc::clone(pipeline.symbols()), pipeline.shutdown());
+    for (known, outcome) in [(true, "failed"), (false, "unknown")] {
+        let mut builder = builder(TOPOLOGIES[0]);
+        if known {
+            builder.symbols(Arc::clone(&symbols));
+        }
+        let results =
+            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+        let pipeline = builder.start().unwrap();
+        let mut emitter = pipeline.emitter("other").unwrap();
+        let records: Vec<_> = snapshot.report(key).unwrap().iter().copied().collect();
+        assert_eq!(emitter.emit_records(records).rejected, 0);
+        drop(emitter);
+        let tree = pipeline.shutdown().report(results).unwrap().tree();
+        assert_eq!(tree.assertions[0].part.outcome.name(), outcome);
+    }
+}
+
+/// A log that was rotated within a step, which is run again in the second file.
+#[cfg(feature = "panther")]
+#[test]
+fn a_step_whose_beginning_and_end_are_in_two_files_of_a_log_has_passed() {
+    use panther_events::ingest::panther::{PantherIds, PythonVersion, feed};
+    let line = |second: u32, event: &str| {
+        format!(
+            "{{\"name\":\"{event}\",\"type\":\"step.{event}\",\"entity_type\":\"step\",\"entity_id\":\"s\",\
+             \"timestamp\":\"2025-01-01T00:00:{second:02}\",\"data\":{{}}}}\n"
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["log.1.jsonl", "log.2.jsonl"].map(|name| folder.path().join(name));
+    let lines = [
+        line(1, "execution_started"),
+        line(2, "execution_completed"),
+        line(3, "execution_started"),
+        line(4, "execution_completed"),
+    ];
+    for rotated_behind in 1..4 {
+        let (first, second) = lines.split_at(rotated_behind);
+        for (path, lines) in paths.iter().zip([first, second]) {
+            std::fs::write(path, lines.concat()).unwrap();
+        }
+        let tree = of_processes(&[&|emitter| {
+            let (ids, bytes) = (PantherIds::default(), std::sync::atomic::AtomicU64::new(0));
+            feed(&paths, PythonVersion::default(), emitter, &ids, &bytes, || {});
+            Ok(())
+        }]);
+        let part = &tree.steps[0].part;
+        assert_eq!((part.outcome.name(), part.runs), ("passed", 2), "{rotated_behind}: {tree:?}");
+    }
+}
