@@ -38,15 +38,17 @@
 //! - An end belongs to what its emitter began, in the same context before others. Where that has ended, it is told again, and ends
 //!   nothing else. Who has begun nothing of that name tells the end of what another began.
 //! - What was begun in one context is not ended in another that differs from it (another service, say); a context that says less
-//!   may be the same, and who began something in one step may end it in another. What was skipped ends nothing that began.
+//!   may be the same, and who began something in one step may end it in another. What was skipped ends nothing that
+//!   tells of itself that it began.
 //! - What a step or an assertion tells of itself passes only if it began. What a test tells of its step, or a service of what it
 //!   found, needs no beginning; but it does not pass after its test has ended.
 //! - What one process began, another does not end; and where several ran a test, what each tells is judged by its own runs of it.
 //! - What begins again is as good as the worst of its runs.
 //! - What is still running when a run of its test ends is incomplete, and its message says by how much it was late. A step that
-//!   began when its test had ended, or before it began, is judged for itself.
+//!   began when its test had ended, or ended before it began, is judged for itself.
 //!
-//! Events of one emitter at one time are in the order in which it told them. Of events of several at one time nobody knows the
+//! Events of one emitter at one time are in the order in which it told them; but a beginning that a line of PANTHER's tells at the time
+//! of a failure is no retry, since its times are coarse and its lines come from several threads. Of events of several at one time nobody knows the
 //! order: those of emitters that begin something then are taken to be first.
 //!
 //! An emitter is one voice: threads that share one (an [`EmitterPool`](crate::pipeline::EmitterPool)) and each do a step of one name are
@@ -138,7 +140,7 @@ use crate::event::{Context, Contexts, Detail, Domain, EventKind, KindSet, Level,
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use evidence::Evidence;
 use fact::{Fact, Teller};
-use report::{Log, TestKey};
+use report::TestKey;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -201,7 +203,7 @@ impl Results {
         let context = self.contexts.of(record);
         let has_room = self.found.log.facts < EVENTS_MAX;
         let may_add = self.found.len() < self.parts_max;
-        let (symbols, found) = (&self.symbols, &mut self.found);
+        let (symbols, found, parts_max) = (&self.symbols, &mut self.found, self.parts_max);
         let detail = evidence::detail(record);
         let teller = Teller {
             numbering: self.contexts.numbering(),
@@ -235,7 +237,8 @@ impl Results {
                 Some(TransitionPath::By { .. }) => evidence.more.payload = Some(*record.payload_bytes()),
                 Some(_) => {}
             }
-            let event = Event { record, evidence, context, document, symbols, teller, has_room, may_add };
+            let event =
+                Event { record, evidence, context, document, symbols, teller, has_room, may_add, parts_max };
             match domain {
                 Domain::TEST => found.take_of_test(event),
                 Domain::STEP => found.take_of_step(event),
@@ -258,6 +261,7 @@ struct Event<'a> {
     /// Whether there is room for one more event, and for one more part.
     has_room: bool,
     may_add: bool,
+    parts_max: usize,
 }
 
 impl Event<'_> {
@@ -290,9 +294,8 @@ impl Event<'_> {
     }
 
     /// Makes a fact of what it says.
-    fn fact(&self, log: &mut Log, evidence: Evidence) -> Fact {
-        let names_test = self.test().test != Symbol::NONE;
-        log.fact(self.record, self.teller, names_test, evidence)
+    fn fact(&self, evidence: Evidence) -> Fact {
+        report::fact(self.record, self.test().test != Symbol::NONE, evidence)
     }
 
     /// The name that stands in a member of the document. One that the table refuses goes by number.
@@ -355,8 +358,8 @@ impl ResultsReport {
             test.checks.add(check);
         }
         if let Some(checking) = checking {
-            let fact = event.fact(&mut self.log, event.evidence.of_checks(checking));
-            self.log.keep(&mut test.checking, Fact { by_other: true, ..fact });
+            let fact = event.fact(event.evidence.of_checks(checking));
+            self.log.keep(&mut test.checking, event.teller, Fact { by_other: true, ..fact });
         }
         let name = step.and_then(|_| event.name("step_name"));
         let mut own = event.evidence.clone();
@@ -372,13 +375,17 @@ impl ResultsReport {
         }
         // Wherever a test tells of itself, it is one.
         let teller = Teller { place: Context::NONE, ..event.teller };
-        let fact = self.log.fact(event.record, teller, true, own);
-        self.log.keep(&mut test.facts, fact);
+        self.log.keep(&mut test.facts, teller, event.fact(own));
         let (Some(outcome), Some(name)) = (step, name) else { return true };
+        event.may_add = self.len() < event.parts_max;
         let Some(step) = event.entry(&mut self.steps, (key, name)) else { return false };
         let evidence = std::mem::take(&mut event.evidence).of_step(outcome);
-        let fact = event.fact(&mut self.log, evidence);
-        self.log.keep(step, Fact { by_other: true, names_test: true, is_of_step: true, ..fact });
+        let fact = event.fact(evidence);
+        self.log.keep(
+            step,
+            event.teller,
+            Fact { by_other: true, names_test: true, is_of_step: true, ..fact },
+        );
         true
     }
 
@@ -386,8 +393,8 @@ impl ResultsReport {
         let key = (event.test(), event.record.entity());
         let Some(step) = event.entry(&mut self.steps, key) else { return false };
         let evidence = std::mem::take(&mut event.evidence);
-        let fact = event.fact(&mut self.log, evidence);
-        self.log.keep(step, fact);
+        let fact = event.fact(evidence);
+        self.log.keep(step, event.teller, fact);
         true
     }
 
@@ -395,8 +402,8 @@ impl ResultsReport {
         let key = event.assertion();
         let Some(known) = event.entry(&mut self.assertions, key) else { return false };
         let evidence = std::mem::take(&mut event.evidence);
-        let fact = event.fact(&mut self.log, evidence);
-        self.log.keep(&mut known.own, fact);
+        let fact = event.fact(evidence);
+        self.log.keep(&mut known.own, event.teller, fact);
         true
     }
 
@@ -406,8 +413,8 @@ impl ResultsReport {
         let key = event.assertion();
         let Some(known) = event.entry(&mut self.assertions, key) else { return false };
         let evidence = std::mem::take(&mut event.evidence).of_assertion(outcome);
-        let fact = event.fact(&mut self.log, evidence);
-        self.log.keep(&mut known.found, Fact { by_other: true, ..fact });
+        let fact = event.fact(evidence);
+        self.log.keep(&mut known.found, event.teller, Fact { by_other: true, ..fact });
         true
     }
 
@@ -416,8 +423,7 @@ impl ResultsReport {
         let Some(experiment) = event.entry(&mut self.experiments, key) else { return false };
         let evidence = std::mem::take(&mut event.evidence);
         let teller = Teller { place: Context::NONE, ..event.teller };
-        let fact = self.log.fact(event.record, teller, true, evidence);
-        self.log.keep(experiment, fact);
+        self.log.keep(experiment, teller, event.fact(evidence));
         true
     }
 }

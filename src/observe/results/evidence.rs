@@ -13,6 +13,11 @@ use crate::event::{Detail, Domain, Record};
 /// Stands for a count that cannot be read. Two of these may be two numbers.
 pub(super) const NO_COUNT: u64 = u64::MAX;
 
+/// How a count is shown.
+pub(super) fn shown(count: u64) -> String {
+    if count == NO_COUNT { "an unknown number".to_owned() } else { count.to_string() }
+}
+
 /// Bytes of a message that are kept.
 const MESSAGE_LEN_MAX: usize = 1024;
 
@@ -209,6 +214,9 @@ impl Evidence {
             [.., Some(NO_COUNT)] => {
                 self.says(Outcome::Unknown, || format!("an unknown number of {what} failed"));
             }
+            [None, Some(NO_COUNT), _] => {
+                self.says(Outcome::Unknown, || format!("an unknown number of {what} passed"));
+            }
             [Some(NO_COUNT) | None, _, Some(failed)] if failed > 0 => {
                 self.says(Outcome::Failed, || format!("{failed} {what} failed"));
             }
@@ -217,11 +225,7 @@ impl Evidence {
             }
             // What became of the others is not told.
             [Some(total), passed, _] if passed.unwrap_or(0) != total || total == NO_COUNT => {
-                let shown = |count| match count {
-                    None | Some(NO_COUNT) => "an unknown number".to_owned(),
-                    Some(count) => count.to_string(),
-                };
-                let (passed, total) = (shown(passed), shown(Some(total)));
+                let (passed, total) = (shown(passed.unwrap_or(NO_COUNT)), shown(total));
                 self.says(Outcome::Unknown, || format!("{passed} of {total} {what} passed"));
             }
             _ => {}

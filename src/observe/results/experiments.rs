@@ -148,7 +148,7 @@ impl ExperimentRun {
         }
         let of = match several {
             0 => String::new(),
-            _ => format!("; {several} may be of it or of another experiment"),
+            _ => format!("; {several} may be of it or of another run"),
         };
         // A test that is run again is one test, but where it is named more often.
         let once =
@@ -216,8 +216,11 @@ pub(super) fn parts<'a>(
             }
         }
     }
-    let (none, several) = (HashMap::new(), several.len() as u64);
+    let mut of_several: HashMap<Symbol, u64> = HashMap::new();
+    several.iter().for_each(|(experiment, _)| *of_several.entry(*experiment).or_default() += 1);
+    let none = HashMap::new();
     let part = |(name, (part, runs)): (&Symbol, &(Part, Vec<ExperimentRun>))| {
+        let several = [*name, Symbol::NONE].iter().filter_map(|name| of_several.get(name)).sum();
         let mut lacks = runs
             .iter()
             .enumerate()

@@ -86,7 +86,7 @@ pub(super) struct Teller {
     /// By which origin's numbers its source is known.
     pub(super) numbering: u64,
     pub(super) source: u16,
-    /// The order of lines of PANTHER's at one time is nobody's: they come by one source from any number of files.
+    /// Of PANTHER's, whose lines come from several threads: their order at one time is nobody's.
     pub(super) is_panthers: bool,
     /// The step, the service and the environment around it, within a test.
     pub(super) place: Context,
@@ -115,7 +115,7 @@ impl Tellers {
     pub(super) fn number(&mut self, teller: Teller) -> u32 {
         *self.numbers.entry(teller).or_insert_with(|| {
             self.known.push(teller);
-            // There are no more than facts.
+            // There are no more than facts that are kept.
             u32::try_from(self.known.len() - 1).unwrap_or(u32::MAX)
         })
     }
@@ -185,6 +185,9 @@ pub(super) fn in_time<'a>(facts: impl Iterator<Item = &'a Fact>, tellers: &Telle
     let mut all: Vec<Told<'a>> = facts.map(told).collect();
     all.sort_by_key(|told| told.fact.time_ns);
     for tie in all.chunk_by_mut(|one, other| one.fact.time_ns == other.fact.time_ns) {
+        if tie.len() == 1 {
+            continue;
+        }
         let begin: HashSet<_> =
             tie.iter().filter(|told| told.fact.begins.is_some()).map(|told| told.teller.emitter()).collect();
         tie.sort_by_key(|told| {

@@ -136,14 +136,18 @@ fn judge_of_origin(all: &mut [Told<'_>], law: Law<'_>, silent: Outcome) -> Judge
     judged.part = part.unwrap_or(Part { outcome: silent, ..Part::default() });
     judged.part.started_ns = started_ns;
     judged.part.runs = u32::try_from(times).unwrap_or(u32::MAX);
-    let mut last_began_ns = [started_ns; 2];
+    // Who tells of an end has begun that himself; if not, it is that of the last that began.
+    let mut last_began_ns: HashMap<(Option<u32>, bool), u64> = HashMap::new();
     for told in all {
-        let Some(began_ns) = last_began_ns.get_mut(usize::from(told.fact.by_other)) else { continue };
+        let Fact { time_ns, teller, by_other, .. } = *told.fact;
         if told.fact.begins.is_some() {
-            *began_ns = told.fact.time_ns;
+            last_began_ns.extend([((Some(teller), by_other), time_ns), ((None, by_other), time_ns)]);
         }
         if let Some(outcome) = told.outcome.filter(|_| !told.is_undone) {
-            judged.part = judged.part.or_worse(ended(told.fact, outcome, *began_ns));
+            let own = last_began_ns.get(&(Some(teller), by_other));
+            let began_ns =
+                own.or_else(|| last_began_ns.get(&(None, by_other))).copied().unwrap_or(started_ns);
+            judged.part = judged.part.or_worse(ended(told.fact, outcome, began_ns));
         }
     }
     judged
@@ -159,7 +163,8 @@ fn by_run_of_test<'a>(all: &[Told<'a>], test: Option<&TestRuns>) -> BTreeMap<usi
         let is_open = |run: usize| open.get(&(run, emitter)).is_some_and(|open| *open > 0);
         let run = test.map_or(0, |test| test.at(told, |run| told.fact.begins.is_none() && is_open(run)));
         let change = i64::from(told.fact.begins.is_some()) - i64::from(told.ends != 0);
-        *open.entry((run, emitter)).or_default() += change;
+        let open = open.entry((run, emitter)).or_default();
+        *open = (*open + change).max(0);
         by_run.entry(run).or_default().push(*told);
     }
     by_run

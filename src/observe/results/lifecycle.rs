@@ -5,8 +5,8 @@ use super::verdict::Outcome;
 use crate::domain::{StateTable, StepOutcome};
 use std::collections::HashMap;
 
-/// Leads an entity through its table, for each origin that tells of it, and says of each event, in the order of time, whether it is allowed and whether a run ends by
-/// it. A beginning that is not allowed begins another run.
+/// Leads an entity through its table, for each origin that tells of it, and says of each event, in the order of time, whether it is
+/// allowed and whether a run ends by it. A beginning that is not allowed begins another run.
 pub(super) fn follow(table: &StateTable, all: &mut [Told<'_>]) {
     let mut states = HashMap::new();
     for told in all {

@@ -46,7 +46,7 @@ pub(super) struct Assertion {
     pub(super) found: Vec<Fact>,
 }
 
-/// Who told what is known, and how much that is.
+/// Who told what is known, and how much that is: facts, with what is long in them counted as several.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log {
     pub(super) tellers: Tellers,
@@ -55,41 +55,38 @@ pub(super) struct Log {
 
 impl Log {
     /// Keeps a fact. Of several in a row that say nothing the first is enough.
-    pub(super) fn keep(&mut self, facts: &mut Vec<Fact>, fact: Fact) {
+    pub(super) fn keep(&mut self, facts: &mut Vec<Fact>, teller: Teller, mut fact: Fact) {
         match facts.last_mut().filter(|last| last.is_silent() && fact.is_silent()) {
-            Some(last) if fact.time_ns < last.time_ns => *last = fact,
-            Some(_) => {}
+            Some(last) => last.time_ns = last.time_ns.min(fact.time_ns),
             None => {
-                let names = |more: &More| more.step_names.len() + more.test_names.len();
-                self.facts += 1 + fact.more.as_deref().map_or(0, names);
+                let size = |more: &More| {
+                    let message = more.message.as_ref().map_or(0, |message| message.len());
+                    more.step_names.len() + more.test_names.len() + message / size_of::<Fact>()
+                };
+                self.facts += 1 + fact.more.as_deref().map_or(0, size);
+                fact.teller = self.tellers.number(teller);
                 facts.push(fact);
             }
         }
     }
+}
 
-    /// Makes a fact of what a record says.
-    pub(super) fn fact(
-        &mut self,
-        record: &Record,
-        teller: Teller,
-        names_test: bool,
-        evidence: Evidence,
-    ) -> Fact {
-        Fact {
-            time_ns: record.time_ns(),
-            duration_ns: evidence.duration_ns,
-            more: (evidence.more != More::default()).then(|| Box::new(evidence.more)),
-            seq: record.seq(),
-            teller: self.tellers.number(teller),
-            begins: evidence.begins,
-            ends: evidence.ends,
-            outcome: evidence.outcome,
-            is_of_step: record.kind().domain() == Domain::STEP,
-            by_other: false,
-            names_test,
-            executes: evidence.executes,
-            code: record.kind().code(),
-        }
+/// Makes a fact of what a record says; who tells it is known when it is kept.
+pub(super) fn fact(record: &Record, names_test: bool, evidence: Evidence) -> Fact {
+    Fact {
+        time_ns: record.time_ns(),
+        duration_ns: evidence.duration_ns,
+        more: (evidence.more != More::default()).then(|| Box::new(evidence.more)),
+        seq: record.seq(),
+        teller: 0,
+        begins: evidence.begins,
+        ends: evidence.ends,
+        outcome: evidence.outcome,
+        is_of_step: record.kind().domain() == Domain::STEP,
+        by_other: false,
+        names_test,
+        executes: evidence.executes,
+        code: record.kind().code(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! that is open tells again what has ended; who has begun nothing tells the end of what another began. So what is told twice of
 //! one run hides no other.
 
+use super::evidence::{NO_COUNT, shown};
 use super::fact::{EmitterKey, Fact, Told};
 use super::part::Part;
 use super::retries::Retries;
@@ -57,6 +58,10 @@ pub(super) struct Run {
 impl Run {
     fn begun_ns(&self, way: u8) -> Option<u64> {
         self.begun.get(usize::from(way)).copied().flatten().map(|(_, time_ns)| time_ns)
+    }
+
+    fn few_passes(&self) -> String {
+        format!("{} of {} assertions are told to have passed", self.passes, shown(self.has))
     }
 
     fn beginner(&self, way: usize) -> Option<Beginner> {
@@ -280,8 +285,8 @@ impl Sweep {
 
     fn validate(&mut self, run: usize, validated: u64) {
         let Some(run) = self.runs.get_mut(run) else { return };
-        if validated < run.has {
-            run.lacks = Some(format!("{validated} of {} assertions were looked at", run.has));
+        if validated < run.has || [validated, run.has].contains(&NO_COUNT) {
+            run.lacks = Some(format!("{} of {} assertions were looked at", shown(validated), shown(run.has)));
         } else {
             // All were looked at, however many results are told.
             run.has = run.has.min(1);
@@ -293,8 +298,7 @@ impl Sweep {
         if let Some(run) = self.runs.get_mut(run) {
             run.ended_ns = Some(time_ns);
             if run.passes > 0 && run.passes < run.has && run.lacks.is_none() {
-                let (passes, has) = (run.passes, run.has);
-                run.lacks = Some(format!("{passes} of {has} assertions are told to have passed"));
+                run.lacks = Some(run.few_passes());
             }
         }
     }
@@ -337,9 +341,7 @@ impl Sweep {
             return says(Outcome::Incomplete, message);
         }
         let lacks = |run: &Run| match &run.lacks {
-            None if run.ended_ns.is_none() => {
-                Some(format!("{} of {} assertions are told to have passed", run.passes, run.has))
-            }
+            None if run.ended_ns.is_none() => Some(run.few_passes()),
             lacks => lacks.clone(),
         };
         match self.runs.iter().find_map(lacks) {

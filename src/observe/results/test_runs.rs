@@ -2,6 +2,9 @@
 
 use super::fact::{EmitterKey, Origin, Told};
 
+/// Runs that began at one time, of which it is looked for the one in which something was told.
+const TIES_MAX: usize = 64;
+
 /// The runs of a test, in the order of time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TestRuns {
@@ -38,7 +41,7 @@ impl TestRuns {
         TestRuns { runs, ends_ns, of_origins: Vec::new() }
     }
 
-    /// Puts together the runs in several processes.
+    /// Puts together the runs in several processes, in the order of these.
     pub(super) fn of_origins(mut all: Vec<(Origin, TestRuns)>) -> TestRuns {
         if let [_] = *all {
             return all.pop().map(|(_, runs)| runs).unwrap_or_default();
@@ -51,7 +54,8 @@ impl TestRuns {
 
     /// Returns the runs in that process, where it ran the test; in all otherwise.
     pub(super) fn of_origin(&self, origin: Origin) -> (Option<Origin>, &TestRuns) {
-        match self.of_origins.iter().find(|(known, _)| *known == origin) {
+        let known = self.of_origins.binary_search_by_key(&origin, |(known, _)| *known).ok();
+        match known.and_then(|at| self.of_origins.get(at)) {
             Some((_, runs)) => (Some(origin), runs),
             None => (None, self),
         }
@@ -59,11 +63,8 @@ impl TestRuns {
 
     /// Iterates over the ends of all runs, with the process that tells of each.
     pub(super) fn ends(&self) -> impl Iterator<Item = (Origin, u64)> {
-        let of_run = |run: &TestRun| {
-            let origin = run.began_by.map_or((u64::MAX, false), |((origin, _), _)| origin);
-            run.ends_ns.clone().into_iter().map(move |ended_ns| (origin, ended_ns))
-        };
-        self.runs.iter().flat_map(of_run)
+        let began = self.runs.iter().filter_map(|run| Some((run, run.began_by?)));
+        began.flat_map(|(run, ((origin, _), _))| run.ends_ns.iter().map(move |ended_ns| (origin, *ended_ns)))
     }
 
     /// Returns the ends of that run, or of those that overlap.
@@ -79,18 +80,26 @@ impl TestRuns {
     /// Returns in which run something was told. At the time at which a run began it is that one, unless who began it told this
     /// before, or `is_of_last` says of the run before that it is.
     pub(super) fn at(&self, told: &Told<'_>, is_of_last: impl Fn(usize) -> bool) -> usize {
-        let mut at = self.at_time(told.fact.time_ns);
-        while let Some(run) = self.runs.get(at).filter(|run| at > 0 && run.began_ns == told.fact.time_ns) {
-            let is_before = match run.began_by {
+        let at = self.at_time(told.fact.time_ns);
+        let first = self.runs.partition_point(|run| run.began_ns < told.fact.time_ns).max(1);
+        let tie = self.runs.get(first..=at).unwrap_or_default();
+        let is_own =
+            |run: &TestRun| run.began_by.is_some_and(|(emitter, _)| emitter == told.teller.emitter());
+        if tie.first().is_some_and(is_own) && tie.last().is_some_and(is_own) {
+            // One emitter's are in the order of its events.
+            let is_before = |run: &TestRun| run.began_by.is_some_and(|(_, seq)| seq <= told.fact.seq);
+            return (first + tie.partition_point(is_before)).saturating_sub(1);
+        }
+        let is_before = |at: &usize| {
+            let began_by = self.runs.get(*at).and_then(|run| run.began_by);
+            match began_by {
                 Some((emitter, seq)) if emitter == told.teller.emitter() => told.fact.seq < seq,
                 _ => is_of_last(at - 1),
-            };
-            if !is_before {
-                break;
             }
-            at -= 1;
-        }
-        at
+        };
+        // Who knows more runs that began at one time knows nothing of their order.
+        let earlier = (first..=at).rev().take(TIES_MAX).take_while(is_before).count();
+        at - earlier
     }
 
     /// Returns in which run it is certain that something was told.

@@ -1,5 +1,6 @@
 //! What became of a test: when its runs were, and whether the steps and checks that it has came.
 
+use super::evidence::shown;
 use super::fact::{Origin, Tellers, Told, in_time};
 use super::judge::{Judged, judge, judge_in_order};
 use super::lifecycle::follow;
@@ -9,7 +10,7 @@ use super::test_runs::{RunKey, TestRun, TestRuns};
 use super::verdict::{Outcome, Tally};
 use crate::domain::StateTable;
 use crate::event::Symbol;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A test, judged by what it says of itself.
 pub(super) struct JudgedTest<'a> {
@@ -84,7 +85,8 @@ impl<'a> JudgedTest<'a> {
                 (0..2).map(of_way).max().unwrap_or(0)
             };
             let says = |needs: u64, has: u64| {
-                (has < needs).then(|| format!("it has {needs} steps, and {has} are known to have been run"))
+                (has < needs)
+                    .then(|| format!("it has {} steps, and {has} are known to have been run", shown(needs)))
             };
             // A step that runs more often stands for no other.
             let beside = |step: &Symbol, runs: u64| match listed.names.get(step) {
@@ -136,50 +138,51 @@ impl<'a> JudgedTest<'a> {
 
 /// Returns when the test's runs were, in each process that ran it. Of a test that never says that it began there is one.
 fn runs(all: &[Told<'_>], judged: &Judged) -> TestRuns {
-    let mut origins: Vec<Origin> = judged.runs.iter().map(|(origin, _)| *origin).collect();
-    origins.sort_unstable();
-    origins.dedup();
-    if origins.is_empty() {
-        origins.extend(all.first().map(|told| told.teller.origin()));
+    let mut by_origin: BTreeMap<Origin, (Vec<&Run>, Vec<&Told<'_>>)> = BTreeMap::new();
+    for (origin, run) in &judged.runs {
+        by_origin.entry(*origin).or_default().0.push(run);
     }
-    let is_only_one = origins.len() <= 1;
-    let of_origin = |origin: Origin| {
-        let runs = judged.runs.iter().filter(|(known, _)| *known == origin).map(|(_, run)| run);
-        let told = all.iter().filter(|told| is_only_one || told.teller.origin() == origin);
-        (origin, runs_of(told, runs))
-    };
-    TestRuns::of_origins(origins.into_iter().map(of_origin).collect())
+    if let Some(first) = all.first().filter(|_| by_origin.is_empty()) {
+        by_origin.entry(first.teller.origin()).or_default();
+    }
+    let only = by_origin.keys().next().copied().filter(|_| by_origin.len() == 1);
+    for told in all {
+        if let Some((_, facts)) = by_origin.get_mut(&only.unwrap_or(told.teller.origin())) {
+            facts.push(told);
+        }
+    }
+    let of_origin =
+        |(origin, (runs, facts)): (Origin, (Vec<&Run>, Vec<&Told<'_>>))| (origin, runs_of(&facts, &runs));
+    TestRuns::of_origins(by_origin.into_iter().map(of_origin).collect())
 }
 
-/// Puts together runs that overlap.
-fn runs_of<'t>(
-    all: impl Iterator<Item = &'t Told<'t>> + Clone,
-    runs: impl Iterator<Item = &'t Run>,
-) -> TestRuns {
+/// Puts together runs that overlap, and what is told of them.
+fn runs_of(all: &[&Told<'_>], runs: &[&Run]) -> TestRuns {
     let mut known: Vec<TestRun> = Vec::new();
+    let mut last_end_ns = 0;
     for run in runs {
-        let has_ended = |last: &TestRun| {
-            last.ends_ns.len() as u64 == last.runs
-                && last.ends_ns.iter().all(|end_ns| *end_ns <= run.began_ns)
-        };
+        let has_ended =
+            |last: &TestRun| last.ends_ns.len() as u64 == last.runs && last_end_ns <= run.began_ns;
         if known.last().is_none_or(has_ended) {
             let (began_ns, began_by) = (run.began_ns, Some(run.began_by));
             known.push(TestRun { began_ns, began_by, ..TestRun::default() });
+            last_end_ns = 0;
         }
         if let Some(last) = known.last_mut() {
             last.runs += 1;
             last.ends_ns.extend(run.ended_ns);
+            last_end_ns = last_end_ns.max(run.ended_ns.unwrap_or(0));
         }
     }
     if known.is_empty() {
         known.push(TestRun { runs: 1, ..TestRun::default() });
     }
-    if let Some((first, told)) = known.first_mut().zip(all.clone().next()) {
+    if let Some((first, told)) = known.first_mut().zip(all.first()) {
         first.began_ns = told.fact.time_ns;
     }
     known.iter_mut().for_each(|run| run.ends_ns.sort_unstable());
     let mut known = TestRuns::new(known);
-    for told in all.filter(|told| told.fact.executes) {
+    for told in all.iter().filter(|told| told.fact.executes) {
         known.executes(told);
     }
     known
