@@ -51,6 +51,10 @@
 //! of a failure is no retry, since its times are coarse and its lines come from several threads. Of events of several at one time nobody knows the
 //! order: those of emitters that begin something then are taken to be first.
 //!
+//! So threads that begin and end what others began and end, each by an emitter of its own, are told from one another by nothing; let
+//! what belongs together be told by one emitter, or in a context of its own. What a test says of assertions without a name
+//! (`assertion_checked`) counts whenever it is told.
+//!
 //! An emitter is one voice: threads that share one (an [`EmitterPool`](crate::pipeline::EmitterPool)) and each do a step of one name are
 //! not told apart, unless they are in different contexts.
 //!

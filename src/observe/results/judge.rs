@@ -40,18 +40,21 @@ pub(super) struct Judged {
 pub(super) struct Came {
     begun: [u64; 2],
     ended: [u64; 2],
+    /// Failures that were undone, with which what began again had begun.
+    undone: u64,
 }
 
 impl Came {
     /// How often it ended by what is told in one way. What is told again ended once.
     pub(super) fn in_way(&self, way: usize) -> u64 {
-        let begun = self.begun.into_iter().max().unwrap_or(0).max(1);
+        let begun = self.begun.into_iter().max().unwrap_or(0).saturating_sub(self.undone).max(1);
         self.ended.get(way).copied().unwrap_or(0).min(begun)
     }
 
     fn take(&mut self, told: &Told<'_>) {
         let begins = told.fact.begins.and_then(|way| self.begun.get_mut(usize::from(way)));
         begins.into_iter().for_each(|begun| *begun += 1);
+        self.undone += u64::from(told.is_undone);
         for (way, ended) in self.ended.iter_mut().enumerate() {
             *ended += u64::from(told.ends >> way & 1 != 0 && !told.is_undone);
         }
@@ -161,8 +164,11 @@ fn by_run_of_test<'a>(all: &[Told<'a>], test: Option<&TestRuns>) -> BTreeMap<usi
     for told in all {
         let emitter = told.teller.emitter();
         let is_open = |run: usize| open.get(&(run, emitter)).is_some_and(|open| *open > 0);
-        let run = test.map_or(0, |test| test.at(told, |run| told.fact.begins.is_none() && is_open(run)));
-        let change = i64::from(told.fact.begins.is_some()) - i64::from(told.ends != 0);
+        let run = test.map_or(0, |test| {
+            test.at(told, |run| told.fact.begins.is_none() && is_open(run) && !is_open(run + 1))
+        });
+        let ends = told.ends != 0 && !told.leaves_out();
+        let change = i64::from(told.fact.begins.is_some()) - i64::from(ends);
         let open = open.entry((run, emitter)).or_default();
         *open = (*open + change).max(0);
         by_run.entry(run).or_default().push(*told);

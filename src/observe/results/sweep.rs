@@ -69,6 +69,13 @@ impl Run {
     }
 }
 
+/// Notes a place, up to a limit.
+fn note(places: &mut Vec<Context>, place: Context) {
+    if places.len() < OPEN_MAX && !places.contains(&place) {
+        places.push(place);
+    }
+}
+
 /// What is told of a part that ended so.
 pub(super) fn ended(fact: &Fact, outcome: Outcome, began_ns: u64) -> Part {
     let taken_ns = fact.time_ns.saturating_sub(began_ns);
@@ -93,8 +100,12 @@ pub(super) struct Sweep {
     overflowed: u64,
     /// How many ends there are.
     pub(super) ends: u64,
-    /// Who has begun something, by the way that this looks at.
-    began: Vec<Beginner>,
+    /// Who has begun something, by the way that this looks at, and where.
+    began: HashMap<EmitterKey, Vec<Context>>,
+    /// Where something began.
+    places: Vec<Context>,
+    /// Where something passed of which no beginning is known, by its own word.
+    never_began_at: Vec<Context>,
     /// By teller: where the last run stands that it began.
     last: HashMap<u32, usize>,
     /// The last fact that told of a pass: where it stands, and when that run began.
@@ -123,7 +134,7 @@ impl Sweep {
             } else if let Some(validated) = told.fact.more.as_ref().and_then(|more| more.validated) {
                 // It is told in another way, and how many were looked at counts in each.
                 if let Some(run) = sweep.ending(told).or_else(|| sweep.last_of(told)) {
-                    sweep.validate(run, validated);
+                    sweep.validate(run, validated, told.fact.time_ns);
                 }
             }
         }
@@ -143,8 +154,9 @@ impl Sweep {
         let beginner = Beginner { emitter: told.teller.emitter(), place: told.teller.place };
         let (time_ns, begun) = (told.fact.time_ns, Some((beginner, told.fact.time_ns)));
         self.begins_last = true;
-        if !self.began.contains(&beginner) && self.began.len() < OPEN_MAX && self.is_told_in(told) {
-            self.began.push(beginner);
+        note(&mut self.places, beginner.place);
+        if self.is_told_in(told) {
+            note(self.began.entry(beginner.emitter).or_default(), beginner.place);
         }
         // What its emitter began before that and has told a result of is over.
         let is_over = |run: &Run| run.passes > 0 && run.beginner(way) == Some(beginner);
@@ -200,17 +212,25 @@ impl Sweep {
     fn ending(&self, told: &Told<'_>) -> Option<usize> {
         let teller = Beginner { emitter: told.teller.emitter(), place: told.teller.place };
         let ways = || (0..2).filter(|way| !told.fact.is_of_step || usize::from(told.fact.by_other) == *way);
-        let own = |run: &Run| ways().filter_map(|way| run.beginner(way)).next();
+        let own = |run: &Run| {
+            let beginners = ways().filter_map(|way| run.beginner(way));
+            beginners.collect::<Vec<_>>().into_iter()
+        };
         let rank = |at: usize| {
             let run = self.runs.get(at)?;
-            match own(run) {
-                Some(beginner) if beginner == teller => Some(0),
+            if own(run).any(|beginner| beginner == teller) {
+                return Some(0);
+            }
+            if own(run).any(|known| known.emitter == teller.emitter && known.place.agrees_with(&teller.place))
+            {
+                return Some(1);
+            }
+            match own(run).next() {
                 Some(beginner) if !beginner.place.agrees_with(&teller.place) => {
                     // It goes on in the background, from one step to another.
                     let is_own = beginner.emitter == teller.emitter;
                     (is_own && beginner.place.agrees_beside(&teller.place, Level::Step)).then_some(3)
                 }
-                Some(beginner) if beginner.emitter == teller.emitter => Some(1),
                 // The other way told of it.
                 None => (0..2)
                     .filter_map(|way| run.beginner(way))
@@ -219,11 +239,9 @@ impl Sweep {
                 Some(_) => Some(2),
             }
         };
-        let has_begun = self.began.len() == OPEN_MAX
-            || self
-                .began
-                .iter()
-                .any(|known| known.emitter == teller.emitter && known.place.agrees_with(&teller.place));
+        let began = self.began.get(&teller.emitter);
+        let agrees = |place: &Context| place.agrees_with(&teller.place);
+        let has_begun = began.is_some_and(|places| places.len() == OPEN_MAX || places.iter().any(agrees));
         let known = self.open.iter().copied().filter_map(|at| Some((rank(at)?, at)));
         known.filter(|(rank, _)| *rank < 2 || !has_begun).min().map(|(_, at)| at)
     }
@@ -244,26 +262,29 @@ impl Sweep {
                 self.runs.get(*at).is_some_and(|run| run.beginner(0).is_none() || !told.fact.is_of_step)
             });
             if let Some(at) = ending {
+                // It is left out once.
+                note(self.began.entry(told.teller.emitter()).or_default(), told.teller.place);
                 self.closes(at, time_ns);
             }
             return;
         }
         let Some(run) = self.ending(told) else {
             if let Some((run, validated)) = self.last_of(told).zip(validated) {
-                self.validate(run, validated);
+                self.validate(run, validated, time_ns);
             }
             if self.runs.is_empty() && is_pass && !by_other {
                 self.never_began = true;
+                note(&mut self.never_began_at, told.teller.place);
                 self.ends -= 1;
             } else if is_pass {
                 let last = self.last_of(told).and_then(|at| self.runs.get_mut(at));
                 match last {
-                    Some(last) => last.passes += 1,
+                    Some(last) => last.passes += u64::from(last.ended_ns.is_some()),
                     None if by_other => {
                         let ended_ns = test.and_then(|test| test.ended_before(time_ns));
                         self.late = self.late.or(ended_ns.map(|ended_ns| (ended_ns, time_ns)));
                     }
-                    None => {}
+                    None => note(&mut self.never_began_at, told.teller.place),
                 }
                 self.passed.get_or_insert((at, time_ns));
             }
@@ -271,7 +292,7 @@ impl Sweep {
         };
         self.begins_last = false;
         if let Some(validated) = validated {
-            self.validate(run, validated);
+            self.validate(run, validated, time_ns);
         }
         let Some(known) = self.runs.get_mut(run) else { return };
         if is_pass {
@@ -283,13 +304,17 @@ impl Sweep {
         }
     }
 
-    fn validate(&mut self, run: usize, validated: u64) {
-        let Some(run) = self.runs.get_mut(run) else { return };
+    fn validate(&mut self, at: usize, validated: u64, time_ns: u64) {
+        let Some(run) = self.runs.get_mut(at) else { return };
         if validated < run.has || [validated, run.has].contains(&NO_COUNT) {
             run.lacks = Some(format!("{} of {} assertions were looked at", shown(validated), shown(run.has)));
         } else {
             // All were looked at, however many results are told.
             run.has = run.has.min(1);
+            let is_over = run.ended_ns.is_none() && run.passes >= run.has.max(1);
+            if is_over {
+                self.closes(at, time_ns);
+            }
         }
     }
 
@@ -333,6 +358,10 @@ impl Sweep {
                     says(Outcome::Incomplete, format!("began {runs} times, of which {open} did not end"))
                 }
             };
+        }
+        let began_at = |place: &Context| self.places.iter().any(|known| known.agrees_with(place));
+        if !self.places.is_empty() && !self.never_began_at.iter().all(began_at) {
+            return says(Outcome::Incomplete, "passed where it had not begun".to_owned());
         }
         let late = self.runs.iter().filter_map(|run| Some((run.test_ended_ns?, run.ended_ns?)));
         if let Some((test_ended_ns, ended_ns)) = late.chain(self.late).next() {

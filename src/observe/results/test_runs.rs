@@ -49,7 +49,34 @@ impl TestRuns {
         let mut runs: Vec<TestRun> =
             all.iter().flat_map(|(_, of_origin)| of_origin.runs.iter().cloned()).collect();
         runs.sort_by_key(|run| run.began_ns);
-        TestRuns { of_origins: all, ..TestRuns::new(runs) }
+        // Of what another process tells, nobody knows in which of those that overlap it was.
+        let mut merged: Vec<TestRun> = Vec::new();
+        let mut last_end_ns = 0;
+        for run in runs {
+            let end_ns = match run.ends_ns.last() {
+                Some(end_ns) if run.ends_ns.len() as u64 == run.runs => *end_ns,
+                _ => u64::MAX,
+            };
+            match merged.last_mut().filter(|_| run.began_ns < last_end_ns) {
+                Some(last) => {
+                    last.runs += run.runs;
+                    last.ends_ns.extend(run.ends_ns);
+                    last.executes_ns.extend(run.executes_ns);
+                    last_end_ns = last_end_ns.max(end_ns);
+                }
+                None => {
+                    merged.push(run);
+                    last_end_ns = end_ns;
+                }
+            }
+        }
+        for run in &mut merged {
+            run.ends_ns.sort_unstable();
+            run.executes_ns.sort_unstable();
+        }
+        let mut of_all = TestRuns::new(merged);
+        of_all.of_origins = all;
+        of_all
     }
 
     /// Returns the runs in that process, where it ran the test; in all otherwise.

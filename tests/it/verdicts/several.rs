@@ -248,3 +248,47 @@ fn steps_that_a_test_counts_may_have_one_name() {
         }
     }
 }
+
+#[test]
+fn what_passed_where_nothing_began_has_not_passed() {
+    for client in [5, 50, 5000] {
+        let tree = told(&[(CLIENT, client, Passes), (SERVER, 20, Begins), (SERVER, 30, Passes)]);
+        assert_eq!(verdicts(&tree), ["incomplete"], "{client}: {tree:?}");
+    }
+    // What one leaves out twice, it leaves out once.
+    let begins = [(RUNNER, 20, TestBegins), (RUNNER, 21, TestBegins)];
+    let tree = told(&[&begins[..], &[(SERVER, 22, Skips), (SERVER, 23, Skips)]].concat());
+    assert_eq!(verdicts(&tree), ["incomplete"], "{tree:?}");
+}
+
+/// A planner tells that a test was created, and a worker runs it, twice.
+#[test]
+fn a_test_that_one_creates_and_another_runs_ends_when_that_one_says() {
+    for (ended, verdict) in [(90, "passed"), (150, "incomplete")] {
+        let tree = results_of(|pipeline| {
+            let [mut planner, mut worker] = ["planner", "worker"].map(|name| pipeline.emitter(name).unwrap());
+            worker.enter(Level::Test, "t")?;
+            planner.test("t").at(10).created("t", Value::Null, Default::default())?;
+            pipeline.drain(std::time::Duration::from_secs(10))?;
+            for (began, ended_ns) in [(20, 100), (200, 300)] {
+                let mut t = worker.test("t").at(began);
+                t.setup_started(Value::Null, Default::default())?;
+                t.setup_completed(Value::Null, Default::default())?;
+                t.environment_setup_started("docker", Default::default())?;
+                t.environment_setup_completed("docker", Default::default())?;
+                t.deployment_started(Value::Null)?;
+                t.deployment_completed(Value::Null, Default::default())?;
+                t.execution_started(Value::Null, Default::default())?;
+                t.step_started("work", Default::default())?;
+                t.step_completed("work", Default::default())?;
+                if began == 20 {
+                    tell(&mut worker, 30, Begins)?;
+                    tell(&mut worker, ended, Passes)?;
+                }
+                end_at(&mut worker, "t", ended_ns)?;
+            }
+            Ok(())
+        });
+        assert_eq!(verdicts(&tree), [verdict], "{ended}: {tree:?}");
+    }
+}
