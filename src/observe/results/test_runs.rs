@@ -90,8 +90,14 @@ impl TestRuns {
 
     /// Iterates over the ends of all runs, with the process that tells of each.
     pub(super) fn ends(&self) -> impl Iterator<Item = (Origin, u64)> {
-        let began = self.runs.iter().filter_map(|run| Some((run, run.began_by?)));
-        began.flat_map(|(run, ((origin, _), _))| run.ends_ns.iter().map(move |ended_ns| (origin, *ended_ns)))
+        let of_one = self.runs.iter().filter(|_| self.of_origins.is_empty());
+        let of_one = of_one.filter_map(|run| Some((run.began_by?.0.0, run)));
+        let of_origin = |(origin, of_origin): &'_ (Origin, TestRuns)| (*origin, of_origin.ends_ns.clone());
+        let of_several = self.of_origins.iter().map(of_origin);
+        let of_one = of_one.map(|(origin, run)| (origin, run.ends_ns.clone()));
+        of_one
+            .chain(of_several)
+            .flat_map(|(origin, ends_ns)| ends_ns.into_iter().map(move |end_ns| (origin, end_ns)))
     }
 
     /// Returns the ends of that run, or of those that overlap.
