@@ -138,7 +138,7 @@ pub use report::ResultsReport;
 pub use tree::{AssertionResult, ExperimentResult, ResultTree, StepResult, TestResult};
 pub use verdict::{Outcome, Tally};
 
-use crate::domain::{Catalogue, StateTable, TransitionPath};
+use crate::domain::{Catalogue, TransitionPath};
 use crate::event::json::{Members, beginning, unquoted};
 use crate::event::{Context, Contexts, Detail, Domain, EventKind, KindSet, Level, Record, Symbol, Symbols};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
@@ -167,7 +167,6 @@ const NAME_LEN_MAX: usize = 256;
 pub struct Results {
     symbols: Arc<Symbols>,
     contexts: Arc<Contexts>,
-    tables: [Option<&'static StateTable>; DOMAINS.len()],
     parts_max: usize,
     found: ResultsReport,
 }
@@ -179,7 +178,6 @@ impl Results {
         Results {
             symbols: Arc::clone(symbols),
             contexts: Arc::clone(contexts),
-            tables: DOMAINS.map(|domain| catalogue.states(domain)),
             parts_max: PARTS_MAX,
             found: ResultsReport {
                 test_table: catalogue.states(Domain::TEST),
@@ -199,9 +197,13 @@ impl Results {
     /// False when there is no room for it.
     fn take(&mut self, record: &Record) -> bool {
         let domain = record.kind().domain();
-        let tables = DOMAINS.iter().zip(self.tables);
-        let table = tables.filter(|(known, _)| **known == domain).find_map(|(_, table)| table);
-        if table.is_none() && domain != Domain::SERVICE {
+        let table = match domain {
+            Domain::TEST => self.found.test_table,
+            Domain::EXPERIMENT => self.found.experiment_table,
+            _ => None,
+        };
+        let has_table = matches!(domain, Domain::TEST | Domain::EXPERIMENT);
+        if has_table && table.is_none() {
             return true;
         }
         let context = self.contexts.of(record);
@@ -236,10 +238,9 @@ impl Results {
             }
             let path = table.and_then(|table| table.paths.get(usize::from(record.kind().code())));
             match path {
-                _ if !matches!(domain, Domain::TEST | Domain::EXPERIMENT) => {}
-                None | Some(TransitionPath::Stay) => evidence.ends = 0,
+                None | Some(TransitionPath::Stay) if has_table => evidence.ends = 0,
                 Some(TransitionPath::By { .. }) => evidence.more.payload = Some(*record.payload_bytes()),
-                Some(_) => {}
+                _ => {}
             }
             let event =
                 Event { record, evidence, context, document, symbols, teller, has_room, may_add, parts_max };
@@ -323,7 +324,7 @@ fn name(raw: &str) -> Option<Cow<'_, str>> {
     Some(if has_halves { format!("{}{raw}", char::REPLACEMENT_CHARACTER).into() } else { name })
 }
 
-/// Domains whose entities are followed through their tables.
+/// Domains whose entities are followed.
 const DOMAINS: [Domain; 4] = [Domain::TEST, Domain::STEP, Domain::ASSERTION, Domain::EXPERIMENT];
 
 impl Observer for Results {

@@ -110,8 +110,6 @@ pub(super) struct Sweep {
     last: HashMap<u32, usize>,
     /// The last fact that told of a pass: where it stands, and when that run began.
     passed: Option<(usize, u64)>,
-    /// It passed without having begun, by its own word.
-    never_began: bool,
     /// A beginning came last.
     begins_last: bool,
     /// What was told to have passed after its test had ended, and of which no beginning is known: both times.
@@ -211,33 +209,30 @@ impl Sweep {
     /// Returns the open run that this is the end of.
     fn ending(&self, told: &Told<'_>) -> Option<usize> {
         let teller = Beginner { emitter: told.teller.emitter(), place: told.teller.place };
-        let ways = || (0..2).filter(|way| !told.fact.is_of_step || usize::from(told.fact.by_other) == *way);
-        let own = |run: &Run| {
-            let beginners = ways().filter_map(|way| run.beginner(way));
-            beginners.collect::<Vec<_>>().into_iter()
-        };
+        let is_of_way = |way: usize| !told.fact.is_of_step || usize::from(told.fact.by_other) == way;
+        // How near the run is to the teller; none where it cannot be its end.
         let rank = |at: usize| {
             let run = self.runs.get(at)?;
-            if own(run).any(|beginner| beginner == teller) {
+            let own = || (0..2).filter(|way| is_of_way(*way)).filter_map(|way| run.beginner(way));
+            let agrees = |known: Beginner| known.place.agrees_with(&teller.place);
+            if own().any(|known| known == teller) {
                 return Some(0);
             }
-            if own(run).any(|known| known.emitter == teller.emitter && known.place.agrees_with(&teller.place))
-            {
+            if own().any(|known| known.emitter == teller.emitter && agrees(known)) {
                 return Some(1);
             }
-            match own(run).next() {
-                Some(beginner) if !beginner.place.agrees_with(&teller.place) => {
-                    // It goes on in the background, from one step to another.
-                    let is_own = beginner.emitter == teller.emitter;
-                    (is_own && beginner.place.agrees_beside(&teller.place, Level::Step)).then_some(3)
-                }
-                // The other way told of it.
-                None => (0..2)
-                    .filter_map(|way| run.beginner(way))
-                    .all(|other| other.place.agrees_with(&teller.place))
-                    .then_some(2),
-                Some(_) => Some(2),
+            // What another began, or of which only the other way tells.
+            let others = || (0..2).filter_map(|way| run.beginner(way));
+            match own().next() {
+                Some(known) if agrees(known) => return Some(2),
+                None => return others().all(agrees).then_some(2),
+                Some(_) => {}
             }
+            // It goes on in the background, from one step to another.
+            let goes_on = |known: Beginner| {
+                known.emitter == teller.emitter && known.place.agrees_beside(&teller.place, Level::Step)
+            };
+            own().any(goes_on).then_some(3)
         };
         let began = self.began.get(&teller.emitter);
         let agrees = |place: &Context| place.agrees_with(&teller.place);
@@ -273,7 +268,6 @@ impl Sweep {
                 self.validate(run, validated, time_ns);
             }
             if self.runs.is_empty() && is_pass && !by_other {
-                self.never_began = true;
                 note(&mut self.never_began_at, told.teller.place);
                 self.ends -= 1;
             } else if is_pass {
@@ -349,7 +343,7 @@ impl Sweep {
         let says = |outcome, message: String| Part { message: Some(message.into()), ..end(outcome) };
         if !self.has_ended() {
             let open = self.open();
-            return match (self.ends, self.never_began) {
+            return match (self.ends, !self.never_began_at.is_empty()) {
                 _ if open > 0 && self.begins_last => Part::default(),
                 (0, false) => Part::default(),
                 (0, true) if open == 0 => says(Outcome::Incomplete, "passed without having begun".to_owned()),

@@ -6,9 +6,11 @@ use panther_events::domain::test::TestEmitter;
 use panther_events::domain::{assertion, experiment, service, step, test};
 use panther_events::emit::Emitter;
 use panther_events::event::{Identity, Value};
+use panther_events::observe::history::History;
 use panther_events::observe::results::{ResultTree, Results};
-use panther_events::pipeline::{Builder, PipelineOptions, Topology};
+use panther_events::pipeline::{Builder, Pipeline, PipelineOptions, Topology};
 use std::error::Error;
+use std::sync::Arc;
 
 pub(crate) type Emitted = Result<(), Box<dyn Error>>;
 
@@ -25,13 +27,15 @@ pub(crate) fn builder(topology: Topology) -> Builder {
 }
 
 pub(crate) fn run(topology: Topology, emit: impl Fn(&mut Emitter) -> Emitted) -> ResultTree {
-    let mut builder = builder(topology);
+    results_of(builder(topology), |pipeline| emit(&mut pipeline.emitter("runner")?))
+}
+
+/// Returns the results of what is told to such a pipeline.
+pub(crate) fn results_of(mut builder: Builder, tell: impl FnOnce(&Pipeline) -> Emitted) -> ResultTree {
     let key =
         builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
     let pipeline = builder.start().unwrap();
-    let mut emitter = pipeline.emitter("runner").unwrap();
-    emit(&mut emitter).unwrap();
-    drop(emitter);
+    tell(&pipeline).unwrap();
     let snapshot = pipeline.shutdown();
     snapshot.account.check().unwrap();
     snapshot.report(key).unwrap().tree()
@@ -49,16 +53,21 @@ pub(crate) fn begin_at(emitter: &mut Emitter, name: &str, time_ns: u64) -> Emitt
 
 fn begins(mut test: TestEmitter<'_>, name: &str) -> Emitted {
     test.created(name, Value::Null, Default::default())?;
+    sets_up(&mut test, Value::Null)?;
+    test.step_started("work", Default::default())?;
+    test.step_completed("work", Default::default())?;
+    Ok(())
+}
+
+/// Brings a test from its setup to where it executes steps, which it lists.
+pub(crate) fn sets_up(test: &mut TestEmitter<'_>, steps: Value<'_>) -> Emitted {
     test.setup_started(Value::Null, Default::default())?;
     test.setup_completed(Value::Null, Default::default())?;
     test.environment_setup_started("docker", Default::default())?;
     test.environment_setup_completed("docker", Default::default())?;
     test.deployment_started(Value::Null)?;
     test.deployment_completed(Value::Null, Default::default())?;
-    test.execution_started(Value::Null, Default::default())?;
-    test.step_started("work", Default::default())?;
-    test.step_completed("work", Default::default())?;
-    Ok(())
+    Ok(test.execution_started(steps, Default::default())?)
 }
 
 pub(crate) fn end(emitter: &mut Emitter, name: &str) -> Emitted {
@@ -92,4 +101,31 @@ pub(crate) fn step_passes(emitter: &mut Emitter, step: &str) -> Emitted {
     step_emitter.execution_started(Value::Null, step, Default::default())?;
     step_emitter.execution_completed(step, Default::default())?;
     Ok(())
+}
+
+/// Emits events, and returns the results of their records in a pipeline that has the documents of these, or has not.
+pub(crate) fn replayed(with_documents: bool, emit: impl FnOnce(&mut Emitter) -> Emitted) -> ResultTree {
+    let mut origin = builder(Topology::Inline);
+    let key = origin.observer("history", |_| History::new(1 << 10));
+    let pipeline = origin.start().unwrap();
+    emit(&mut pipeline.emitter("runner").unwrap()).unwrap();
+    let (symbols, snapshot) = (Arc::clone(pipeline.symbols()), pipeline.shutdown());
+    let mut records: Vec<_> = snapshot.report(key).unwrap().iter().copied().collect();
+    records.sort_by_key(|record| record.seq());
+    let mut builder = builder(Topology::Inline);
+    if with_documents {
+        builder.symbols(symbols);
+    }
+    results_of(builder, |pipeline| {
+        assert_eq!(pipeline.emitter("other")?.emit_records(records).rejected, 0);
+        Ok(())
+    })
+}
+
+/// A line that PANTHER tells of the step `s`.
+pub(crate) fn panthers_line(second: u32, event: &str, data: &str) -> String {
+    format!(
+        "{{\"name\":\"{event}\",\"type\":\"step.{event}\",\"entity_type\":\"step\",\"entity_id\":\"s\",\
+         \"timestamp\":\"2025-01-01T00:00:{second:02}\",\"data\":{data}}}\n"
+    )
 }

@@ -1,7 +1,7 @@
 //! Promise: what passed somewhere else, or of which nobody has seen all, undoes no failure and fills no gap.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
-use crate::support::verdicts::{Emitted, TOPOLOGIES, begin, builder, end, run, verdicts};
+use crate::support::verdicts::{Emitted, TOPOLOGIES, begin, builder, end, run, sets_up, verdicts};
 use panther_events::domain::{TypedSink, assertion, test};
 use panther_events::emit::{EmitError, EventSink};
 use panther_events::event::{Level, Value};
@@ -76,13 +76,7 @@ fn of_steps(listed: &[&str], completed: Option<u64>, run_steps: &[&str]) -> Vec<
         let mut e = e.within(Level::Test, "t")?;
         let mut t = e.test("t");
         t.created("t", Value::Null, Default::default())?;
-        t.setup_started(Value::Null, Default::default())?;
-        t.setup_completed(Value::Null, Default::default())?;
-        t.environment_setup_started("docker", Default::default())?;
-        t.environment_setup_completed("docker", Default::default())?;
-        t.deployment_started(Value::Null)?;
-        t.deployment_completed(Value::Null, Default::default())?;
-        t.execution_started(Value::from(listed), Default::default())?;
+        sets_up(&mut t, Value::from(listed))?;
         for step in run_steps {
             e.test("t").step_started(step, Default::default())?;
             e.step(step).execution_started(Value::Null, step, Default::default())?;

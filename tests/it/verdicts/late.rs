@@ -3,13 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use crate::support::random::Rng;
-use crate::support::verdicts::{Emitted, TOPOLOGIES, begin_at, builder, end_at, run, verdicts};
+use crate::support::verdicts::{Emitted, TOPOLOGIES, begin_at, builder, end_at, replayed, run, verdicts};
 use panther_events::emit::Emitter;
 use panther_events::event::{Level, Value};
-use panther_events::observe::history::History;
 use panther_events::observe::results::Results;
 use panther_events::pipeline::Topology;
-use std::sync::Arc;
 
 type Tell = fn(&mut Emitter, u64, u64) -> Emitted;
 
@@ -227,28 +225,11 @@ fn a_step_without_a_test_is_not_retried_after_the_only_test_has_ended() {
 /// Records without the documents that they refer to: nobody knows what these said.
 #[test]
 fn what_is_told_in_a_document_that_is_not_known_is_unknown() {
-    let mut origin = builder(Topology::Inline);
-    let key = origin.observer("history", |_| History::new(1 << 10));
-    let pipeline = origin.start().unwrap();
-    let mut emitter = pipeline.emitter("runner").unwrap();
-    begin_at(&mut emitter, "t", 1).unwrap();
-    end_at(&mut emitter, "t", 100).unwrap();
-    drop(emitter);
-    let (symbols, snapshot) = (Arc::clone(pipeline.symbols()), pipeline.shutdown());
     for (known, verdict) in [(true, "passed"), (false, "unknown")] {
-        let mut builder = builder(Topology::Inline);
-        if known {
-            builder.symbols(Arc::clone(&symbols));
-        }
-        let results =
-            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
-        let pipeline = builder.start().unwrap();
-        let mut emitter = pipeline.emitter("other").unwrap();
-        let mut records: Vec<_> = snapshot.report(key).unwrap().iter().copied().collect();
-        records.sort_by_key(|record| record.seq());
-        assert_eq!(emitter.emit_records(records).rejected, 0);
-        drop(emitter);
-        let snapshot = pipeline.shutdown();
-        assert_eq!(verdicts(&snapshot.report(results).unwrap().tree()), [verdict]);
+        let tree = replayed(known, |emitter| {
+            begin_at(emitter, "t", 1)?;
+            end_at(emitter, "t", 100)
+        });
+        assert_eq!(verdicts(&tree), [verdict]);
     }
 }

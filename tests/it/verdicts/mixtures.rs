@@ -2,11 +2,12 @@
 //! order that comes.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use crate::support::verdicts::{Emitted, TOPOLOGIES, begin_at, builder, end_at, run, verdicts};
-use panther_events::domain::test::ExecutionStarted;
+use crate::support::verdicts::{
+    Emitted, TOPOLOGIES, begin_at, builder, end_at, results_of, run, sets_up, verdicts,
+};
 use panther_events::emit::Emitter;
 use panther_events::event::{Level, Value};
-use panther_events::observe::results::{ResultTree, Results};
+use panther_events::observe::results::ResultTree;
 use std::time::Duration;
 
 fn begins(e: &mut Emitter, step: &str, time_ns: u64) -> Emitted {
@@ -23,20 +24,14 @@ fn fails(e: &mut Emitter, step: &str, time_ns: u64) -> Emitted {
 
 /// Runs with two emitters within the test `t`, which lasts from 1 to 1000; what each emits has come before the other emits.
 fn by_two(emit: impl Fn(&mut Emitter, &mut Emitter, &dyn Fn()) -> Emitted) -> ResultTree {
-    let mut builder = builder(TOPOLOGIES[0]);
-    let key =
-        builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
-    let pipeline = builder.start().unwrap();
-    let [mut one, mut other] = ["one", "other"].map(|name| {
-        let mut emitter = pipeline.emitter(name).unwrap();
-        emitter.enter(Level::Test, "t").unwrap();
-        emitter
-    });
-    begin_at(&mut one, "t", 1).unwrap();
-    emit(&mut one, &mut other, &|| pipeline.drain(Duration::from_secs(10)).unwrap()).unwrap();
-    end_at(&mut one, "t", 1000).unwrap();
-    drop((one, other));
-    pipeline.shutdown().report(key).unwrap().tree()
+    results_of(builder(TOPOLOGIES[0]), |pipeline| {
+        let [mut one, mut other] = ["one", "other"].map(|name| pipeline.emitter(name).unwrap());
+        one.enter(Level::Test, "t")?;
+        other.enter(Level::Test, "t")?;
+        begin_at(&mut one, "t", 1)?;
+        emit(&mut one, &mut other, &|| pipeline.drain(Duration::from_secs(10)).unwrap())?;
+        end_at(&mut one, "t", 1000)
+    })
 }
 
 #[test]
@@ -116,13 +111,7 @@ fn of_steps(runs: &[(&[&str], &[Ran<'_>])]) -> Vec<&'static str> {
             let mut time_ns = 1 + 1000 * at;
             let mut t = e.test("t").at(time_ns);
             t.created("t", Value::Null, Default::default())?;
-            t.setup_started(Value::Null, Default::default())?;
-            t.setup_completed(Value::Null, Default::default())?;
-            t.environment_setup_started("docker", Default::default())?;
-            t.environment_setup_completed("docker", Default::default())?;
-            t.deployment_started(Value::Null)?;
-            t.deployment_completed(Value::Null, Default::default())?;
-            t.execution_started(Value::from(*listed), ExecutionStarted::default())?;
+            sets_up(&mut t, Value::from(*listed))?;
             for (step, service, told) in *steps {
                 time_ns += 10;
                 e.test("t").at(time_ns).step_started(told, Default::default())?;
@@ -245,13 +234,9 @@ fn a_retry_in_a_later_run_of_the_test_undoes_the_failure_of_that_run() {
 #[cfg(feature = "panther")]
 #[test]
 fn what_another_file_tells_is_no_retry_whichever_feed_reads_it() {
+    use crate::support::verdicts::panthers_line;
     use panther_events::ingest::panther::{PantherIds, PythonVersion, feed};
-    let line = |second: u32, event: &str| {
-        format!(
-            "{{\"name\":\"{event}\",\"type\":\"step.{event}\",\"entity_type\":\"step\",\"entity_id\":\"s\",\
-             \"timestamp\":\"2025-01-01T00:00:{second:02}\",\"data\":{{\"test_case_id\":\"t\"}}}}\n"
-        )
-    };
+    let line = |second, event| panthers_line(second, event, r#"{"test_case_id":"t"}"#);
     let folder = tempfile::tempdir().unwrap();
     let paths = ["one.jsonl", "other.jsonl"].map(|name| folder.path().join(name));
     let fails = line(1, "execution_started") + &line(2, "execution_failed");
@@ -263,19 +248,16 @@ fn what_another_file_tells_is_no_retry_whichever_feed_reads_it() {
             for (path, text) in paths.iter().zip(&files) {
                 std::fs::write(path, text).unwrap();
             }
-            let mut builder = builder(TOPOLOGIES[0]);
-            let key = builder
-                .observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
-            let pipeline = builder.start().unwrap();
-            let mut emitter = pipeline.emitter("ingest").unwrap();
-            let (ids, bytes) = (PantherIds::default(), std::sync::atomic::AtomicU64::new(0));
-            for paths in paths.chunks(if at_once { 2 } else { 1 }) {
-                feed(paths, PythonVersion::default(), &mut emitter, &ids, &bytes, || {
-                    pipeline.poll();
-                });
-            }
-            drop(emitter);
-            let tree = pipeline.shutdown().report(key).unwrap().tree();
+            let tree = results_of(builder(TOPOLOGIES[0]), |pipeline| {
+                let mut emitter = pipeline.emitter("ingest")?;
+                let (ids, bytes) = (PantherIds::default(), std::sync::atomic::AtomicU64::new(0));
+                for paths in paths.chunks(if at_once { 2 } else { 1 }) {
+                    feed(paths, PythonVersion::default(), &mut emitter, &ids, &bytes, || {
+                        pipeline.poll();
+                    });
+                }
+                Ok(())
+            });
             assert_eq!(tree.steps[0].part.outcome.name(), verdict, "{at_once}: {tree:?}");
         }
     }

@@ -1,32 +1,29 @@
 //! Promise: of what several processes tell, each is judged by what itself tells; what one began or ran, another neither ends nor covers.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use crate::support::verdicts::{Emitted, TOPOLOGIES, begin_at, builder, end_at, verdicts};
+use crate::support::verdicts::{
+    Emitted, TOPOLOGIES, begin_at, builder, end_at, replayed, results_of, verdicts,
+};
 use panther_events::emit::Emitter;
 use panther_events::event::Value;
-use panther_events::observe::history::History;
-use panther_events::observe::results::{ResultTree, Results};
-use std::sync::Arc;
+use panther_events::observe::results::ResultTree;
 use std::time::Duration;
 
 type Tell<'a> = &'a dyn Fn(&mut Emitter) -> Emitted;
 
 /// Gives what each process tells to one pipeline, one process after the other, as a reader does.
 fn of_processes(processes: &[Tell<'_>]) -> ResultTree {
-    let mut builder = builder(TOPOLOGIES[0]);
-    let key =
-        builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
-    let pipeline = builder.start().unwrap();
-    let mut emitter = pipeline.emitter("runner").unwrap();
-    for (number, tell) in processes.iter().enumerate() {
-        if number > 0 {
-            pipeline.contexts().forget_numbers();
+    results_of(builder(TOPOLOGIES[0]), |pipeline| {
+        let mut emitter = pipeline.emitter("runner")?;
+        for (number, tell) in processes.iter().enumerate() {
+            if number > 0 {
+                pipeline.contexts().forget_numbers();
+            }
+            tell(&mut emitter)?;
+            pipeline.drain(Duration::from_secs(10))?;
         }
-        tell(&mut emitter).unwrap();
-        pipeline.drain(Duration::from_secs(10)).unwrap();
-    }
-    drop(emitter);
-    pipeline.shutdown().report(key).unwrap().tree()
+        Ok(())
+    })
 }
 
 fn begins(e: &mut Emitter, time_ns: u64) -> Emitted {
@@ -150,28 +147,17 @@ fn a_test_that_one_process_lost_is_not_that_of_another_of_the_same_experiment() 
 /// Records of a tester without the documents in which it names what failed.
 #[test]
 fn what_a_tester_told_in_a_document_that_is_not_known_is_unknown() {
-    let mut origin = builder(TOPOLOGIES[0]);
-    let key = origin.observer("history", |_| History::new(1 << 10));
-    let pipeline = origin.start().unwrap();
-    let mut emitter = pipeline.emitter("runner").unwrap();
-    let checks = Value::from(&["bad checksum"]);
-    let mut service = emitter.service("ivy").at(50);
-    service.tester_analysis_completed("ivy", true, checks, Value::Null, Default::default()).unwrap();
-    drop(emitter);
-    let (symbols, snapshot) = (Arc::clone(pipeline.symbols()), pipeline.shutdown());
     for (known, outcome) in [(true, "failed"), (false, "unknown")] {
-        let mut builder = builder(TOPOLOGIES[0]);
-        if known {
-            builder.symbols(Arc::clone(&symbols));
-        }
-        let results =
-            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
-        let pipeline = builder.start().unwrap();
-        let mut emitter = pipeline.emitter("other").unwrap();
-        let records: Vec<_> = snapshot.report(key).unwrap().iter().copied().collect();
-        assert_eq!(emitter.emit_records(records).rejected, 0);
-        drop(emitter);
-        let tree = pipeline.shutdown().report(results).unwrap().tree();
+        let tree = replayed(known, |emitter| {
+            let (checks, none) = (Value::from(&["bad checksum"]), Value::Null);
+            Ok(emitter.service("ivy").tester_analysis_completed(
+                "ivy",
+                true,
+                checks,
+                none,
+                Default::default(),
+            )?)
+        });
         assert_eq!(tree.assertions[0].part.outcome.name(), outcome);
     }
 }
@@ -180,13 +166,9 @@ fn what_a_tester_told_in_a_document_that_is_not_known_is_unknown() {
 #[cfg(feature = "panther")]
 #[test]
 fn a_step_whose_beginning_and_end_are_in_two_files_of_a_log_has_passed() {
+    use crate::support::verdicts::panthers_line;
     use panther_events::ingest::panther::{PantherIds, PythonVersion, feed};
-    let line = |second: u32, event: &str| {
-        format!(
-            "{{\"name\":\"{event}\",\"type\":\"step.{event}\",\"entity_type\":\"step\",\"entity_id\":\"s\",\
-             \"timestamp\":\"2025-01-01T00:00:{second:02}\",\"data\":{{}}}}\n"
-        )
-    };
+    let line = |second, event| panthers_line(second, event, "{}");
     let folder = tempfile::tempdir().unwrap();
     let paths = ["log.1.jsonl", "log.2.jsonl"].map(|name| folder.path().join(name));
     let lines = [

@@ -1,11 +1,11 @@
 //! Promise: of several that do the same at one time, each has to come to its own end, by what itself is told to have done.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use crate::support::verdicts::{Emitted, TOPOLOGIES, begin_at, builder, end_at, verdicts};
+use crate::support::verdicts::{self, Emitted, TOPOLOGIES, begin_at, builder, end_at, sets_up, verdicts};
 use panther_events::domain::{assertion::ValidationStarted, test::ExecutionCompleted};
 use panther_events::emit::Emitter;
 use panther_events::event::{Level, Value};
-use panther_events::observe::results::{ResultTree, Results};
+use panther_events::observe::results::ResultTree;
 use panther_events::pipeline::Pipeline;
 
 /// What is told, by whom (the runner, the client and the server, each with an emitter and the last two in contexts of theirs) and
@@ -53,25 +53,20 @@ fn tell(e: &mut Emitter, time_ns: u64, what: Tell) -> Emitted {
 
 /// Within the test `t`, from 1 to 100.
 fn told(events: &[(usize, u64, Tell)]) -> ResultTree {
-    let mut builder = builder(TOPOLOGIES[0]);
-    let key =
-        builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
-    let pipeline = builder.start().unwrap();
-    let mut emitters = ["", "client", "server"].map(|service| {
-        let mut emitter = pipeline.emitter("emitter").unwrap();
-        emitter.enter(Level::Test, "t").unwrap();
-        if !service.is_empty() {
-            emitter.enter(Level::Service, service).unwrap();
+    results_of(|pipeline| {
+        let mut emitters = ["", "client", "server"].map(|_| pipeline.emitter("emitter").unwrap());
+        for (emitter, service) in emitters.iter_mut().zip(["", "client", "server"]) {
+            emitter.enter(Level::Test, "t")?;
+            if !service.is_empty() {
+                emitter.enter(Level::Service, service)?;
+            }
         }
-        emitter
-    });
-    begin_at(&mut emitters[RUNNER], "t", 1).unwrap();
-    for (who, time_ns, what) in events {
-        tell(&mut emitters[*who], *time_ns, *what).unwrap();
-    }
-    end_at(&mut emitters[RUNNER], "t", 100).unwrap();
-    drop(emitters);
-    pipeline.shutdown().report(key).unwrap().tree()
+        begin_at(&mut emitters[RUNNER], "t", 1)?;
+        for (who, time_ns, what) in events {
+            tell(&mut emitters[*who], *time_ns, *what)?;
+        }
+        end_at(&mut emitters[RUNNER], "t", 100)
+    })
 }
 
 #[test]
@@ -148,12 +143,7 @@ fn each_has_the_assertions_that_it_says() {
 }
 
 fn results_of(tell: impl FnOnce(&Pipeline) -> Emitted) -> ResultTree {
-    let mut builder = builder(TOPOLOGIES[0]);
-    let key =
-        builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
-    let pipeline = builder.start().unwrap();
-    tell(&pipeline).unwrap();
-    pipeline.shutdown().report(key).unwrap().tree()
+    verdicts::results_of(builder(TOPOLOGIES[0]), tell)
 }
 
 #[test]
@@ -225,13 +215,7 @@ fn steps_that_a_test_counts_may_have_one_name() {
                 let mut e = runner.within(Level::Test, "t")?;
                 let mut t = e.test("t");
                 t.created("t", Value::Null, Default::default())?;
-                t.setup_started(Value::Null, Default::default())?;
-                t.setup_completed(Value::Null, Default::default())?;
-                t.environment_setup_started("docker", Default::default())?;
-                t.environment_setup_completed("docker", Default::default())?;
-                t.deployment_started(Value::Null)?;
-                t.deployment_completed(Value::Null, Default::default())?;
-                t.execution_started(Value::from(names), Default::default())?;
+                sets_up(&mut t, Value::from(names))?;
                 for service in ["client", "server"] {
                     let mut e = e.within(Level::Service, service)?;
                     e.test("t").step_started("s", Default::default())?;
@@ -272,13 +256,7 @@ fn a_test_that_one_creates_and_another_runs_ends_when_that_one_says() {
             pipeline.drain(std::time::Duration::from_secs(10))?;
             for (began, ended_ns) in [(20, 100), (200, 300)] {
                 let mut t = worker.test("t").at(began);
-                t.setup_started(Value::Null, Default::default())?;
-                t.setup_completed(Value::Null, Default::default())?;
-                t.environment_setup_started("docker", Default::default())?;
-                t.environment_setup_completed("docker", Default::default())?;
-                t.deployment_started(Value::Null)?;
-                t.deployment_completed(Value::Null, Default::default())?;
-                t.execution_started(Value::Null, Default::default())?;
+                sets_up(&mut t, Value::Null)?;
                 t.step_started("work", Default::default())?;
                 t.step_completed("work", Default::default())?;
                 if began == 20 {

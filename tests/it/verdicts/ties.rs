@@ -2,10 +2,12 @@
 //! makes no verdict wrong.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use crate::support::verdicts::{Emitted, TOPOLOGIES, begin, end, step_fails, step_passes, verdicts};
+use crate::support::verdicts::{
+    Emitted, TOPOLOGIES, begin, end, results_of, step_fails, step_passes, verdicts,
+};
 use panther_events::clock::Clock;
 use panther_events::event::{Level, Value};
-use panther_events::observe::results::{ResultTree, Results};
+use panther_events::observe::results::ResultTree;
 use panther_events::pipeline::{Builder, Pipeline, PipelineOptions, Topology};
 use std::time::Duration;
 
@@ -16,12 +18,7 @@ fn in_one_tick(topology: Topology, tell: impl FnOnce(&Pipeline) -> Emitted) -> R
 }
 
 fn with_clock(topology: Topology, clock: Clock, tell: impl FnOnce(&Pipeline) -> Emitted) -> ResultTree {
-    let mut builder = Builder::new(PipelineOptions { topology, clock, ..PipelineOptions::default() });
-    let key =
-        builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
-    let pipeline = builder.start().unwrap();
-    tell(&pipeline).unwrap();
-    pipeline.shutdown().report(key).unwrap().tree()
+    results_of(Builder::new(PipelineOptions { topology, clock, ..PipelineOptions::default() }), tell)
 }
 
 #[test]
