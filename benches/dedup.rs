@@ -3,7 +3,7 @@
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use panther_events::dedup::{BATCH, Dedup, DedupOptions, Verdict, Window};
-use panther_events::event::{Domain, EventKind, Field, FieldType, Identity, Payload, Record, Symbol};
+use panther_events::event::{Domain, EventKind, Field, FieldType, Identity, Payload, Record, Shared, Symbol};
 
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
@@ -11,7 +11,8 @@ struct Number(u64);
 
 impl Payload for Number {
     const KIND: EventKind = EventKind::new(Domain::PACKET, 1);
-    const FIELDS: &'static [Field] = &[Field { name: "number", ty: FieldType::U64, offset: 0 }];
+    const FIELDS: &'static [Field] =
+        &[Field { name: Shared::Static("number"), ty: FieldType::U64, offset: 0 }];
 }
 
 fn records(numbers: std::ops::Range<u64>) -> Vec<Record> {

@@ -10,7 +10,7 @@
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use panther_events::event::{
-    Domain, EventId, EventKind, Field, FieldType, Identity, Origin, Payload, Record, Symbol, Symbols,
+    Domain, EventId, EventKind, Field, FieldType, Identity, Origin, Payload, Record, Shared, Symbol, Symbols,
 };
 use std::hint::black_box;
 
@@ -23,7 +23,8 @@ struct Number(u64);
 
 impl Payload for Number {
     const KIND: EventKind = EventKind::new(Domain::PACKET, 1);
-    const FIELDS: &'static [Field] = &[Field { name: "number", ty: FieldType::U64, offset: 0 }];
+    const FIELDS: &'static [Field] =
+        &[Field { name: Shared::Static("number"), ty: FieldType::U64, offset: 0 }];
 }
 
 fn records(identity: impl Fn(u64) -> Identity) -> Vec<Record> {

@@ -15,9 +15,9 @@
     reason = "a program that prints measurements"
 )]
 
-use panther_events::domain::Catalogue;
+use panther_events::domain::Schema;
 use panther_events::event::Symbols;
-use panther_events::event::{Domain, EventKind, Identity, Record, Symbol};
+use panther_events::event::{Domain, EventKind, Identity, Origin, Record, Symbol};
 use panther_events::journal::{
     Durability, JournalLog, JournalReader, JournalWriter, Options, ReadOptions, RunId, Select,
 };
@@ -39,6 +39,7 @@ panther_events::payload! {
 }
 
 const RUN: RunId = RunId(*b"run of the bench");
+const ORIGIN: Origin = Origin::from_bits(7);
 /// 256 MiB of records: well below the kernel's limit of dirty pages, so the page cache is measured.
 const RECORDS: usize = 4 << 20;
 const ROUNDS: usize = 7;
@@ -51,6 +52,7 @@ fn main() {
             let sample = Sample { value: n as u64 };
             Record::new(Identity::Occurrence, n as u64, Symbol::from_bits(7), &sample)
                 .numbered(source, n as u32)
+                .identified(ORIGIN) // as behind dedup
         })
         .collect();
     let base = std::env::var_os("JOURNAL_DIR").map_or_else(std::env::temp_dir, Into::into);
@@ -89,12 +91,11 @@ fn pipelines(dir: &Path) {
             let path = dir.join("pipeline");
             let mut plan = Plan::new(options(ids));
             let symbols = Arc::new(Symbols::new());
-            let mut catalogue = Catalogue::new();
-            catalogue.register(&WORK).unwrap();
+            let mut schema = Schema::new();
+            schema.register(&WORK).unwrap();
             let journal = Options { select, ..Options::new(Durability::ProcessCrash) };
             let clock = panther_events::clock::Clock::cycles();
-            let fields = |kind| catalogue.fields(kind);
-            let mut log = Some(JournalLog::open(&path, RUN, journal, clock, &symbols, fields).unwrap());
+            let mut log = Some(JournalLog::open(&path, RUN, journal, clock, &symbols, &schema).unwrap());
             plan.builder.symbols(symbols);
             let key = plan.builder.observer("journal", move |setup| {
                 log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))

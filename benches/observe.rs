@@ -12,7 +12,7 @@ mod support;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use hdrhistogram::Histogram;
 use panther_events::dedup::{BATCH, Verdict};
-use panther_events::domain::Catalogue;
+use panther_events::domain::Schema;
 use panther_events::event::{Identity, Level, Record, Value};
 use panther_events::observe::history::History;
 use panther_events::observe::metrics::Metrics;
@@ -56,9 +56,9 @@ fn observe(criterion: &mut Criterion) {
         });
     });
 
-    let mut catalogue = Catalogue::new();
-    catalogue.register(&WORK).unwrap();
-    let mut metrics = Metrics::new(&catalogue);
+    let mut schema = Schema::new();
+    schema.register(&WORK).unwrap();
+    let mut metrics = Metrics::new(&schema);
     let mut rounds = 0;
     group.bench_function("metrics: a counter and two histograms", |bencher| {
         bencher.iter(|| {
@@ -135,7 +135,7 @@ fn results(criterion: &mut Criterion) {
     drop(emitter);
     let snapshot = pipeline.shutdown();
     let verdicts = [Verdict::New; BATCH];
-    let new = || Results::new(&snapshot.catalogue, &snapshot.symbols, &snapshot.contexts);
+    let new = || Results::new(&snapshot.schema, &snapshot.symbols, &snapshot.contexts);
     let kinds = new().interest().kinds;
     let records = snapshot.report(key).unwrap().iter().copied();
     let records: Vec<Record> = records.filter(|record| kinds.contains(record.kind())).collect();

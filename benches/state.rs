@@ -12,9 +12,10 @@
 )]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use panther_events::Shared;
 use panther_events::dedup::{BATCH, Verdict};
 use panther_events::domain::machine::{StateTable, TransitionPath, states};
-use panther_events::domain::{Catalogue, DomainDef, KindDef};
+use panther_events::domain::{DomainDef, KindDef, Schema};
 use panther_events::event::{Domain, EventKind, Identity, Record, Symbol};
 use panther_events::observe::state::{StateOptions, States};
 use panther_events::observe::{Batch, Observer};
@@ -36,20 +37,24 @@ panther_events::payload! {
 
 const LINKS: DomainDef = DomainDef {
     domain: LINK,
-    name: "link",
-    kinds: &[
+    name: Shared::Static("link"),
+    kinds: Shared::Static(&[
         KindDef::of::<Up>("up", Identity::Content),
         KindDef::of::<Down>("down", Identity::Content),
         KindDef::of::<Checked>("checked", Identity::Content),
-    ],
-    states: Some(&StateTable {
+    ]),
+    states: Some(Shared::Static(&StateTable {
         domain: LINK,
-        states: &["down", "rising", "up"],
+        states: Shared::Static(&[Shared::Static("down"), Shared::Static("rising"), Shared::Static("up")]),
         initial: 0,
         terminal: 0,
-        next: &[states(&[1]), states(&[0, 2]), states(&[0])],
-        paths: &[TransitionPath::To(&[1, 2]), TransitionPath::To(&[0]), TransitionPath::Stay],
-    }),
+        next: Shared::Static(&[states(&[1]), states(&[0, 2]), states(&[0])]),
+        paths: Shared::Static(&[
+            TransitionPath::To(Shared::Static(&[1, 2])),
+            TransitionPath::To(Shared::Static(&[0])),
+            TransitionPath::Stay,
+        ]),
+    })),
 };
 
 /// Every entity of `used`, in an order of its own for each pass, goes up and down in turn.
@@ -90,11 +95,11 @@ fn feed(observer: &mut States, records: &[Record]) {
 
 /// An observer that knows `entities`, all of them down.
 fn prepared(entities: u64) -> States {
-    let mut catalogue = Catalogue::new();
-    if let Err(error) = catalogue.register(&LINKS) {
+    let mut schema = Schema::new();
+    if let Err(error) = schema.register(&LINKS) {
         panic!("{error}");
     }
-    let mut observer = States::new(&catalogue, &Default::default(), StateOptions::default());
+    let mut observer = States::new(&schema, &Default::default(), StateOptions::default());
     for pass in 0..2 {
         let all: Vec<_> = (0..entities).map(|n| moved(pass, entity(n))).collect();
         feed(&mut observer, &all);

@@ -71,14 +71,14 @@ fn run(out: &Path) -> Result<bool, Failure> {
     let vantages = vec![Symbol::of("client"), Symbol::of("server")];
     let pairing = SightingsOptions { vantages, ..SightingsOptions::default() };
     let sightings = builder.observer("sightings", move |_| Sightings::new(&pairing));
-    let measures = builder.observer("metrics", |setup| Metrics::new(setup.catalogue));
+    let measures = builder.observer("metrics", |setup| Metrics::new(setup.schema));
     let states = StateQuery::new(StateOptions::default());
     let machines = {
         let states = states.clone();
-        builder.observer("state", move |setup| states.observer(setup.catalogue, setup.contexts))
+        builder.observer("state", move |setup| states.observer(setup.schema, setup.contexts))
     };
     let verdicts =
-        builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+        builder.observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));
     let log = event_log.clone();
     builder.observer("events", move |setup| log.observer(setup, false));
     let pipeline = builder.start()?;

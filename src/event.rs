@@ -19,6 +19,7 @@ pub mod kind;
 mod level;
 pub mod payload;
 pub mod record;
+mod shared;
 pub(crate) mod shown;
 pub mod symbol;
 
@@ -31,8 +32,9 @@ pub(crate) use identity::{Scope as IdScope, random_bits};
 pub use json::{Json, JsonError, Value};
 pub use kind::{Domain, EventKind, KindSet};
 pub use level::Level;
-pub use payload::{Field, FieldType, Payload};
+pub use payload::{Field, FieldType, FieldValue, Payload};
 pub use record::Record;
+pub use shared::Shared;
 pub use shown::is_harmful;
 pub use symbol::{Symbol, SymbolError, Symbols};
 pub(crate) use table::Tap;

@@ -4,7 +4,7 @@
 //! ```
 //! use panther_events::domain::{DomainDef, KindDef};
 //! use panther_events::observe::metrics::{Metrics, quantile};
-//! use panther_events::{Domain, EventKind, Identity, Pipeline, Symbol};
+//! use panther_events::{Domain, EventKind, Identity, Pipeline, Shared, Symbol};
 //!
 //! panther_events::payload! {
 //!     /// An echo came back.
@@ -12,14 +12,14 @@
 //! }
 //! const LAB: DomainDef = DomainDef {
 //!     domain: Domain::FIRST_USER,
-//!     name: "lab",
-//!     kinds: &[KindDef::of::<Echo>("echo", Identity::Occurrence)],
+//!     name: Shared::Static("lab"),
+//!     kinds: Shared::Static(&[KindDef::of::<Echo>("echo", Identity::Occurrence)]),
 //!     states: None,
 //! };
 //!
 //! let mut builder = Pipeline::builder();
 //! builder.domain(&LAB);
-//! let metrics = builder.observer("metrics", |setup| Metrics::new(setup.catalogue));
+//! let metrics = builder.observer("metrics", |setup| Metrics::new(setup.schema));
 //! let pipeline = builder.start()?;
 //! let mut emitter = pipeline.emitter("client")?; // one per thread
 //! for n in 1..=1000 {
@@ -53,7 +53,7 @@
 //! |---|---|
 //! | [`guide`] | a page for each kind of user: tests, captures, benchmarks, metrics, operations |
 //! | [`event`] | the record, kinds, identity, payloads, symbols |
-//! | [`domain`] | the catalogue of kinds, one file a domain; users add theirs |
+//! | [`domain`] | the schema of kinds, one file a domain; users add theirs |
 //! | [`clock`] | time stamps from the cycle counter, coarse ones, or by hand |
 //! | [`emit`] | emitters: numbering, full-ring policies, batches, contexts, error events; sinks that distribute otherwise |
 //! | `ring` | the rings between emitters and dedup |
@@ -128,7 +128,8 @@ pub use domain::TypedSink;
 pub use emit::{EmitError, Emitter, EventSink, FullPolicy};
 #[doc(inline)]
 pub use event::{
-    Context, Domain, EventId, EventKind, Identity, KindSet, Level, Payload, Record, Symbol, Symbols, Value,
+    Context, Domain, EventId, EventKind, Identity, KindSet, Level, Payload, Record, Shared, Symbol, Symbols,
+    Value,
 };
 #[doc(inline)]
 pub use observe::{Batch, Observer, Report, Undelivered};

@@ -19,7 +19,7 @@ pub mod state;
 pub(crate) mod worker;
 
 use crate::dedup::Verdict;
-use crate::domain::Catalogue;
+use crate::domain::Schema;
 use crate::event::{EventKind, KindSet, Record, Symbols};
 
 /// Does something with events.
@@ -66,10 +66,10 @@ pub trait Report: Send + 'static {
     /// Takes in what another instance found.
     fn merge(&mut self, other: Self);
 
-    /// Says what in the merged report is to be among the warnings of the snapshot, a line each. The catalogue has the
+    /// Says what in the merged report is to be among the warnings of the snapshot, a line each. The schema has the
     /// names of kinds, the symbol table those of entities.
-    fn warnings(&self, catalogue: &Catalogue, symbols: &Symbols) -> Vec<String> {
-        let _ = (catalogue, symbols);
+    fn warnings(&self, schema: &Schema, symbols: &Symbols) -> Vec<String> {
+        let _ = (schema, symbols);
         Vec::new()
     }
 }

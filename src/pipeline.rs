@@ -60,7 +60,7 @@ pub use topology::{DEDUP_MAX, Pinning, Topology, TopologyError, WORKERS_MAX};
 pub use validated::Validated;
 
 use crate::dedup::DedupStats;
-use crate::domain::Catalogue;
+use crate::domain::Schema;
 use crate::emit::source::EmitShared;
 use crate::emit::{EmitError, EmitTotals, Emitter, FullPolicy};
 use crate::event::{Contexts, Origin, Symbols};
@@ -104,7 +104,7 @@ struct Shared {
     shards: Vec<Arc<ShardShared>>,
     workers: Vec<Arc<WorkerShared>>,
     registry: Arc<ObserverRegistry>,
-    catalogue: Arc<Catalogue>,
+    schema: Arc<Schema>,
     symbols: Arc<Symbols>,
     recorder: Option<FlightRecorder>,
     warnings: Mutex<Vec<String>>,
@@ -177,10 +177,10 @@ impl Pipeline {
         &self.shared.symbols
     }
 
-    /// Returns the catalogue of kinds that can be emitted.
+    /// Returns the schema of kinds that can be emitted.
     #[must_use]
-    pub fn catalogue(&self) -> &Arc<Catalogue> {
-        &self.shared.catalogue
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.shared.schema
     }
 
     /// Returns what knows the context of events and entities.
@@ -243,10 +243,10 @@ impl Pipeline {
         let totals = EmitTotals::of(&shared.emit_shared.sources);
         for worker in 0..workers {
             let contexts = &shared.emit_shared.contexts;
-            let (catalogue, symbols) = (&shared.catalogue, &shared.symbols);
+            let (schema, symbols) = (&shared.schema, &shared.symbols);
             let (origin, totals) = (shared.emit_shared.origin, &totals);
             let (observer, presences) =
-                collect(|| make(ObserverSetup { catalogue, symbols, contexts, origin, totals, worker }));
+                collect(|| make(ObserverSetup { schema, symbols, contexts, origin, totals, worker }));
             unplaced.take_note(&presences);
             let observer: Box<dyn AnyObserver> = Box::new(observer);
             let asked = catch_panic(|| observer.interest());
@@ -510,7 +510,7 @@ impl Shared {
             elapsed: self.start.elapsed(),
             warnings: lock(&self.warnings).clone(),
             sources: self.emit_shared.sources.names(),
-            catalogue: Arc::clone(&self.catalogue),
+            schema: Arc::clone(&self.schema),
             symbols: Arc::clone(&self.symbols),
             contexts: Arc::clone(&self.emit_shared.contexts),
             reports: BTreeMap::new(),

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "an allocator that counts")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+use panther_events::Shared;
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::emit::FullPolicy;
 use panther_events::event::{Domain, EventKind, Identity, Level, Symbol};
@@ -46,8 +47,8 @@ panther_events::payload! {
 
 const CLOCKWORK: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "clockwork",
-    kinds: &[KindDef::of::<Tick>("tick", Identity::Occurrence)],
+    name: Shared::Static("clockwork"),
+    kinds: Shared::Static(&[KindDef::of::<Tick>("tick", Identity::Occurrence)]),
     states: None,
 };
 

@@ -8,6 +8,7 @@ mod support {
 }
 
 use crate::support::random::{Rng, seed};
+use panther_events::Shared;
 use panther_events::domain::{DomainDef, KindDef, TypedSink};
 use panther_events::emit::EmitError;
 use panther_events::event::{Domain, EventId, EventKind, Identity, Level, Origin, Record, Symbol, Value};
@@ -30,11 +31,11 @@ panther_events::payload! {
 
 const LAB: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "lab",
-    kinds: &[
+    name: Shared::Static("lab"),
+    kinds: Shared::Static(&[
         KindDef::of::<Sample>("sample", Identity::Occurrence),
         KindDef::of::<Notice>("notice", Identity::Content),
-    ],
+    ]),
     states: None,
 };
 

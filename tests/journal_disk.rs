@@ -17,8 +17,9 @@ mod support {
 
 use crate::support::journal::Sample;
 use crate::support::skip::skip;
+use panther_events::Shared;
 use panther_events::clock::Clock;
-use panther_events::domain::{Catalogue, DomainDef, KindDef};
+use panther_events::domain::{DomainDef, KindDef, Schema};
 use panther_events::emit::FullPolicy;
 use panther_events::event::{Domain, Identity, Record, Symbols};
 use panther_events::journal::storage::DirStorage;
@@ -39,8 +40,8 @@ const DIR: &str = "JOURNAL_DISK_DIR";
 
 const LAB: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "lab",
-    kinds: &[KindDef::of::<Sample>("sample", Identity::Content)],
+    name: Shared::Static("lab"),
+    kinds: Shared::Static(&[KindDef::of::<Sample>("sample", Identity::Content)]),
     states: None,
 };
 
@@ -117,10 +118,9 @@ fn fill(dir: &Path) {
     let path = dir.join("journal");
     let symbols = Arc::new(Symbols::new());
     let entity = symbols.intern("entity").unwrap();
-    let mut catalogue = Catalogue::new();
-    catalogue.register(&LAB).unwrap();
-    let fields = |kind| catalogue.fields(kind);
-    let mut log = Some(JournalLog::open(&path, RUN, options(), Clock::cycles(), &symbols, fields).unwrap());
+    let mut schema = Schema::new();
+    schema.register(&LAB).unwrap();
+    let mut log = Some(JournalLog::open(&path, RUN, options(), Clock::cycles(), &symbols, &schema).unwrap());
     let mut builder = Builder::new(PipelineOptions {
         full_policy: FullPolicy::Block { timeout: Duration::from_secs(60) },
         ..PipelineOptions::default()

@@ -15,8 +15,9 @@ mod support {
 }
 
 use crate::support::journal::{Rng, Sample, entity_name, env_count, record, seed};
+use panther_events::Shared;
 use panther_events::clock::Clock;
-use panther_events::domain::{Catalogue, DomainDef, KindDef};
+use panther_events::domain::{DomainDef, KindDef, Schema};
 use panther_events::event::{Domain, Identity, Record, Symbol, Symbols};
 use panther_events::journal::storage::DirStorage;
 use panther_events::journal::{
@@ -36,8 +37,8 @@ const DIR: &str = "JOURNAL_KILL_DIR";
 
 const LAB: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "lab",
-    kinds: &[KindDef::of::<Sample>("sample", Identity::Occurrence)],
+    name: Shared::Static("lab"),
+    kinds: Shared::Static(&[KindDef::of::<Sample>("sample", Identity::Occurrence)]),
     states: None,
 };
 
@@ -118,11 +119,10 @@ fn write(dir: &Path, durability: Durability) {
 fn emit(dir: &Path) {
     let symbols = Arc::new(Symbols::new());
     let entity = symbols.intern("entity").unwrap();
-    let mut catalogue = Catalogue::new();
-    catalogue.register(&LAB).unwrap();
-    let fields = |kind| catalogue.fields(kind);
+    let mut schema = Schema::new();
+    schema.register(&LAB).unwrap();
     let durability = Durability::ProcessCrash;
-    let log = JournalLog::open(dir, RUN, options(durability), Clock::cycles(), &symbols, fields).unwrap();
+    let log = JournalLog::open(dir, RUN, options(durability), Clock::cycles(), &symbols, &schema).unwrap();
     let mut builder = Builder::default();
     builder.domain(&LAB).symbols(Arc::clone(&symbols));
     let mut log = Some(log);

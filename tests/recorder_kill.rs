@@ -18,6 +18,7 @@ mod support {
 
 use crate::support::journal::{Rng, Sample, env_count, seed};
 use crate::support::skip::skip;
+use panther_events::Shared;
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::event::{Domain, Identity, Record, Symbol};
 use panther_events::journal::storage::DirStorage;
@@ -39,8 +40,8 @@ const OPTIONS: RecorderOptions = RecorderOptions { slots: SLOTS as usize, tracks
 
 const LAB: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "lab",
-    kinds: &[KindDef::of::<Sample>("sample", Identity::Occurrence)],
+    name: Shared::Static("lab"),
+    kinds: Shared::Static(&[KindDef::of::<Sample>("sample", Identity::Occurrence)]),
     states: None,
 };
 

@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ring", &["event", "sync", "wait"]),
     ("recorder", &["event", "sync"]),
     ("emit", &["clock", "event", "recorder", "ring", "sync", "wait"]),
-    // The catalogue, with the typed emitters of its events.
+    // The schema, with the typed emitters of its events.
     ("domain", &["emit", "event"]),
     ("dedup", &["event"]),
     // What is derived from events has the numbers of a source of its own.

@@ -11,7 +11,9 @@ mod filter;
 
 use filter::BloomFilter;
 use panther_events::dedup::{BATCH, BUDGET_MIN, Dedup, DedupOptions, ExactSet, FilterUse, Verdict, Window};
-use panther_events::event::{Domain, EventKind, Field, FieldType, Identity, Origin, Payload, Record, Symbol};
+use panther_events::event::{
+    Domain, EventKind, Field, FieldType, Identity, Origin, Payload, Record, Shared, Symbol,
+};
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
@@ -27,7 +29,8 @@ struct Number(u64);
 
 impl Payload for Number {
     const KIND: EventKind = EventKind::new(Domain::PACKET, 1);
-    const FIELDS: &'static [Field] = &[Field { name: "number", ty: FieldType::U64, offset: 0 }];
+    const FIELDS: &'static [Field] =
+        &[Field { name: Shared::Static("number"), ty: FieldType::U64, offset: 0 }];
 }
 
 fn record(number: u64) -> Record {

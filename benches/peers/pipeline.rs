@@ -17,7 +17,7 @@ use crate::support::{
 use disruptor::{ProcessorSettings, Producer};
 use panther_events::clock::Clock;
 use panther_events::dedup::{BATCH, Dedup, Verdict};
-use panther_events::domain::Catalogue;
+use panther_events::domain::Schema;
 use panther_events::event::{Identity, Record};
 use panther_events::observe::metrics::Metrics;
 use panther_events::observe::{Batch, Observer};
@@ -113,10 +113,10 @@ fn disrupted_shelf(ids: u64) -> (Duration, Sum) {
 }
 
 fn disrupted_ours(ids: u64) -> (Duration, Sum) {
-    let mut catalogue = Catalogue::new();
-    catalogue.register(&WORK).unwrap();
+    let mut schema = Schema::new();
+    schema.register(&WORK).unwrap();
     let mut dedup = Dedup::new(&options(ids).dedup).unwrap();
-    let mut metrics = Metrics::new(&catalogue);
+    let mut metrics = Metrics::new(&schema);
     let mut machines = Machines::new(Arc::new(AtomicU64::new(0)));
     let mut verdicts = [Verdict::New; BATCH];
     let mut records = Vec::with_capacity(BATCH);

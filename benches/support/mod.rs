@@ -13,6 +13,7 @@
 )]
 
 use hdrhistogram::Histogram;
+use panther_events::Shared;
 use panther_events::dedup::{DedupOptions, Verdict};
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::event::{Domain, EventKind, Identity, KindSet, Origin, Payload, Symbol};
@@ -44,8 +45,8 @@ panther_events::payload! {
 /// The domain of [`Hop`]: the same content is the same event.
 pub(crate) const WORK: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "work",
-    kinds: &[KindDef::of::<Hop>("hop", Identity::Content)],
+    name: Shared::Static("work"),
+    kinds: Shared::Static(&[KindDef::of::<Hop>("hop", Identity::Content)]),
     states: None,
 };
 
@@ -273,7 +274,7 @@ impl Plan {
         let inline = options.topology == Topology::Inline;
         let mut builder = Builder::new(options);
         builder.domain(&WORK);
-        let metrics = builder.observer("metrics", |setup| Metrics::new(setup.catalogue));
+        let metrics = builder.observer("metrics", |setup| Metrics::new(setup.schema));
         let progress = Arc::new(AtomicU64::new(0));
         let twin = Arc::clone(&progress);
         // Called after the metrics: what it has counted has been through everything.

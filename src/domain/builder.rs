@@ -7,8 +7,8 @@
 use crate::domain::kind::KindDef;
 use crate::domain::table::DataType;
 use crate::emit::{EmitError, Emitter, EventSink, NameRefused, TypedEvent};
+use crate::event::FieldValue as Number;
 use crate::event::json::{Value, push_number, push_text};
-use crate::event::payload::FieldValue as Number;
 use crate::event::{Detail, Domain, Field, Symbol};
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ impl<'e> EntityEmitter<'e> {
     /// Begins an event of a kind whose table has several classes, or one.
     pub(crate) fn builder(&mut self, kind: &'static KindDef, variant: &'static str) -> EventBuilder<'_, 'e> {
         let mut payload = [0; 24];
-        for field in kind.fields {
+        for field in &kind.fields {
             field.write(&mut payload, Some(Number::Name(variant)));
         }
         if let Some(detail) = kind.fields.first() {
@@ -147,7 +147,7 @@ pub(crate) trait Data {
     fn push(&self, name: &str, text: &mut String);
 
     /// Returns what goes into the field's place in the payload.
-    fn number(&self) -> Option<Number> {
+    fn number(&self) -> Option<Number<'static>> {
         None
     }
 
@@ -184,7 +184,7 @@ impl Data for Value<'_> {
         Value::push(self, text);
     }
 
-    fn number(&self) -> Option<Number> {
+    fn number(&self) -> Option<Number<'static>> {
         match self {
             Value::Unsigned(value) => Some(Number::Float(*value as f64)),
             Value::Signed(value) => Some(Number::Float(*value as f64)),
@@ -214,7 +214,7 @@ impl Data for Duration {
         push_number(text, format_args!("{}.{fraction:0width$}", nanos / unit));
     }
 
-    fn number(&self) -> Option<Number> {
+    fn number(&self) -> Option<Number<'static>> {
         Some(Number::Unsigned(u64::try_from(self.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
@@ -228,7 +228,7 @@ macro_rules! plain {
                 Value::from(*self).push(text);
             }
 
-            fn number(&self) -> Option<Number> {
+            fn number(&self) -> Option<Number<'static>> {
                 Some(Number::$number(*self))
             }
         }
@@ -252,7 +252,7 @@ impl Data for &[u16] {
         text.push(']');
     }
 
-    fn number(&self) -> Option<Number> {
+    fn number(&self) -> Option<Number<'static>> {
         self.first().map(|port| Number::Unsigned(u64::from(*port)))
     }
 
@@ -284,7 +284,7 @@ impl<T: Data> Data for Option<T> {
         }
     }
 
-    fn number(&self) -> Option<Number> {
+    fn number(&self) -> Option<Number<'static>> {
         self.as_ref().and_then(T::number)
     }
 

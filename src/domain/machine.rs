@@ -13,53 +13,69 @@
 //! - An event without a path changes nothing.
 
 use crate::domain::kind::KindDef;
+use crate::domain::schema::is_text;
 use crate::event::payload::FieldValue;
-use crate::event::{Domain, Field};
+use crate::event::{Domain, Field, Shared};
 
 /// States that a table can have.
 pub const STATES_MAX: usize = 32;
 
 /// The life of a domain's entities.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Eq, Debug)]
 pub struct StateTable {
     /// The domain whose events move these states.
     pub domain: Domain,
     /// The states' names, by number; at most [`STATES_MAX`].
-    pub states: &'static [&'static str],
+    pub states: Shared<[Shared<str>]>,
     /// The state that an entity is in before its first event.
     pub initial: u8,
     /// The states at which a life may end: bit `n` is state `n`. A table may allow a way out of one.
     pub terminal: u32,
     /// By state: the set of states that may follow, bit `n` being state `n`.
-    pub next: &'static [u32],
+    pub next: Shared<[u32]>,
     /// By code of the kind; codes beyond the end have no path.
-    pub paths: &'static [TransitionPath],
+    pub paths: Shared<[TransitionPath]>,
+}
+
+impl PartialEq for StateTable {
+    /// Whether both say the same: a code without a path may be left out at the end or not.
+    fn eq(&self, other: &StateTable) -> bool {
+        let path = |table: &StateTable, code: usize| match table.paths.get(code) {
+            None | Some(TransitionPath::Stay) => None,
+            Some(path) => Some(path.clone()),
+        };
+        let codes = self.paths.len().max(other.paths.len());
+        (self.domain, self.initial, self.terminal) == (other.domain, other.initial, other.terminal)
+            && self.states == other.states
+            && self.next == other.next
+            && (0..codes).all(|code| path(self, code) == path(other, code))
+    }
 }
 
 /// Where an event leads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TransitionPath {
     /// Nowhere: the event says nothing about the state.
     Stay,
     /// Along these states, to the last of them.
-    To(&'static [u8]),
+    To(Shared<[u8]>),
     /// Along one of two ways, by a field of the payload. Without a value in that field the event leads nowhere.
     By {
         /// A number or flag.
-        field: Field,
+        field: Shared<Field>,
         /// The way when the field is zero or false.
-        zero: &'static [u8],
+        zero: Shared<[u8]>,
         /// The way when it is anything else.
-        other: &'static [u8],
+        other: Shared<[u8]>,
     },
     /// Along one of two ways, by the state that the entity is in.
     From {
         /// The state that has a way of its own.
         state: u8,
         /// The way from there.
-        way: &'static [u8],
+        way: Shared<[u8]>,
         /// The way from everywhere else.
-        other: &'static [u8],
+        other: Shared<[u8]>,
     },
 }
 
@@ -92,7 +108,10 @@ pub enum StateFault {
     Count(usize),
     /// Two states have one name.
     #[error("two states are named {0:?}; give each its own name")]
-    Name(&'static str),
+    Name(String),
+    /// A state's name is empty, too long, or has control characters.
+    #[error("{0:?} is no name for a state; give it 1 to 64 bytes without control characters")]
+    BadName(String),
     /// There is not one set of transitions a state.
     #[error("{sets} sets of transitions for {states} states; give one for each")]
     Transitions { sets: usize, states: usize },
@@ -101,7 +120,10 @@ pub enum StateFault {
     Range { place: &'static str, state: u32, states: usize },
     /// No path of transitions leads to a state from the initial one.
     #[error("no transitions lead from the initial state to {0:?}; take it out or lead to it")]
-    Unreachable(&'static str),
+    Unreachable(String),
+    /// A path has more states than a table can have.
+    #[error("the path of code {0} has more than {STATES_MAX} states; leave out those that it passes twice")]
+    Long(usize),
     /// A kind has a path, and the domain has no such kind.
     #[error("code {0} has a path and no kind; take the path out or add the kind")]
     NoKind(usize),
@@ -109,7 +131,7 @@ pub enum StateFault {
     #[error(
         "the path of code {code} forks by {field:?}, which is no field of that kind; take one of its fields"
     )]
-    Field { code: usize, field: &'static str },
+    Field { code: usize, field: String },
 }
 
 impl StateTable {
@@ -138,7 +160,7 @@ impl StateTable {
     /// Returns the states along which an event of kind `code` with this payload leads an entity in `state`, whether
     /// that is allowed or not. Empty where it leads nowhere.
     #[must_use]
-    pub fn path(&self, state: u8, code: u8, payload: &[u8; 24]) -> &'static [u8] {
+    pub fn path(&self, state: u8, code: u8, payload: &[u8; 24]) -> &[u8] {
         match self.paths.get(usize::from(code)) {
             None | Some(TransitionPath::Stay) => &[],
             Some(TransitionPath::To(path)) => path,
@@ -171,14 +193,14 @@ impl StateTable {
 
     /// Returns the name of `state`.
     #[must_use]
-    pub fn name(&self, state: u8) -> Option<&'static str> {
-        self.states.get(usize::from(state)).copied()
+    pub fn name(&self, state: u8) -> Option<&Shared<str>> {
+        self.states.get(usize::from(state))
     }
 
     /// Returns the number of the state named `name`.
     #[must_use]
     pub fn state(&self, name: &str) -> Option<u8> {
-        (0..).zip(self.states).find(|(_, known)| **known == name).map(|(number, _)| number)
+        (0..).zip(&self.states).find(|(_, known)| **known == name).map(|(number, _)| number)
     }
 }
 
@@ -193,8 +215,11 @@ impl StateTable {
             return Err(StateFault::Count(states));
         }
         for (at, name) in self.states.iter().enumerate() {
+            if !is_text(name) {
+                return Err(StateFault::BadName(name.to_string()));
+            }
             if self.states.iter().skip(at + 1).any(|other| other == name) {
-                return Err(StateFault::Name(name));
+                return Err(StateFault::Name(name.to_string()));
             }
         }
         if self.next.len() != states {
@@ -208,28 +233,31 @@ impl StateTable {
         let no_state = |state: u8| (usize::from(state) >= states).then_some(u32::from(state));
         in_range("the initial state", no_state(self.initial))?;
         in_range("the set of terminal states", beyond(self.terminal))?;
-        for next in self.next {
+        for next in &self.next {
             in_range("a set of transitions", beyond(*next))?;
         }
         for (code, path) in self.paths.iter().enumerate() {
             let (one, other) = match path {
                 TransitionPath::Stay => continue,
-                TransitionPath::To(path) => (*path, &[][..]),
-                TransitionPath::By { zero, other, .. } => (*zero, *other),
+                TransitionPath::To(path) => (&**path, &[][..]),
+                TransitionPath::By { zero, other, .. } => (&**zero, &**other),
                 TransitionPath::From { state, way, other } => {
                     in_range("a path", no_state(*state))?;
-                    (*way, *other)
+                    (&**way, &**other)
                 }
             };
+            if one.len().max(other.len()) > STATES_MAX {
+                return Err(StateFault::Long(code));
+            }
             for state in one.iter().chain(other) {
                 in_range("a path", no_state(*state))?;
             }
             let kind = kinds.iter().find(|kind| usize::from(kind.kind.code()) == code);
             let Some(kind) = kind else { return Err(StateFault::NoKind(code)) };
             if let TransitionPath::By { field, .. } = path
-                && !kind.fields.contains(field)
+                && !kind.fields.iter().any(|known| *known == **field)
             {
-                return Err(StateFault::Field { code, field: field.name });
+                return Err(StateFault::Field { code, field: field.name.to_string() });
             }
         }
         self.check_reachable()
@@ -238,15 +266,15 @@ impl StateTable {
     fn check_reachable(&self) -> Result<(), StateFault> {
         let mut reached = 1_u32 << self.initial;
         loop {
-            let step = (0..).zip(self.next).filter(|(state, _)| bit(reached, *state));
+            let step = (0..).zip(&self.next).filter(|(state, _)| bit(reached, *state));
             let wider = step.fold(reached, |set, (_, next)| set | next);
             if wider == reached {
                 break;
             }
             reached = wider;
         }
-        match (0..).zip(self.states).find(|(state, _)| !bit(reached, *state)) {
-            Some((_, name)) => Err(StateFault::Unreachable(name)),
+        match (0..).zip(&self.states).find(|(state, _)| !bit(reached, *state)) {
+            Some((_, name)) => Err(StateFault::Unreachable(name.to_string())),
             None => Ok(()),
         }
     }
@@ -268,7 +296,7 @@ const fn bit(set: u32, state: u8) -> bool {
     (state as usize) < STATES_MAX && set >> state & 1 != 0
 }
 
-pub(crate) fn is_zero(value: FieldValue) -> bool {
+pub(crate) fn is_zero(value: FieldValue<'_>) -> bool {
     match value {
         FieldValue::Unsigned(value) => value == 0,
         FieldValue::Signed(value) => value == 0,
@@ -283,50 +311,59 @@ pub(crate) fn is_zero(value: FieldValue) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Catalogue, CatalogueError, DomainDef};
+    use crate::domain::{DomainDef, Schema, SchemaError};
     use crate::event::payload::FieldType;
     use crate::event::{EventKind, Identity};
 
     const USER: Domain = Domain::FIRST_USER;
-    const UP: Field = Field { name: "up", ty: FieldType::U32, offset: 8 };
+    const UP: Field = Field { name: Shared::Static("up"), ty: FieldType::U32, offset: 8 };
     const KINDS: &[KindDef] = &[
         KindDef {
             kind: EventKind::new(USER, 0),
-            name: "seen",
+            name: Shared::Static("seen"),
             identity: Identity::Content,
             sampled: false,
-            fields: &[UP],
+            fields: Shared::Static(&[UP]),
         },
         KindDef {
             kind: EventKind::new(USER, 1),
-            name: "flap",
+            name: Shared::Static("flap"),
             identity: Identity::Content,
             sampled: false,
-            fields: &[],
+            fields: Shared::Static(&[]),
         },
     ];
     const GOOD: StateTable = StateTable {
         domain: USER,
-        states: &["new", "up", "down"],
+        states: Shared::Static(&[Shared::Static("new"), Shared::Static("up"), Shared::Static("down")]),
         initial: 0,
         terminal: states(&[2]),
-        next: &[states(&[1]), states(&[2]), states(&[1])],
-        paths: &[TransitionPath::By { field: UP, zero: &[2], other: &[1] }, TransitionPath::To(&[2, 1])],
+        next: Shared::Static(&[states(&[1]), states(&[2]), states(&[1])]),
+        paths: Shared::Static(&[
+            TransitionPath::By {
+                field: Shared::Static(&UP),
+                zero: Shared::Static(&[2]),
+                other: Shared::Static(&[1]),
+            },
+            TransitionPath::To(Shared::Static(&[2, 1])),
+        ]),
     };
 
-    fn register(states: StateTable) -> Result<(), CatalogueError> {
-        let states = Some(&*Box::leak(Box::new(states)));
-        Catalogue::new().register(&DomainDef { domain: USER, name: "lab", kinds: KINDS, states })
+    fn register(states: StateTable) -> Result<(), SchemaError> {
+        Schema::new().register(&lab(states))
+    }
+
+    fn lab(states: StateTable) -> DomainDef {
+        let states = Some(Shared::Counted(states.into()));
+        DomainDef { domain: USER, name: "lab".into(), kinds: KINDS.into(), states }
     }
 
     #[test]
     fn a_table_of_the_users_steps_like_any_other() {
-        let mut catalogue = Catalogue::new();
-        catalogue
-            .register(&DomainDef { domain: USER, name: "lab", kinds: KINDS, states: Some(&GOOD) })
-            .unwrap();
-        let states = catalogue.states(USER).unwrap();
-        assert_eq!(Catalogue::new().states(USER), None);
+        let mut schema = Schema::new();
+        schema.register(&lab(GOOD)).unwrap();
+        let states = schema.states(USER).unwrap();
+        assert_eq!(Schema::new().states(USER), None);
         let mut up = [0; 24];
         up[9] = 1;
         assert_eq!(states.step(0, 0, &up), StepOutcome::Moved(1));
@@ -338,22 +375,25 @@ mod tests {
         assert_eq!(states.step(0, 1, &up), StepOutcome::Invalid { at: 0, wanted: 2 });
         assert_eq!(states.step(1, 7, &up), StepOutcome::Unchanged);
         assert_eq!(states.step(200, 0, &up), StepOutcome::Invalid { at: 200, wanted: 1 });
-        assert_eq!((states.name(2), states.name(3), states.state("up")), (Some("down"), None, Some(1)));
+        assert_eq!((states.name(2), states.name(3)), (Some(&"down".into()), None));
+        assert_eq!(states.state("up"), Some(1));
         assert!(states.is_terminal(2) && !states.is_terminal(1) && !states.is_terminal(99));
     }
 
     #[test]
     fn a_path_may_depend_on_where_it_starts() {
-        let paths: &[TransitionPath] = &[TransitionPath::From { state: 2, way: &[1, 2, 1], other: &[1] }];
-        let table = StateTable { paths, ..GOOD };
+        let from = |way: &'static [u8], other: &'static [u8]| {
+            let path = TransitionPath::From { state: 2, way: way.into(), other: other.into() };
+            StateTable { paths: [path].into(), ..GOOD }
+        };
+        let table = from(&[1, 2, 1], &[1]);
         assert_eq!(table.path(0, 0, &[0; 24]), [1]);
         assert_eq!(table.path(2, 0, &[0; 24]), [1, 2, 1]);
         assert_eq!(table.step(0, 0, &[0; 24]), StepOutcome::Moved(1));
         assert_eq!(table.step(1, 0, &[0; 24]), StepOutcome::Unchanged);
         assert_eq!(table.step(2, 0, &[0; 24]), StepOutcome::Moved(1));
         // From down there is a way to up, and from new there is none to down.
-        let table =
-            StateTable { paths: &[TransitionPath::From { state: 2, way: &[1], other: &[2] }], ..GOOD };
+        let table = from(&[1], &[2]);
         assert_eq!(table.step(2, 0, &[0; 24]), StepOutcome::Moved(1));
         assert_eq!(table.step(0, 0, &[0; 24]), StepOutcome::Invalid { at: 0, wanted: 2 });
     }
@@ -363,10 +403,24 @@ mod tests {
         let foreign = Field { offset: 12, ..UP };
         let cases = [
             (StateTable { domain: Domain::TEST, ..GOOD }, StateFault::Foreign(2)),
-            (StateTable { states: &[], ..GOOD }, StateFault::Count(0)),
-            (StateTable { states: &[""; 33], ..GOOD }, StateFault::Count(33)),
-            (StateTable { states: &["new", "up", "up"], ..GOOD }, StateFault::Name("up")),
-            (StateTable { next: &[2, 4], ..GOOD }, StateFault::Transitions { sets: 2, states: 3 }),
+            (StateTable { states: [].into(), ..GOOD }, StateFault::Count(0)),
+            (
+                StateTable { states: (0..33).map(|n| n.to_string().into()).collect(), ..GOOD },
+                StateFault::Count(33),
+            ),
+            (
+                StateTable { states: ["new", "up", "up"].map(Shared::from).into(), ..GOOD },
+                StateFault::Name("up".into()),
+            ),
+            (
+                StateTable { states: ["new", "", "down"].map(Shared::from).into(), ..GOOD },
+                StateFault::BadName(String::new()),
+            ),
+            (
+                StateTable { paths: [TransitionPath::To(vec![1; 33].into())].into(), ..GOOD },
+                StateFault::Long(0),
+            ),
+            (StateTable { next: [2, 4].into(), ..GOOD }, StateFault::Transitions { sets: 2, states: 3 }),
             (
                 StateTable { initial: 3, ..GOOD },
                 StateFault::Range { place: "the initial state", state: 3, states: 3 },
@@ -376,43 +430,65 @@ mod tests {
                 StateFault::Range { place: "the set of terminal states", state: 31, states: 3 },
             ),
             (
-                StateTable { next: &[2, 4, 8], ..GOOD },
+                StateTable { next: [2, 4, 8].into(), ..GOOD },
                 StateFault::Range { place: "a set of transitions", state: 3, states: 3 },
             ),
             (
-                StateTable { paths: &[TransitionPath::To(&[1, 9])], ..GOOD },
+                StateTable { paths: [TransitionPath::To(Shared::Static(&[1, 9]))].into(), ..GOOD },
                 StateFault::Range { place: "a path", state: 9, states: 3 },
             ),
             (
-                StateTable { paths: &[TransitionPath::From { state: 7, way: &[1], other: &[1] }], ..GOOD },
+                StateTable {
+                    paths: [TransitionPath::From {
+                        state: 7,
+                        way: Shared::Static(&[1]),
+                        other: Shared::Static(&[1]),
+                    }]
+                    .into(),
+                    ..GOOD
+                },
                 StateFault::Range { place: "a path", state: 7, states: 3 },
             ),
             (
-                StateTable { paths: &[TransitionPath::From { state: 0, way: &[1], other: &[8] }], ..GOOD },
+                StateTable {
+                    paths: [TransitionPath::From {
+                        state: 0,
+                        way: Shared::Static(&[1]),
+                        other: Shared::Static(&[8]),
+                    }]
+                    .into(),
+                    ..GOOD
+                },
                 StateFault::Range { place: "a path", state: 8, states: 3 },
             ),
-            (StateTable { initial: 1, ..GOOD }, StateFault::Unreachable("new")),
+            (StateTable { initial: 1, ..GOOD }, StateFault::Unreachable("new".into())),
             (
                 StateTable {
-                    paths: &[TransitionPath::Stay, TransitionPath::Stay, TransitionPath::To(&[1])],
+                    paths: [
+                        TransitionPath::Stay,
+                        TransitionPath::Stay,
+                        TransitionPath::To(Shared::Static(&[1])),
+                    ]
+                    .into(),
                     ..GOOD
                 },
                 StateFault::NoKind(2),
             ),
             (
                 StateTable {
-                    paths: Box::leak(Box::new([TransitionPath::By {
-                        field: foreign,
-                        zero: &[1],
-                        other: &[2],
-                    }])),
+                    paths: [TransitionPath::By {
+                        field: Shared::Counted(foreign.into()),
+                        zero: Shared::Static(&[1]),
+                        other: Shared::Static(&[2]),
+                    }]
+                    .into(),
                     ..GOOD
                 },
-                StateFault::Field { code: 0, field: "up" },
+                StateFault::Field { code: 0, field: "up".into() },
             ),
         ];
         for (table, fault) in cases {
-            assert_eq!(register(table), Err(CatalogueError::States { domain: "lab", fault }));
+            assert_eq!(register(table), Err(SchemaError::States { domain: "lab".into(), fault }));
         }
         assert_eq!(register(GOOD), Ok(()));
     }

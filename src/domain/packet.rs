@@ -2,7 +2,7 @@
 
 use crate::domain::definition::DomainDef;
 use crate::domain::kind::KindDef;
-use crate::event::{Domain, EventKind, Identity};
+use crate::event::{Domain, EventKind, Identity, Shared};
 
 crate::payload! {
     /// A packet was seen at a vantage point. The record's entity is the packet's flow, its id the packet's digest.
@@ -41,7 +41,7 @@ pub mod flags {
 /// The domain's table.
 pub const DOMAIN: DomainDef = DomainDef {
     domain: Domain::PACKET,
-    name: "packet",
-    kinds: &[KindDef::of::<PacketSeen>("seen", Identity::Digest)],
+    name: Shared::Static("packet"),
+    kinds: Shared::Static(&[KindDef::of::<PacketSeen>("seen", Identity::Digest)]),
     states: None,
 };

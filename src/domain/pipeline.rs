@@ -3,7 +3,7 @@
 use crate::domain::definition::DomainDef;
 use crate::domain::kind::KindDef;
 pub use crate::emit::{ContextEntered, ErrorRaised, Severity};
-use crate::event::{Domain, EventKind, Identity};
+use crate::event::{Domain, EventKind, Identity, Shared};
 
 crate::payload! {
     /// An observer panicked and was disabled. The record's entity is the observer's name.
@@ -47,13 +47,13 @@ crate::payload! {
 /// The domain's table.
 pub const DOMAIN: DomainDef = DomainDef {
     domain: Domain::PIPELINE,
-    name: "pipeline",
-    kinds: &[
+    name: Shared::Static("pipeline"),
+    kinds: Shared::Static(&[
         KindDef::of::<ObserverFailed>("observer_failed", Identity::Occurrence),
         KindDef::of::<ContextEntered>("context_entered", Identity::Occurrence),
         KindDef::of::<ProcessorFailed>("processor_failed", Identity::Occurrence),
         KindDef::of::<ErrorRaised>("error", Identity::Occurrence),
         KindDef::of::<DeliveryFailed>("delivery_failed", Identity::Occurrence),
-    ],
+    ]),
     states: None,
 };

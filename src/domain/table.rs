@@ -34,7 +34,7 @@
 
 use crate::domain::kind::KindDef;
 use crate::event::payload::FieldType;
-use crate::event::{EventKind, Field};
+use crate::event::{EventKind, Field, Shared};
 
 /// A class of PANTHER's: one shape of the data that a kind of event can carry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,19 +107,21 @@ macro_rules! sampled {
 }
 
 /// The place of every kind's document.
-pub(crate) const DETAIL: Field = Field { name: "detail", ty: FieldType::Detail, offset: 0 };
+pub(crate) const DETAIL: Field = Field { name: Shared::Static("detail"), ty: FieldType::Detail, offset: 0 };
 
 /// Returns the place with this name. In a `const`, a table that names a place that its kind has not does not compile.
-pub(crate) const fn place(fields: &[Field], name: &str) -> Field {
+pub(crate) const fn place(fields: &'static [Field], name: &str) -> &'static Field {
     let mut at = 0;
     while at < fields.len() {
-        if same(fields[at].name, name) {
-            return fields[at];
+        if let Shared::Static(known) = &fields[at].name
+            && same(known, name)
+        {
+            return &fields[at];
         }
         at += 1;
     }
     // Out of range: the kind has no such place.
-    fields[at]
+    &fields[at]
 }
 
 const fn same(one: &str, other: &str) -> bool {
@@ -160,9 +162,9 @@ macro_rules! domain {
         /// The domain's table.
         pub const DOMAIN: $crate::domain::DomainDef = $crate::domain::DomainDef {
             domain: $domain,
-            name: $domain_name,
-            kinds: KINDS,
-            states: Some(&STATES),
+            name: $crate::event::Shared::Static($domain_name),
+            kinds: $crate::event::Shared::Static(KINDS),
+            states: Some($crate::event::Shared::Static(&STATES)),
         };
 
         /// The states that an entity of this domain can be in, by number.
@@ -174,26 +176,29 @@ macro_rules! domain {
         /// The life of this domain's entities.
         pub const STATES: $crate::domain::StateTable = $crate::domain::StateTable {
             domain: $domain,
-            states: &[$($state),+],
+            states: $crate::event::Shared::Static(&[$($crate::event::Shared::Static($state)),+]),
             initial: State::$initial as u8,
             terminal: $crate::domain::machine::states(&[$(State::$terminal as u8),*]),
-            next: &[$($crate::domain::machine::states(&[$(State::$next as u8),*])),+],
-            paths: &[$($crate::domain::table::leads!(KINDS, $code, $path)),+],
+            next: $crate::event::Shared::Static(&[$($crate::domain::machine::states(&[$(State::$next as u8),*])),+]),
+            paths: $crate::event::Shared::Static(&[$($crate::domain::table::leads!($code, $path)),+]),
         };
+
+        /// By code: the places in the payload.
+        const FIELDS: &[&[$crate::event::Field]] = &[$($crate::domain::table::fields!(
+            [$($method)+] [$($crate::event::Field {
+                name: $crate::event::Shared::Static(stringify!($place)),
+                ty: $crate::event::payload::FieldType::$ty,
+                offset: $at,
+            }),*]
+        )),+];
 
         /// The kinds, by code.
         pub const KINDS: &[$crate::domain::KindDef] = &[$($crate::domain::KindDef {
             kind: $crate::event::EventKind::new($domain, $code),
-            name: $event,
+            name: $crate::event::Shared::Static($event),
             identity: $crate::event::Identity::Occurrence,
             sampled: $crate::domain::table::sampled!($cadence),
-            fields: $crate::domain::table::fields!(
-                [$($method)+] [$($crate::event::Field {
-                    name: stringify!($place),
-                    ty: $crate::event::payload::FieldType::$ty,
-                    offset: $at,
-                }),*]
-            ),
+            fields: $crate::event::Shared::Static(FIELDS[$code]),
         }),+];
 
         /// What events of this domain carry: PANTHER's classes.
@@ -278,27 +283,24 @@ macro_rules! domain {
 }
 
 macro_rules! leads {
-    ($kinds:ident, $code:literal, []) => {
+    ($code:literal, []) => {
         $crate::domain::TransitionPath::Stay
     };
-    ($kinds:ident, $code:literal, [$($State:ident)+]) => {
-        $crate::domain::TransitionPath::To(&[$(State::$State as u8),+])
+    ($code:literal, [$($State:ident)+]) => {
+        $crate::domain::TransitionPath::To($crate::event::Shared::Static(&[$(State::$State as u8),+]))
     };
-    ($kinds:ident, $code:literal, { from $From:ident: [$($Way:ident)+] | [$($Other:ident)+] }) => {
+    ($code:literal, { from $From:ident: [$($Way:ident)+] | [$($Other:ident)+] }) => {
         $crate::domain::TransitionPath::From {
             state: State::$From as u8,
-            way: &[$(State::$Way as u8),+],
-            other: &[$(State::$Other as u8),+],
+            way: $crate::event::Shared::Static(&[$(State::$Way as u8),+]),
+            other: $crate::event::Shared::Static(&[$(State::$Other as u8),+]),
         }
     };
-    ($kinds:ident, $code:literal, { $place:ident: $Zero:ident | $Other:ident }) => {
+    ($code:literal, { $place:ident: $Zero:ident | $Other:ident }) => {
         $crate::domain::TransitionPath::By {
-            field: $crate::domain::table::place(
-                $crate::domain::table::kind($kinds, $code).fields,
-                stringify!($place),
-            ),
-            zero: &[State::$Zero as u8],
-            other: &[State::$Other as u8],
+            field: $crate::event::Shared::Static($crate::domain::table::place(FIELDS[$code], stringify!($place))),
+            zero: $crate::event::Shared::Static(&[State::$Zero as u8]),
+            other: $crate::event::Shared::Static(&[State::$Other as u8]),
         }
     };
 }
@@ -311,8 +313,10 @@ macro_rules! fields {
         &[
             $crate::domain::table::DETAIL,
             $crate::event::Field {
-                name: "variant",
-                ty: $crate::event::payload::FieldType::Name(&[$(stringify!($variant)),+]),
+                name: $crate::event::Shared::Static("variant"),
+                ty: $crate::event::payload::FieldType::Name($crate::event::Shared::Static(&[
+                    $($crate::event::Shared::Static(stringify!($variant))),+
+                ])),
                 offset: 20,
             },
             $($place),*
@@ -353,12 +357,7 @@ macro_rules! put {
         $builder.put(stringify!($name), $value)
     };
     ($builder:ident, $code:literal, $name:ident, $value:expr, $place:ident) => {{
-        let place = const {
-            &$crate::domain::table::place(
-                $crate::domain::table::kind(KINDS, $code).fields,
-                stringify!($place),
-            )
-        };
+        let place = const { $crate::domain::table::place(FIELDS[$code], stringify!($place)) };
         $builder.place(stringify!($name), place, $value)
     }};
 }

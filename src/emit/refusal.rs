@@ -1,6 +1,6 @@
 //! Why an event was not accepted, or not even made, or a context not entered.
 
-use crate::event::{ContextRefused, DetailError, EventKind, SymbolError, Symbols};
+use crate::event::{ContextRefused, DetailError, EventKind, Shared, SymbolError, Symbols};
 
 /// Why an event was not accepted.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -48,11 +48,11 @@ pub enum EmitError {
 #[error("the {domain} {entity:?} is {state}, which does not allow {event}; allowed are {}", listed(allowed))]
 pub struct NotAllowed {
     /// The entity's domain.
-    pub domain: &'static str,
+    pub domain: Shared<str>,
     /// The entity.
     pub entity: String,
     /// The state that it is in.
-    pub state: &'static str,
+    pub state: Shared<str>,
     /// The event, by its name within the domain.
     pub event: String,
     /// The events that lead on from that state.

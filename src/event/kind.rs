@@ -12,7 +12,7 @@ pub const KIND_COUNT: usize = DOMAIN_COUNT * CODES_PER_DOMAIN;
 /// Names the area of a test that an event is about.
 ///
 /// Numbers 0 to 15 belong to this crate, [`Domain::FIRST_USER`] and above to its users, who register
-/// their domains with [`crate::domain::Catalogue::register`].
+/// their domains with [`crate::domain::Schema::register`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
 pub struct Domain(u8);

@@ -2,6 +2,7 @@
 
 use crate::event::detail::Detail;
 use crate::event::kind::EventKind;
+use crate::event::shared::Shared;
 use crate::event::symbol::Symbol;
 #[doc(hidden)]
 pub use bytemuck;
@@ -44,10 +45,10 @@ pub trait Payload: Pod + Send + Sync {
 }
 
 /// One field of a payload: enough for an exporter to read it without knowing the type.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Field {
     /// The field's name; units last.
-    pub name: &'static str,
+    pub name: Shared<str>,
     /// How its bytes are to be read.
     pub ty: FieldType,
     /// Offset in bytes from the start of the payload.
@@ -55,7 +56,7 @@ pub struct Field {
 }
 
 /// How the bytes of a payload's field are to be read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "the names are those of Rust's own types")]
 pub enum FieldType {
     U8,
@@ -71,7 +72,7 @@ pub enum FieldType {
     /// A byte: 0 is false, 1 is true, anything else is no value.
     Bool,
     /// A byte: the number of one of these names; a number beyond them is no value.
-    Name(&'static [&'static str]),
+    Name(Shared<[Shared<str>]>),
     /// A `u16`, where `u16::MAX` is no value.
     OptU16,
     /// Three bytes, little-endian; all bits set are no value.
@@ -90,7 +91,7 @@ pub enum FieldType {
 
 /// A field's value, read from a payload.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub enum FieldValue {
+pub enum FieldValue<'a> {
     /// Any of the unsigned types.
     Unsigned(u64),
     /// A signed integer.
@@ -104,13 +105,13 @@ pub enum FieldValue {
     /// A flag.
     Bool(bool),
     /// One of a fixed set of names.
-    Name(&'static str),
+    Name(&'a str),
 }
 
 impl FieldType {
     /// Returns the size in bytes.
     #[must_use]
-    pub const fn size(self) -> usize {
+    pub const fn size(&self) -> usize {
         match self {
             FieldType::U8 | FieldType::Bool | FieldType::Name(_) => 1,
             FieldType::U16 | FieldType::OptU16 => 2,
@@ -127,9 +128,9 @@ impl FieldType {
 impl Field {
     /// Reads the field out of a payload's bytes; `None` when there is no value, or it would lie outside.
     #[must_use]
-    pub fn read(&self, payload: &[u8; 24]) -> Option<FieldValue> {
+    pub fn read(&self, payload: &[u8; 24]) -> Option<FieldValue<'_>> {
         let bytes = payload.get(self.offset..self.offset.checked_add(self.ty.size())?)?;
-        Some(match self.ty {
+        Some(match &self.ty {
             FieldType::U8 => FieldValue::Unsigned(u64::from(*bytes.first()?)),
             FieldType::U16 => FieldValue::Unsigned(u64::from(bytemuck::pod_read_unaligned::<u16>(bytes))),
             FieldType::U32 => FieldValue::Unsigned(u64::from(bytemuck::pod_read_unaligned::<u32>(bytes))),
@@ -152,7 +153,7 @@ impl Field {
                 if bytes.iter().all(|byte| *byte == u8::MAX) {
                     return None;
                 }
-                FieldValue::Unsigned(unsigned(self.ty, bytes))
+                FieldValue::Unsigned(unsigned(&self.ty, bytes))
             }
             FieldType::OptI64 => match bytemuck::pod_read_unaligned(bytes) {
                 i64::MIN => return None,
@@ -167,7 +168,7 @@ impl Field {
 
     /// Writes `value` into a payload's bytes. False, and no value in its place, when the field cannot hold it
     /// exactly or is of a type that always holds one.
-    pub(crate) fn write(&self, payload: &mut [u8; 24], value: Option<FieldValue>) -> bool {
+    pub(crate) fn write(&self, payload: &mut [u8; 24], value: Option<FieldValue<'_>>) -> bool {
         let Some(end) = self.offset.checked_add(self.ty.size()) else { return false };
         let Some(bytes) = payload.get_mut(self.offset..end) else { return false };
         let absent: u64 = match self.ty {
@@ -177,11 +178,11 @@ impl Field {
         let room = 8 * self.ty.size() as u32;
         let fits =
             |word: u64| (word != u64::MAX >> (64 - room) && word >> (room - 1) >> 1 == 0).then_some(word);
-        let word = match (self.ty, value) {
+        let word = match (&self.ty, value) {
             (FieldType::Detail, Some(FieldValue::Detail(detail))) => Some(detail.bits()),
             (FieldType::Bool, Some(FieldValue::Bool(flag))) => Some(u64::from(flag)),
             (FieldType::Name(names), Some(FieldValue::Name(name))) => {
-                names.iter().position(|known| *known == name).and_then(|number| fits(number as u64))
+                names.iter().position(|known| **known == *name).and_then(|number| fits(number as u64))
             }
             (
                 FieldType::OptU16
@@ -215,7 +216,7 @@ impl Field {
 }
 
 /// Reads an unsigned number of the type's length.
-fn unsigned(ty: FieldType, bytes: &[u8]) -> u64 {
+fn unsigned(ty: &FieldType, bytes: &[u8]) -> u64 {
     match ty {
         FieldType::OptU16 => u64::from(bytemuck::pod_read_unaligned::<u16>(bytes)),
         FieldType::OptU32 => u64::from(bytemuck::pod_read_unaligned::<u32>(bytes)),
@@ -283,7 +284,7 @@ macro_rules! payload {
             const KIND: $crate::event::EventKind = $kind;
             const FIELDS: &'static [$crate::event::Field] = &[
                 $($crate::event::Field {
-                    name: stringify!($field),
+                    name: $crate::event::Shared::Static(stringify!($field)),
                     ty: <$ty as $crate::event::payload::FieldOf>::TYPE,
                     offset: ::core::mem::offset_of!($name, $field),
                 }),*
@@ -318,7 +319,7 @@ mod tests {
         use FieldValue::{Float, Signed, Unsigned};
         let expected = [Signed(-5), Unsigned(70_000), Unsigned(300), Unsigned(1), Unsigned(2), Float(0.5)];
         assert_eq!(read, expected);
-        assert_eq!(Field { name: "x", ty: FieldType::U64, offset: 20 }.read(&bytes), None);
+        assert_eq!(Field { name: "x".into(), ty: FieldType::U64, offset: 20 }.read(&bytes), None);
     }
 
     crate::payload! {
@@ -356,9 +357,11 @@ mod tests {
     #[test]
     fn what_a_field_holds_comes_back_and_what_it_cannot_hold_is_no_value() {
         use FieldValue::{Bool, Float, Name, Signed, Unsigned};
-        const NAMES: &[&str] = &["one", "two"];
-        let unsigned =
-            |ty, max| [(ty, Unsigned(0), true), (ty, Unsigned(max - 1), true), (ty, Unsigned(max), false)];
+        const NAMES: Shared<[Shared<str>]> = Shared::Static(&[Shared::Static("one"), Shared::Static("two")]);
+        let unsigned = |ty: &FieldType, max| {
+            [(0, true), (max - 1, true), (max, false)]
+                .map(|(value, holds)| (ty.clone(), Unsigned(value), holds))
+        };
         let mut cases = Vec::new();
         for (ty, bits) in [
             (FieldType::OptU16, 16),
@@ -367,7 +370,7 @@ mod tests {
             (FieldType::OptU56, 56),
             (FieldType::OptU64, 64),
         ] {
-            cases.extend(unsigned(ty, u64::MAX >> (64 - bits)));
+            cases.extend(unsigned(&ty, u64::MAX >> (64 - bits)));
             if bits < 64 {
                 cases.push((ty, Unsigned(1 << bits), false));
             }
@@ -387,7 +390,7 @@ mod tests {
         ]);
         for (ty, value, holds) in cases {
             for offset in [0, 3, 24 - ty.size()] {
-                let field = Field { name: "x", ty, offset };
+                let field = Field { name: "x".into(), ty: ty.clone(), offset };
                 let mut payload = [0x5a; 24];
                 assert_eq!(field.write(&mut payload, Some(value)), holds, "{ty:?} {value:?}");
                 assert_eq!(field.read(&payload), holds.then_some(value), "{ty:?} {value:?}");
@@ -397,7 +400,8 @@ mod tests {
             }
         }
         assert!(
-            !Field { name: "x", ty: FieldType::OptU64, offset: 17 }.write(&mut [0; 24], Some(Unsigned(1)))
+            !Field { name: "x".into(), ty: FieldType::OptU64, offset: 17 }
+                .write(&mut [0; 24], Some(Unsigned(1)))
         );
     }
 }

@@ -80,7 +80,7 @@ struct KindLine {
 }
 
 impl<W: Write> EventLines<W> {
-    /// Makes a writer of lines. `kinds`, asked once for each kind there can be, is the catalogue.
+    /// Makes a writer of lines. `kinds`, asked once for each kind there can be, is the schema.
     pub fn new<'a>(out: W, kinds: impl Fn(EventKind) -> Option<KindText<'a>>) -> EventLines<W> {
         let all = (0..KIND_COUNT as u16).map(EventKind::from_index);
         EventLines {
@@ -188,9 +188,9 @@ impl KindLine {
         kind.extend_from_slice(SOURCE);
         let before = |(at, field): (usize, &Field)| {
             let mut text = vec![if at == 0 { b'{' } else { b',' }];
-            push_string(&mut text, field.name);
+            push_string(&mut text, &field.name);
             text.push(b':');
-            (text, *field)
+            (text, field.clone())
         };
         KindLine { kind, fields: fields.iter().enumerate().map(before).collect() }
     }
@@ -251,7 +251,7 @@ fn push_fields(
             Some(FieldValue::Bool(value)) => line.extend_from_slice(if value { b"true" } else { b"false" }),
             Some(FieldValue::Name(name)) => push_string(line, name),
             Some(FieldValue::Detail(detail)) => push_document(line, detail, symbols),
-            // No value, or a field outside the payload: the catalogue's description is wrong, the line stays valid.
+            // No value, or a field outside the payload: the schema's description is wrong, the line stays valid.
             None => line.extend_from_slice(b"null"),
         }
     }

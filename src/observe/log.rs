@@ -16,7 +16,7 @@ mod text;
 
 pub use terminal::{Colors, Terminal};
 
-use crate::domain::Catalogue;
+use crate::domain::Schema;
 use crate::event::kind::KIND_COUNT;
 use crate::event::payload::FieldValue;
 use crate::event::{Detail, EventKind, Identity, KindSet, Record, Symbol, Symbols};
@@ -57,7 +57,7 @@ impl Default for LogOptions {
 /// each has one line a window. A window that has passed is written with the next event of any kind that the
 /// instance sees, or at the end of the run.
 pub struct Log {
-    catalogue: Arc<Catalogue>,
+    schema: Arc<Schema>,
     symbols: Arc<Symbols>,
     target: &'static str,
     window_ns: u64,
@@ -124,11 +124,11 @@ pub fn default_level(name: &str, identity: Identity, sampled: bool) -> Level {
 }
 
 impl Log {
-    /// Writes events of all kinds of `catalogue`, with names from `symbols`.
+    /// Writes events of all kinds of `schema`, with names from `symbols`.
     #[must_use]
-    pub fn new(catalogue: &Arc<Catalogue>, symbols: &Arc<Symbols>, options: &LogOptions) -> Log {
+    pub fn new(schema: &Arc<Schema>, symbols: &Arc<Symbols>, options: &LogOptions) -> Log {
         let mut log = Log {
-            catalogue: Arc::clone(catalogue),
+            schema: Arc::clone(schema),
             symbols: Arc::clone(symbols),
             target: options.target,
             window_ns: u64::try_from(options.noisy_window.as_nanos()).unwrap_or(u64::MAX),
@@ -140,9 +140,9 @@ impl Log {
             line: String::new(),
             report: LogReport::default(),
         };
-        for (kind, name) in catalogue.kinds() {
-            let identity = catalogue.identity(kind).unwrap_or_default();
-            let sampled = catalogue.is_sampled(kind);
+        for (kind, name) in schema.kinds() {
+            let identity = schema.identity(kind).unwrap_or_default();
+            let sampled = schema.is_sampled(kind);
             let told = options.levels.iter().rev().find(|(kinds, _)| kinds.contains(kind));
             let level =
                 told.map_or_else(|| Some(default_level(name, identity, sampled)), |(_, level)| *level);
@@ -211,7 +211,7 @@ impl Log {
             return self.write_event(&window.first, level);
         }
         let span_ns = window.last_ns.saturating_sub(window.start_ns);
-        let name = self.catalogue.name(kind).unwrap_or("?");
+        let name = self.schema.name(kind).unwrap_or("?");
         let span = Span(span_ns);
         self.line.clear();
         // Writing to a string cannot fail.
@@ -235,12 +235,12 @@ impl Log {
             write!(self.line, "{} ", text::TimeOfDay(record.time_ns()))?;
         }
         let kind = record.kind();
-        self.line.push_str(self.catalogue.name(kind).unwrap_or("?"));
+        self.line.push_str(self.schema.name(kind).unwrap_or("?"));
         if record.entity() != Symbol::NONE {
             self.line.push(' ');
             push_name(&mut self.line, &self.symbols, record.entity());
         }
-        for field in self.catalogue.fields(kind).unwrap_or_default() {
+        for field in self.schema.fields(kind).unwrap_or_default() {
             let Some(value) = field.read(record.payload_bytes()) else { continue };
             match value {
                 FieldValue::Symbol(Symbol::NONE) => {}
@@ -358,12 +358,12 @@ mod tests {
             ("metrics.collected", Level::Debug),
             ("packet.seen", Level::Trace),
         ];
-        let catalogue = Catalogue::new();
+        let schema = Schema::new();
         let kinds: std::collections::HashMap<_, _> =
-            catalogue.kinds().map(|(kind, name)| (name, kind)).collect();
+            schema.kinds().map(|(kind, name)| (name, kind)).collect();
         for (name, level) in expected {
             let kind = kinds[name];
-            let found = default_level(name, catalogue.identity(kind).unwrap(), catalogue.is_sampled(kind));
+            let found = default_level(name, schema.identity(kind).unwrap(), schema.is_sampled(kind));
             assert_eq!(found, level, "{name}");
         }
     }

@@ -1,14 +1,14 @@
 //! The observer `metrics`: counts per kind, and histograms of what payloads measure.
 //!
 //! A payload field whose name ends in `_ns` is a duration, one in `_bytes` a size; each such field of each kind
-//! gets a histogram of its own. That is the convention of the whole catalogue, so a domain of the user's is
+//! gets a histogram of its own. That is the convention of the whole schema, so a domain of the user's is
 //! measured without a further word.
 
 mod buckets;
 
 pub use buckets::SIGNIFICANT_DIGITS;
 
-use crate::domain::Catalogue;
+use crate::domain::Schema;
 use crate::event::kind::KIND_COUNT;
 use crate::event::payload::FieldValue;
 use crate::event::{EventKind, Field, FieldType, KindSet, Record};
@@ -104,9 +104,9 @@ pub struct MetricsReport {
 }
 
 impl Metrics {
-    /// Measures all kinds of `catalogue`.
+    /// Measures all kinds of `schema`.
     #[must_use]
-    pub fn new(catalogue: &Catalogue) -> Metrics {
+    pub fn new(schema: &Schema) -> Metrics {
         let mut metrics = Metrics {
             kinds: Vec::new(),
             ranges: vec![(0, 0); KIND_COUNT],
@@ -116,10 +116,10 @@ impl Metrics {
         for index in 0..KIND_COUNT as u16 {
             let kind = EventKind::from_index(index);
             metrics.kinds.push(KindCount { kind, new: 0, duplicates: 0 });
-            let Some(fields) = catalogue.fields(kind) else { continue };
+            let Some(fields) = schema.fields(kind) else { continue };
             metrics.interest = metrics.interest.with(kind);
             let start = metrics.recorders.len() as u32;
-            metrics.recorders.extend(fields.iter().filter_map(|field| Recorder::new(kind, *field)));
+            metrics.recorders.extend(fields.iter().filter_map(|field| Recorder::new(kind, field.clone())));
             if let Some(range) = metrics.ranges.get_mut(kind.index()) {
                 *range = (start, metrics.recorders.len() as u32);
             }
@@ -197,7 +197,8 @@ impl Recorder {
 
     /// Returns what was recorded; `None` when there was nothing.
     fn measure(&self) -> Option<Measure> {
-        let Recorder { kind, field, unit, refused, .. } = *self;
+        let Recorder { kind, unit, refused, .. } = *self;
+        let field = self.field.clone();
         let histogram = match self.buckets.histogram() {
             Some(histogram) => histogram,
             None if refused > 0 => Histogram::new(SIGNIFICANT_DIGITS).ok()?,
@@ -294,7 +295,7 @@ mod tests {
         let types = [FieldType::U8, FieldType::U16, FieldType::U32, FieldType::U64, FieldType::I64];
         for ty in types {
             for offset in (0..24).step_by(ty.size()) {
-                let field = Field { name: "x_ns", ty, offset };
+                let field = Field { name: "x_ns".into(), ty: ty.clone(), offset };
                 let expected = match field.read(bytemuck::must_cast_ref(&words)) {
                     Some(FieldValue::Unsigned(value)) => Some(value),
                     Some(FieldValue::Signed(value)) => u64::try_from(value).ok(),
@@ -306,7 +307,7 @@ mod tests {
         }
         let outside = [(FieldType::U64, 20), (FieldType::U32, 24), (FieldType::U16, 7), (FieldType::F64, 0)];
         for (ty, offset) in outside {
-            assert!(Place::of(&Field { name: "x_ns", ty, offset }).is_none());
+            assert!(Place::of(&Field { name: "x_ns".into(), ty: ty.clone(), offset }).is_none());
         }
     }
 
@@ -317,16 +318,16 @@ mod tests {
 
     #[test]
     fn merged_reports_equal_the_report_of_one() {
-        let catalogue = Catalogue::new();
+        let schema = Schema::new();
         let records: Vec<_> = (1..=60).map(|n| seen(n * 25)).collect();
         let verdicts: Vec<_> = (0..60)
             .map(|n| if n % 4 == 0 { Verdict::Duplicate { first: None } } else { Verdict::New })
             .collect();
-        let mut whole = Metrics::new(&catalogue);
+        let mut whole = Metrics::new(&schema);
         whole.observe(&Batch::new(&records, &verdicts, u64::MAX)).unwrap();
         let mut merged = MetricsReport::default();
         for selected in [0x0f0f_0f0f_0f0f_0f0f, 0xf0f0_f0f0_f0f0_f0f0] {
-            let mut part = Metrics::new(&catalogue);
+            let mut part = Metrics::new(&schema);
             part.observe(&Batch::new(&records, &verdicts, selected)).unwrap();
             merged.merge(part.report());
         }
@@ -342,10 +343,12 @@ mod tests {
         assert_eq!(whole.measures[0].sum, exact);
     }
 
+    use crate::event::Shared;
+
     const LAB: crate::event::Domain = crate::event::Domain::FIRST_USER;
 
     const fn field(name: &'static str, ty: FieldType, offset: usize) -> Field {
-        Field { name, ty, offset }
+        Field { name: Shared::Static(name), ty, offset }
     }
 
     /// A signed duration that is always there, one that may be absent, and sizes; what is called otherwise is not
@@ -361,23 +364,23 @@ mod tests {
 
     const DOMAIN: crate::domain::DomainDef = crate::domain::DomainDef {
         domain: LAB,
-        name: "lab",
-        kinds: &[
+        name: Shared::Static("lab"),
+        kinds: Shared::Static(&[
             crate::domain::KindDef {
                 kind: EventKind::new(LAB, 0),
-                name: "jitter",
+                name: Shared::Static("jitter"),
                 identity: crate::event::Identity::Digest,
                 sampled: true,
-                fields: JITTER,
+                fields: Shared::Static(JITTER),
             },
             crate::domain::KindDef {
                 kind: EventKind::new(LAB, 1),
-                name: "load",
+                name: Shared::Static("load"),
                 identity: crate::event::Identity::Digest,
                 sampled: true,
-                fields: LOAD,
+                fields: Shared::Static(LOAD),
             },
-        ],
+        ]),
         states: None,
     };
 
@@ -463,7 +466,7 @@ mod tests {
         let found: Vec<_> = report
             .measures
             .iter()
-            .map(|measure| (measure.kind.code(), measure.field.name, measure.unit, measure.refused))
+            .map(|measure| (measure.kind.code(), &*measure.field.name, measure.unit, measure.refused))
             .collect();
         let wanted = measures.iter().map(|(code, name, unit, _, refused)| (*code, *name, *unit, *refused));
         assert_eq!(found, wanted.collect::<Vec<_>>(), "{label}");
@@ -495,8 +498,8 @@ mod tests {
             jitter(5, Some(i64::MIN + 1), Some(1)),
         ];
         let alike = [jitter(-3, Some(-4), None); 8];
-        let mut catalogue = Catalogue::new();
-        catalogue.register(&DOMAIN).unwrap();
+        let mut schema = Schema::new();
+        schema.register(&DOMAIN).unwrap();
         for (made, duplicates) in [(mixed, 0_u64), (mixed, 0b1001_0010), (alike, 0), (alike, 0xff)] {
             let records: Vec<Record> = (0..).zip(&made).map(|(at, made)| made.record(at)).collect();
             let verdict = |at: u64| {
@@ -506,7 +509,7 @@ mod tests {
             let expected = expected(&made, |at| duplicates >> at as u64 & 1 == 0);
             for share in 0..=255 {
                 let part = |selected| {
-                    let mut instance = Metrics::new(&catalogue);
+                    let mut instance = Metrics::new(&schema);
                     instance.observe(&Batch::new(&records, &verdicts, selected)).unwrap();
                     instance.report()
                 };

@@ -103,7 +103,7 @@
 //!
 //! let mut builder = Pipeline::builder();
 //! let results =
-//!     builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+//!     builder.observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));
 //! let pipeline = builder.start()?;
 //! let mut emitter = pipeline.emitter("runner")?;
 //! let mut test = emitter.within(Level::Test, "handshake")?;
@@ -138,7 +138,7 @@ pub use report::ResultsReport;
 pub use tree::{AssertionResult, ExperimentResult, ResultTree, StepResult, TestResult};
 pub use verdict::{Outcome, Tally};
 
-use crate::domain::{Catalogue, TransitionPath};
+use crate::domain::{Schema, TransitionPath};
 use crate::event::json::{Members, beginning, unquoted};
 use crate::event::{Context, Contexts, Detail, Domain, EventKind, KindSet, Level, Record, Symbol, Symbols};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
@@ -174,14 +174,14 @@ pub struct Results {
 impl Results {
     /// Follows at most [`PARTS_MAX`] parts.
     #[must_use]
-    pub fn new(catalogue: &Catalogue, symbols: &Arc<Symbols>, contexts: &Arc<Contexts>) -> Results {
+    pub fn new(schema: &Schema, symbols: &Arc<Symbols>, contexts: &Arc<Contexts>) -> Results {
         Results {
             symbols: Arc::clone(symbols),
             contexts: Arc::clone(contexts),
             parts_max: PARTS_MAX,
             found: ResultsReport {
-                test_table: catalogue.states(Domain::TEST),
-                experiment_table: catalogue.states(Domain::EXPERIMENT),
+                test_table: schema.states(Domain::TEST).cloned(),
+                experiment_table: schema.states(Domain::EXPERIMENT).cloned(),
                 ..ResultsReport::default()
             },
         }
@@ -198,14 +198,17 @@ impl Results {
     fn take(&mut self, record: &Record) -> bool {
         let domain = record.kind().domain();
         let table = match domain {
-            Domain::TEST => self.found.test_table,
-            Domain::EXPERIMENT => self.found.experiment_table,
+            Domain::TEST => self.found.test_table.as_deref(),
+            Domain::EXPERIMENT => self.found.experiment_table.as_deref(),
             _ => None,
         };
         let has_table = matches!(domain, Domain::TEST | Domain::EXPERIMENT);
         if has_table && table.is_none() {
             return true;
         }
+        let path = table.and_then(|table| table.paths.get(usize::from(record.kind().code())));
+        let stays = has_table && matches!(path, None | Some(TransitionPath::Stay));
+        let forks = matches!(path, Some(TransitionPath::By { .. }));
         let context = self.contexts.of(record);
         let has_room = self.found.log.facts < EVENTS_MAX;
         let may_add = self.found.len() < self.parts_max;
@@ -236,11 +239,10 @@ impl Results {
                 let shown = |name: Cow<'_, str>| (Symbol::of(&name), beginning(&name, NAME_LEN_MAX).into());
                 evidence.more.test_names = names(document, "test_names").map(shown).collect();
             }
-            let path = table.and_then(|table| table.paths.get(usize::from(record.kind().code())));
-            match path {
-                None | Some(TransitionPath::Stay) if has_table => evidence.ends = 0,
-                Some(TransitionPath::By { .. }) => evidence.more.payload = Some(*record.payload_bytes()),
-                _ => {}
+            if stays {
+                evidence.ends = 0;
+            } else if forks {
+                evidence.more.payload = Some(*record.payload_bytes());
             }
             let event =
                 Event { record, evidence, context, document, symbols, teller, has_room, may_add, parts_max };

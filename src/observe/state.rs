@@ -1,4 +1,4 @@
-//! The observer `state`: one state machine an entity, driven by the tables of the catalogue.
+//! The observer `state`: one state machine an entity, driven by the tables of the schema.
 //!
 //! ```text
 //!  record ──► machine of (domain, entity) ──► table: state × event ──► moved     applied, kept in the log
@@ -22,7 +22,7 @@
 //! let states = StateQuery::new(StateOptions::default());
 //! let mut builder = Pipeline::builder();
 //! let query = states.clone();
-//! let key = builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
+//! let key = builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
 //! let pipeline = builder.start()?;
 //! // From any thread, while the pipeline runs: `states.state(…)`, `states.wait_until(…)`, …
 //! assert_eq!(states.workflow().open(), 0);

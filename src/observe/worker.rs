@@ -1,7 +1,7 @@
 //! A worker: a set of observers, fed batch by batch; a panic of one is caught and ends that one.
 
 use crate::dedup::{BATCH, Verdict};
-use crate::domain::Catalogue;
+use crate::domain::Schema;
 use crate::event::{EventKind, KindSet, Record, Symbols};
 use crate::observe::catch_panic::catch_panic;
 use crate::observe::presence::{Left, Presence};
@@ -68,7 +68,7 @@ pub(crate) trait AnyReport: Any + Send {
     fn merge(&mut self, other: Box<dyn AnyReport>);
 
     /// As [`Report::warnings`].
-    fn warnings(&self, catalogue: &Catalogue, symbols: &Symbols) -> Vec<String>;
+    fn warnings(&self, schema: &Schema, symbols: &Symbols) -> Vec<String>;
 }
 
 impl<R: Report> AnyReport for R {
@@ -79,8 +79,8 @@ impl<R: Report> AnyReport for R {
         }
     }
 
-    fn warnings(&self, catalogue: &Catalogue, symbols: &Symbols) -> Vec<String> {
-        Report::warnings(self, catalogue, symbols)
+    fn warnings(&self, schema: &Schema, symbols: &Symbols) -> Vec<String> {
+        Report::warnings(self, schema, symbols)
     }
 }
 

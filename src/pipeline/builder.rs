@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::dedup::{Dedup, DedupError, DedupOptions};
-use crate::domain::{Catalogue, CatalogueError, DomainDef};
+use crate::domain::{DomainDef, Schema, SchemaError};
 use crate::emit::source::{EmitShared, Router, Sources};
 use crate::emit::{EmitTotals, FullPolicy};
 use crate::event::{Context, Contexts, EventKind, IdScope, Identity, KindSet, Origin, Record, Symbols};
@@ -87,7 +87,7 @@ pub enum StartError {
     RingMemory { capacity: usize, shards: usize, bytes: usize },
     /// A domain was refused.
     #[error(transparent)]
-    Catalogue(#[from] CatalogueError),
+    Schema(#[from] SchemaError),
     /// The dedup options were refused.
     #[error(transparent)]
     Dedup(#[from] DedupError),
@@ -100,7 +100,7 @@ pub enum StartError {
 #[derive(Clone, Copy, Debug)]
 pub struct ObserverSetup<'a> {
     /// The kinds that can be emitted.
-    pub catalogue: &'a Arc<Catalogue>,
+    pub schema: &'a Arc<Schema>,
     /// The names behind symbols.
     pub symbols: &'a Arc<Symbols>,
     /// Which parts of the experiment events belong to.
@@ -147,7 +147,7 @@ impl Builder {
 
     /// Adds a domain of the user's.
     pub fn domain(&mut self, def: &DomainDef) -> &mut Builder {
-        self.domains.push(*def);
+        self.domains.push(def.clone());
         self
     }
 
@@ -216,7 +216,7 @@ impl Builder {
     pub fn start(mut self) -> Result<Pipeline, StartError> {
         let options = self.options.clone();
         check(&options)?;
-        let catalogue = Arc::new(self.catalogue()?);
+        let schema = Arc::new(self.schema()?);
         let symbols = self.symbols.take().unwrap_or_default();
         if let Some(recorder) = &self.recorder {
             recorder.listen(&symbols);
@@ -230,7 +230,7 @@ impl Builder {
         let origin = Origin::random();
         let sources = Arc::new(Sources::default());
         let setup = ObserverSetup {
-            catalogue: &catalogue,
+            schema: &schema,
             symbols: &symbols,
             contexts: &contexts,
             origin,
@@ -238,9 +238,9 @@ impl Builder {
             worker: 0,
         };
         let (observers, whole) = self.make_observers(&registry, setup, workers)?;
-        let whole = keep_together(whole, &catalogue);
+        let whole = keep_together(whole, &schema);
         let shards = options.topology.shards();
-        let identities = catalogue.kinds().filter_map(|(kind, _)| Some((kind, catalogue.identity(kind)?)));
+        let identities = schema.kinds().filter_map(|(kind, _)| Some((kind, schema.identity(kind)?)));
         let emit_shared = Arc::new(EmitShared {
             origin,
             id_scope: IdScope::new(origin.bits()),
@@ -273,7 +273,7 @@ impl Builder {
                 }
             },
             registry,
-            catalogue: Arc::clone(&catalogue),
+            schema: Arc::clone(&schema),
             symbols: Arc::clone(&symbols),
             recorder: self.recorder.take(),
             warnings: Mutex::new(Vec::new()),
@@ -316,15 +316,15 @@ impl Builder {
         Ok(Pipeline { shared, threads })
     }
 
-    fn catalogue(&self) -> Result<Catalogue, CatalogueError> {
-        let mut catalogue = Catalogue::new();
+    fn schema(&self) -> Result<Schema, SchemaError> {
+        let mut schema = Schema::new();
         for def in &self.domains {
-            catalogue.register(def)?;
+            schema.register(def)?;
         }
         for (kind, identity) in &self.identities {
-            catalogue.set_identity(*kind, *identity)?;
+            schema.set_identity(*kind, *identity)?;
         }
-        Ok(catalogue)
+        Ok(schema)
     }
 
     /// Makes each worker's observers, and the set of kinds that one worker must see whole.
@@ -357,8 +357,8 @@ impl Builder {
 
 /// Adds to the kinds that one worker sees whole all others of their domains, where those have states: an entity's events
 /// are to come to one worker, or its states would be torn in two.
-fn keep_together(whole: KindSet, catalogue: &Catalogue) -> KindSet {
-    let domains = whole.iter().map(EventKind::domain).filter(|domain| catalogue.states(*domain).is_some());
+fn keep_together(whole: KindSet, schema: &Schema) -> KindSet {
+    let domains = whole.iter().map(EventKind::domain).filter(|domain| schema.states(*domain).is_some());
     domains.fold(whole, |set, domain| set.union(&KindSet::domain(domain)))
 }
 
@@ -378,10 +378,10 @@ fn make_processors(
         if entries.iter().any(|known: &processors::Entry| known.name == *name) {
             return Err(StartError::ProcessorName(name.to_string()));
         }
-        let (catalogue, contexts) = (&shared.catalogue, &emit_shared.contexts);
+        let (schema, contexts) = (&shared.schema, &emit_shared.contexts);
         let totals = &EmitTotals::of(&emit_shared.sources);
         let processor = make(ObserverSetup {
-            catalogue,
+            schema,
             symbols,
             contexts,
             origin: emit_shared.origin,

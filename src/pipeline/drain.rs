@@ -83,7 +83,7 @@ impl Pipeline {
     /// let states = StateQuery::new(StateOptions::default());
     /// let mut builder = Pipeline::builder();
     /// let query = states.clone();
-    /// builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
+    /// builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
     /// let pipeline = builder.start()?;
     /// let mut emitter = pipeline.emitter("runner")?;
     /// emitter.service("server").created("server", "quic", "picoquic", Value::Null)?;

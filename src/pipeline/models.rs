@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::dedup::DedupOptions;
 use crate::domain::{DomainDef, KindDef};
 use crate::emit::EmitStats;
+use crate::event::Shared;
 use crate::event::{Domain, EventKind, Identity, Symbol};
 use crate::observe::{Batch, Interest, Undelivered};
 use crate::sync;
@@ -23,8 +24,8 @@ crate::payload! {
 
 const LAB: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "lab",
-    kinds: &[KindDef::of::<Sample>("sample", Identity::Occurrence)],
+    name: Shared::Static("lab"),
+    kinds: Shared::Static(&[KindDef::of::<Sample>("sample", Identity::Occurrence)]),
     states: None,
 };
 

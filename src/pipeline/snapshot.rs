@@ -1,7 +1,7 @@
 //! Snapshots: everything that a pipeline knows at a moment.
 
 use crate::dedup::DedupStats;
-use crate::domain::Catalogue;
+use crate::domain::Schema;
 use crate::event::{Contexts, Origin, Symbols};
 use crate::observe::Report;
 use crate::observe::catch_panic::catch_panic;
@@ -61,7 +61,7 @@ pub struct Snapshot {
     /// By source number: the name of the emitter that had it last.
     pub sources: Vec<Box<str>>,
     /// The kinds that could be emitted.
-    pub catalogue: Arc<Catalogue>,
+    pub schema: Arc<Schema>,
     /// The names behind symbols; goes on growing while the pipeline runs.
     pub symbols: Arc<Symbols>,
     /// Which parts of the experiment events and entities belong to; goes on growing as well.
@@ -137,9 +137,9 @@ impl Snapshot {
             accounts.map(|(name, stay)| ((**name).into(), whole(stay, unique))).collect();
         let all = unique.saturating_mul(further);
         self.account.further_observers = Further { observers: further, delivery: whole(beyond, all) };
-        let (catalogue, symbols) = (&self.catalogue, &self.symbols);
+        let (schema, symbols) = (&self.schema, &self.symbols);
         for report in self.reports.values().filter_map(Merged::report) {
-            match catch_panic(|| report.warnings(catalogue, symbols)) {
+            match catch_panic(|| report.warnings(schema, symbols)) {
                 Ok(warnings) => self.warnings.extend(warnings),
                 Err(panic) => {
                     self.warnings.push(format!("an observer's report {panic} when asked for warnings"))

@@ -4,6 +4,7 @@
 use super::*;
 use crate::domain::{DomainDef, KindDef};
 use crate::emit::EmitStats;
+use crate::event::Shared;
 use crate::event::{Domain, EventId, EventKind, Identity, Payload, Record, Symbol};
 use crate::observe::{Batch, Interest, Undelivered};
 use std::collections::BTreeMap;
@@ -17,11 +18,11 @@ crate::payload! {
 
 const DOMAIN: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "lab",
-    kinds: &[
+    name: Shared::Static("lab"),
+    kinds: Shared::Static(&[
         KindDef::of::<Sample>("sample", Identity::Occurrence),
         KindDef::of::<Keyed>("keyed", Identity::Digest),
-    ],
+    ]),
     states: None,
 };
 

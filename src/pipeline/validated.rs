@@ -1,6 +1,6 @@
 //! Validation before emission: events that their entity's state does not allow are refused.
 
-use crate::domain::{Catalogue, StateTable, StepOutcome};
+use crate::domain::{Schema, StateTable, StepOutcome};
 use crate::emit::{EmitError, EventSink, NotAllowed, TypedEvent};
 use crate::event::{Context, Domain, EventKind, Record, Symbol, Symbols};
 use crate::hash::BuildContentHasher;
@@ -41,7 +41,7 @@ struct Led {
 /// let states = StateQuery::new(StateOptions::default());
 /// let mut builder = Pipeline::builder();
 /// let query = states.clone();
-/// builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
+/// builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
 /// let pipeline = builder.start()?;
 /// let mut checked = Validated::new(pipeline.emitter("runner")?, states, &pipeline);
 /// let error = checked.step("connect").execution_completed("connect", Default::default()).unwrap_err();
@@ -57,7 +57,7 @@ struct Led {
 pub struct Validated<S> {
     sink: S,
     states: StateQuery,
-    catalogue: Arc<Catalogue>,
+    schema: Arc<Schema>,
     symbols: Arc<Symbols>,
     followed: HashMap<Followed, Led, BuildContentHasher>,
     refused: u64,
@@ -66,8 +66,8 @@ pub struct Validated<S> {
 impl<S: EventSink> Validated<S> {
     /// Checks what goes into `sink` against what `states` know, which observe `pipeline`.
     pub fn new(sink: S, states: StateQuery, pipeline: &super::Pipeline) -> Validated<S> {
-        let (catalogue, symbols) = (Arc::clone(pipeline.catalogue()), Arc::clone(pipeline.symbols()));
-        Validated { sink, states, catalogue, symbols, followed: HashMap::default(), refused: 0 }
+        let (schema, symbols) = (Arc::clone(pipeline.schema()), Arc::clone(pipeline.symbols()));
+        Validated { sink, states, schema, symbols, followed: HashMap::default(), refused: 0 }
     }
 
     /// Returns how many events were refused.
@@ -89,10 +89,12 @@ impl<S: EventSink> Validated<S> {
         payload: &[u8; Record::PAYLOAD_LEN],
         name: impl FnOnce(&Symbols) -> String,
     ) -> Result<Option<Led>, EmitError> {
-        let Some(table) = self.catalogue.states(kind.domain()) else { return Ok(None) };
+        let Some(def) = self.schema.domain(kind.domain()) else { return Ok(None) };
+        let Some(table) = &def.states else { return Ok(None) };
         let observed = self.states.state_exactly(kind.domain(), entity, &self.sink.context());
-        let observed = observed
-            .and_then(|known| Some(Led { state: table.state(known.state)?, transitions: known.transitions }));
+        let observed = observed.and_then(|known| {
+            Some(Led { state: table.state(&known.state)?, transitions: known.transitions })
+        });
         let followed = self.followed.get(&self.followed_as(kind.domain(), entity)).copied();
         let initial = Led { state: table.initial, transitions: 0 };
         let last = followed.or(observed).unwrap_or(initial);
@@ -110,9 +112,9 @@ impl<S: EventSink> Validated<S> {
         let state = last.state;
         self.refused += 1;
         let why = NotAllowed {
-            domain: self.catalogue.domain_name(kind.domain()).unwrap_or("?"),
+            domain: def.name.clone(),
             entity: name(&self.symbols),
-            state: table.name(state).unwrap_or("?"),
+            state: table.name(state).cloned().unwrap_or("?".into()),
             event: self.event_name(kind),
             allowed: self.leading_on(table, state),
         };
@@ -127,7 +129,7 @@ impl<S: EventSink> Validated<S> {
                 .iter()
                 .any(|payload| matches!(table.step(state, kind.code(), payload), StepOutcome::Moved(_)))
         };
-        let kinds = self.catalogue.kinds().map(|(kind, _)| kind);
+        let kinds = self.schema.kinds().map(|(kind, _)| kind);
         kinds
             .filter(|kind| kind.domain() == table.domain)
             .filter(moves)
@@ -137,7 +139,7 @@ impl<S: EventSink> Validated<S> {
 
     /// The event's name within its domain.
     fn event_name(&self, kind: EventKind) -> String {
-        let full = self.catalogue.name(kind).unwrap_or("?");
+        let full = self.schema.name(kind).unwrap_or("?");
         full.split_once('.').map_or(full, |(_, name)| name).to_owned()
     }
 

@@ -88,7 +88,7 @@ impl FinishedRun {
     pub fn losses(&self) -> Vec<String> {
         let states = self.snapshot.report(self.observers.states);
         let findings = states
-            .map(|states| states.warnings(&self.snapshot.catalogue, &self.snapshot.symbols))
+            .map(|states| states.warnings(&self.snapshot.schema, &self.snapshot.symbols))
             .unwrap_or_default();
         losses(&self.snapshot, self.snapshot.report(self.observers.sightings), &findings)
     }

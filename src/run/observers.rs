@@ -51,7 +51,7 @@ impl RunOptions {
             ..PipelineOptions::default()
         });
         builder.symbols(Arc::clone(symbols));
-        let metrics = builder.observer("metrics", |setup| Metrics::new(setup.catalogue));
+        let metrics = builder.observer("metrics", |setup| Metrics::new(setup.schema));
         let pairing = SightingsOptions {
             horizon: self.horizon,
             vantages: self.vantages,
@@ -60,10 +60,10 @@ impl RunOptions {
         let sightings = builder.observer("sightings", move |_| Sightings::new(&pairing));
         let states = builder.observer("state", {
             let query = StateQuery::new(StateOptions::default());
-            move |setup| query.observer(setup.catalogue, setup.contexts)
+            move |setup| query.observer(setup.schema, setup.contexts)
         });
         let results =
-            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+            builder.observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));
         if let Some(events) = events.clone() {
             let duplicates = self.events == EventChoice::All;
             builder.observer("events", move |setup| events.observer(setup, duplicates));

@@ -23,8 +23,8 @@ pub fn write_entity_states(out: &mut dyn Write, report: &StateReport, snapshot: 
     });
     let rows = entities.iter().map(|((name, [experiment, test, step]), entity)| StateRow {
         entity: name,
-        domain: snapshot.catalogue.domain_name(entity.domain).unwrap_or("?"),
-        state: entity.state,
+        domain: snapshot.schema.domain_name(entity.domain).unwrap_or("?"),
+        state: &entity.state,
         since_ns: entity.since_ns,
         experiment,
         test,

@@ -73,8 +73,8 @@ impl EventFile {
     /// Makes the observer of one worker. With `duplicates` it writes these too.
     #[must_use]
     pub fn observer(&self, setup: ObserverSetup<'_>, duplicates: bool) -> EventLog {
-        let catalogue = setup.catalogue;
-        let kinds = |kind| Some((catalogue.name(kind)?, catalogue.fields(kind)?));
+        let schema = setup.schema;
+        let kinds = |kind| Some((schema.name(kind)?, schema.fields(kind)?));
         let mut lines = EventLines::new(Vec::with_capacity(HELD_BYTES * 2), kinds);
         lines = lines.with_contexts(Arc::clone(setup.contexts));
         if let Some((member, id)) = &self.elsewhere {

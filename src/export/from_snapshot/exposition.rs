@@ -133,7 +133,7 @@ fn dedup(text: &mut Text<'_>, snapshot: &Snapshot) -> Result<(), OpenMetricsErro
 fn kinds(text: &mut Text<'_>, snapshot: &Snapshot, metrics: &MetricsReport) -> Result<(), OpenMetricsError> {
     let mut events = text.counter("panther_events_by_kind", "Events by kind and verdict", None)?;
     for count in &metrics.kinds {
-        let kind = snapshot.catalogue.name(count.kind).unwrap_or("unknown");
+        let kind = snapshot.schema.name(count.kind).unwrap_or("unknown");
         events.sample(&[("kind", kind), ("verdict", "new")], count.new)?;
         events.sample(&[("kind", kind), ("verdict", "duplicate")], count.duplicates)?;
     }
@@ -156,8 +156,8 @@ fn measures(
     };
     let mut summary = text.summary(name, help, Some(om_unit))?;
     for measure in of_unit {
-        let kind = snapshot.catalogue.name(measure.kind).unwrap_or("unknown");
-        let labels = [("kind", kind), ("field", measure.field.name)];
+        let kind = snapshot.schema.name(measure.kind).unwrap_or("unknown");
+        let labels = [("kind", kind), ("field", &*measure.field.name)];
         let sum = measure.sum as f64 * scale(unit);
         summary.sample(&labels, &quantiles(&measure.histogram, unit), sum, measure.histogram.len())?;
     }

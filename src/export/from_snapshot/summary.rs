@@ -114,7 +114,7 @@ impl Summary {
         self.states = Some(StatesSummary {
             entities: report.entities_total(),
             by_state: report.by_state(),
-            invalid_transitions: invalid.map(|domain| (domain.name.to_owned(), domain.invalid)).collect(),
+            invalid_transitions: invalid.map(|domain| (domain.name.to_string(), domain.invalid)).collect(),
         });
         if report.untracked() > 0 {
             let events = report.untracked();

@@ -16,10 +16,12 @@
 //! **Variant.** Where a kind has several classes, the record says the one whose fields fit the data best; a fixed
 //! field (`action`) decides before all others.
 
-use crate::domain::{Catalogue, DataField, DataType, PANTHER, VariantDef, table, variants};
+use crate::domain::{DataField, DataType, PANTHER, Schema, VariantDef, table, variants};
 use crate::event::json::{Value as Json, push_number, push_text};
 use crate::event::payload::FieldValue as Number;
-use crate::event::{Detail, DetailError, EventId, EventKind, Field, Identity, Record, SymbolError, Symbols};
+use crate::event::{
+    Detail, DetailError, EventId, EventKind, Field, Identity, Record, Shared, SymbolError, Symbols,
+};
 use crate::ingest::panther::escape::excerpt;
 use crate::ingest::panther::{Object, PantherEvent, PantherValue, PythonVersion, Text, panther_id};
 use std::cmp::Reverse;
@@ -39,7 +41,7 @@ pub enum RecordError {
     #[error("the event \"{event}\" of a {entity_type} is unknown; look for its name in PANTHER's catalogue")]
     UnknownEvent {
         /// The type of the entity.
-        entity_type: &'static str,
+        entity_type: Shared<str>,
         /// The beginning of the event's name, safe to print.
         event: String,
     },
@@ -77,7 +79,7 @@ pub struct PantherRecords {
 #[derive(Debug)]
 struct Shape {
     kind: EventKind,
-    fields: &'static [Field],
+    fields: Shared<[Field]>,
     variants: Vec<&'static VariantDef>,
 }
 
@@ -85,13 +87,13 @@ impl PantherRecords {
     /// Makes records of events of PANTHER's eight domains. `python` is the version whose text PANTHER hashed.
     #[must_use]
     pub fn new(symbols: Arc<Symbols>, python: PythonVersion) -> PantherRecords {
-        let catalogue = Catalogue::new();
+        let schema = Schema::new();
         let shape = |(kind, name): (EventKind, &str)| {
             let variants: Vec<_> = variants(kind).collect();
-            let shape = Shape { kind, fields: catalogue.fields(kind)?, variants };
+            let shape = Shape { kind, fields: schema.fields(kind)?.iter().cloned().collect(), variants };
             (!shape.variants.is_empty()).then(|| (name.into(), shape))
         };
-        let kinds = catalogue.kinds().filter_map(shape).collect();
+        let kinds = schema.kinds().filter_map(shape).collect();
         PantherRecords { symbols, kinds, python, text: String::new(), id_mismatches: 0, unplaced: 0 }
     }
 
@@ -115,11 +117,11 @@ impl PantherRecords {
         }
         let entity = self.symbols.intern(&event.entity_id).map_err(RecordError::Entity)?;
         let mut payload = [0; 24];
-        for field in shape.fields {
+        for field in &shape.fields {
             field.write(&mut payload, None);
         }
         if let Some(variant) = best_fit(&shape.variants, &event.data) {
-            self.unplaced += fill(&mut payload, shape.fields, variant, &event.data);
+            self.unplaced += fill(&mut payload, &shape.fields, variant, &event.data);
         }
         let detail = if event.data.is_empty() {
             Detail::NONE
@@ -166,14 +168,16 @@ fn time_hash(time_ns: u64) -> u128 {
 
 #[cold]
 fn unknown(event: &PantherEvent) -> RecordError {
-    match PANTHER.iter().find(|domain| domain.name == event.entity_type) {
-        Some(domain) => RecordError::UnknownEvent { entity_type: domain.name, event: excerpt(&event.name) },
+    match PANTHER.iter().find(|domain| *domain.name == *event.entity_type) {
+        Some(domain) => {
+            RecordError::UnknownEvent { entity_type: domain.name.clone(), event: excerpt(&event.name) }
+        }
         None => RecordError::UnknownEntityType(excerpt(&event.entity_type)),
     }
 }
 
 fn known_domains() -> String {
-    let names: Vec<_> = PANTHER.iter().map(|domain| domain.name).collect();
+    let names: Vec<_> = PANTHER.iter().map(|domain| &*domain.name).collect();
     names.join(", ")
 }
 
@@ -198,7 +202,7 @@ fn best_fit(variants: &[&'static VariantDef], data: &Object) -> Option<&'static 
 
 /// Fills the payload with what has a place there; returns how many values had one that cannot hold them.
 fn fill(payload: &mut [u8; 24], fields: &[Field], variant: &'static VariantDef, data: &Object) -> u64 {
-    let place = |name| fields.iter().find(|field| field.name == name);
+    let place = |name: &str| fields.iter().find(|field| *field.name == *name);
     if let Some(field) = place("variant") {
         field.write(payload, Some(Number::Name(variant.method)));
     }
@@ -219,7 +223,7 @@ fn fill(payload: &mut [u8; 24], fields: &[Field], variant: &'static VariantDef, 
 }
 
 /// Reads a value as what the field's place holds.
-fn number(field: &DataField, value: &PantherValue) -> Option<Number> {
+fn number(field: &DataField, value: &PantherValue) -> Option<Number<'static>> {
     match (field.ty, value) {
         (DataType::Bool, PantherValue::Bool(flag)) => Some(Number::Bool(*flag)),
         (DataType::Unsigned, PantherValue::Int(int)) => u64::try_from(*int).ok().map(Number::Unsigned),
@@ -237,7 +241,7 @@ fn number(field: &DataField, value: &PantherValue) -> Option<Number> {
     }
 }
 
-fn nanoseconds(nanos: f64) -> Option<Number> {
+fn nanoseconds(nanos: f64) -> Option<Number<'static>> {
     // 2^64, above which a cast would clamp.
     let fits = (0.0..18_446_744_073_709_551_616.0).contains(&nanos);
     fits.then(|| Number::Unsigned(nanos.round() as u64))

@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::dedup::Verdict;
+use crate::domain::Schema;
 use crate::emit::EmitTotals;
 use crate::event::payload::FieldValue;
 use crate::event::{EventKind, Field, FieldType, KindSet, Origin, Record, Symbol, Symbols};
@@ -114,18 +115,18 @@ impl PipelineEnd {
 }
 
 impl JournalLog {
-    /// Opens the journal at `path`, and starts its thread. `fields` is the catalogue: it tells a kind's payload
-    /// fields.
+    /// Opens the journal at `path`, and starts its thread. `schema` tells which fields of a kind's payload refer to names and
+    /// documents, and goes into the journal with them.
     ///
     /// # Errors
     /// As [`JournalWriter::open`], and when the system has no thread to give.
-    pub fn open<'a>(
+    pub fn open(
         path: &Path,
         run: RunId,
         options: Options,
         clock: Clock,
         symbols: &Arc<Symbols>,
-        fields: impl Fn(EventKind) -> Option<&'a [Field]>,
+        schema: &Schema,
     ) -> Result<JournalLog, OpenError> {
         let select = options.select;
         let writer = JournalWriter::open(path, run, options, clock.now_ns())?;
@@ -135,23 +136,23 @@ impl JournalLog {
             path: path.to_owned(),
             source,
         })?;
-        Ok(JournalLog::new(worker, select, symbols, fields))
+        Ok(JournalLog::new(worker, select, symbols, schema))
     }
 
     /// Hands events to `worker`, those that `select` names.
     #[must_use]
-    pub fn new<'a>(
+    pub fn new(
         mut worker: JournalWorker,
         select: Select,
         symbols: &Arc<Symbols>,
-        fields: impl Fn(EventKind) -> Option<&'a [Field]>,
+        schema: &Schema,
     ) -> JournalLog {
         if let Some((key, text)) = lacking::selection_document(&select) {
             worker.define_detail(key, &text);
         }
         let refers = |field: &&Field| matches!(field.ty, FieldType::Symbol | FieldType::Detail);
         let of_kind = |kind| {
-            let fields: Vec<Field> = fields(kind)?.iter().filter(refers).copied().collect();
+            let fields: Vec<Field> = schema.fields(kind)?.iter().filter(refers).cloned().collect();
             (!fields.is_empty()).then_some((kind, fields))
         };
         let references: HashMap<_, _> = KindSet::ALL.iter().filter_map(of_kind).collect();

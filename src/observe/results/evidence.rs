@@ -74,7 +74,7 @@ impl Evidence {
             evidence.more.tests = counts.max(document.listed("test_names"));
         }
         // One end may be told in several ways.
-        let told_as: Ways = match (kind.name, fields.variant()) {
+        let told_as: Ways = match (&*kind.name, fields.variant()) {
             ("validation_completed", _) | (_, Some("result" | "tester_analysis_completed")) => 0b010,
             (_, Some("enhanced_result")) => 0b100,
             _ => 0b001,
@@ -82,12 +82,12 @@ impl Evidence {
         if matches!(record.kind().domain(), Domain::TEST | Domain::EXPERIMENT) {
             evidence.ends = told_as;
         }
-        evidence.checking = match (record.kind().domain(), kind.name) {
+        evidence.checking = match (record.kind().domain(), &*kind.name) {
             (Domain::TEST, "assertions_started") => Some(Checking::Begins),
             (Domain::TEST, "assertions_completed" | "assertions_failed") => Some(Checking::Ends),
             _ => None,
         };
-        match (record.kind().domain(), kind.name) {
+        match (record.kind().domain(), &*kind.name) {
             (Domain::TEST, "created") | (Domain::EXPERIMENT, "initialized") => evidence.begins = Some(0),
             (Domain::TEST, "setup_started") => evidence.begins = Some(1),
             (Domain::TEST, "step_started") => evidence.step = Some(Running),
@@ -274,8 +274,9 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    fn read(&self, name: &str) -> Option<FieldValue> {
-        self.kind.fields.iter().find(|field| field.name == name)?.read(self.record.payload_bytes())
+    fn read(&self, name: &str) -> Option<FieldValue<'static>> {
+        let kind: &'static KindDef = self.kind;
+        kind.fields.iter().find(|field| *field.name == *name)?.read(self.record.payload_bytes())
     }
 
     /// A number in its place in the payload.

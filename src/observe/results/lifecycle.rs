@@ -28,7 +28,7 @@ pub(super) fn follow(table: &StateTable, all: &mut [Told<'_>]) {
             StepOutcome::Unchanged => table.path(*state, code, &payload).last().copied(),
             StepOutcome::Invalid { .. } => None,
         };
-        let reached = reached.and_then(|state| table.name(state)).map(Outcome::of_state);
+        let reached = reached.and_then(|state| table.name(state)).map(|name| Outcome::of_state(name));
         told.ends = match reached {
             None | Some(Outcome::Running) => 0,
             Some(Outcome::Passed) => told.fact.ends,

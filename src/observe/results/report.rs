@@ -4,7 +4,7 @@ use super::evidence::Evidence;
 use super::fact::{Fact, More, Teller, Tellers, extend};
 use super::verdict::Tally;
 use crate::domain::StateTable;
-use crate::event::{Domain, Record, Symbol};
+use crate::event::{Domain, Record, Shared, Symbol};
 use crate::observe::Report;
 use std::collections::HashMap;
 
@@ -12,8 +12,8 @@ use std::collections::HashMap;
 #[derive(Clone, Debug, Default)]
 pub struct ResultsReport {
     /// By these, tests and experiments live.
-    pub(super) test_table: Option<&'static StateTable>,
-    pub(super) experiment_table: Option<&'static StateTable>,
+    pub(super) test_table: Option<Shared<StateTable>>,
+    pub(super) experiment_table: Option<Shared<StateTable>>,
     pub(super) tests: HashMap<TestKey, Test>,
     /// By test and name: what steps tell of themselves, and what their tests tell of them.
     pub(super) steps: HashMap<(TestKey, Symbol), Vec<Fact>>,
@@ -128,8 +128,8 @@ impl Report for ResultsReport {
         for (name, facts) in other.experiments {
             extend(self.experiments.entry(name).or_default(), facts, &numbers);
         }
-        self.test_table = self.test_table.or(other.test_table);
-        self.experiment_table = self.experiment_table.or(other.experiment_table);
+        self.test_table = self.test_table.take().or(other.test_table);
+        self.experiment_table = self.experiment_table.take().or(other.experiment_table);
         self.log.facts += other.log.facts;
         self.untracked += other.untracked;
     }

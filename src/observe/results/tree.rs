@@ -172,8 +172,9 @@ fn build(found: &ResultsReport) -> ResultTree {
     let tellers = &found.log.tellers;
     let places = Places::of(found);
     let tests = places.tests(found).into_iter();
-    let tests: HashMap<TestKey, JudgedTest<'_>> =
-        tests.map(|(key, tests)| (key, JudgedTest::of(&tests, found.test_table, tellers))).collect();
+    let tests: HashMap<TestKey, JudgedTest<'_>> = tests
+        .map(|(key, tests)| (key, JudgedTest::of(&tests, found.test_table.as_deref(), tellers)))
+        .collect();
     let runs = tests.iter().map(|(key, test)| (*key, test.runs.clone())).collect();
     let mut steps: HashMap<Home, Vec<(StepResult, Judged)>> = HashMap::new();
     for ((home, step), facts) in places.steps(found) {
@@ -229,7 +230,8 @@ fn build(found: &ResultsReport) -> ResultTree {
     tree.assertions = assertions.into_values().flatten().collect();
     sort_assertions(&mut tree.assertions);
     let ends = tests.iter().map(|(key, test)| (key.experiment, key.test, &test.runs));
-    let parts = experiments::parts(&found.experiments, found.experiment_table, tellers, ends).into_iter();
+    let parts =
+        experiments::parts(&found.experiments, found.experiment_table.as_deref(), tellers, ends).into_iter();
     tree.experiments = parts.map(|(experiment, part)| ExperimentResult { experiment, part }).collect();
     tree.experiments.sort_by_key(|experiment| (experiment.part.started_ns, experiment.experiment));
     tree

@@ -1,7 +1,7 @@
 //! Counts of entities by state, and invalid transitions, of one worker or of all.
 
 use crate::domain::StateTable;
-use crate::event::{Context, Domain, EventKind, Symbol};
+use crate::event::{Context, Domain, EventKind, Shared, Symbol};
 
 /// How many entities of a domain are in which state, and what became of its events.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -9,9 +9,9 @@ pub struct DomainStates {
     /// The domain.
     pub domain: Domain,
     /// Its name.
-    pub name: &'static str,
+    pub name: Shared<str>,
     /// Its table.
-    pub table: &'static StateTable,
+    pub table: Shared<StateTable>,
     /// By state: how many entities are there.
     pub by_state: Vec<u64>,
     /// Events that moved their entity.
@@ -23,7 +23,7 @@ pub struct DomainStates {
 }
 
 /// An event whose path was not allowed from where its entity was.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InvalidTransition {
     /// The entity's domain.
     pub domain: Domain,
@@ -32,11 +32,11 @@ pub struct InvalidTransition {
     /// The experiment, test and step that it belongs to, as in [`EntityState`](super::EntityState).
     pub context: Context,
     /// The state that it was in, and stayed in.
-    pub state: &'static str,
+    pub state: Shared<str>,
     /// The state on the path from which there was no way on; often the one that it was in.
-    pub at: &'static str,
+    pub at: Shared<str>,
     /// The state on the path that may not follow that one.
-    pub wanted: &'static str,
+    pub wanted: Shared<str>,
     /// The event's kind.
     pub kind: EventKind,
     /// The event's time, in nanoseconds since the Unix epoch.
@@ -58,9 +58,9 @@ impl DomainStates {
     }
 
     /// Iterates over the states that some entity is in.
-    pub fn occupied(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    pub fn occupied(&self) -> impl Iterator<Item = (&str, u64)> {
         let counts = self.table.states.iter().zip(&self.by_state);
-        counts.filter(|(_, count)| **count > 0).map(|(state, count)| (*state, *count))
+        counts.filter(|(_, count)| **count > 0).map(|(state, count)| (&**state, *count))
     }
 
     /// Returns how many entities are in a state in which a life may end.

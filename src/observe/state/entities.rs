@@ -30,7 +30,7 @@ impl Iterator for Entities {
         loop {
             if let Some(entity) = self.block.get(self.at) {
                 self.at += 1;
-                return Some(*entity);
+                return Some(entity.clone());
             }
             (self.at, self.read) = (0, self.read + self.block.len());
             self.block.clear();

@@ -2,10 +2,10 @@
 
 use super::machine::Machine;
 use super::plan::Plan;
-use crate::event::{Context, Domain, EventKind, Symbol};
+use crate::event::{Context, Domain, EventKind, Shared, Symbol};
 
 /// The state of one entity, in one context where it is one in each.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EntityState {
     /// The domain; the same name in another domain is another entity.
     pub domain: Domain,
@@ -15,7 +15,7 @@ pub struct EntityState {
     /// as far as its emitter had entered them. Always [`Context::NONE`] in other domains, whose entities are shared.
     pub context: Context,
     /// The state's name.
-    pub state: &'static str,
+    pub state: Shared<str>,
     /// Whether a life may end in this state.
     pub ended: bool,
     /// When it came into the state, in nanoseconds since the Unix epoch; at first, when its first event was.
@@ -27,12 +27,12 @@ pub struct EntityState {
 }
 
 /// An event that moved an entity from one state to another.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Transition {
     /// The state before the event.
-    pub from: &'static str,
+    pub from: Shared<str>,
     /// The state after it; the table says through which others its path led.
-    pub to: &'static str,
+    pub to: Shared<str>,
     /// The event's kind.
     pub kind: EventKind,
     /// The event's time, in nanoseconds since the Unix epoch.

@@ -4,7 +4,7 @@ use super::plan::Plans;
 use super::registry::Shared;
 use super::report::StateReport;
 use super::shard::Shard;
-use crate::domain::Catalogue;
+use crate::domain::Schema;
 use crate::event::{Contexts, KindSet};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use std::sync::Arc;
@@ -19,8 +19,8 @@ pub struct States {
 
 impl States {
     /// Adds a shard to those of `shared`.
-    pub(super) fn begin(shared: &Arc<Shared>, catalogue: &Catalogue, contexts: &Arc<Contexts>) -> States {
-        let plans = Plans::new(catalogue);
+    pub(super) fn begin(shared: &Arc<Shared>, schema: &Schema, contexts: &Arc<Contexts>) -> States {
+        let plans = Plans::new(schema);
         let interest = plans.kinds();
         let mut registry = shared.registry();
         if registry.open == 0 && !registry.shards.is_empty() {

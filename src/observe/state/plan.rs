@@ -1,9 +1,9 @@
-//! Plans: the tables of the catalogue, laid out for one look-up an event.
+//! Plans: the tables of the schema, laid out for one look-up an event.
 
 use crate::domain::machine::is_zero;
-use crate::domain::{Catalogue, StateTable, StepOutcome, TransitionPath};
+use crate::domain::{DomainDef, Schema, StateTable, StepOutcome, TransitionPath};
 use crate::event::kind::{CODES_PER_DOMAIN, DOMAIN_COUNT};
-use crate::event::{Domain, KindSet, Level, Record};
+use crate::event::{Domain, KindSet, Level, Record, Shared};
 
 /// All domains that have states.
 pub(super) struct Plans {
@@ -15,8 +15,8 @@ pub(super) struct Plans {
 /// One domain's table.
 pub(super) struct Plan {
     pub(super) domain: Domain,
-    pub(super) name: &'static str,
-    pub(super) table: &'static StateTable,
+    pub(super) name: Shared<str>,
+    pub(super) table: Shared<StateTable>,
     /// By state and code: the next state, or one of the two marks below.
     steps: Vec<u8>,
     /// The codes of kinds whose paths fork.
@@ -29,17 +29,19 @@ pub(super) struct Plan {
 
 const NONE: u8 = u8::MAX;
 const UNCHANGED: u8 = u8::MAX;
+/// The name of what has none.
+pub(super) const UNKNOWN: Shared<str> = Shared::Static("?");
 /// The table is to be asked: it depends on the payload, or is invalid.
 const ASK: u8 = u8::MAX - 1;
 
 impl Plans {
-    pub(super) fn new(catalogue: &Catalogue) -> Plans {
+    pub(super) fn new(schema: &Schema) -> Plans {
         let mut plans = Plans { plans: Vec::new(), places: [NONE; DOMAIN_COUNT] };
         for (number, place) in (0..).zip(&mut plans.places) {
-            let Some(domain) = Domain::new(number) else { continue };
-            if let Some(table) = catalogue.states(domain) {
+            let Some(def) = Domain::new(number).and_then(|domain| schema.domain(domain)) else { continue };
+            if let Some(table) = &def.states {
                 *place = plans.plans.len() as u8;
-                plans.plans.push(Plan::new(domain, catalogue.domain_name(domain).unwrap_or("?"), table));
+                plans.plans.push(Plan::new(def, table));
             }
         }
         plans
@@ -63,7 +65,7 @@ impl Plans {
 }
 
 impl Plan {
-    fn new(domain: Domain, name: &'static str, table: &'static StateTable) -> Plan {
+    fn new(def: &DomainDef, table: &Shared<StateTable>) -> Plan {
         let mut steps = Vec::with_capacity(table.states.len() * CODES_PER_DOMAIN);
         for state in 0..table.states.len() as u8 {
             for code in 0..CODES_PER_DOMAIN as u8 {
@@ -78,9 +80,11 @@ impl Plan {
             }
         }
         let forks = |path: &&TransitionPath| matches!(path, TransitionPath::By { .. });
-        let codes = (0..).zip(table.paths).filter(|(_, path)| forks(path));
+        let codes = (0..).zip(&table.paths).filter(|(_, path)| forks(path));
+        let reach = reach(table);
         let forks = codes.fold(0, |set, (code, _): (u32, _)| set | 1_u64.wrapping_shl(code));
-        Plan { domain, name, table, steps, forks, reach: reach(table), level: Level::enclosed(domain) }
+        let (domain, name, table) = (def.domain, def.name.clone(), table.clone());
+        Plan { domain, name, table, steps, forks, reach, level: Level::enclosed(domain) }
     }
 
     /// As [`StateTable::step`].
@@ -141,8 +145,8 @@ impl Plan {
         self.reach.get(usize::from(state)).is_some_and(|reach| reach & wanted != 0)
     }
 
-    pub(super) fn state_name(&self, state: u8) -> &'static str {
-        self.table.name(state).unwrap_or("?")
+    pub(super) fn state_name(&self, state: u8) -> Shared<str> {
+        self.table.name(state).cloned().unwrap_or(UNKNOWN)
     }
 }
 
@@ -157,7 +161,7 @@ pub(super) const fn bit(state: u8) -> u32 {
 /// way from a state to itself does not count.
 fn reach(table: &StateTable) -> Vec<u32> {
     let next = |state: u8, set: &u32| set & !bit(state);
-    let mut reach: Vec<u32> = (0..).zip(table.next).map(|(state, set)| next(state, set)).collect();
+    let mut reach: Vec<u32> = (0..).zip(&table.next).map(|(state, set)| next(state, set)).collect();
     // Each round adds at least one state to one set, or is the last.
     loop {
         let mut grown = false;

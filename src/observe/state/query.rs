@@ -12,7 +12,7 @@ use super::shard::Shard;
 use super::wait::{self, Wanted};
 use super::wait_error::{Reached, WaitError};
 use super::workflow::Workflow;
-use crate::domain::{Catalogue, StateTable};
+use crate::domain::{Schema, StateTable};
 use crate::event::{Context, Contexts, Domain, Symbol};
 use crate::observe::presence::Left;
 use std::fmt;
@@ -51,14 +51,14 @@ impl StateQuery {
         StateQuery(Arc::new(Shared::new(options)))
     }
 
-    /// Makes the observer of one worker, for all domains of `catalogue` that have states; `contexts` are the pipeline's,
+    /// Makes the observer of one worker, for all domains of `schema` that have states; `contexts` are the pipeline's,
     /// which tell steps of one name apart. Both stand in the setup that the pipeline gives.
     ///
     /// All observers of one pipeline belong to one query, and those of another pipeline to another. When all have ended
     /// and one is made again (added once more to a running pipeline, say), the query begins anew, without what was before.
     #[must_use]
-    pub fn observer(&self, catalogue: &Catalogue, contexts: &Arc<Contexts>) -> States {
-        States::begin(&self.0, catalogue, contexts)
+    pub fn observer(&self, schema: &Schema, contexts: &Arc<Contexts>) -> States {
+        States::begin(&self.0, schema, contexts)
     }
 
     /// Returns the state of an entity; `None` before its first event. Of several machines of that name, that of the one
@@ -97,8 +97,8 @@ impl StateQuery {
 
     /// Returns the table of a domain that has states; `None` before the pipeline starts too.
     #[must_use]
-    pub fn table(&self, domain: Domain) -> Option<&'static StateTable> {
-        self.shards().first().and_then(|shard| Some(shard.plans.of(domain)?.1.table))
+    pub fn table(&self, domain: Domain) -> Option<crate::event::Shared<StateTable>> {
+        self.shards().first().and_then(|shard| Some(shard.plans.of(domain)?.1.table.clone()))
     }
 
     /// Returns the last transitions of an entity; `None` before its first event. Of several machines of that name, those
@@ -284,10 +284,10 @@ impl StateQuery {
 }
 
 impl States {
-    /// Follows the entities of all domains of `catalogue` that have states, where nobody asks before the report.
+    /// Follows the entities of all domains of `schema` that have states, where nobody asks before the report.
     #[must_use]
-    pub fn new(catalogue: &Catalogue, contexts: &Arc<Contexts>, options: StateOptions) -> States {
-        StateQuery::new(options).observer(catalogue, contexts)
+    pub fn new(schema: &Schema, contexts: &Arc<Contexts>, options: StateOptions) -> States {
+        StateQuery::new(options).observer(schema, contexts)
     }
 
     /// Returns what answers questions while the observer works.

@@ -5,7 +5,7 @@ use super::entities::Entities;
 use super::shard::Shard;
 use super::warnings;
 use super::workflow::Workflow;
-use crate::domain::Catalogue;
+use crate::domain::Schema;
 use crate::event::{Domain, Symbols};
 use crate::observe::Report;
 use std::collections::BTreeMap;
@@ -57,7 +57,7 @@ impl StateReport {
     #[must_use]
     pub fn by_state(&self) -> BTreeMap<String, u64> {
         let occupied = |domain: &'_ DomainStates| {
-            let name = domain.name;
+            let name = &domain.name;
             domain
                 .occupied()
                 .map(move |(state, count)| (format!("{name}.{state}"), count))
@@ -112,8 +112,8 @@ impl Report for StateReport {
         self.shards.extend(other.shards);
     }
 
-    fn warnings(&self, catalogue: &Catalogue, symbols: &Symbols) -> Vec<String> {
-        warnings::of(&self.domains, &self.invalid, catalogue, symbols)
+    fn warnings(&self, schema: &Schema, symbols: &Symbols) -> Vec<String> {
+        warnings::of(&self.domains, &self.invalid, schema, symbols)
     }
 }
 

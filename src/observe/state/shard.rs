@@ -148,8 +148,8 @@ impl Shard {
         let tallies = self.lock().tallies.clone();
         let one = |(plan, tally): (&Plan, Tally)| DomainStates {
             domain: plan.domain,
-            name: plan.name,
-            table: plan.table,
+            name: plan.name.clone(),
+            table: plan.table.clone(),
             by_state: tally.by_state.into_iter().take(plan.table.states.len()).collect(),
             moved: tally.moved,
             unchanged: tally.unchanged,

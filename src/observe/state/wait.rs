@@ -60,9 +60,9 @@ fn enter(shared: &Shared, wanted: &Wanted<'_>, states: &[&str]) -> Result<(Waite
     let mut set = 0;
     for state in states {
         let number = plan.table.state(state).ok_or_else(|| WaitError::UnknownState {
-            domain: plan.name,
+            domain: plan.name.clone(),
             state: (*state).to_owned(),
-            known: plan.table.states,
+            known: plan.table.states.clone(),
         })?;
         set |= bit(number);
     }
@@ -99,7 +99,7 @@ fn leave(shared: &Shared, waiter: &Waiter) {
 mod models {
     use super::*;
     use crate::dedup::Verdict;
-    use crate::domain::{Catalogue, service};
+    use crate::domain::{Schema, service};
     use crate::event::{Contexts, Domain, EventKind, Identity, Record, Symbol};
     use crate::observe::state::{StateOptions, StateQuery, States};
     use crate::observe::{Batch, Observer};
@@ -108,10 +108,10 @@ mod models {
 
     const LONG: Duration = Duration::from_secs(3600);
 
-    fn start(catalogue: &Catalogue) -> (StateQuery, States) {
+    fn start(schema: &Schema) -> (StateQuery, States) {
         let options = StateOptions { transitions_max: 4, invalid_max: 0, ..StateOptions::default() };
         let query = StateQuery::new(options);
-        let observer = query.observer(catalogue, &Arc::new(Contexts::default()));
+        let observer = query.observer(schema, &Arc::new(Contexts::default()));
         (query, observer)
     }
 
@@ -130,9 +130,9 @@ mod models {
     /// `RUSTFLAGS="--cfg loom" cargo test --release --lib models`
     #[test]
     fn a_state_that_is_passed_after_the_point_is_told_in_every_interleaving() {
-        let (catalogue, codes) = (Catalogue::new(), codes());
+        let (schema, codes) = (Schema::new(), codes());
         loom::model(move || {
-            let (query, mut observer) = start(&catalogue);
+            let (query, mut observer) = start(&schema);
             let point = query.point(Domain::SERVICE, Symbol::NONE);
             let worker = thread::spawn(move || {
                 codes.iter().for_each(|code| feed(&mut observer, *code));
@@ -146,9 +146,9 @@ mod models {
 
     #[test]
     fn whoever_waits_when_the_pipeline_ends_is_told_in_every_interleaving() {
-        let (catalogue, codes) = (Catalogue::new(), codes());
+        let (schema, codes) = (Schema::new(), codes());
         loom::model(move || {
-            let (query, mut observer) = start(&catalogue);
+            let (query, mut observer) = start(&schema);
             let worker = thread::spawn(move || {
                 feed(&mut observer, codes[0]);
                 observer.flush().unwrap();

@@ -1,15 +1,15 @@
 //! What a wait comes to.
 
 use super::entity::EntityState;
-use crate::event::Domain;
+use crate::event::{Domain, Shared};
 use std::fmt;
 use std::time::Duration;
 
 /// What a wait has come to: a state that was waited for, and where the entity is now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reached {
     /// That one of the states that were asked for which came about first. The entity may only have passed through it.
-    pub state: &'static str,
+    pub state: Shared<str>,
     /// Which of the entity's transitions led into that state or through it, from 1; 0 for the state in which the entity
     /// came to be.
     pub transition: u32,
@@ -61,8 +61,20 @@ pub enum WaitError {
     #[error("domain {0:?} has no states; give its definition a state table")]
     NoStates(Domain),
     /// The domain has no such state.
-    #[error("{domain} has no state {state:?}; it has {}", known.join(", "))]
-    UnknownState { domain: &'static str, state: String, known: &'static [&'static str] },
+    #[error("{domain} has no state {state:?}; it has {}", List(known))]
+    UnknownState { domain: Shared<str>, state: String, known: Shared<[Shared<str>]> },
+}
+
+/// Names with commas between them, in an error message.
+struct List<'a>(&'a [Shared<str>]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, name) in self.0.iter().enumerate() {
+            write!(f, "{}{name}", if at > 0 { ", " } else { "" })?;
+        }
+        Ok(())
+    }
 }
 
 /// Says where an entity is, in an error message.

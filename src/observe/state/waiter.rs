@@ -27,7 +27,7 @@ struct Signal {
     told: Condvar,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) enum Outcome {
     Reached(Reached),
     Unreachable(EntityState),
@@ -164,7 +164,7 @@ impl Signal {
     fn wait(&self, timeout: Duration) -> Option<Outcome> {
         let outcome = self.outcome.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let waited = self.told.wait_timeout_while(outcome, timeout, |outcome| outcome.is_none());
-        *waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0
+        waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0.clone()
     }
 
     /// Loom knows no time: whoever is not told waits forever, which its models then find.
@@ -174,6 +174,6 @@ impl Signal {
         while outcome.is_none() && !timeout.is_zero() {
             outcome = self.told.wait(outcome).unwrap_or_else(|poisoned| poisoned.into_inner());
         }
-        *outcome
+        outcome.clone()
     }
 }

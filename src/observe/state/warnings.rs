@@ -1,7 +1,7 @@
 //! Invalid transitions, as a person reads them.
 
 use super::counts::{DomainStates, InvalidTransition};
-use crate::domain::Catalogue;
+use crate::domain::Schema;
 use crate::event::{EventKind, Symbol, Symbols};
 
 /// Invalid transitions of a domain that are told one by one.
@@ -11,14 +11,14 @@ const SHOWN: usize = 3;
 pub(super) fn of(
     domains: &[DomainStates],
     invalid: &[InvalidTransition],
-    catalogue: &Catalogue,
+    schema: &Schema,
     symbols: &Symbols,
 ) -> Vec<String> {
     let name = |symbol: Symbol| match symbols.name(symbol) {
         Some(name) => format!("{name:?}"),
         None => symbol.to_string(),
     };
-    let event = |kind: EventKind| match catalogue.name(kind).and_then(|name| name.split_once('.')) {
+    let event = |kind: EventKind| match schema.name(kind).and_then(|name| name.split_once('.')) {
         Some((_, event)) => event.to_owned(),
         None => format!("event {}", kind.code()),
     };
@@ -42,7 +42,7 @@ pub(super) fn of(
             more => format!(", and {more} more"),
         };
         let s = if domain.invalid == 1 { "" } else { "s" };
-        let (count, domain) = (domain.invalid, domain.name);
+        let (count, domain) = (domain.invalid, &domain.name);
         format!("{count} invalid transition{s} of domain {domain}: {}{more}", first.join(", "))
     };
     domains.iter().filter(|domain| domain.invalid > 0).map(line).collect()

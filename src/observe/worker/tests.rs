@@ -2,7 +2,7 @@
 #![allow(clippy::panic, reason = "panics are what is tested")]
 
 use super::*;
-use crate::domain::Catalogue;
+use crate::domain::Schema;
 use crate::event::{Domain, Identity, Symbol};
 use crate::observe::metrics::{Metrics, MetricsReport};
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ fn placed(number: usize, interest: Interest, observer: Box<dyn AnyObserver>) -> 
 fn events_count_for_their_own_kinds() {
     let kinds = [Domain::PACKET, Domain::PIPELINE].map(|domain| EventKind::new(domain, 0));
     let mut worker = Worker::new();
-    let observer = Metrics::new(&Catalogue::new());
+    let observer = Metrics::new(&Schema::new());
     let interest = Observer::interest(&observer);
     worker.add(placed(0, interest, Box::new(observer)));
     let mut expected = HashMap::new();

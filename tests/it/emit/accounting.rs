@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use crate::support::random::Rng;
+use panther_events::Shared;
 use panther_events::dedup::{DedupOptions, Verdict, Window};
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::emit::{EmitError, EmitStats, FullPolicy};
@@ -32,11 +33,11 @@ panther_events::payload! {
 
 const DOMAIN: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "trial",
-    kinds: &[
+    name: Shared::Static("trial"),
+    kinds: Shared::Static(&[
         KindDef::of::<Tick>("tick", Identity::Content),
         KindDef::of::<Sample>("sample", Identity::Occurrence),
-    ],
+    ]),
     states: None,
 };
 
@@ -344,8 +345,8 @@ fn what_waits_in_a_ring_is_in_flight_until_it_is_taken() {
     }
     const KEYED: DomainDef = DomainDef {
         domain: Domain::FIRST_USER,
-        name: "trial",
-        kinds: &[KindDef::of::<Keyed>("keyed", Identity::Digest)],
+        name: Shared::Static("trial"),
+        kinds: Shared::Static(&[KindDef::of::<Keyed>("keyed", Identity::Digest)]),
         states: None,
     };
     let seed = crate::support::random::seed();

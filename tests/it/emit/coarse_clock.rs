@@ -2,6 +2,7 @@
 //! time never goes back.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
+use panther_events::Shared;
 use panther_events::clock::Clock;
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::event::{Domain, EventKind, Identity, Record, Symbol};
@@ -16,8 +17,8 @@ panther_events::payload! {
 
 const LAB: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "lab",
-    kinds: &[KindDef::of::<Tick>("tick", Identity::Content)],
+    name: Shared::Static("lab"),
+    kinds: Shared::Static(&[KindDef::of::<Tick>("tick", Identity::Content)]),
     states: None,
 };
 

@@ -7,7 +7,7 @@
 
 use crate::support::random::{Rng, seed};
 use panther_events::clock::Clock;
-use panther_events::domain::{Catalogue, step};
+use panther_events::domain::{Schema, step};
 use panther_events::emit::{ContextEntered, ContextError, EmitError, Emitter, EventSink, FullPolicy};
 use panther_events::event::{
     Context, Contexts, Detail, DetailError, Details, EventKind, Identity, Level, Payload, Record, Symbol,
@@ -60,10 +60,8 @@ fn builder(topology: Topology) -> Builder {
 }
 
 fn keep_journal(builder: &mut Builder, dir: &Path, symbols: &Arc<Symbols>) {
-    let (options, catalogue) = (Options::new(Durability::ProcessCrash), Catalogue::new());
-    let log = JournalLog::open(dir, RunId([7; 16]), options, Clock::cycles(), symbols, |kind| {
-        catalogue.fields(kind)
-    });
+    let (options, schema) = (Options::new(Durability::ProcessCrash), Schema::new());
+    let log = JournalLog::open(dir, RunId([7; 16]), options, Clock::cycles(), symbols, &schema);
     let mut log = Some(log.unwrap());
     builder.symbols(Arc::clone(symbols));
     builder.observer("journal", move |setup| {

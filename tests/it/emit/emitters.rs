@@ -6,8 +6,8 @@ mod calls;
 mod samples;
 
 use panther_events::domain::{
-    Catalogue, DataType, VariantDef, assertion, environment, experiment, metrics, plugin, service, step,
-    test, variants,
+    DataType, Schema, VariantDef, assertion, environment, experiment, metrics, plugin, service, step, test,
+    variants,
 };
 use panther_events::emit::{EmitError, NameRefused};
 use panther_events::event::payload::{FieldType, FieldValue as Read};
@@ -19,7 +19,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 const ENTITY: &str = "entity \"one\"";
-static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(Catalogue::new);
+static CATALOGUE: LazyLock<Schema> = LazyLock::new(Schema::new);
 
 #[derive(Default, Clone)]
 struct Collect(Vec<Record>);
@@ -95,12 +95,12 @@ fn document(record: &Record, symbols: &Symbols) -> Map<String, Tree> {
     symbols.details().with_text(detail, |text| serde_json::from_str(text.unwrap()).unwrap())
 }
 
-fn record_field(record: &Record, name: &str) -> Option<Read> {
+fn record_field(record: &Record, name: &str) -> Option<Read<'static>> {
     let fields = CATALOGUE.fields(record.kind()).unwrap();
     fields.iter().find(|field| field.name == name).unwrap().read(record.payload_bytes())
 }
 
-fn tree(read: Read) -> Tree {
+fn tree(read: Read<'_>) -> Tree {
     match read {
         Read::Unsigned(value) => value.into(),
         Read::Signed(value) => value.into(),
@@ -183,7 +183,7 @@ fn check_line(record: &Record, class: &VariantDef, symbols: &Symbols) {
             },
             _ => field.read(record.payload_bytes()).map_or(Tree::Null, tree),
         };
-        assert_eq!(payload[field.name], written, "{}.{}", class.class, field.name);
+        assert_eq!(payload[&*field.name], written, "{}.{}", class.class, field.name);
     }
 }
 

@@ -40,7 +40,7 @@ fn told(error: &ErrorEvent<'_>) -> (ErrorRaised, serde_json::Value) {
     let snapshot: Snapshot = pipeline.shutdown();
     let record = *snapshot.report(key).unwrap().iter().next().unwrap();
     assert_eq!(snapshot.symbols.name(record.entity()).as_deref(), Some("server"));
-    assert_eq!(snapshot.catalogue.name(record.kind()), Some("pipeline.error"));
+    assert_eq!(snapshot.schema.name(record.kind()), Some("pipeline.error"));
     let raised: ErrorRaised = record.payload().unwrap();
     let document = snapshot.symbols.details().text(raised.error).unwrap();
     (raised, serde_json::from_str(&document).unwrap())

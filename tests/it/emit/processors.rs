@@ -6,6 +6,7 @@
 )]
 
 use crate::support::random::{Rng, seed};
+use panther_events::Shared;
 use panther_events::domain::pipeline::ProcessorFailed;
 use panther_events::domain::{DomainDef, KindDef, TypedSink};
 use panther_events::emit::{ContextEntered, FullPolicy};
@@ -40,11 +41,11 @@ panther_events::payload! {
 }
 const LAB: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "lab",
-    kinds: &[
+    name: Shared::Static("lab"),
+    kinds: Shared::Static(&[
         KindDef::of::<Sample>("sample", Identity::Occurrence),
         KindDef::of::<Found>("found", Identity::Content),
-    ],
+    ]),
     states: None,
 };
 
@@ -235,7 +236,7 @@ fn the_account_holds_when_events_are_dropped_on_several_threads() {
     }
 }
 
-/// Fails a test when its third step has failed: events of the catalogue, by typed emitters.
+/// Fails a test when its third step has failed: events of the schema, by typed emitters.
 struct Judge(BTreeMap<Symbol, u32>);
 
 impl Processor for Judge {
@@ -263,7 +264,7 @@ fn derived_events_of_the_catalogue_move_states() {
         let query = states.clone();
         let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
         builder.processor("judge", |_| Judge(BTreeMap::new()));
-        builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
+        builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("runner").unwrap();
         for test in ["a", "b"] {
@@ -276,7 +277,7 @@ fn derived_events_of_the_catalogue_move_states() {
         let snapshot = pipeline.shutdown();
         snapshot.account.check().unwrap();
         let state = |test| states.state(Domain::TEST, Symbol::of(test)).unwrap().state;
-        assert_eq!((state("a"), state("b")), ("failed", "created"), "{topology}");
+        assert_eq!([state("a"), state("b")], ["failed", "created"], "{topology}");
         assert_eq!((snapshot.account.offered, snapshot.account.unique), (6, 6));
     }
 }
@@ -304,7 +305,7 @@ fn what_is_derived_belongs_to_the_context_of_what_it_is_derived_from() {
         let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
         builder.processor("asserts", |_| Asserts);
         let key =
-            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+            builder.observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));
         let history = builder.observer("history", |_| History::new(1 << 10));
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("runner").unwrap();
@@ -383,7 +384,7 @@ fn one_that_panics_at_the_end_leaves_no_verdict_that_all_passed() {
         let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
         builder.processor("ends", move |_| Ends { panics });
         let key =
-            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+            builder.observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("runner").unwrap();
         crate::support::verdicts::begin(&mut emitter, "t").unwrap();

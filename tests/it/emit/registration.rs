@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+use panther_events::Shared;
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Symbol};
 use panther_events::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
@@ -15,8 +16,8 @@ panther_events::payload! {
 
 const DOMAIN: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "trial",
-    kinds: &[KindDef::of::<Tick>("tick", Identity::Content)],
+    name: Shared::Static("trial"),
+    kinds: Shared::Static(&[KindDef::of::<Tick>("tick", Identity::Content)]),
     states: None,
 };
 

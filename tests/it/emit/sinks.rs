@@ -40,8 +40,8 @@ fn a_tee_gives_two_pipelines_the_same_events_with_all_their_names() {
     let lines = [(one, first_key), (other, second_key)].map(|(pipeline, key)| {
         let snapshot = pipeline.shutdown();
         let line = |record: &Record| {
-            let kind = snapshot.catalogue.name(record.kind()).unwrap().to_owned();
-            let detail = snapshot.catalogue.fields(record.kind()).unwrap()[0].read(record.payload_bytes());
+            let kind = snapshot.schema.name(record.kind()).unwrap().to_owned();
+            let detail = snapshot.schema.fields(record.kind()).unwrap()[0].read(record.payload_bytes());
             let Some(panther_events::event::payload::FieldValue::Detail(detail)) = detail else {
                 return None;
             };
@@ -95,7 +95,7 @@ fn sampling_takes_every_nth_of_each_kind_and_counts_the_rest() {
     drop(sampled);
     let snapshot = pipeline.shutdown();
     assert_eq!(snapshot.account.offered, 10 + 10 + 95);
-    let timings = snapshot.catalogue.select("metrics.timing");
+    let timings = snapshot.schema.select("metrics.timing");
     let times: Vec<u64> = snapshot.report(key).unwrap().of_kinds(timings).map(Record::time_ns).collect();
     assert_eq!(times, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]);
 }
@@ -132,7 +132,7 @@ fn what_a_state_does_not_allow_is_refused_with_what_it_would_allow() {
         let states = StateQuery::new(StateOptions::default());
         let query = states.clone();
         let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
-        builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
+        builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut checked = Validated::new(pipeline.emitter("runner").unwrap(), states.clone(), &pipeline);
         // Where its own events lead is known before they are observed.
@@ -144,9 +144,9 @@ fn what_a_state_does_not_allow_is_refused_with_what_it_would_allow() {
         checked.step("s").execution_completed("s", step::ExecutionCompleted::default()).unwrap();
         let refused = checked.step("s").execution_started(Value::Null, "s", started).unwrap_err();
         let expected = NotAllowed {
-            domain: "step",
+            domain: "step".into(),
             entity: "s".into(),
-            state: "completed",
+            state: "completed".into(),
             event: "execution_started".into(),
             allowed: Vec::new(),
         };
@@ -172,7 +172,7 @@ fn what_a_sink_refuses_is_counted_through_all_others() {
     let query = states.clone();
     let options = PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() };
     let mut builder = Builder::new(options);
-    builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
+    builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
     let pipeline = builder.start().unwrap();
     let (other, second, _) = start();
     let rate = |sink| RateLimited::new(sink, KindSet::EMPTY, 1, 1, Clock::manual(0).0);

@@ -2,6 +2,7 @@
 #![cfg(feature = "json")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+use panther_events::Shared;
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::event::Symbol;
 use panther_events::event::{Domain, EventKind, Identity};
@@ -15,8 +16,8 @@ panther_events::payload! {
 
 const LAB: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "lab",
-    kinds: &[KindDef::of::<Echo>("echo", Identity::Occurrence)],
+    name: Shared::Static("lab"),
+    kinds: Shared::Static(&[KindDef::of::<Echo>("echo", Identity::Occurrence)]),
     states: None,
 };
 

@@ -100,7 +100,7 @@ fn what_no_table_knows_is_still_written() {
     assert_eq!(value["payload"], hex);
 
     // A description that does not fit the payload must not make the line invalid.
-    let wrong = [Field { name: "far", ty: FieldType::U64, offset: 20 }];
+    let wrong = [Field { name: "far".into(), ty: FieldType::U64, offset: 20 }];
     let value: Value = serde_json::from_str(&line(&record, None, Some(("x", &wrong)), &symbols)).unwrap();
     assert_eq!(value["payload"], json!({ "far": null }));
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use crate::support::states::record;
+use panther_events::Shared;
 use panther_events::dedup::{BATCH, Verdict};
 use panther_events::domain::machine::{StateTable, TransitionPath, states};
 use panther_events::domain::{DomainDef, KindDef};
@@ -21,36 +22,51 @@ const LIFT: Domain = Domain::new(Domain::FIRST_USER.number() + 1).unwrap();
 
 const fn table(domain: Domain) -> StateTable {
     const NEXT: &[u32] = &[states(&[1]), states(&[0, 2]), states(&[])];
-    const PATHS: &[TransitionPath] =
-        &[TransitionPath::To(&[1]), TransitionPath::To(&[0]), TransitionPath::To(&[2])];
-    let names: &[&str] = &["shut", "open", "gone"];
-    StateTable { domain, states: names, initial: 0, terminal: states(&[2]), next: NEXT, paths: PATHS }
+    const PATHS: &[TransitionPath] = &[
+        TransitionPath::To(Shared::Static(&[1])),
+        TransitionPath::To(Shared::Static(&[0])),
+        TransitionPath::To(Shared::Static(&[2])),
+    ];
+    const NAMES: &[Shared<str>] = &[Shared::Static("shut"), Shared::Static("open"), Shared::Static("gone")];
+    StateTable {
+        domain,
+        states: Shared::Static(NAMES),
+        initial: 0,
+        terminal: states(&[2]),
+        next: Shared::Static(NEXT),
+        paths: Shared::Static(PATHS),
+    }
 }
 
 const DOORS: StateTable = table(DOOR);
 const LIFTS: StateTable = table(LIFT);
 
-const fn domain(domain: Domain, name: &'static str, states: &'static StateTable) -> DomainDef {
+fn domain(domain: Domain, name: &'static str, states: StateTable) -> DomainDef {
     const fn kind(domain: Domain, code: u8, name: &'static str) -> KindDef {
         KindDef {
             kind: EventKind::new(domain, code),
-            name,
+            name: Shared::Static(name),
             identity: Identity::Digest,
             sampled: true,
-            fields: &[],
+            fields: Shared::Static(&[]),
         }
     }
     const OF_DOORS: &[KindDef] = &[kind(DOOR, 0, "opened"), kind(DOOR, 1, "closed"), kind(DOOR, 2, "left")];
     const OF_LIFTS: &[KindDef] = &[kind(LIFT, 0, "opened"), kind(LIFT, 1, "closed"), kind(LIFT, 2, "left")];
     let kinds = if domain.number() == DOOR.number() { OF_DOORS } else { OF_LIFTS };
-    DomainDef { domain, name, kinds, states: Some(states) }
+    DomainDef {
+        domain,
+        name: Shared::Static(name),
+        kinds: Shared::Static(kinds),
+        states: Some(Shared::Counted(states.into())),
+    }
 }
 
 #[test]
 fn states_csv_and_the_summary_hold_where_every_entity_is_and_since_when() {
     let mut builder =
         Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
-    builder.domain(&domain(DOOR, "door", &DOORS)).domain(&domain(LIFT, "lift", &LIFTS));
+    builder.domain(&domain(DOOR, "door", DOORS)).domain(&domain(LIFT, "lift", LIFTS));
     let snapshot = builder.start().unwrap().shutdown();
     let name = |name| snapshot.symbols.intern(name).unwrap();
     let (hall, roof) = (name("hall, \"main\""), name("a roof"));
@@ -111,7 +127,7 @@ fn states_csv_and_the_summary_hold_where_every_entity_is_and_since_when() {
 }
 
 fn observer(snapshot: &Snapshot) -> States {
-    States::new(&snapshot.catalogue, &snapshot.contexts, StateOptions::default())
+    States::new(&snapshot.schema, &snapshot.contexts, StateOptions::default())
 }
 
 panther_events::payload! {
@@ -120,8 +136,8 @@ panther_events::payload! {
 
 const LAB: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "lab",
-    kinds: &[KindDef::of::<Keyed>("keyed", Identity::Digest)],
+    name: Shared::Static("lab"),
+    kinds: Shared::Static(&[KindDef::of::<Keyed>("keyed", Identity::Digest)]),
     states: None,
 };
 

@@ -216,7 +216,7 @@ fn metrics_om_holds_every_figure_under_its_name_in_its_unit() {
     const UNKNOWN: EventKind = EventKind::new(Domain::FIRST_USER, 3);
     let kind_counts =
         [(PacketSeen::KIND, "packet.seen", next(), next()), (UNKNOWN, "unknown", next(), next())];
-    let field = |name| Field { name, ty: FieldType::U64, offset: 0 };
+    let field = |name: &'static str| Field { name: name.into(), ty: FieldType::U64, offset: 0 };
     let measured = [
         (PacketSeen::KIND, "packet.seen", "wire_len_bytes", Unit::Bytes, delays(900, 1)),
         (PacketSeen::KIND, "packet.seen", "age_ns", Unit::Nanoseconds, delays(1_100, 77_777)),

@@ -61,7 +61,7 @@ impl Observer for Order {
 fn run(topology: Topology, paths: &[PathBuf]) -> Run {
     let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
     let query = StateQuery::new(StateOptions::default());
-    let states = builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
+    let states = builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
     let history = builder.observer("history", |_| History::new(1 << 16));
     let order = builder.observer("order", |_| Order::default());
     let pipeline = builder.start().unwrap();
@@ -104,14 +104,17 @@ fn an_experiment_ends_in_the_states_that_it_must_under_every_topology() {
             .domains()
             .iter()
             .filter(|domain| domain.invalid > 0)
-            .map(|domain| (domain.name, domain.invalid))
+            .map(|domain| (domain.name.to_string(), domain.invalid))
             .collect();
         assert_eq!(expected["invalid_transitions"], serde_json::to_value(invalid).unwrap(), "{topology}");
-        let ended: BTreeMap<String, &str> = report
+        let ended: BTreeMap<String, String> = report
             .entities()
             .map(|entity| {
-                let domain = snapshot.catalogue.domain_name(entity.domain).unwrap();
-                (format!("{domain}:{}", snapshot.symbols.name(entity.entity).unwrap()), entity.state)
+                let domain = snapshot.schema.domain_name(entity.domain).unwrap();
+                (
+                    format!("{domain}:{}", snapshot.symbols.name(entity.entity).unwrap()),
+                    entity.state.to_string(),
+                )
             })
             .collect();
         assert_eq!(expected["states"], serde_json::to_value(ended).unwrap(), "{topology}");

@@ -3,7 +3,7 @@
 #![cfg(feature = "panther")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
-use panther_events::domain::{Catalogue, DataType, StepOutcome, variants};
+use panther_events::domain::{DataType, Schema, StepOutcome, variants};
 use panther_events::event::payload::{FieldType, FieldValue as Read};
 use panther_events::event::{Detail, Domain, Identity, Record, Symbol, Symbols};
 use panther_events::ingest::panther::{
@@ -35,13 +35,13 @@ fn line(entity_type: &str, name: &str, data: &Tree) -> String {
     line.to_string()
 }
 
-fn field(catalogue: &Catalogue, record: &Record, name: &str) -> Option<Read> {
-    let fields = catalogue.fields(record.kind()).unwrap();
+fn field<'a>(schema: &'a Schema, record: &Record, name: &str) -> Option<Read<'a>> {
+    let fields = schema.fields(record.kind()).unwrap();
     fields.iter().find(|field| field.name == name)?.read(record.payload_bytes())
 }
 
-fn document(catalogue: &Catalogue, record: &Record, symbols: &Symbols) -> String {
-    match field(catalogue, record, "detail") {
+fn document(schema: &Schema, record: &Record, symbols: &Symbols) -> String {
+    match field(schema, record, "detail") {
         Some(Read::Detail(Detail::NONE)) => "{}".into(),
         Some(Read::Detail(detail)) => symbols.details().text(detail).unwrap().to_string(),
         other => panic!("{other:?}"),
@@ -50,7 +50,7 @@ fn document(catalogue: &Catalogue, record: &Record, symbols: &Symbols) -> String
 
 #[test]
 fn every_line_of_panthers_files_is_a_record_that_holds_it_whole() {
-    let catalogue = Catalogue::new();
+    let schema = Schema::new();
     let (mut lines, mut placed, mut classes) = (0, 0, HashSet::new());
     for name in ["panther-dev.jsonl", "panther-odd.jsonl"] {
         let (mut records, symbols) = records();
@@ -59,18 +59,18 @@ fn every_line_of_panthers_files_is_a_record_that_holds_it_whole() {
             let event = parse(text);
             let record = records.record(&event).unwrap();
             let full_name = format!("{}.{}", event.entity_type, event.name);
-            assert_eq!(catalogue.name(record.kind()), Some(&*full_name));
+            assert_eq!(schema.name(record.kind()), Some(&*full_name));
             assert_eq!(symbols.name(record.entity()).as_deref(), Some(&*event.entity_id));
             assert_eq!((record.time_ns(), record.identity()), (event.time_ns, Some(Identity::Digest)));
             assert_eq!(panther_uuid(&record), event.id);
-            let document = document(&catalogue, &record, &symbols);
+            let document = document(&schema, &record, &symbols);
             // serde refuses what Python writes for NaN, infinities and lone surrogates.
             let Ok(theirs) = serde_json::from_str::<Tree>(text) else { continue };
             let theirs = &theirs["data"];
             assert_eq!(&serde_json::from_str::<Tree>(&document).unwrap(), theirs);
             lines += 1;
             let several = variants(record.kind()).count() > 1;
-            let class = match field(&catalogue, &record, "variant") {
+            let class = match field(&schema, &record, "variant") {
                 Some(Read::Name(method)) => variants(record.kind()).find(|variant| variant.method == method),
                 _ => variants(record.kind()).next(),
             }
@@ -83,7 +83,7 @@ fn every_line_of_panthers_files_is_a_record_that_holds_it_whole() {
             classes.insert(class.class);
             for data in class.data() {
                 let Some(place) = data.place else { continue };
-                let read = field(&catalogue, &record, place);
+                let read = field(&schema, &record, place);
                 let theirs = &theirs[data.name];
                 let expected = match read {
                     None if theirs.is_null() || data.ty == DataType::Any && !theirs.is_number() => continue,
@@ -125,18 +125,18 @@ fn every_line_of_panthers_files_is_a_record_that_holds_it_whole() {
 
 #[test]
 fn what_json_cannot_hold_is_told_in_words() {
-    let catalogue = Catalogue::new();
+    let schema = Schema::new();
     let (mut records, symbols) = records();
     let data = r#"{"config":{"a":NaN,"b":-Infinity,"c":"\ud800\u0001\"x","d":123456789012345678901234567890,"e":1e300}}"#;
     let text = line("experiment", "initialized", &json!("DATA")).replace("\"DATA\"", data);
     let record = records.record(&parse(&text)).unwrap();
     let expected = r#"{"config":{"a":"NaN","b":"-Infinity","c":"\ud800\u0001\"x","d":123456789012345678901234567890,"e":1e300}}"#;
-    assert_eq!(document(&catalogue, &record, &symbols), expected);
+    assert_eq!(document(&schema, &record, &symbols), expected);
 }
 
 #[test]
 fn the_class_is_the_one_that_fits_best() {
-    let catalogue = Catalogue::new();
+    let schema = Schema::new();
     let cases = [
         (json!({"service_name": "s", "duration_seconds": 1.5, "artifacts": {}}), "preparation_completed"),
         (
@@ -150,23 +150,23 @@ fn the_class_is_the_one_that_fits_best() {
     for (data, method) in cases {
         let (mut records, _) = records();
         let record = records.record(&parse(&line("service", "preparation_completed", &data))).unwrap();
-        assert_eq!(field(&catalogue, &record, "variant"), Some(Read::Name(method)), "{data}");
+        assert_eq!(field(&schema, &record, "variant"), Some(Read::Name(method)), "{data}");
     }
 }
 
 #[test]
 fn values_of_another_type_stay_in_the_document_and_are_counted() {
-    let catalogue = Catalogue::new();
+    let schema = Schema::new();
     let (mut records, symbols) = records();
     let data = json!({"success_count": "three", "failure_count": -1, "total_count": 16_777_215, "duration_seconds": -2.0});
     let record = records.record(&parse(&line("experiment", "execution_completed", &data))).unwrap();
-    for place in catalogue.fields(record.kind()).unwrap() {
+    for place in schema.fields(record.kind()).unwrap() {
         if place.ty != FieldType::Detail {
             assert_eq!(place.read(record.payload_bytes()), None, "{}", place.name);
         }
     }
     assert_eq!(records.unplaced(), 4);
-    let tree: Tree = serde_json::from_str(&document(&catalogue, &record, &symbols)).unwrap();
+    let tree: Tree = serde_json::from_str(&document(&schema, &record, &symbols)).unwrap();
     assert_eq!(tree, data);
 }
 
@@ -211,7 +211,7 @@ fn a_whole_experiment_ends_in_the_known_states() {
     let expected = std::fs::read_to_string(fixture("panther-lifecycle.expected.json")).unwrap();
     let expected: Tree = serde_json::from_str(&expected).unwrap();
     let path = fixture("panther-lifecycle.jsonl");
-    let catalogue = Catalogue::new();
+    let schema = Schema::new();
     let (mut records, symbols) = records();
     let mut seen = HashSet::new();
     let mut states: HashMap<(Domain, Symbol), u8> = HashMap::new();
@@ -222,24 +222,24 @@ fn a_whole_experiment_ends_in_the_known_states() {
             continue;
         }
         let domain = record.kind().domain();
-        let table = catalogue.states(domain).unwrap();
+        let table = schema.states(domain).unwrap();
         let state = states.entry((domain, record.entity())).or_insert(table.initial);
         match table.step(*state, record.kind().code(), record.payload_bytes()) {
             StepOutcome::Moved(to) => *state = to,
             StepOutcome::Unchanged => {}
             StepOutcome::Invalid { .. } => {
-                *invalid.entry(catalogue.domain_name(domain).unwrap()).or_default() += 1
+                *invalid.entry(schema.domain_name(domain).unwrap()).or_default() += 1
             }
         }
     }
     assert_eq!(seen.len() as u64, expected["unique"]);
     assert_eq!(json!(invalid), expected["invalid_transitions"]);
-    let ours: BTreeMap<String, &str> = states
+    let ours: BTreeMap<String, String> = states
         .iter()
         .map(|((domain, entity), state)| {
-            let name = catalogue.domain_name(*domain).unwrap();
-            let state = catalogue.states(*domain).unwrap().name(*state).unwrap();
-            (format!("{name}:{}", symbols.name(*entity).unwrap()), state)
+            let name = schema.domain_name(*domain).unwrap();
+            let state = schema.states(*domain).unwrap().name(*state).unwrap();
+            (format!("{name}:{}", symbols.name(*entity).unwrap()), state.to_string())
         })
         .collect();
     assert_eq!(json!(ours), expected["states"]);

@@ -4,9 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
 use crate::support::journal::{Model, Sample};
+use panther_events::Shared;
 use panther_events::clock::Clock;
 use panther_events::domain::pipeline::DeliveryFailed;
-use panther_events::domain::{Catalogue, DomainDef, KindDef};
+use panther_events::domain::{DomainDef, KindDef, Schema};
 use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Record, Symbol, Symbols};
 use panther_events::journal::storage::{Storage, StorageFile};
 use panther_events::journal::{
@@ -28,11 +29,11 @@ panther_events::payload! {
 
 const LAB: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "lab",
-    kinds: &[
+    name: Shared::Static("lab"),
+    kinds: Shared::Static(&[
         KindDef::of::<Sample>("sample", Identity::Content),
         KindDef::of::<Link>("link", Identity::Occurrence),
-    ],
+    ]),
     states: None,
 };
 
@@ -109,9 +110,9 @@ fn log(storage: &Fickle, select: Select, symbols: &Arc<Symbols>) -> JournalLog {
     let clock = Clock::cycles();
     let writer = JournalWriter::over(Box::new(storage.clone()), RUN, options, clock.now_ns()).unwrap();
     let worker = JournalWorker::start(writer, 4, move || clock.now_ns()).unwrap();
-    let mut catalogue = Catalogue::new();
-    catalogue.register(&LAB).unwrap();
-    JournalLog::new(worker, select, symbols, |kind| catalogue.fields(kind))
+    let mut schema = Schema::new();
+    schema.register(&LAB).unwrap();
+    JournalLog::new(worker, select, symbols, &schema)
 }
 
 fn storage() -> Fickle {
@@ -359,7 +360,7 @@ fn a_replay_keeps_sources_numbers_and_verdicts() {
             pipeline.poll();
         }
         let unknown = Record::new(Identity::Content, 1, entity, &crate::support::journal::Other { value: 1 });
-        let known_kind = Catalogue::new().name(unknown.kind()).is_some();
+        let known_kind = Schema::new().name(unknown.kind()).is_some();
         let rejected = emitter.emit_numbered([unknown]).rejected;
         assert_eq!(rejected, u64::from(!known_kind));
         let snapshot = pipeline.shutdown();

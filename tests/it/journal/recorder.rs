@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
 use crate::support::journal::{Rng, Sample, seed};
+use panther_events::Shared;
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::emit::{EmitError, Emitter, FullPolicy};
 use panther_events::event::{Domain, EventId, Identity, Record, Symbol, Symbols};
@@ -18,8 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 const LAB: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "lab",
-    kinds: &[KindDef::of::<Sample>("sample", Identity::Occurrence)],
+    name: Shared::Static("lab"),
+    kinds: Shared::Static(&[KindDef::of::<Sample>("sample", Identity::Occurrence)]),
     states: None,
 };
 

@@ -12,8 +12,9 @@
 use crate::support::journal::{
     Fault, FaultKind, Model, Rng, Sample, batch, define, env_count, record, seed, small,
 };
+use panther_events::Shared;
 use panther_events::clock::Clock;
-use panther_events::domain::{Catalogue, DomainDef, KindDef};
+use panther_events::domain::{DomainDef, KindDef, Schema};
 use panther_events::event::{Domain, Identity, Symbols};
 use panther_events::journal::storage::{DirStorage, Storage};
 use panther_events::journal::{
@@ -448,19 +449,18 @@ fn whatever_is_removed_and_fails_the_account_is_what_is_on_the_disk() {
 fn a_pipeline_says_that_its_journal_was_removed() {
     const LAB: DomainDef = DomainDef {
         domain: Domain::FIRST_USER,
-        name: "lab",
-        kinds: &[KindDef::of::<Sample>("sample", Identity::Content)],
+        name: Shared::Static("lab"),
+        kinds: Shared::Static(&[KindDef::of::<Sample>("sample", Identity::Content)]),
         states: None,
     };
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("journal");
     let symbols = Arc::new(Symbols::new());
     let entity = symbols.intern("entity").unwrap();
-    let mut catalogue = Catalogue::new();
-    catalogue.register(&LAB).unwrap();
+    let mut schema = Schema::new();
+    schema.register(&LAB).unwrap();
     let options = small(Durability::ProcessCrash);
-    let fields = |kind| catalogue.fields(kind);
-    let mut log = Some(JournalLog::open(&path, RUN, options, Clock::cycles(), &symbols, fields).unwrap());
+    let mut log = Some(JournalLog::open(&path, RUN, options, Clock::cycles(), &symbols, &schema).unwrap());
     let mut builder = Builder::default();
     builder.domain(&LAB).symbols(Arc::clone(&symbols));
     let key = builder.observer("journal", move |setup| {

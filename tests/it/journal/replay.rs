@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use panther_events::clock::Clock;
-use panther_events::domain::Catalogue;
+use panther_events::domain::Schema;
 use panther_events::event::{Detail, Record, Symbol, Symbols};
 use panther_events::export::jsonl::EventLines;
 use panther_events::ingest::panther::{Limits, PantherEvent, PantherRecords, PythonVersion};
@@ -36,8 +36,8 @@ fn builder(topology: Topology, symbols: &Arc<Symbols>) -> (Builder, Keys) {
     let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
     builder.symbols(Arc::clone(symbols));
     let query = StateQuery::new(StateOptions::default());
-    let states = builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
-    let metrics = builder.observer("metrics", |setup| Metrics::new(setup.catalogue));
+    let states = builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
+    let metrics = builder.observer("metrics", |setup| Metrics::new(setup.schema));
     (builder, (states, metrics))
 }
 
@@ -52,12 +52,12 @@ fn found(snapshot: &Snapshot, (states, metrics): Keys) -> String {
     // Those of one moment come in the order of the workers that found them.
     let mut invalid: Vec<String> = states.invalid().iter().map(|invalid| format!("{invalid:?}")).collect();
     invalid.sort();
-    let moved: Vec<_> = states.domains().iter().map(|d| (d.name, d.moved, d.unchanged, d.invalid)).collect();
+    let moved: Vec<_> = states.domains().iter().map(|d| (&d.name, d.moved, d.unchanged, d.invalid)).collect();
     let measures = metrics.measures.iter().map(|measure| {
         let values = measure.histogram.iter_recorded();
         let values: Vec<_> =
             values.map(|value| (value.value_iterated_to(), value.count_at_value())).collect();
-        (measure.kind, measure.field.name, measure.sum, measure.refused, values)
+        (measure.kind, measure.field.name.clone(), measure.sum, measure.refused, values)
     });
     let measures: Vec<_> = measures.collect();
     assert!(measures.len() > 3 && measures.iter().any(|(_, _, sum, ..)| *sum > 0));
@@ -65,9 +65,8 @@ fn found(snapshot: &Snapshot, (states, metrics): Keys) -> String {
 }
 
 fn lines(records: &[Record], symbols: &Symbols) -> String {
-    let catalogue = Catalogue::new();
-    let mut lines =
-        EventLines::new(Vec::new(), |kind| Some((catalogue.name(kind)?, catalogue.fields(kind)?)));
+    let schema = Schema::new();
+    let mut lines = EventLines::new(Vec::new(), |kind| Some((schema.name(kind)?, schema.fields(kind)?)));
     for record in records {
         lines.write(record, None, symbols).unwrap();
     }
@@ -85,11 +84,9 @@ fn a_journal_read_alone_gives_events_documents_verdicts_states_and_metrics() {
         let symbols = Arc::new(Symbols::new());
         let records = sent(&symbols);
         let (mut first, keys) = builder(topology, &symbols);
-        let catalogue = Catalogue::new();
+        let schema = Schema::new();
         let (options, clock) = (Options::new(Durability::ProcessCrash), Clock::cycles());
-        let log = JournalLog::open(dir.path(), RunId([7; 16]), options, clock, &symbols, |kind| {
-            catalogue.fields(kind)
-        });
+        let log = JournalLog::open(dir.path(), RunId([7; 16]), options, clock, &symbols, &schema);
         let mut log = Some(log.unwrap());
         let journal = first.observer("journal", move |setup| {
             log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))

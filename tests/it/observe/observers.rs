@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use crate::support::random::Rng;
+use panther_events::Shared;
 use panther_events::dedup::{BATCH, Verdict};
 #[cfg(any(feature = "channel", feature = "log"))]
 use panther_events::domain::{DomainDef, KindDef};
@@ -27,12 +28,12 @@ panther_events::payload! {
 #[cfg(any(feature = "channel", feature = "log"))]
 const DOMAIN: DomainDef = DomainDef {
     domain: LAB,
-    name: "lab",
-    kinds: &[
+    name: Shared::Static("lab"),
+    kinds: Shared::Static(&[
         KindDef::lifecycle::<Done>("work.done", Identity::Content),
         KindDef::of::<Sample>("sample", Identity::Occurrence),
         KindDef::lifecycle::<Failed>("work_failed", Identity::Content),
-    ],
+    ]),
     states: None,
 };
 
@@ -175,7 +176,7 @@ mod channel {
 mod log {
     use super::*;
     use ::log::Level;
-    use panther_events::domain::Catalogue;
+    use panther_events::domain::Schema;
     use panther_events::event::Symbols;
     use panther_events::observe::log::{Log, LogOptions, LogReport};
     use std::sync::{Arc, Mutex};
@@ -202,13 +203,13 @@ mod log {
         // Another test may have installed it.
         let _ = ::log::set_logger(&CAPTURE);
         ::log::set_max_level(::log::LevelFilter::Trace);
-        let mut catalogue = Catalogue::new();
-        catalogue.register(&DOMAIN).unwrap();
+        let mut schema = Schema::new();
+        schema.register(&DOMAIN).unwrap();
         let symbols = Arc::new(Symbols::new());
         for name in names {
             symbols.intern(name).unwrap();
         }
-        let mut log = Log::new(&Arc::new(catalogue), &symbols, options);
+        let mut log = Log::new(&Arc::new(schema), &symbols, options);
         feed(&mut log, records);
         log.flush().unwrap();
         let lines = CAPTURE.0.lock().unwrap();

@@ -2,6 +2,7 @@
 //! closes is true.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
+use panther_events::Shared;
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::event::{Domain, EventId, EventKind, Identity, KindSet, Payload, Symbol};
 use panther_events::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
@@ -18,11 +19,11 @@ panther_events::payload! {
 
 const DOMAIN: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "trial",
-    kinds: &[
+    name: Shared::Static("trial"),
+    kinds: Shared::Static(&[
         KindDef::of::<Tick>("tick", Identity::Content),
         KindDef::of::<Digested>("digested", Identity::Digest),
-    ],
+    ]),
     states: None,
 };
 

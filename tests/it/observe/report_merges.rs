@@ -6,7 +6,7 @@
 use crate::support::random::Rng;
 use crate::support::states::{random_domain, record};
 use panther_events::dedup::{BATCH, Verdict};
-use panther_events::domain::{Catalogue, DomainDef};
+use panther_events::domain::{DomainDef, Schema};
 use panther_events::emit::{EmitError, Emitter};
 use panther_events::event::{Domain, Identity, Level, Record, Symbol, Value};
 use panther_events::observe::history::{History, HistoryReport};
@@ -48,8 +48,8 @@ fn shares(rng: &mut Rng, records: &[Record], instances: u64) -> Vec<Vec<Record>>
     shares
 }
 
-fn states(catalogue: &Catalogue, options: StateOptions, records: &[Record]) -> States {
-    let mut observer = States::new(catalogue, &std::sync::Arc::default(), options);
+fn states(schema: &Schema, options: StateOptions, records: &[Record]) -> States {
+    let mut observer = States::new(schema, &std::sync::Arc::default(), options);
     feed(&mut observer, records);
     observer
 }
@@ -75,8 +75,8 @@ fn states_of_several_instances_are_those_of_one() {
     let mut rng = Rng::new(seed);
     for round in 0..40 {
         let domains: Vec<DomainDef> = (0..2).map(|number| random_domain(&mut rng, number)).collect();
-        let mut catalogue = Catalogue::new();
-        domains.iter().for_each(|domain| catalogue.register(domain).unwrap());
+        let mut schema = Schema::new();
+        domains.iter().for_each(|domain| schema.register(domain).unwrap());
         let records: Vec<Record> = (0..400)
             .map(|_| {
                 let domain = &domains[rng.below(2) as usize];
@@ -92,12 +92,11 @@ fn states_of_several_instances_are_those_of_one() {
         let options = StateOptions { invalid_max: 1_000, ..StateOptions::default() };
         let instances = 2 + rng.below(3);
         let shares = shares(&mut rng, &records, instances);
-        let whole = states(&catalogue, options, &records).report();
+        let whole = states(&schema, options, &records).report();
         let label = format!("round {round} seed {seed}");
         let mut expected = whole.invalid().to_vec();
         expected.sort_by_key(|invalid| invalid.time_ns);
-        for merged in
-            merges(|| shares.iter().map(|share| states(&catalogue, options, share).report()).collect())
+        for merged in merges(|| shares.iter().map(|share| states(&schema, options, share).report()).collect())
         {
             assert_eq!(merged.invalid(), expected, "{label}");
             // A single instance keeps them as they come.
@@ -111,7 +110,7 @@ fn states_of_several_instances_are_those_of_one() {
         let mut untracked = 0;
         let mut kept = Vec::new();
         for share in &shares {
-            let report = states(&catalogue, few, share).report();
+            let report = states(&schema, few, share).report();
             kept.extend(report.invalid().to_vec());
             let mut known = Vec::new();
             for record in share {
@@ -125,8 +124,7 @@ fn states_of_several_instances_are_those_of_one() {
         }
         kept.sort_by_key(|invalid| invalid.time_ns);
         kept.truncate(3);
-        for merged in merges(|| shares.iter().map(|share| states(&catalogue, few, share).report()).collect())
-        {
+        for merged in merges(|| shares.iter().map(|share| states(&schema, few, share).report()).collect()) {
             assert_eq!((merged.untracked(), merged.invalid()), (untracked, &*kept), "{label}");
         }
     }
@@ -206,7 +204,7 @@ fn results_of_several_instances_are_those_of_one() {
         let snapshot = pipeline.shutdown();
         let records = &snapshot.report(key).unwrap().0;
         let results = |records: &[Record], limit: usize| -> ResultsReport {
-            let results = Results::new(&snapshot.catalogue, &snapshot.symbols, &snapshot.contexts);
+            let results = Results::new(&snapshot.schema, &snapshot.symbols, &snapshot.contexts);
             let mut results = results.with_limit(limit);
             let of_interest = |record: &&Record| results.interest().kinds.contains(record.kind());
             let records: Vec<Record> = records.iter().filter(of_interest).copied().collect();

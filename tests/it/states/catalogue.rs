@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use panther_events::domain::{
-    self, Catalogue, DataType, DomainDef, KindDef, StateTable, StepOutcome, TransitionPath, VariantDef,
+    self, DataType, DomainDef, KindDef, Schema, StateTable, StepOutcome, TransitionPath, VariantDef,
     assertion, environment, experiment, metrics, plugin, service, step, test, variants,
 };
 use panther_events::event::payload::{FieldType, FieldValue as Read};
@@ -42,22 +42,22 @@ fn strings(list: &Value) -> Vec<String> {
 }
 
 fn names(states: &StateTable, set: u32) -> BTreeSet<String> {
-    (0..32).filter(|bit| set >> bit & 1 != 0).map(|bit| states.states[bit as usize].to_owned()).collect()
+    (0..32).filter(|bit| set >> bit & 1 != 0).map(|bit| states.states[bit as usize].to_string()).collect()
 }
 
 #[test]
 fn domains_kinds_and_classes_are_those_of_the_catalogue() {
     let panther = panther();
-    let ours: BTreeSet<_> = DOMAINS.iter().map(|(def, _)| def.name).collect();
+    let ours: BTreeSet<_> = DOMAINS.iter().map(|(def, _)| &*def.name).collect();
     assert_eq!(ours, panther.as_object().unwrap().keys().map(String::as_str).collect());
     let (mut kinds, mut classes) = (0, 0);
     for (def, variants_of_domain) in DOMAINS {
-        let events = panther[def.name]["events"].as_object().unwrap();
-        let ours: BTreeSet<_> = def.kinds.iter().map(|kind| kind.name).collect();
+        let events = panther[&*def.name]["events"].as_object().unwrap();
+        let ours: BTreeSet<_> = def.kinds.iter().map(|kind| &*kind.name).collect();
         assert_eq!(ours, events.keys().map(String::as_str).collect());
         kinds += def.kinds.len();
-        for kind in def.kinds {
-            let theirs: BTreeMap<String, (BTreeSet<String>, Option<String>)> = events[kind.name]
+        for kind in &def.kinds {
+            let theirs: BTreeMap<String, (BTreeSet<String>, Option<String>)> = events[&*kind.name]
                 .as_array()
                 .unwrap()
                 .iter()
@@ -97,26 +97,31 @@ fn domains_kinds_and_classes_are_those_of_the_catalogue() {
 fn states_and_paths_are_those_of_the_catalogue() {
     let panther = panther();
     for (def, _) in DOMAINS {
-        let (theirs, states) = (&panther[def.name], def.states.unwrap());
-        assert_eq!(states.name(states.initial), theirs["initial"].as_str());
+        let (theirs, states) = (&panther[&*def.name], def.states.as_ref().unwrap());
+        assert_eq!(states.name(states.initial).map(|name| &**name), theirs["initial"].as_str());
         assert_eq!(names(states, states.terminal), strings(&theirs["terminal"]).into_iter().collect());
-        let ours: BTreeMap<_, _> =
-            states.states.iter().zip(states.next).map(|(name, next)| (*name, names(states, *next))).collect();
+        let ours: BTreeMap<_, _> = states
+            .states
+            .iter()
+            .zip(&states.next)
+            .map(|(name, next)| (&**name, names(states, *next)))
+            .collect();
         let transitions = theirs["transitions"].as_object().unwrap();
         let transitions =
             transitions.iter().map(|(state, next)| (&**state, strings(next).into_iter().collect()));
         assert_eq!(ours, transitions.collect());
         assert_eq!((states.next.len(), states.paths.len()), (states.states.len(), def.kinds.len()));
         let on_event = theirs["on_event"].as_object().unwrap();
-        assert!(on_event.keys().all(|event| def.kinds.iter().any(|kind| kind.name == event)));
-        for (kind, path) in def.kinds.iter().zip(states.paths) {
-            let name = |state: &u8| states.name(*state).unwrap().to_owned();
+        assert!(on_event.keys().all(|event| def.kinds.iter().any(|kind| *kind.name == **event)));
+        for (kind, path) in def.kinds.iter().zip(&states.paths) {
+            let name = |state: &u8| states.name(*state).unwrap().to_string();
             let ours: Vec<String> = match path {
                 TransitionPath::Stay => Vec::new(),
                 TransitionPath::To(path) => path.iter().map(name).collect(),
                 // Beyond the catalogue; see `BEYOND`.
                 TransitionPath::From { state, way, other } => {
-                    let ours = (def.name, kind.name, name(state), way.iter().map(name).collect::<Vec<_>>());
+                    let ours =
+                        (&*def.name, &*kind.name, name(state), way.iter().map(name).collect::<Vec<_>>());
                     let is = |(domain, event, from, way): &(&str, &str, &str, &[&str])| {
                         (*domain, *event, *from) == (ours.0, ours.1, &*ours.2) && *way == ours.3
                     };
@@ -124,16 +129,18 @@ fn states_and_paths_are_those_of_the_catalogue() {
                     other.iter().map(name).collect()
                 }
                 // PANTHER writes forks in words: the way when a count or flag is good, then the other.
-                TransitionPath::By { field, zero: [zero], other: [other] } => {
+                TransitionPath::By { field, zero, other } => {
+                    let ([zero], [other]) = (&**zero, &**other) else {
+                        panic!("{} forks along more than one state", kind.name)
+                    };
                     let counts = field.name.ends_with("_count");
                     let (good, bad) = if counts { (zero, other) } else { (other, zero) };
                     vec![format!("{} | {}, by {}", name(good), name(bad), field.name)]
                 }
-                TransitionPath::By { .. } => panic!("{} forks along more than one state", kind.name),
             };
             assert_eq!(
                 ours,
-                on_event.get(kind.name).map_or(Vec::new(), strings),
+                on_event.get(&*kind.name).map_or(Vec::new(), strings),
                 "{}.{}",
                 def.name,
                 kind.name
@@ -144,27 +151,27 @@ fn states_and_paths_are_those_of_the_catalogue() {
 
 #[test]
 fn codes_are_places_in_the_table_and_payloads_do_not_overlap() {
-    let catalogue = Catalogue::new();
+    let catalogue = Schema::new();
     for (def, variants_of_domain) in DOMAINS {
-        assert_eq!(catalogue.states(def.domain), def.states);
-        for (code, kind) in (0..).zip(def.kinds) {
+        assert_eq!(catalogue.states(def.domain), def.states.as_ref());
+        for (code, kind) in (0..).zip(&def.kinds) {
             assert_eq!(kind.kind, EventKind::new(def.domain, code));
             assert_eq!(catalogue.name(kind.kind), Some(&*format!("{}.{}", def.name, kind.name)));
             let mut taken = [None; 24];
-            for field in kind.fields {
+            for field in &kind.fields {
                 for byte in &mut taken[field.offset..][..field.ty.size()] {
-                    assert_eq!(byte.replace(field.name), None, "{}.{}", def.name, kind.name);
+                    assert_eq!(byte.replace(&field.name), None, "{}.{}", def.name, kind.name);
                 }
             }
-            assert_eq!((kind.fields[0].name, kind.fields[0].offset), ("detail", 0));
+            assert_eq!((&*kind.fields[0].name, kind.fields[0].offset), ("detail", 0));
             let several = variants(kind.kind).count() > 1;
-            let names = kind.fields.iter().find_map(|field| match field.ty {
-                FieldType::Name(names) => Some(names),
+            let names = kind.fields.iter().find_map(|field| match &field.ty {
+                FieldType::Name(names) => Some(names.iter().map(|name| &**name).collect::<Vec<_>>()),
                 _ => None,
             });
             let methods =
                 several.then(|| variants(kind.kind).map(|variant| variant.method).collect::<Vec<_>>());
-            assert_eq!(names.map(<[_]>::to_vec), methods);
+            assert_eq!(names, methods);
             check_places(kind, variants_of_domain);
         }
     }
@@ -176,10 +183,11 @@ fn check_places(kind: &KindDef, variants_of_domain: &[VariantDef]) {
     let mut filled = BTreeSet::from(["detail", "variant"]);
     for variant in variants_of_domain.iter().filter(|variant| variant.kind == kind.kind) {
         for field in variant.data() {
-            let place = field.place.map(|name| kind.fields.iter().find(|place| place.name == name).unwrap());
+            let place =
+                field.place.map(|name| kind.fields.iter().find(|place| *place.name == *name).unwrap());
             filled.extend(field.place);
             use FieldType as F;
-            let good = match (field.ty, place.map(|place| place.ty)) {
+            let good = match (field.ty, place.map(|place| &place.ty)) {
                 (DataType::Duration, Some(F::OptU64 | F::OptU56)) => field.place.unwrap().ends_with("_ns"),
                 (DataType::Unsigned, Some(F::OptU16 | F::OptU24 | F::OptU32 | F::OptU64)) => true,
                 (DataType::Signed, Some(F::OptI64)) | (DataType::Float, Some(F::OptF64)) => true,
@@ -200,7 +208,7 @@ fn check_places(kind: &KindDef, variants_of_domain: &[VariantDef]) {
 fn whatever_happens_is_an_occurrence_and_these_are_sampled() {
     let mut samples = Vec::new();
     for (def, _) in DOMAINS {
-        for kind in def.kinds {
+        for kind in &def.kinds {
             assert_eq!(kind.identity, Identity::Occurrence, "{}.{}", def.name, kind.name);
             if kind.sampled {
                 samples.push(format!("{}.{}", def.name, kind.name));
@@ -261,10 +269,10 @@ fn every_event_in_every_state_does_what_the_catalogue_says() {
     let mut golden = String::new();
     let mut invalid = 0;
     for (def, _) in DOMAINS {
-        let states = def.states.unwrap();
-        for kind in def.kinds {
-            let path = states.paths[usize::from(kind.kind.code())];
-            for (number, state) in (0..).zip(states.states) {
+        let states = def.states.as_ref().unwrap();
+        for kind in &def.kinds {
+            let path = &states.paths[usize::from(kind.kind.code())];
+            for (number, state) in (0..).zip(&states.states) {
                 let cases: &[bool] =
                     if matches!(path, TransitionPath::By { .. }) { &[true, false] } else { &[true] };
                 for good in cases {
@@ -283,7 +291,7 @@ fn every_event_in_every_state_does_what_the_catalogue_says() {
                     };
                     let how = if cases.len() > 1 { [" (bad)", " (good)"][usize::from(*good)] } else { "" };
                     let line = format!("{} {state} + {}{how}: {outcome}", def.name, kind.name);
-                    let theirs = interpret(def.name, &panther[def.name], state, kind.name, *good);
+                    let theirs = interpret(&def.name, &panther[&*def.name], state, &kind.name, *good);
                     assert_eq!(outcome, theirs, "{line}");
                     writeln!(golden, "{line}").unwrap();
                 }
@@ -327,11 +335,11 @@ const NEVER_LEFT: &[(&str, &str, &str)] =
 fn every_state_can_be_reached_and_every_state_but_the_last_can_be_left() {
     let (mut never_reached, mut never_left) = (Vec::new(), Vec::new());
     for (def, _) in DOMAINS {
-        let states = def.states.unwrap();
+        let states = def.states.as_ref().unwrap();
         let events = || {
             def.kinds.iter().flat_map(|kind| {
                 let code = kind.kind.code();
-                [false, true].map(|set| (code, payload(states.paths[usize::from(code)], set)))
+                [false, true].map(|set| (code, payload(&states.paths[usize::from(code)], set)))
             })
         };
         // Where an entity can be at rest, and what it goes through on its way.
@@ -349,11 +357,11 @@ fn every_state_can_be_reached_and_every_state_but_the_last_can_be_left() {
                 }
             }
         }
-        for (number, name) in (0..).zip(states.states) {
+        for (number, name) in (0..).zip(&states.states) {
             if !passed.contains(&number) {
-                never_reached.push((def.name, *name));
+                never_reached.push((&*def.name, &**name));
             } else if at_rest.contains(&number) && !left.contains(&number) && !states.is_terminal(number) {
-                never_left.push((def.name, *name));
+                never_left.push((&*def.name, &**name));
             }
         }
     }
@@ -365,7 +373,7 @@ fn every_state_can_be_reached_and_every_state_but_the_last_can_be_left() {
 }
 
 /// A payload whose fork leads the one way or the other, written without the crate's help.
-fn payload(path: TransitionPath, set: bool) -> [u8; 24] {
+fn payload(path: &TransitionPath, set: bool) -> [u8; 24] {
     let mut payload = [0; 24];
     if let TransitionPath::By { field, .. } = path {
         payload[field.offset] = u8::from(set);

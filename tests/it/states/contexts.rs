@@ -6,7 +6,7 @@
 
 use crate::support::random::Rng;
 use crate::support::states::record;
-use panther_events::domain::{Catalogue, StepOutcome, TypedSink};
+use panther_events::domain::{Schema, StepOutcome, TypedSink};
 use panther_events::emit::{EmitError, Emitter};
 use panther_events::event::{Context, Domain, EventKind, Identity, KindSet, Level, Record, Symbol, Value};
 use panther_events::observe::state::{EntityState, StateOptions, StateQuery, StateReport, States, WaitError};
@@ -29,7 +29,7 @@ fn start(topology: Topology) -> (Pipeline, StateQuery, ReportKey<StateReport>) {
     let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
     let states = StateQuery::new(StateOptions { invalid_max: 1 << 16, ..StateOptions::default() });
     let query = states.clone();
-    let key = builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
+    let key = builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
     (builder.start().unwrap(), states, key)
 }
 
@@ -66,8 +66,10 @@ fn three_tests_that_run_a_step_of_one_name_have_three_steps() {
         let state = |name| settled.state_within(Domain::STEP, Symbol::of(CONNECT), &test(name)).unwrap();
         assert_eq!(["t1", "t2", "t3"].map(|name| state(name).state), ["completed", "failed", "completed"]);
         assert_eq!(["t1", "t2", "t3"].map(|name| state(name).context), ["t1", "t2", "t3"].map(test));
-        let step = |name| test(name).entered(Level::Step, Symbol::of(CONNECT));
-        let rtt = |name| settled.state_within(Domain::ASSERTION, Symbol::of("rtt"), &step(name)).unwrap();
+        let step = |name: &'static str| test(name).entered(Level::Step, Symbol::of(CONNECT));
+        let rtt = |name: &'static str| {
+            settled.state_within(Domain::ASSERTION, Symbol::of("rtt"), &step(name)).unwrap()
+        };
         assert_eq!(["t1", "t2", "t3"].map(|name| rtt(name).state), ["failed", "failed", "passed"]);
         assert_eq!(rtt("t1").context, step("t1"));
         // Without a context it is the one that changed last.
@@ -75,7 +77,8 @@ fn three_tests_that_run_a_step_of_one_name_have_three_steps() {
         assert_eq!(settled.state(Domain::ASSERTION, Symbol::of("rtt")), Some(rtt("t3")));
         assert_eq!(settled.state_within(Domain::STEP, Symbol::of(CONNECT), &test("t4")), None);
         let all = settled.within(pipeline.contexts(), &test("t2"));
-        let all: BTreeMap<_, _> = all.iter().map(|one| ((one.domain, one.entity), one.state)).collect();
+        let all: BTreeMap<_, _> =
+            all.iter().map(|one| ((one.domain, one.entity), one.state.clone())).collect();
         assert_eq!(all[&(Domain::STEP, Symbol::of(CONNECT))], "failed");
         assert_eq!(all[&(Domain::ASSERTION, Symbol::of("rtt"))], "failed");
         let snapshot = pipeline.shutdown();
@@ -98,7 +101,7 @@ fn a_service_is_one_for_all_tests() {
     drop(within);
     let settled = pipeline.settled(&query, LONG).unwrap();
     let state = settled.state(Domain::SERVICE, Symbol::of("s")).unwrap();
-    assert_eq!((state.state, state.transitions, state.context), ("prepared", 2, Context::NONE));
+    assert_eq!((&*state.state, state.transitions, state.context), ("prepared", 2, Context::NONE));
     let within = settled.state_within(Domain::SERVICE, Symbol::of("s"), &test("t9"));
     assert_eq!(within, Some(state));
     let snapshot = pipeline.shutdown();
@@ -182,10 +185,10 @@ fn a_point_tells_machines_that_came_to_be_after_it() {
     pipeline.drain(LONG).unwrap();
     for point in [&any, &second] {
         let reached = now(point, &["failed", "created"]).unwrap();
-        assert_eq!((reached.state, reached.transition, reached.now.state), ("created", 0, "failed"));
+        assert_eq!((&*reached.state, reached.transition, &*reached.now.state), ("created", 0, "failed"));
         assert_eq!(reached.now.context, test("t2"));
         let reached = now(point, &["executing"]).unwrap();
-        assert_eq!((reached.state, reached.transition, reached.now.state), ("executing", 1, "failed"));
+        assert_eq!((&*reached.state, reached.transition, &*reached.now.state), ("executing", 1, "failed"));
     }
     assert!(matches!(now(&first, &["failed"]), Err(WaitError::Unreachable { .. })));
 }
@@ -198,13 +201,13 @@ fn what_has_no_context_is_a_machine_of_its_own() {
     connect(&mut emitter, "none", true);
     connect(&mut emitter.within(Level::Experiment, "e").unwrap(), "e", false);
     let settled = pipeline.settled(&query, LONG).unwrap();
-    let steps: BTreeMap<&str, Context> = settled
+    let steps: BTreeMap<String, Context> = settled
         .entities()
         .filter(|one| one.domain == Domain::STEP)
-        .map(|one| (one.state, one.context))
+        .map(|one| (one.state.to_string(), one.context))
         .collect();
     let experiment = Context::of(Level::Experiment, "e");
-    assert_eq!(steps, BTreeMap::from([("failed", Context::NONE), ("completed", experiment)]));
+    assert_eq!(steps, BTreeMap::from([("failed".into(), Context::NONE), ("completed".into(), experiment)]));
 }
 
 #[test]
@@ -303,9 +306,9 @@ fn label(domain: Domain, entity: Symbol, places: Places) -> String {
 }
 
 impl Oracle {
-    fn take(&mut self, catalogue: &Catalogue, record: &Record, places: Places) {
+    fn take(&mut self, schema: &Schema, record: &Record, places: Places) {
         let (domain, entity) = (record.kind().domain(), record.entity());
-        let (label, table) = (label(domain, entity, places), catalogue.states(domain).unwrap());
+        let (label, table) = (label(domain, entity, places), schema.states(domain).unwrap());
         let mut changed = !self.machines.contains_key(&label);
         let machine = self.machines.entry(label.clone()).or_insert(Machine {
             domain,
@@ -343,9 +346,9 @@ fn random_contexts_end_where_a_naive_interpreter_ends() {
         let mut rng = Rng::new(seed ^ round as u64);
         let about = format!("{topology} round {round} seed {seed}");
         let (pipeline, query, key) = start(topology);
-        let catalogue = pipeline.catalogue();
+        let schema = pipeline.schema();
         let kinds: Vec<EventKind> =
-            catalogue.kinds().map(|(kind, _)| kind).filter(|kind| domains.contains(&kind.domain())).collect();
+            schema.kinds().map(|(kind, _)| kind).filter(|kind| domains.contains(&kind.domain())).collect();
         // Nothing is promised across emitters: each has entities of its own, in the same contexts.
         let mut emitters: Vec<(Emitter, Places)> =
             (0..3).map(|n| (pipeline.emitter(&n.to_string()).unwrap(), [None; 3])).collect();
@@ -372,7 +375,7 @@ fn random_contexts_end_where_a_naive_interpreter_ends() {
             let entity = Symbol::of(&format!("{at}.{}", rng.below(3)));
             let record = record(kind, Identity::Content, time_ns, entity, payload);
             assert_eq!(emitter.emit_records([record]).accepted, 1);
-            oracle.take(catalogue, &record, *places);
+            oracle.take(schema, &record, *places);
             if time_ns % 50 == 0 {
                 while pipeline.poll() > 0 {}
             }
@@ -383,13 +386,13 @@ fn random_contexts_end_where_a_naive_interpreter_ends() {
             let machine = &oracle.machines[&label_of(&one, &names)];
             let table = settled.table(one.domain).unwrap();
             let expected = (table.name(machine.state).unwrap(), machine.since, machine.moves.len());
-            assert_eq!((one.state, one.since_ns, one.transitions as usize), expected, "{about} {one:?}");
+            assert_eq!((&one.state, one.since_ns, one.transitions as usize), expected, "{about} {one:?}");
             // Asked with all parts it is this one; as a filter, one of those within.
             if one.context.parts().count() == 3 || one.context.is_none() && one.domain == Domain::SERVICE {
                 let again = settled.state_within(one.domain, one.entity, &one.context);
-                assert_eq!(again, Some(one), "{about}");
+                assert_eq!(again.as_ref(), Some(&one), "{about}");
                 let trail = settled.transitions_within(one.domain, one.entity, &one.context).unwrap();
-                let moves: Vec<_> = trail.kept.iter().map(|one| (one.from, one.to, one.time_ns)).collect();
+                let moves: Vec<_> = trail.kept.iter().map(|one| (&one.from, &one.to, one.time_ns)).collect();
                 let name = |state| table.name(state).unwrap();
                 let expected: Vec<_> =
                     machine.moves.iter().map(|(from, to, time)| (name(*from), name(*to), *time)).collect();
@@ -450,7 +453,7 @@ fn an_entity_is_one_machine_although_an_observer_sees_some_of_its_kinds_whole() 
     let query = StateQuery::new(StateOptions::default());
     let states = query.clone();
     builder.observer("whole", |_| Whole);
-    let key = builder.observer("state", move |setup| states.observer(setup.catalogue, setup.contexts));
+    let key = builder.observer("state", move |setup| states.observer(setup.schema, setup.contexts));
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("runner").unwrap();
     for n in 0..100 {
@@ -468,7 +471,7 @@ fn an_entity_is_one_machine_although_an_observer_sees_some_of_its_kinds_whole() 
 fn contexts_do_not_get_around_the_limit() {
     let options = StateOptions { entities_max: 5, ..StateOptions::default() };
     let contexts = Default::default();
-    let mut observer = States::new(&Catalogue::new(), &contexts, options);
+    let mut observer = States::new(&Schema::new(), &contexts, options);
     let mut untracked = 0;
     for n in 0..8_u32 {
         contexts.restore(0, n, Some(&format!(r#"{{"test":"t{n}"}}"#))).unwrap();
@@ -486,7 +489,7 @@ fn contexts_do_not_get_around_the_limit() {
 }
 
 /// A state that a machine came into: where, which, and by which of its transitions.
-type Entered = (Option<&'static str>, &'static str, u32);
+type Entered<'a> = (Option<&'static str>, &'a str, u32);
 
 #[test]
 fn random_points_in_random_contexts_answer_as_a_naive_oracle_does() {
@@ -499,14 +502,14 @@ fn random_points_in_random_contexts_answer_as_a_naive_oracle_does() {
         let query = StateQuery::new(StateOptions { transitions_max: capacity, ..StateOptions::default() });
         let mut builder = Builder::new(PipelineOptions { topology: Topology::Inline, ..Default::default() });
         let states = query.clone();
-        builder.observer("state", move |setup| states.observer(setup.catalogue, setup.contexts));
+        builder.observer("state", move |setup| states.observer(setup.schema, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("random").unwrap();
         let (entity, table) = (Symbol::of(CONNECT), query.table(Domain::STEP).unwrap());
-        let name = |state: u8| table.states[usize::from(state)];
+        let name = |state: u8| &*table.states[usize::from(state)];
         // By test: the state, and how many transitions led there. In order: what was come into.
         let mut now: HashMap<Option<&str>, (u8, u32)> = HashMap::new();
-        let (mut entered, mut moved): (Vec<Entered>, usize) = (Vec::new(), 0);
+        let (mut entered, mut moved): (Vec<Entered<'_>>, usize) = (Vec::new(), 0);
         let mut points = Vec::new();
         for time_ns in 1..=60 {
             let test = TESTS[rng.below(4) as usize];
@@ -538,9 +541,10 @@ fn random_points_in_random_contexts_answer_as_a_naive_oracle_does() {
                 continue;
             }
             let (point, test, seen, moved_then) = points[rng.below(points.len() as u64) as usize];
-            let wanted: Vec<&str> = table.states.iter().copied().filter(|_| rng.below(3) == 0).collect();
+            let wanted: Vec<&str> =
+                table.states.iter().map(|state| &**state).filter(|_| rng.below(3) == 0).collect();
             let since = &entered[seen..];
-            let hits: Vec<Entered> = since
+            let hits: Vec<Entered<'_>> = since
                 .iter()
                 .copied()
                 .filter(|(of, state, _)| wanted.contains(state) && (test.is_none() || test == *of))
@@ -549,7 +553,7 @@ fn random_points_in_random_contexts_answer_as_a_naive_oracle_does() {
                 Ok(reached) => {
                     let of =
                         TESTS.iter().find(|of| of.map_or(Context::NONE, self::test) == reached.now.context);
-                    let hit = (*of.unwrap(), reached.state, reached.transition);
+                    let hit = (*of.unwrap(), &*reached.state, reached.transition);
                     assert!(hits.contains(&hit), "{about} {reached:?} of {since:?}");
                     let first = moved - moved_then > capacity || hits[0] == hit;
                     assert!(reached.unknown > 0 || first, "{about} {reached:?} of {since:?}");
@@ -557,7 +561,8 @@ fn random_points_in_random_contexts_answer_as_a_naive_oracle_does() {
                 }
                 Err(WaitError::Overwritten { .. }) => {
                     assert!(moved - moved_then > capacity, "{about} {since:?}");
-                    let moved = |(of, _, number): &Entered| *number > 0 && (test.is_none() || test == *of);
+                    let moved =
+                        |(of, _, number): &Entered<'_>| *number > 0 && (test.is_none() || test == *of);
                     assert!(since.iter().any(moved), "{about} {since:?}");
                 }
                 Err(WaitError::Timeout { .. } | WaitError::Unreachable { .. }) => {

@@ -6,7 +6,7 @@
 use crate::support::random::Rng;
 use crate::support::states::{random_domain, record};
 use panther_events::dedup::{BATCH, Verdict};
-use panther_events::domain::Catalogue;
+use panther_events::domain::Schema;
 use panther_events::domain::machine::StateTable;
 use panther_events::event::{Identity, Record, Symbol};
 use panther_events::observe::state::{StateOptions, States, WaitError};
@@ -37,10 +37,10 @@ fn states_that_can_still_be_had_are_those_of_a_naive_search() {
     let (mut hopeless, mut hopeful, mut by_steps) = (0, 0, 0);
     for round in 0..60 {
         let domain = random_domain(&mut rng, 0);
-        let table = domain.states.unwrap();
-        let mut catalogue = Catalogue::new();
-        catalogue.register(&domain).unwrap();
-        let mut observer = States::new(&catalogue, &std::sync::Arc::default(), StateOptions::default());
+        let table = domain.states.as_deref().unwrap();
+        let mut schema = Schema::new();
+        schema.register(&domain).unwrap();
+        let mut observer = States::new(&schema, &std::sync::Arc::default(), StateOptions::default());
         let query = observer.query();
         let entities: Vec<Symbol> = (0..12).map(|n| Symbol::of(&format!("entity-{n}"))).collect();
         let records: Vec<Record> = (0..600)
@@ -63,7 +63,7 @@ fn states_that_can_still_be_had_are_those_of_a_naive_search() {
                 // Alone, and with another one that may be had or not.
                 let other = rng.below(table.states.len() as u64) as usize;
                 for wanted in [&[wanted][..], &[wanted, other]] {
-                    let names: Vec<&str> = wanted.iter().map(|state| table.states[*state]).collect();
+                    let names: Vec<&str> = wanted.iter().map(|state| &*table.states[*state]).collect();
                     let outcome = query.wait_until(domain.domain, entity, &names, Duration::ZERO);
                     let label = format!("from {} to {names:?}, round {round} seed {seed}", known.state);
                     if wanted.contains(&from) {

@@ -6,6 +6,7 @@
 
 use crate::support::random::Rng;
 use crate::support::states::{FLAG, random_domain, record};
+use panther_events::Shared;
 use panther_events::domain::machine::{StateTable, TransitionPath, states};
 use panther_events::domain::service::{Ready, Started};
 use panther_events::domain::{DomainDef, KindDef};
@@ -39,38 +40,60 @@ const BREAK: EventKind = EventKind::new(LAMP, 2);
 const CHECK: EventKind = EventKind::new(LAMP, 3);
 
 const fn kind(kind: EventKind, name: &'static str) -> KindDef {
-    KindDef { kind, name, identity: Identity::Content, sampled: false, fields: &[] }
+    KindDef {
+        kind,
+        name: Shared::Static(name),
+        identity: Identity::Content,
+        sampled: false,
+        fields: Shared::Static(&[]),
+    }
 }
 
 const LAMPS: DomainDef = DomainDef {
     domain: LAMP,
-    name: "lamp",
-    kinds: &[
+    name: Shared::Static("lamp"),
+    kinds: Shared::Static(&[
         kind(ON, "switched_on"),
         kind(OFF, "switched_off"),
         kind(BREAK, "broke"),
         KindDef {
             kind: CHECK,
-            name: "checked",
+            name: Shared::Static("checked"),
             identity: Identity::Content,
             sampled: false,
-            fields: &[FLAG],
+            fields: Shared::Static(&[FLAG]),
         },
-    ],
-    states: Some(&StateTable {
+    ]),
+    states: Some(Shared::Static(&StateTable {
         domain: LAMP,
-        states: &["off", "warming", "on", "broken", "dim"],
+        states: Shared::Static(&[
+            Shared::Static("off"),
+            Shared::Static("warming"),
+            Shared::Static("on"),
+            Shared::Static("broken"),
+            Shared::Static("dim"),
+        ]),
         initial: 0,
         terminal: states(&[3]),
-        next: &[states(&[1, 4]), states(&[0, 2, 3]), states(&[0, 3]), states(&[]), states(&[2])],
+        next: Shared::Static(&[
+            states(&[1, 4]),
+            states(&[0, 2, 3]),
+            states(&[0, 3]),
+            states(&[]),
+            states(&[2]),
+        ]),
         // Both ways of a check lead to the same state.
-        paths: &[
-            TransitionPath::To(&[1, 2]),
-            TransitionPath::To(&[0]),
-            TransitionPath::To(&[3]),
-            TransitionPath::By { field: FLAG, zero: &[1, 2], other: &[4, 2] },
-        ],
-    }),
+        paths: Shared::Static(&[
+            TransitionPath::To(Shared::Static(&[1, 2])),
+            TransitionPath::To(Shared::Static(&[0])),
+            TransitionPath::To(Shared::Static(&[3])),
+            TransitionPath::By {
+                field: Shared::Static(&FLAG),
+                zero: Shared::Static(&[1, 2]),
+                other: Shared::Static(&[4, 2]),
+            },
+        ]),
+    })),
 };
 
 /// Every `time_ns` makes another event.
@@ -97,7 +120,7 @@ fn start(topology: Topology, options: StateOptions) -> (Pipeline, StateQuery) {
     let mut builder = builder(topology, &[LAMPS]);
     let states = StateQuery::new(options);
     let query = states.clone();
-    builder.observer("state", move |setup| query.observer(setup.catalogue, setup.contexts));
+    builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
     (builder.start().unwrap(), states)
 }
 
@@ -106,8 +129,8 @@ fn emit(pipeline: &Pipeline, records: impl IntoIterator<Item = Record>) {
     pipeline.drain(LONG).unwrap();
 }
 
-fn short(reached: &Reached) -> (&'static str, u32, Option<u64>, u32, &'static str) {
-    (reached.state, reached.transition, reached.time_ns, reached.unknown, reached.now.state)
+fn short(reached: &Reached) -> (&str, u32, Option<u64>, u32, &str) {
+    (&reached.state, reached.transition, reached.time_ns, reached.unknown, &reached.now.state)
 }
 
 /// Starts the server; `round` makes each start other events.
@@ -145,7 +168,7 @@ fn a_service_that_starts_again_is_waited_for_the_second_time() {
             again.join().unwrap();
             let reached = waiting.join().unwrap().unwrap();
             assert!(reached.transition > old.transition, "{topology} {reached:?}");
-            assert_eq!((reached.state, reached.unknown, reached.now.state), ("ready", 0, "ready"));
+            assert_eq!((&*reached.state, reached.unknown, &*reached.now.state), ("ready", 0, "ready"));
             assert_eq!(reached.transition, reached.now.transitions);
             assert_eq!(next(NOW), Ok(reached));
         });
@@ -160,12 +183,12 @@ fn what_came_between_point_and_call_counts() {
             query.wait_until_after(point, states, NOW)
         });
         emit(&pipeline, [lamp(ON, 1, name(0), 0), lamp(OFF, 2, name(0), 0)]);
-        let of = |states: &[&str]| wait(&point, states).map(|reached| short(&reached));
-        assert_eq!(of(&["on"]), Ok(("on", 1, Some(1), 0, "off")));
-        assert_eq!(of(&["warming"]), Ok(("warming", 1, Some(1), 0, "off")));
+        let of = |states: &[&str]| wait(&point, states);
+        assert_eq!(of(&["on"]).as_ref().map(short), Ok(("on", 1, Some(1), 0, "off")));
+        assert_eq!(of(&["warming"]).as_ref().map(short), Ok(("warming", 1, Some(1), 0, "off")));
         // The first of several, in the order in which they came.
-        assert_eq!(of(&["on", "warming"]), Ok(("warming", 1, Some(1), 0, "off")));
-        assert_eq!(of(&["on", "off"]), Ok(("off", 0, None, 0, "off")));
+        assert_eq!(of(&["on", "warming"]).as_ref().map(short), Ok(("warming", 1, Some(1), 0, "off")));
+        assert_eq!(of(&["on", "off"]).as_ref().map(short), Ok(("off", 0, None, 0, "off")));
         let point = query.point(LAMP, name(0));
         assert!(matches!(wait(&point, &["off", "on"]), Err(WaitError::Timeout { .. })));
         emit(&pipeline, [lamp(ON, 3, name(0), 0), lamp(OFF, 4, name(0), 0), lamp(ON, 5, name(0), 0)]);
@@ -248,7 +271,7 @@ fn what_the_log_has_lost_is_said_and_not_guessed() {
 }
 
 /// What a naive interpreter knows of an entity: every state that it came into, with the number of the transition.
-type Entered = Vec<(&'static str, u32)>;
+type Entered<'a> = Vec<(&'a str, u32)>;
 
 #[test]
 fn random_histories_answer_as_a_naive_oracle_does() {
@@ -259,14 +282,14 @@ fn random_histories_answer_as_a_naive_oracle_does() {
         let domain = random_domain(&mut rng, 0);
         let capacity = [1 << 16, 3, 12][round as usize % 3];
         let options = StateOptions { transitions_max: capacity, ..StateOptions::default() };
-        let mut builder = builder(Topology::Inline, &[domain]);
+        let mut builder = builder(Topology::Inline, std::slice::from_ref(&domain));
         let query = StateQuery::new(options);
         let states = query.clone();
-        builder.observer("state", move |setup| states.observer(setup.catalogue, setup.contexts));
+        builder.observer("state", move |setup| states.observer(setup.schema, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("random").unwrap();
-        let table = domain.states.unwrap();
-        let mut entered: Vec<Entered> = vec![Vec::new(); 4];
+        let table = domain.states.as_ref().unwrap();
+        let mut entered: Vec<Entered<'_>> = vec![Vec::new(); 4];
         let mut now: Vec<Option<(u8, u32)>> = vec![None; 4];
         let mut moved = 0_usize;
         let mut points: Vec<(Point, usize, usize, usize)> = Vec::new();
@@ -280,11 +303,11 @@ fn random_histories_answer_as_a_naive_oracle_does() {
             emitter.emit_records([event]);
             pipeline.poll();
             let (from, number) = now[at].unwrap_or_else(|| {
-                entered[at].push((table.states[usize::from(table.initial)], 0));
+                entered[at].push((&*table.states[usize::from(table.initial)], 0));
                 (table.initial, 0)
             });
             now[at] = Some((from, number));
-            let way: &[u8] = match table.paths[usize::from(kind.code())] {
+            let way: &[u8] = match &table.paths[usize::from(kind.code())] {
                 TransitionPath::Stay => &[],
                 TransitionPath::To(way) => way,
                 TransitionPath::By { zero, other, .. } => {
@@ -295,7 +318,7 @@ fn random_histories_answer_as_a_naive_oracle_does() {
                     }
                 }
                 TransitionPath::From { state, way, other } => {
-                    if state == from {
+                    if *state == from {
                         way
                     } else {
                         other
@@ -304,10 +327,10 @@ fn random_histories_answer_as_a_naive_oracle_does() {
             };
             let (mut here, mut came, mut allowed) =
                 (from, Vec::new(), way.last().is_some_and(|to| *to != from));
-            for state in way {
+            for state in way.iter() {
                 if *state != here {
                     allowed &= table.next[usize::from(here)] & 1 << state != 0;
-                    came.push((table.states[usize::from(*state)], number + 1));
+                    came.push((&*table.states[usize::from(*state)], number + 1));
                     here = *state;
                 }
             }
@@ -319,17 +342,18 @@ fn random_histories_answer_as_a_naive_oracle_does() {
                 continue;
             }
             let (point, at, seen, moved_then) = points[rng.below(points.len() as u64) as usize];
-            let wanted: Vec<&str> = table.states.iter().copied().filter(|_| rng.below(4) == 0).collect();
+            let wanted: Vec<&str> =
+                table.states.iter().map(|state| &**state).filter(|_| rng.below(4) == 0).collect();
             let answer = query.wait_until_after(&point, &wanted, NOW);
             let since = &entered[at][seen..];
             let hits: Vec<_> = since.iter().filter(|(state, _)| wanted.contains(state)).collect();
-            let here = now[at].map(|(state, number)| (table.states[usize::from(state)], number));
+            let here = now[at].map(|(state, number)| (&*table.states[usize::from(state)], number));
             match answer {
                 Ok(reached) => {
-                    let hit = (reached.state, reached.transition);
+                    let hit = (&*reached.state, reached.transition);
                     assert!(hits.contains(&&hit), "{about} {reached:?} of {since:?}");
                     assert!(reached.unknown > 0 || *hits[0] == hit, "{about} {reached:?} of {since:?}");
-                    assert_eq!(Some((reached.now.state, reached.now.transitions)), here, "{about}");
+                    assert_eq!(Some((&*reached.now.state, reached.now.transitions)), here, "{about}");
                     // No more is unknown than lies between the point and what was found.
                     let first = since[0].1;
                     assert!(reached.unknown < hit.1 + 2 - first, "{about} {reached:?} of {since:?}");
@@ -369,7 +393,7 @@ fn no_time_is_missed_or_taken_for_another() {
                         pause(&mut rng);
                         let reached = query.wait_until_after(&point, &["on"], LONG).unwrap();
                         let expected = ("on", round / 3 * 2 + 1, Some(u64::from(round) * 2 + 1), 0);
-                        let found = (reached.state, reached.transition, reached.time_ns, reached.unknown);
+                        let found = (&*reached.state, reached.transition, reached.time_ns, reached.unknown);
                         assert_eq!(found, expected, "{topology} round {round} seed {seed}");
                         done.wait();
                     }
@@ -397,9 +421,8 @@ fn an_observer_that_comes_late_or_again_is_waited_for_as_any() {
     let early = query.point(LAMP, name(0));
     assert_eq!(query.wait_until_after(&early, &["on"], LONG), Err(WaitError::NotStarted));
     let add = || {
-        let make = |setup: panther_events::pipeline::ObserverSetup<'_>| {
-            query.observer(setup.catalogue, setup.contexts)
-        };
+        let make =
+            |setup: panther_events::pipeline::ObserverSetup<'_>| query.observer(setup.schema, setup.contexts);
         pipeline.add_observer("state", make).unwrap()
     };
     let key = add();
@@ -476,7 +499,7 @@ fn calling_back_from_the_pipelines_own_threads_is_an_error_and_no_hang() {
         let query = StateQuery::new(StateOptions::default());
         let mut builder = builder(topology, &[LAMPS]);
         let states = query.clone();
-        builder.observer("state", move |setup| states.observer(setup.catalogue, setup.contexts));
+        builder.observer("state", move |setup| states.observer(setup.schema, setup.contexts));
         let calls_back = {
             let (handle, pipeline, query) = (Arc::clone(&handle), Arc::clone(&weak), query.clone());
             move || CallsBack {
@@ -528,7 +551,7 @@ fn a_settled_read_ends_in_time_when_the_pipeline_does_not() {
         let mut builder = builder(topology, &[LAMPS]);
         let query = StateQuery::new(StateOptions::default());
         let states = query.clone();
-        builder.observer("state", move |setup| states.observer(setup.catalogue, setup.contexts));
+        builder.observer("state", move |setup| states.observer(setup.schema, setup.contexts));
         let mut ends = Vec::new();
         let (gives, takes) = channel();
         builder.observer("blocks", move |_| {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and prints its seed")]
 
 use panther_events::event::{
-    Domain, EventId, EventKind, Field, FieldType, Identity, Origin, Payload, Record, Symbol,
+    Domain, EventId, EventKind, Field, FieldType, Identity, Origin, Payload, Record, Shared, Symbol,
 };
 
 pub(crate) use super::random::Rng;
@@ -27,7 +27,8 @@ pub(crate) struct Number(pub(crate) u64);
 
 impl Payload for Number {
     const KIND: EventKind = EventKind::new(Domain::PACKET, 1);
-    const FIELDS: &'static [Field] = &[Field { name: "number", ty: FieldType::U64, offset: 0 }];
+    const FIELDS: &'static [Field] =
+        &[Field { name: Shared::Static("number"), ty: FieldType::U64, offset: 0 }];
 }
 
 /// A record that stands for `number`, of an identity that depends on it.

@@ -2,13 +2,14 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use crate::support::random::Rng;
+use panther_events::Shared;
 use panther_events::domain::machine::{StateTable, TransitionPath, states};
-use panther_events::domain::{Catalogue, DomainDef, KindDef};
+use panther_events::domain::{DomainDef, KindDef, Schema};
 use panther_events::event::{Domain, EventKind, Field, FieldType, Identity, Record, Symbol};
 use std::collections::HashMap;
 
 /// The field by which random paths fork: the first byte of the payload.
-pub(crate) const FLAG: Field = Field { name: "flag", ty: FieldType::U8, offset: 0 };
+pub(crate) const FLAG: Field = Field { name: Shared::Static("flag"), ty: FieldType::U8, offset: 0 };
 const FIELDS: &[Field] = &[FLAG];
 
 /// Makes a record of a kind that is known at run time only.
@@ -29,15 +30,11 @@ pub(crate) fn record(
     record
 }
 
-fn leak<T>(values: Vec<T>) -> &'static [T] {
-    values.leak()
-}
-
 /// Makes user domain `number` with a random table; every state can be had.
 pub(crate) fn random_domain(rng: &mut Rng, number: u8) -> DomainDef {
     let domain = Domain::new(Domain::FIRST_USER.number() + number).unwrap();
     let count = 1 + rng.below(if number == 0 { 32 } else { 8 }) as u8;
-    let names = (0..count).map(|state| &*format!("s{state}").leak()).collect();
+    let names = (0..count).map(|state| format!("s{state}").into()).collect();
     // In a chain, so that each can be had; and with some ways across.
     let next = (0..count)
         .map(|state| {
@@ -50,12 +47,12 @@ pub(crate) fn random_domain(rng: &mut Rng, number: u8) -> DomainDef {
     let way = |rng: &mut Rng| {
         let start = rng.below(u64::from(count)) as u8;
         let len = 1 + rng.below(3) as u8;
-        leak((start..count.min(start + len)).collect::<Vec<u8>>())
+        (start..count.min(start + len)).collect::<Shared<[u8]>>()
     };
     let paths = (0..codes)
         .map(|_| match rng.below(7) {
             0 => TransitionPath::Stay,
-            1 => TransitionPath::By { field: FLAG, zero: way(rng), other: way(rng) },
+            1 => TransitionPath::By { field: Shared::Counted(FLAG.into()), zero: way(rng), other: way(rng) },
             2 => TransitionPath::From {
                 state: rng.below(u64::from(count)) as u8,
                 way: way(rng),
@@ -64,53 +61,54 @@ pub(crate) fn random_domain(rng: &mut Rng, number: u8) -> DomainDef {
             _ => TransitionPath::To(way(rng)),
         })
         .collect();
-    let table = Box::leak(Box::new(StateTable {
+    let table = StateTable {
         domain,
-        states: leak(names),
+        states: names,
         initial: 0,
         terminal: rng.next() as u32 & (((1_u64 << count) - 1) as u32),
-        next: leak(next),
-        paths: leak(paths),
-    }));
+        next,
+        paths,
+    };
     let kind = |code: u8| KindDef {
         kind: EventKind::new(domain, code),
-        name: format!("k{code}").leak(),
+        name: format!("k{code}").into(),
         identity: Identity::Content,
         sampled: false,
-        fields: FIELDS,
+        fields: FIELDS.into(),
     };
     DomainDef {
         domain,
-        name: format!("lab{number}").leak(),
-        kinds: leak((0..codes).map(kind).collect()),
-        states: Some(table),
+        name: format!("lab{number}").into(),
+        kinds: (0..codes).map(kind).collect(),
+        states: Some(Shared::Counted(table.into())),
     }
 }
 
 /// From which state to which, and when.
-pub(crate) type Move = (&'static str, &'static str, u64);
+pub(crate) type Move = (Shared<str>, Shared<str>, u64);
 
 /// What a naive interpreter makes of events: states by name, in plain maps.
 #[derive(Default)]
 pub(crate) struct Oracle {
-    pub states: HashMap<(Domain, Symbol), &'static str>,
+    pub states: HashMap<(Domain, Symbol), Shared<str>>,
     pub since: HashMap<(Domain, Symbol), u64>,
     /// From, to, time.
     pub moves: HashMap<(Domain, Symbol), Vec<Move>>,
-    pub invalid: Vec<(Domain, Symbol, &'static str, EventKind, u64)>,
+    pub invalid: Vec<(Domain, Symbol, Shared<str>, EventKind, u64)>,
 }
 
 impl Oracle {
     /// Takes a record that is no duplicate.
-    pub(crate) fn take(&mut self, catalogue: &Catalogue, record: &Record) {
+    pub(crate) fn take(&mut self, schema: &Schema, record: &Record) {
         let kind = record.kind();
         let key = (kind.domain(), record.entity());
-        let table = catalogue.states(kind.domain()).unwrap();
-        let name = |state: u8| table.states[usize::from(state)];
-        let state = *self.states.entry(key).or_insert_with(|| {
+        let table = schema.states(kind.domain()).unwrap();
+        let name = |state: u8| table.states[usize::from(state)].clone();
+        let state = self.states.entry(key).or_insert_with(|| {
             self.since.insert(key, record.time_ns());
             name(table.initial)
         });
+        let state = state.clone();
         let way: &[u8] = match table.paths.get(usize::from(kind.code())) {
             None | Some(TransitionPath::Stay) => return,
             Some(TransitionPath::To(way)) => way,
@@ -126,11 +124,11 @@ impl Oracle {
                 if value == 0.0 { zero } else { other }
             }
         };
-        let way: Vec<&str> = way.iter().map(|state| name(*state)).collect();
+        let way: Vec<Shared<str>> = way.iter().map(|state| name(*state)).collect();
         if way.last() == Some(&state) {
             return;
         }
-        let mut at = state;
+        let mut at = state.clone();
         for wanted in way.into_iter() {
             let from = table.states.iter().position(|known| *known == at).unwrap();
             let to = table.states.iter().position(|known| *known == wanted).unwrap();
@@ -140,8 +138,7 @@ impl Oracle {
             }
             at = wanted;
         }
-        let at = table.states.iter().find(|known| **known == at).unwrap();
-        self.states.insert(key, at);
+        self.states.insert(key, at.clone());
         self.since.insert(key, record.time_ns());
         self.moves.entry(key).or_default().push((state, at, record.time_ns()));
     }
@@ -149,7 +146,7 @@ impl Oracle {
 
 fn table_flag(table: &StateTable, kind: EventKind, record: &Record) -> f64 {
     use panther_events::event::payload::FieldValue;
-    let TransitionPath::By { field, .. } = table.paths[usize::from(kind.code())] else { return 0.0 };
+    let TransitionPath::By { field, .. } = &table.paths[usize::from(kind.code())] else { return 0.0 };
     match field.read(record.payload_bytes()).unwrap() {
         FieldValue::Unsigned(value) => value as f64,
         FieldValue::Signed(value) => value as f64,

@@ -20,7 +20,7 @@ pub(crate) const TOPOLOGIES: [Topology; 2] = [Topology::Inline, Topology::Staged
 pub(crate) fn builder(topology: Topology) -> Builder {
     let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
     let domains = [&test::DOMAIN, &step::DOMAIN, &assertion::DOMAIN, &service::DOMAIN, &experiment::DOMAIN];
-    for kind in domains.into_iter().flat_map(|domain| domain.kinds) {
+    for kind in domains.into_iter().flat_map(|domain| domain.kinds.iter()) {
         builder.identity(kind.kind, Identity::Occurrence);
     }
     builder
@@ -32,8 +32,7 @@ pub(crate) fn run(topology: Topology, emit: impl Fn(&mut Emitter) -> Emitted) ->
 
 /// Returns the results of what is told to such a pipeline.
 pub(crate) fn results_of(mut builder: Builder, tell: impl FnOnce(&Pipeline) -> Emitted) -> ResultTree {
-    let key =
-        builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+    let key = builder.observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));
     let pipeline = builder.start().unwrap();
     tell(&pipeline).unwrap();
     let snapshot = pipeline.shutdown();

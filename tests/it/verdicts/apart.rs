@@ -154,7 +154,7 @@ fn a_second_failure_without_a_beginning_is_not_undone() {
     for (second, verdict) in [(None, "passed"), (Some(0), "failed"), (Some(1), "failed")] {
         let mut builder = builder(TOPOLOGIES[0]);
         let key =
-            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+            builder.observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut emitters = ["one", "other"].map(|name| pipeline.emitter(name).unwrap());
         emitters.iter_mut().for_each(|e| e.enter(Level::Test, "t").unwrap());

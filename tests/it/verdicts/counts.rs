@@ -14,7 +14,7 @@ fn limited(parts: usize, emit: impl Fn(&mut panther_events::emit::Emitter) -> Em
     let mut builder =
         Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
     let key = builder.observer("results", move |setup| {
-        Results::new(setup.catalogue, setup.symbols, setup.contexts).with_limit(parts)
+        Results::new(setup.schema, setup.symbols, setup.contexts).with_limit(parts)
     });
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("runner").unwrap();

@@ -126,7 +126,7 @@ fn a_beginning_that_another_tells_at_the_time_of_a_failure_is_no_retry() {
     for (sources, verdict) in [([0, 0], "passed"), ([0, 1], "failed")] {
         let mut builder = builder(Topology::Inline);
         let key =
-            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+            builder.observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut emitters = [pipeline.emitter("one").unwrap(), pipeline.emitter("other").unwrap()];
         for emitter in &mut emitters {

@@ -369,9 +369,8 @@ fn the_whole_passes_only_where_there_is_something_and_all_of_it_passed() {
 #[test]
 fn no_test_passes_where_a_part_may_be_missing() {
     let mut builder = builder(Topology::Inline);
-    let key = builder.observer("results", |setup| {
-        Results::new(setup.catalogue, setup.symbols, setup.contexts).with_limit(2)
-    });
+    let key = builder
+        .observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts).with_limit(2));
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("runner").unwrap();
     {
@@ -389,8 +388,7 @@ fn no_test_passes_where_a_part_may_be_missing() {
 fn invalid_transitions_are_among_the_warnings() {
     for topology in TOPOLOGIES {
         let mut builder = builder(topology);
-        builder
-            .observer("state", |setup| States::new(setup.catalogue, setup.contexts, StateOptions::default()));
+        builder.observer("state", |setup| States::new(setup.schema, setup.contexts, StateOptions::default()));
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("runner").unwrap();
         for n in 1..=7 {

@@ -15,8 +15,7 @@ fn run(
     emit: impl Fn(&mut panther_events::emit::Emitter) -> Result<(), Box<dyn std::error::Error>>,
 ) -> (ResultTree, Snapshot) {
     let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
-    let key =
-        builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+    let key = builder.observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("runner").unwrap();
     emit(&mut emitter).unwrap();
@@ -118,9 +117,8 @@ fn what_a_table_does_not_allow_changes_no_result() {
 fn what_is_beyond_the_limit_is_counted() {
     let mut builder =
         Builder::new(PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() });
-    let key = builder.observer("results", |setup| {
-        Results::new(setup.catalogue, setup.symbols, setup.contexts).with_limit(3)
-    });
+    let key = builder
+        .observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts).with_limit(3));
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("runner").unwrap();
     for n in 0..10 {
@@ -148,7 +146,7 @@ fn a_whole_experiment_of_panthers_makes_one_tree() {
     for topology in TOPOLOGIES {
         let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
         let key: ReportKey<ResultsReport> =
-            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+            builder.observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("ingest").unwrap();
         let (ids, bytes) = (PantherIds::default(), AtomicU64::new(0));
@@ -310,8 +308,8 @@ fn what_the_account_is_short_of_leaves_no_verdict_that_all_passed() {
             builder.observer(["one", "other"][number], move |_| Other { panics });
         }
         // Under a name that nobody knows.
-        let key = builder
-            .observer("verdicts", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+        let key =
+            builder.observer("verdicts", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("runner").unwrap();
         passes(&mut emitter).unwrap();
@@ -377,7 +375,7 @@ fn what_came_while_no_observer_of_results_was_there_leaves_no_verdict_that_all_p
     for topology in TOPOLOGIES {
         let options = PipelineOptions { topology, ..PipelineOptions::default() };
         let make = |setup: panther_events::pipeline::ObserverSetup<'_>| {
-            Results::new(setup.catalogue, setup.symbols, setup.contexts)
+            Results::new(setup.schema, setup.symbols, setup.contexts)
         };
         let mut builder = Builder::new(options);
         let first = builder.observer("first", make);
@@ -431,7 +429,7 @@ fn what_was_known_before_the_start_is_in_no_verdict() {
     for known in [0, 1] {
         let mut builder = Builder::default();
         let key =
-            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+            builder.observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));
         builder.preload(move |each| {
             let left = panther_events::emit::ContextEntered { context: panther_events::event::Detail::NONE };
             let record = Record::new(Identity::Occurrence, 1, Symbol::of("x"), &left);

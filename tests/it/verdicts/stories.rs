@@ -308,7 +308,7 @@ fn a_test_passes_if_and_only_if_all_of_it_did() {
         let story = Story::of(&mut rng);
         let mut builder = builder(TOPOLOGIES[usize::from(round % 8 == 0)]);
         let key =
-            builder.observer("results", |setup| Results::new(setup.catalogue, setup.symbols, setup.contexts));
+            builder.observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));
         let pipeline = builder.start().unwrap();
         let names = ["one", "two", "three"];
         let mut emitters = names.map(|name| pipeline.emitter(name).unwrap());

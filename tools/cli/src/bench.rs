@@ -5,6 +5,7 @@ mod tell;
 use crate::Outcome;
 use crate::plain::plain;
 use hdrhistogram::{CreationError, Histogram};
+use panther_events::Shared;
 use panther_events::clock::Clock;
 use panther_events::dedup::{BATCH, Dedup, DedupOptions, Verdict};
 use panther_events::domain::{DomainDef, KindDef};
@@ -42,8 +43,8 @@ panther_events::payload! {
 
 const WORK: DomainDef = DomainDef {
     domain: Domain::FIRST_USER,
-    name: "bench",
-    kinds: &[KindDef::of::<Sample>("sample", Identity::Content)],
+    name: Shared::Static("bench"),
+    kinds: Shared::Static(&[KindDef::of::<Sample>("sample", Identity::Content)]),
     states: None,
 };
 
@@ -264,7 +265,7 @@ fn emit(batch: u64, clock: &Clock) -> Result<f64, Failure> {
 fn through(events: u64, ids: u64, observers: usize, warnings: &mut Vec<String>) -> Result<f64, Failure> {
     let mut builder = Builder::new(PipelineOptions { topology: Topology::Fused, ..options(ids) });
     builder.domain(&WORK);
-    let metrics = (observers > 0).then(|| builder.observer("metrics", |setup| Metrics::new(setup.catalogue)));
+    let metrics = (observers > 0).then(|| builder.observer("metrics", |setup| Metrics::new(setup.schema)));
     let pipeline = builder.start()?;
     let mut emitter = pipeline.emitter("bench")?;
     let start = on_first_core(|| {

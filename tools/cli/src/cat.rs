@@ -3,7 +3,7 @@
 use crate::Outcome;
 use crate::journal_args::{JournalSource, restore_context};
 use crate::results::Failure;
-use panther_events::domain::Catalogue;
+use panther_events::domain::Schema;
 use panther_events::event::{Context, Contexts, Record, Symbols};
 use panther_events::export::jsonl::EventLines;
 use panther_events::ingest::panther::PantherIds;
@@ -39,8 +39,8 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
-    let catalogue = Catalogue::new();
-    let filter = args.filters.filter(&catalogue)?;
+    let schema = Schema::new();
+    let filter = args.filters.filter(&schema)?;
     let within = &args.filters.within;
     let mut source =
         JournalSource::open(&args.journal, ReadOptions { salvage: args.salvage, ..ReadOptions::default() })?;
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         source.reader.set_filter(filter);
     }
     let mut lines = EventLines::new(BufWriter::new(io::stdout().lock()), |kind| {
-        Some((catalogue.name(kind)?, catalogue.fields(kind)?))
+        Some((schema.name(kind)?, schema.fields(kind)?))
     });
     let ids = PantherIds::default();
     lines = lines.with_id_elsewhere("panther_id", Arc::new(move |record| ids.of(record)));

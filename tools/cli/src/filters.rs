@@ -1,7 +1,7 @@
 //! What the command's options say, as values: filters, times, windows, speeds. Nothing here touches a file.
 
 use panther_events::dedup::Window;
-use panther_events::domain::Catalogue;
+use panther_events::domain::Schema;
 use panther_events::event::{Context, KindSet, Level, Symbol};
 use panther_events::journal::{Durability, Filter};
 use std::time::Duration;
@@ -36,10 +36,10 @@ impl Filters {
     ///
     /// # Errors
     /// When no kind has a name that is asked for, or no time can be in the range.
-    pub fn filter(&self, catalogue: &Catalogue) -> Result<Filter, String> {
+    pub fn filter(&self, schema: &Schema) -> Result<Filter, String> {
         let mut kinds = if self.kind.is_empty() { KindSet::ALL } else { KindSet::EMPTY };
         for name in &self.kind {
-            let named = catalogue.select(name);
+            let named = schema.select(name);
             if named.is_empty() {
                 return Err(format!("no kind is named {name:?}; names are such as packet.seen or test"));
             }

@@ -2,7 +2,7 @@
 
 use crate::plain::plain;
 use crate::results::Failure;
-use panther_events::domain::Catalogue;
+use panther_events::domain::Schema;
 use panther_events::domain::pipeline::ProcessorFailed;
 use panther_events::emit::ContextEntered;
 use panther_events::event::{Contexts, EventId, KindSet, Origin, Payload, Record, Symbol, Symbols};
@@ -205,7 +205,7 @@ impl JournalSource {
 /// what tells that some were not derived.
 fn telling_kinds() -> KindSet {
     let (symbols, contexts) = (Arc::new(Symbols::new()), Arc::new(Contexts::default()));
-    let results = Results::new(&Catalogue::new(), &symbols, &contexts);
+    let results = Results::new(&Schema::new(), &symbols, &contexts);
     results.interest().kinds.with(ContextEntered::KIND).with(ProcessorFailed::KIND)
 }
 

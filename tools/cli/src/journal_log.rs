@@ -3,7 +3,7 @@
 use crate::journal_args::{Description, Inputs, JournalSource, now_ns};
 use crate::results::Failure;
 use panther_events::clock::Clock;
-use panther_events::domain::Catalogue;
+use panther_events::domain::Schema;
 use panther_events::event::{EventId, Record, Symbols};
 use panther_events::ingest::Coverage;
 use panther_events::journal::storage::DirStorage;
@@ -72,9 +72,8 @@ pub(crate) fn open(
     }
     let earlier = earlier(path, resume)?;
     let run = earlier.as_ref().and_then(|earlier| earlier.reader.run()).unwrap_or_else(RunId::random);
-    let catalogue = Catalogue::new();
-    let fields = |kind| catalogue.fields(kind);
-    let mut log = JournalLog::open(path, run, options, Clock::cycles(), symbols, fields)?;
+    let schema = Schema::new();
+    let mut log = JournalLog::open(path, run, options, Clock::cycles(), symbols, &schema)?;
     if earlier.is_none() {
         log.define_document(Description::key(), &serde_json::to_vec(description)?);
     }

@@ -6,7 +6,7 @@ use crate::journal_args::now_ns;
 use crate::plain::plain;
 use crate::report::grouped;
 use crate::results::Failure;
-use panther_events::domain::Catalogue;
+use panther_events::domain::Schema;
 use panther_events::event::Symbols;
 use panther_events::export::jsonl::EventLines;
 use panther_events::journal::{ReadOptions, keep, recover};
@@ -69,11 +69,11 @@ fn told(out: &Path, records: u64) -> io::Result<()> {
 }
 
 fn print(recording: &Recording) -> io::Result<()> {
-    let (catalogue, symbols) = (Catalogue::new(), Symbols::new());
+    let (schema, symbols) = (Schema::new(), Symbols::new());
     // Names that do not fit leave symbols without one, which are printed as numbers.
     let _ = recording.define_in(&symbols);
     let mut lines = EventLines::new(BufWriter::new(io::stdout().lock()), |kind| {
-        Some((catalogue.name(kind)?, catalogue.fields(kind)?))
+        Some((schema.name(kind)?, schema.fields(kind)?))
     });
     for record in recording.records() {
         lines.write(&record, None, &symbols)?;

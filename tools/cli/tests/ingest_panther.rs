@@ -437,18 +437,17 @@ fn a_pipe_is_read_when_its_format_is_said() {
 #[test]
 fn contexts_survive_a_journal() {
     use panther_events::clock::Clock;
-    use panther_events::domain::Catalogue;
+    use panther_events::domain::Schema;
     use panther_events::event::{Level, Symbols};
     use panther_events::journal::{Durability, JournalLog, Options, RunId};
     use panther_events::pipeline::Pipeline;
     use std::sync::Arc;
     let dir = tempfile::tempdir().unwrap();
     let journal = dir.path().join("journal");
-    let (catalogue, symbols) = (Catalogue::new(), Arc::new(Symbols::new()));
+    let (schema, symbols) = (Schema::new(), Arc::new(Symbols::new()));
     let options = Options::new(Durability::Buffered);
-    let fields = |kind| catalogue.fields(kind);
     let log =
-        JournalLog::open(&journal, RunId::random(), options, Clock::cycles(), &symbols, fields).unwrap();
+        JournalLog::open(&journal, RunId::random(), options, Clock::cycles(), &symbols, &schema).unwrap();
     let mut builder = Pipeline::builder();
     builder.symbols(Arc::clone(&symbols));
     let mut log = Some(log);

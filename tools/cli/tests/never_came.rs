@@ -44,8 +44,8 @@ fn journaled(
     let options = Options { select, ..small() };
     let writer = JournalWriter::open(path, RunId([7; 16]), options, 7).unwrap();
     let worker = JournalWorker::start(writer, 16, || 7).unwrap();
-    let catalogue = panther_events::domain::Catalogue::new();
-    let mut log = Some(JournalLog::new(worker, select, &symbols, |kind| catalogue.fields(kind)));
+    let schema = panther_events::domain::Schema::new();
+    let mut log = Some(JournalLog::new(worker, select, &symbols, &schema));
     pipeline
         .add_observer("journal", move |setup| {
             log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
@@ -91,8 +91,8 @@ fn dropping(path: &Path, told: bool) -> Pipeline {
     let mut builder = that_drops(&symbols);
     let writer = JournalWriter::open(path, RunId([8; 16]), small(), 7).unwrap();
     let worker = JournalWorker::start(writer, 16, || 7).unwrap();
-    let catalogue = panther_events::domain::Catalogue::new();
-    let mut log = Some(JournalLog::new(worker, Select::ALL, &symbols, |kind| catalogue.fields(kind)));
+    let schema = panther_events::domain::Schema::new();
+    let mut log = Some(JournalLog::new(worker, Select::ALL, &symbols, &schema));
     builder.observer(
         ObserverOptions { scope: Some("files".into()), ..ObserverOptions::from("journal") },
         move |setup| match log.take() {
@@ -169,8 +169,7 @@ fn a_journal_that_was_not_there_to_the_end_may_lack_a_failure() {
 fn late_journal(pipeline: &Pipeline, path: &Path) -> bool {
     let writer = JournalWriter::open(path, RunId([9; 16]), small(), 7).unwrap();
     let worker = JournalWorker::start(writer, 16, || 7).unwrap();
-    let fields = |kind| pipeline.catalogue().fields(kind);
-    let mut log = Some(JournalLog::new(worker, Select::ALL, pipeline.symbols(), fields));
+    let mut log = Some(JournalLog::new(worker, Select::ALL, pipeline.symbols(), pipeline.schema()));
     let added = pipeline.add_observer("late", move |setup| {
         log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
     });
@@ -257,8 +256,7 @@ fn what_came_while_the_journal_was_added_may_have_failed() {
     let mut early = pipeline.emitter("early").unwrap();
     let writer = JournalWriter::open(&dir.join("journal"), RunId([9; 16]), small(), 7).unwrap();
     let worker = JournalWorker::start(writer, 16, || 7).unwrap();
-    let fields = |kind| pipeline.catalogue().fields(kind);
-    let mut log = Some(JournalLog::new(worker, Select::ALL, pipeline.symbols(), fields));
+    let mut log = Some(JournalLog::new(worker, Select::ALL, pipeline.symbols(), pipeline.schema()));
     pipeline
         .add_observer("journal", |setup| {
             let log = log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals));

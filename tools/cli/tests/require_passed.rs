@@ -183,7 +183,7 @@ fn a_log_that_hands_on_some_kinds_says_so_whatever_its_writer_would_store() {
     let writer = JournalWriter::open(&dir.join("journal"), RunId([6; 16]), small(), 7).unwrap();
     let worker = JournalWorker::start(writer, 16, || 7).unwrap();
     let kinds = Select::kinds(KindSet::domain(Domain::TEST));
-    let mut log = Some(JournalLog::new(worker, kinds, &symbols, |_| None));
+    let mut log = Some(JournalLog::new(worker, kinds, &symbols, &Default::default()));
     builder.observer("journal", move |setup| {
         log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
     });

@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "checks of tests")]
 
 use clap::Parser;
-use panther_events::domain::Catalogue;
+use panther_events::domain::Schema;
 use panther_events::event::{EventKind, Identity, Level, Record, Symbol};
 use panther_events::journal::Durability;
 use panther_events_cli::filters::{
@@ -12,10 +12,10 @@ use panther_events_cli::filters::{
 use std::sync::LazyLock;
 use std::time::{Duration, UNIX_EPOCH};
 
-static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(Catalogue::new);
+static CATALOGUE: LazyLock<Schema> = LazyLock::new(Schema::new);
 
 panther_events::payload! {
-    /// An event of a kind that the catalogue knows.
+    /// An event of a kind that the schema knows.
     pub struct Known [EventKind::new(panther_events::event::Domain::PACKET, 0)] {
         value: u64,
     }
