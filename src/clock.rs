@@ -1,15 +1,17 @@
-//! Clocks: nanoseconds since the Unix epoch, from the cycle counter, from what a thread notes of it now and then, or
-//! set by a test.
+//! Clocks: nanoseconds since the Unix epoch, from the cycle counter, from what a thread notes of it now and then, from the
+//! system, or set by a test.
 
 mod coarse;
 mod cycles;
+mod steps;
 
 use coarse::CachedTime;
-use cycles::Cycles;
+use cycles::{Cycles, wall_clock_ns};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+pub use steps::ClockSteps;
 
 /// Tells the time for records: nanoseconds since the Unix epoch.
 ///
@@ -21,15 +23,20 @@ pub struct Clock(Source);
 enum Source {
     Cycles(Cycles),
     Coarse(Arc<CachedTime>),
+    System,
     Manual(Arc<AtomicU64>),
 }
 
 impl Clock {
-    /// Makes a clock that reads the CPU's cycle counter, tied to the system's wall clock at this moment.
+    /// Makes a clock that reads the CPU's cycle counter, tied to the system's clock at this moment and again each second in
+    /// which it is read, by whoever reads it.
     ///
-    /// It never goes back and does not follow later steps of the wall clock. The counter's frequency is
-    /// measured once per process, which can take 200 ms. Where the CPU has no steady counter, the system's
-    /// monotonic clock is read instead.
+    /// It never goes back (a core may read its counter some microseconds before a load that stands before that in the program),
+    /// and runs as the system's monotonic clock does, which all processes of a machine share: two of
+    /// them agree to within some microseconds, for hours. At the first 10 ms it is as wrong as the frequency that is measured
+    /// once per process, which can take 200 ms. It does not follow steps of the wall clock that come later, but
+    /// [tells](Clock::steps) of them; a process that starts after one is apart by as much. Where the CPU has no steady counter,
+    /// the system's monotonic clock is read instead.
     #[must_use]
     pub fn cycles() -> Clock {
         Clock(Source::Cycles(Cycles::start()))
@@ -63,6 +70,12 @@ impl Clock {
         Clock(Source::Coarse(Arc::new(CachedTime::new(Cycles::start(), resolution))))
     }
 
+    /// Makes a clock that reads the system's wall clock each time: it costs some 25 ns, and goes where that is set, back too.
+    #[must_use]
+    pub fn system() -> Clock {
+        Clock(Source::System)
+    }
+
     /// Makes a clock that stands at `start_ns` until the hand that comes with it moves.
     #[must_use]
     pub fn manual(start_ns: u64) -> (Clock, ManualClock) {
@@ -77,7 +90,19 @@ impl Clock {
         match &self.0 {
             Source::Cycles(cycles) => cycles.now_ns(),
             Source::Coarse(cached) => cached.now_ns(),
+            Source::System => wall_clock_ns(),
             Source::Manual(time) => time.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns how often the system's wall clock was set since this clock was made, which does not follow it; none for
+    /// [`Clock::system`], which does, and for [`Clock::manual`].
+    #[must_use]
+    pub fn steps(&self) -> ClockSteps {
+        match &self.0 {
+            Source::Cycles(cycles) => cycles.steps(),
+            Source::Coarse(cached) => cached.steps(),
+            Source::System | Source::Manual(_) => ClockSteps::default(),
         }
     }
 
@@ -91,7 +116,7 @@ impl Clock {
     pub(crate) fn cached(&self) -> Option<&Arc<CachedTime>> {
         match &self.0 {
             Source::Coarse(cached) => Some(cached),
-            Source::Cycles(_) | Source::Manual(_) => None,
+            Source::Cycles(_) | Source::System | Source::Manual(_) => None,
         }
     }
 }
@@ -101,6 +126,7 @@ impl fmt::Debug for Clock {
         f.write_str(match self.0 {
             Source::Cycles(_) => "Clock::cycles",
             Source::Coarse(_) => "Clock::coarse",
+            Source::System => "Clock::system",
             Source::Manual(_) => "Clock::manual",
         })
     }
@@ -125,7 +151,6 @@ impl ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cycles::wall_clock_ns;
 
     #[test]
     fn the_cycle_clock_agrees_with_the_wall_clock_and_never_goes_back() {
@@ -137,6 +162,12 @@ mod tests {
             last = now;
         }
         assert!(last.abs_diff(wall_clock_ns()) < 1_000_000_000);
+    }
+
+    #[test]
+    fn the_systems_clock_is_told_as_it_is() {
+        let (before, now, after) = (wall_clock_ns(), Clock::system().now_ns(), wall_clock_ns());
+        assert!(before <= now && now <= after, "{before} {now} {after}");
     }
 
     #[test]

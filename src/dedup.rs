@@ -169,6 +169,7 @@ impl Dedup {
             remembered: self.set.len(),
             forgotten: self.forgotten,
             late: self.late,
+            wild: self.bounds.wild(),
             epochs: self.set.epochs(),
             memory_bytes: self.set.memory_bytes() + spill.map_or(0, Spill::memory_bytes),
             huge_page_bytes: self.set.huge_page_bytes(),

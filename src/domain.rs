@@ -56,9 +56,11 @@ pub mod table;
 pub mod test;
 
 pub(crate) mod builder;
+mod built_in;
 mod definition;
 mod emitters;
 mod kind;
+mod names;
 mod schema;
 mod schema_error;
 mod schema_text;
@@ -77,19 +79,6 @@ pub use schema_text::SchemaTextError;
 pub use table::{DataField, DataType, VariantDef};
 
 use crate::event::EventKind;
-
-const BUILT_IN: &[DomainDef] = &[
-    pipeline::DOMAIN,
-    experiment::DOMAIN,
-    test::DOMAIN,
-    service::DOMAIN,
-    environment::DOMAIN,
-    step::DOMAIN,
-    assertion::DOMAIN,
-    plugin::DOMAIN,
-    metrics::DOMAIN,
-    packet::DOMAIN,
-];
 
 /// PANTHER's domains.
 pub const PANTHER: &[&DomainDef] = &[

@@ -34,7 +34,7 @@
 //! - A *journal* is a directory with one run's records; it has one writer at a time, and any readers.
 //! - A *segment* is one file of it. One is open; when it is full or old it ends, and the next one begins.
 //! - A *block* is what is written at once: a header with checksums, a table of sources, and records or definitions.
-//! - A *definition* is the name behind a symbol, or the document behind a digest: records refer to them.
+//! - A *definition* is the name behind a symbol, the document behind a digest, or what a domain's kinds are: records refer to them.
 //! - The *watermark* says up to which record of each source the [`Durability`]'s promise holds.
 //! - A *gap* is records that are missing, by source and numbers, as later blocks tell.
 //! - A *stall* is what keeps a writer from writing. It holds records meanwhile and tries again; unless somebody removed the
@@ -47,9 +47,9 @@
 //! numbers are little-endian, on every host; payloads are opaque bytes.
 //!
 //! ```text
-//! segment   ┌──────┬─────────────┬─────────┬─────────┬ ─ ─ ┬─────┐
-//!           │ open │ definitions │ records │ records │     │ end │ zeros
-//!           └──────┴─────────────┴─────────┴─────────┴ ─ ─ ┴─────┘
+//! segment   ┌──────┬───────┬─────────────┬─────────┬─────────┬ ─ ─ ┬─────┐
+//!           │ open │ notes │ definitions │ records │ records │     │ end │ zeros
+//!           └──────┴───────┴─────────────┴─────────┴─────────┴ ─ ─ ┴─────┘
 //!
 //! block     ┌────────────┬──────────────────┬──────┬─────────┐
 //!           │ header 192 │ table 24 a source │ body │ padding │    a multiple of 64 bytes;
@@ -91,9 +91,11 @@
 //!   the block before it. Copies, swaps and blocks of older files are foreign.
 //! - A block has at most 162 sources; when another one comes, it is closed. Each entry says how many records of the
 //!   source came before, so a gap is named by source and numbers by the first blocks behind it.
-//! - Definitions come before their first use. A writer repeats its definitions in each of its segments, so that each
-//!   can be read alone, whatever became of the others.
-//! - Documents above 64 bits are not of events. Two are the journal's own: under `kinds/1:` (and 8 bytes of its digest) the kinds
+//! - Definitions come before their first use, in each segment: it holds those that its records refer to and no others, so that
+//!   it can be read alone, whatever became of the others, and what is defined goes with the records when retention removes them.
+//! - Documents above 64 bits are not of events. Those that begin with `domain/`, a byte with the number of a domain and 8 bytes of
+//!   the text's hash, are definitions of domains ([`DomainDef::to_json`](crate::domain::DomainDef::to_json)), and stand where a segment
+//!   has records of the domain. The others are notes, which stand in each segment. Two are the journal's own: under `kinds/1:` (and 8 bytes of its digest) the kinds
 //!   that its writer was to store, 16 hexadecimal digits for each domain, where these are not all; under `journal/1: lacks` what
 //!   was missing of what it was made of, lines `removed N`, `absent N` and `unsure WHY` ([`Lacking`]). A pipeline's journal ends with
 //!   the same under `account:` (and 8 bytes of its digest), behind a line `pipeline ORIGIN`, where the pipeline dropped or refused
@@ -143,9 +145,10 @@ pub use format::select::Select;
 pub use format::{Position, RunId};
 pub use read::damage::{Damage, Finding, SourceGap};
 pub use read::defined::Defined;
+pub use read::error::ReadError;
 pub use read::filter::Filter;
 pub use read::lacking::Lacking;
-pub use read::reader::{JournalReader, ReadBlock, ReadError, ReadOptions, Status};
+pub use read::reader::{JournalReader, ReadBlock, ReadOptions, Status};
 pub use read::recovery::Found;
 pub use read::verify::{VerifyReport, holds_journal, verify};
 pub use recover::arrive::RecoverError;

@@ -59,6 +59,7 @@ pub use snapshot::{ReportKey, Snapshot};
 pub use topology::{DEDUP_MAX, Pinning, Topology, TopologyError, WORKERS_MAX};
 pub use validated::Validated;
 
+use crate::clock::Clock;
 use crate::dedup::DedupStats;
 use crate::domain::Schema;
 use crate::emit::source::EmitShared;
@@ -175,6 +176,12 @@ impl Pipeline {
     #[must_use]
     pub fn symbols(&self) -> &Arc<Symbols> {
         &self.shared.symbols
+    }
+
+    /// Returns the clock that stamps events: for times that are to be compared with theirs.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.shared.options.clock
     }
 
     /// Returns the schema of kinds that can be emitted.
@@ -517,6 +524,7 @@ impl Shared {
             accounts: BTreeMap::new(),
             before: BTreeMap::new(),
         };
+        snapshot.warnings.extend(self.options.clock.steps().warning());
         let mut workers = workers;
         for shard in shards {
             snapshot.take_in_dedup(shard.dedup);

@@ -45,7 +45,7 @@
 //! - Events are written whatever becomes of them in the ring: the last events before a crash matter also when the
 //!   consumer was stuck. So an event that was dropped because its ring was full is in the recording.
 //!
-//! # In the file (format version 4)
+//! # In the file (format version 1)
 //!
 //! All numbers are 64-bit words in the byte order of the host that wrote them; the word at 16 tells which. A reader on a
 //! host of the other order refuses.
@@ -68,8 +68,8 @@
 //!            24  bytes of the name                                   120  check of the words from 8 on
 //!                                                                    128  head: events written
 //!
-//! definition  0  tag (1 name, 2 document) << 32 | bytes      16  check of key, tag, length and text
-//!             8  symbol or digest                            24  text, 0 to a multiple of 8
+//! definition  0  tag (1 name, 2 document, 3 domain) << 32 | bytes  16  check of key, tag, length and text
+//!             8  symbol, digest, or the domain's number      24  text, 0 to a multiple of 8
 //!
 //! track      ┌─────────────┬─────────────┬ ─ ┬───────────┬───────────┬ ─
 //!           │ record 0 64 │ record 1 64 │   │ check 0 8 │ check 1 8 │     event n of a track is in slot n mod slots

@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("process", &["emit", "event"]),
     ("observe", &["dedup", "domain", "event", "hash", "sync"]),
     ("paths", &["domain", "event", "hash", "observe"]),
-    ("journal", &["clock", "dedup", "emit", "event", "hash", "observe", "recorder", "sync"]),
+    ("journal", &["clock", "dedup", "domain", "emit", "event", "hash", "observe", "recorder", "sync"]),
     // Knows all stages and starts the threads.
     (
         "pipeline",

@@ -1,6 +1,7 @@
 //! The last reading of the cycle counter, kept where reading it costs a load.
 
 use super::cycles::Cycles;
+use super::steps::ClockSteps;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ pub(crate) struct CachedTime {
 impl CachedTime {
     pub(super) fn new(cycles: Cycles, resolution: Duration) -> CachedTime {
         CachedTime { word: AtomicU64::new(0), cycles, resolution }
+    }
+
+    pub(super) fn steps(&self) -> ClockSteps {
+        self.cycles.steps()
     }
 
     pub(crate) fn resolution(&self) -> Duration {

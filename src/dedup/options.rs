@@ -18,7 +18,8 @@ pub enum Window {
     Last(u64),
     /// Every id first seen within this duration of the newest time, by the records' own times, and at most one
     /// epoch more. Records that come late, with a time older than that, are remembered with the epoch they came
-    /// in.
+    /// in. So are those whose time is ahead of the newest by more than the window: it does not go there, unless eight such come
+    /// one after the other, as after a gap in the traffic.
     Sliding(Duration),
 }
 

@@ -9,6 +9,9 @@ pub struct DedupStats {
     pub forgotten: u64,
     /// Records that came with a time older than what a sliding window remembers.
     pub late: u64,
+    /// Records whose times were more than a sliding window ahead of all before, of which fewer than eight came one after the
+    /// other: they moved no window. A wrong clock, or a damaged capture.
+    pub wild: u64,
     /// Live epochs, the hot one included.
     pub epochs: u64,
     /// Bytes of memory held.

@@ -29,6 +29,7 @@ pub(super) enum Bounds {
         due_ns: u64,
         /// The newest time of each live epoch, oldest first.
         newest_of: std::collections::VecDeque<u64>,
+        leap: Leap,
     },
 }
 
@@ -54,6 +55,7 @@ impl Bounds {
                     hot_ends_ns: 0,
                     due_ns: 0,
                     newest_of: std::collections::VecDeque::from([0]),
+                    leap: Leap::default(),
                 }
             }
         }
@@ -85,12 +87,25 @@ impl Bounds {
     pub(super) fn before(&mut self, records: &[Record], set: &mut ExactSet) -> u64 {
         match self {
             Bounds::Unbounded | Bounds::Last { .. } => 0,
-            Bounds::Sliding { keep_ns, epoch_ns, newest_ns, hot_ends_ns, due_ns, newest_of } => {
+            Bounds::Sliding { keep_ns, epoch_ns, newest_ns, hot_ends_ns, due_ns, newest_of, leap } => {
                 let newest = records.iter().fold(*newest_ns, |newest, record| newest.max(record.time_ns()));
+                let is_leap = newest.saturating_sub(*newest_ns) > *keep_ns && *newest_ns > 0;
+                let newest = if !is_leap {
+                    leap.ahead = 0;
+                    newest
+                } else if let Some(newest) = leap.goes_on(newest, *keep_ns) {
+                    // Ids that came with these times are in the hot epoch.
+                    if let Some(hot) = newest_of.back_mut() {
+                        *hot = newest;
+                    }
+                    newest
+                } else {
+                    return 0;
+                };
                 *newest_ns = newest;
                 if newest < *due_ns {
                     if let Some(hot) = newest_of.back_mut() {
-                        *hot = newest;
+                        *hot = newest.max(*hot);
                     }
                     return 0;
                 }
@@ -101,7 +116,7 @@ impl Bounds {
                     }
                 }
                 if let Some(hot) = newest_of.back_mut() {
-                    *hot = newest;
+                    *hot = newest.max(*hot);
                 }
                 let mut forgotten = 0;
                 while newest_of.len() > 1
@@ -144,5 +159,49 @@ impl Bounds {
             late += u64::from(record.time_ns() < newest.saturating_sub(*keep_ns));
         }
         late
+    }
+
+    /// Returns how many records had times beyond the window, of which not enough came one after the other to move it.
+    pub(super) fn wild(&self) -> u64 {
+        match self {
+            Bounds::Unbounded | Bounds::Last { .. } => 0,
+            Bounds::Sliding { leap, .. } => leap.wild,
+        }
+    }
+}
+
+/// Records that are a whole window ahead of all before them, one after the other, before a window goes where they are:
+/// fewer are taken for wild, a wrong clock or a damaged capture.
+const LEAP: usize = 8;
+
+/// Records whose times are a leap.
+#[derive(Default)]
+pub(super) struct Leap {
+    /// Those ahead, one after the other.
+    ahead: u32,
+    ahead_ns: [u64; LEAP],
+    /// All that were ahead, less those that were followed.
+    wild: u64,
+}
+
+impl Leap {
+    /// Takes a time that is ahead. Once there are enough, returns where they are: at the latest that has another one within
+    /// `keep_ns` before it, or in the middle.
+    fn goes_on(&mut self, time_ns: u64, keep_ns: u64) -> Option<u64> {
+        if let Some(place) = self.ahead_ns.get_mut(self.ahead as usize) {
+            *place = time_ns;
+        }
+        self.ahead += 1;
+        self.wild += 1;
+        if (self.ahead as usize) < LEAP {
+            return None;
+        }
+        self.wild -= u64::from(std::mem::take(&mut self.ahead));
+        self.ahead_ns.sort_unstable();
+        let near = self.ahead_ns.windows(2).rev().find_map(|pair| match pair {
+            [before, time] if time - before <= keep_ns => Some(*time),
+            _ => None,
+        });
+        near.or(self.ahead_ns.get(LEAP / 2).copied())
     }
 }

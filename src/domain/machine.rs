@@ -13,7 +13,7 @@
 //! - An event without a path changes nothing.
 
 use crate::domain::kind::KindDef;
-use crate::domain::schema::is_text;
+use crate::domain::names::is_text;
 use crate::event::payload::FieldValue;
 use crate::event::{Domain, Field, Shared};
 

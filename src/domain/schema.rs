@@ -1,8 +1,10 @@
 //! The schema: every kind of event that may be emitted, or that a file tells of.
 
+use crate::domain::built_in::BUILT_IN;
 use crate::domain::definition::DomainDef;
 use crate::domain::kind::KindDef;
 use crate::domain::machine::StateTable;
+use crate::domain::names;
 use crate::domain::schema_error::{FieldFault, SchemaError};
 use crate::event::kind::{CODES_PER_DOMAIN, DOMAIN_COUNT, KIND_COUNT};
 use crate::event::{Domain, EventKind, Field, FieldType, Identity, KindSet, Record, Shared};
@@ -55,7 +57,7 @@ struct Known {
 
 impl Schema {
     /// Bytes that the name of a domain, kind, field or state can have.
-    pub const NAME_LEN_MAX: usize = 64;
+    pub const NAME_LEN_MAX: usize = names::LEN_MAX;
 
     /// Makes the schema of this crate's own domains.
     #[must_use]
@@ -71,11 +73,17 @@ impl Schema {
 
     /// Adds those of this crate's own domains whose numbers and names are free.
     fn complete(&mut self) {
-        for def in super::BUILT_IN {
+        for def in BUILT_IN {
             let free = self.domain(def.domain).is_none() && self.named(&def.name).is_none();
             let added = if free { self.add(def) } else { Ok(()) };
             debug_assert_eq!(added, Ok(()), "a built-in domain is well-formed; a test keeps it");
         }
+    }
+
+    /// Tells whether a domain is this crate's own, and defined as here.
+    #[must_use]
+    pub fn is_built_in(def: &DomainDef) -> bool {
+        BUILT_IN.contains(def)
     }
 
     /// Makes the schema by which a file is read that tells of `domains`: those, and this crate's own for the rest. What the
@@ -116,7 +124,7 @@ impl Schema {
 
     fn add(&mut self, def: &DomainDef) -> Result<(), SchemaError> {
         let domain = || def.name.to_string();
-        check_name(&def.name, false)?;
+        check_name(&def.name, names::is_name(&def.name))?;
         if let Some(known) = self.domain(def.domain) {
             let (number, known) = (def.domain.number(), known.name.to_string());
             return Err(SchemaError::DomainTaken { number, known, refused: domain() });
@@ -126,7 +134,7 @@ impl Schema {
         }
         let mut by_code: [Option<&str>; CODES_PER_DOMAIN] = [None; CODES_PER_DOMAIN];
         for kind in &def.kinds {
-            check_name(&kind.name, true)?;
+            check_name(&kind.name, names::is_path(&kind.name))?;
             let name = || kind.name.to_string();
             if kind.kind.domain() != def.domain {
                 let number = kind.kind.domain().number();
@@ -265,23 +273,16 @@ impl Default for Schema {
     }
 }
 
-fn check_name(name: &str, dots: bool) -> Result<(), SchemaError> {
-    let part_is_name = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-    };
-    let good = if dots { name.split('.').all(part_is_name) } else { part_is_name(name) };
-    if good && name.len() <= Schema::NAME_LEN_MAX {
-        Ok(())
-    } else {
-        Err(SchemaError::BadName(name.to_owned()))
-    }
+fn check_name(name: &str, is_one: bool) -> Result<(), SchemaError> {
+    if is_one { Ok(()) } else { Err(SchemaError::BadName(name.to_owned())) }
 }
 
 fn check_fields(kind: &KindDef) -> Result<(), (&Field, FieldFault)> {
     let mut used: [Option<&Field>; Record::PAYLOAD_LEN] = [None; Record::PAYLOAD_LEN];
     for (at, field) in kind.fields.iter().enumerate() {
         let fault = |fault| Err((field, fault));
-        if !is_text(&field.name) || !field.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        if !names::is_text(&field.name) || !field.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        {
             return fault(FieldFault::BadName);
         }
         if kind.fields.iter().take(at).any(|known| known.name == field.name) {
@@ -289,7 +290,7 @@ fn check_fields(kind: &KindDef) -> Result<(), (&Field, FieldFault)> {
         }
         if let FieldType::Name(names) = &field.ty {
             let fresh = |(at, name): (usize, &Shared<str>)| {
-                is_text(name) && names.iter().take(at).all(|known| known != name)
+                names::is_text(name) && names.iter().take(at).all(|known| known != name)
             };
             if !(1..=255).contains(&names.len()) || !names.iter().enumerate().all(fresh) {
                 return fault(FieldFault::Names(names.len()));
@@ -308,15 +309,9 @@ fn check_fields(kind: &KindDef) -> Result<(), (&Field, FieldFault)> {
     Ok(())
 }
 
-/// Tells whether `text` can be the name of a field, of a state, or of one of those that a field chooses among.
-pub(super) fn is_text(text: &str) -> bool {
-    (1..=Schema::NAME_LEN_MAX).contains(&text.len()) && !text.contains(char::is_control)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::BUILT_IN;
 
     const USER: Domain = Domain::FIRST_USER;
 

@@ -20,16 +20,21 @@ use crate::domain::machine::{STATES_MAX, StateTable, TransitionPath, states};
 use crate::domain::schema::Schema;
 use crate::domain::schema_error::SchemaError;
 use crate::event::json::{Members, push_number, push_text};
-use crate::event::kind::CODES_PER_DOMAIN;
+use crate::event::kind::{CODES_PER_DOMAIN, DOMAIN_COUNT};
 use crate::event::{Domain, EventKind, Field, FieldType, Identity, Json, JsonError, Record, Shared};
 
 /// Why a text is no definition of a domain.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SchemaTextError {
-    /// It is longer than [`DomainDef::JSON_LEN_MAX`].
-    #[error("a domain's definition of {0} bytes is too long; one has at most {max} bytes", max = DomainDef::JSON_LEN_MAX)]
-    TooLong(usize),
+    /// It is longer than a definition can be.
+    #[error("a definition of {len} bytes is too long; it can have {max} bytes")]
+    TooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// What it can have.
+        max: usize,
+    },
     /// It is no JSON.
     #[error("a domain's definition is no JSON: {0}")]
     Json(#[from] JsonError),
@@ -77,13 +82,50 @@ impl DomainDef {
     /// When the text is too long, no JSON, or no sound definition.
     pub fn from_json(text: &str) -> Result<DomainDef, SchemaTextError> {
         if text.len() > DomainDef::JSON_LEN_MAX {
-            return Err(SchemaTextError::TooLong(text.len()));
+            return Err(SchemaTextError::TooLong { len: text.len(), max: DomainDef::JSON_LEN_MAX });
         }
         let text = Json::new(text)?.compact();
         let place = Place { members: Members::of(&text), name: String::from("the domain") };
         let def = read_domain(&place)?;
         Schema::empty().merge(&def)?;
         Ok(def)
+    }
+}
+
+impl Schema {
+    /// Bytes that a schema's text can have.
+    pub const JSON_LEN_MAX: usize = 8 << 20;
+    const FORM: &str = "panther-events/schema/1";
+
+    /// Returns the definitions of all domains as JSON: an object with the member `schema`, which says
+    /// `panther-events/schema/1`, and `domains`, a line each as [`DomainDef::to_json`] gives it.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut out = format!("{{\"schema\":\"{}\",\"domains\":[", Schema::FORM);
+        for (at, domain) in self.domains().enumerate() {
+            out.push_str(if at > 0 { ",\n" } else { "\n" });
+            out.push_str(&domain.to_json());
+        }
+        out.push_str("\n]}\n");
+        out
+    }
+
+    /// Reads a schema from JSON: its domains, and this crate's own for the rest, as [`Schema::of_file`] does.
+    ///
+    /// # Errors
+    /// When the text is too long, no JSON, of another form, or its domains are not sound or contradict each other.
+    pub fn from_json(text: &str) -> Result<Schema, SchemaTextError> {
+        if text.len() > Schema::JSON_LEN_MAX {
+            return Err(SchemaTextError::TooLong { len: text.len(), max: Schema::JSON_LEN_MAX });
+        }
+        let text = Json::new(text)?.compact();
+        let place = Place { members: Members::of(&text), name: String::from("the schema") };
+        if place.text("schema")? != Schema::FORM {
+            return Err(place.wrong("schema", Schema::FORM));
+        }
+        let domains = place.list("domains", DOMAIN_COUNT)?;
+        let domains = domains.into_iter().map(|raw| read_domain(&place.inner("a domain", raw)));
+        Ok(Schema::of_file(&domains.collect::<Result<Vec<_>, _>>()?)?)
     }
 }
 
@@ -347,7 +389,7 @@ fn type_name(ty: &FieldType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::BUILT_IN;
+    use crate::domain::built_in::BUILT_IN;
     use crate::domain::schema_error::FieldFault;
 
     const LAB: &str = r#"{"number":16,"name":"lab","kinds":[
@@ -391,6 +433,25 @@ mod tests {
         assert_eq!((states.path(1, 7, &[0; 24]), states.path(0, 7, &[0; 24])), (&[0][..], &[0, 1][..]));
         assert!(states.path(0, 5, &[0; 24]).is_empty());
         assert_eq!(DomainDef::from_json(&lab.to_json()).unwrap(), lab);
+    }
+
+    #[test]
+    fn a_schema_reads_back_as_it_is() {
+        let mut schema = Schema::new();
+        schema.register(&DomainDef::from_json(LAB).unwrap()).unwrap();
+        let read = Schema::from_json(&schema.to_json()).unwrap();
+        assert!(read.domains().eq(schema.domains()));
+        assert_eq!(read.name(EventKind::new(Domain::FIRST_USER, 0)), Some("lab.link.flap"));
+        let twice = format!(
+            r#"{{"schema":"panther-events/schema/1","domains":[{LAB},{}]}}"#,
+            LAB.replace("lab", "rig")
+        );
+        assert!(matches!(
+            Schema::from_json(&twice),
+            Err(SchemaTextError::Schema(SchemaError::DomainTaken { .. }))
+        ));
+        let other = schema.to_json().replace("schema/1", "schema/2");
+        assert!(matches!(Schema::from_json(&other), Err(SchemaTextError::Member { member: "schema", .. })));
     }
 
     #[test]
@@ -446,7 +507,8 @@ mod tests {
         );
         assert!(matches!(DomainDef::from_json("{"), Err(SchemaTextError::Json(_))));
         let long = format!("{LAB}{}", " ".repeat(DomainDef::JSON_LEN_MAX));
-        assert_eq!(DomainDef::from_json(&long), Err(SchemaTextError::TooLong(long.len())));
+        let (len, max) = (long.len(), DomainDef::JSON_LEN_MAX);
+        assert_eq!(DomainDef::from_json(&long), Err(SchemaTextError::TooLong { len, max }));
     }
 
     #[test]

@@ -82,17 +82,21 @@ struct KindLine {
 impl<W: Write> EventLines<W> {
     /// Makes a writer of lines. `kinds`, asked once for each kind there can be, is the schema.
     pub fn new<'a>(out: W, kinds: impl Fn(EventKind) -> Option<KindText<'a>>) -> EventLines<W> {
-        let all = (0..KIND_COUNT as u16).map(EventKind::from_index);
         EventLines {
             out,
             line: Vec::with_capacity(512),
-            kinds: all.map(|kind| kinds(kind).map(KindLine::new)).collect(),
+            kinds: kind_lines(kinds),
             names: QuotedNames::new(),
             elsewhere: None,
             contexts: None,
             written: 0,
             non_finite: 0,
         }
+    }
+
+    /// Takes another schema for the lines that follow, as [`EventLines::new`] takes it.
+    pub fn set_kinds<'a>(&mut self, kinds: impl Fn(EventKind) -> Option<KindText<'a>>) {
+        self.kinds = kind_lines(kinds);
     }
 
     /// Writes a second id of each event that has one, under `member`, after the first.
@@ -179,6 +183,11 @@ impl<W: Write> EventLines<W> {
     pub fn into_inner(self) -> W {
         self.out
     }
+}
+
+fn kind_lines<'a>(kinds: impl Fn(EventKind) -> Option<KindText<'a>>) -> Vec<Option<KindLine>> {
+    let all = (0..KIND_COUNT as u16).map(EventKind::from_index);
+    all.map(|kind| kinds(kind).map(KindLine::new)).collect()
 }
 
 impl KindLine {

@@ -117,6 +117,7 @@ pub struct DedupSummary {
     pub remembered: u64,
     pub forgotten: u64,
     pub late: u64,
+    pub wild: u64,
     pub memory_bytes: usize,
     pub huge_page_bytes: usize,
     pub filter_negatives: u64,

@@ -3,6 +3,7 @@
 pub(super) mod damage;
 pub(super) mod defined;
 mod definitions;
+pub(super) mod error;
 pub(super) mod filter;
 pub(super) mod lacking;
 pub(super) mod plan;

@@ -12,6 +12,7 @@ pub(super) mod log;
 mod losses;
 pub(super) mod options;
 mod queue;
+mod references;
 mod resume;
 mod segment;
 mod segments;

@@ -129,6 +129,7 @@ struct Entry {
 #[derive(Default)]
 pub struct Builder {
     options: PipelineOptions,
+    schema: Option<Schema>,
     domains: Vec<DomainDef>,
     identities: Vec<(EventKind, Identity)>,
     observers: Vec<Entry>,
@@ -143,6 +144,13 @@ impl Builder {
     #[must_use]
     pub fn new(options: PipelineOptions) -> Builder {
         Builder { options, ..Builder::default() }
+    }
+
+    /// Begins with the kinds of `schema` instead of this crate's own: with those of a file that is replayed, say. Domains that
+    /// are [added](Builder::domain) come to these.
+    pub fn schema(&mut self, schema: Schema) -> &mut Builder {
+        self.schema = Some(schema);
+        self
     }
 
     /// Adds a domain of the user's.
@@ -216,9 +224,12 @@ impl Builder {
     pub fn start(mut self) -> Result<Pipeline, StartError> {
         let options = self.options.clone();
         check(&options)?;
-        let schema = Arc::new(self.schema()?);
+        let schema = Arc::new(self.whole_schema()?);
         let symbols = self.symbols.take().unwrap_or_default();
         if let Some(recorder) = &self.recorder {
+            for domain in schema.domains().filter(|domain| !Schema::is_built_in(domain)) {
+                recorder.define_domain(domain.domain, &domain.to_json());
+            }
             recorder.listen(&symbols);
         }
         let workers = match options.topology {
@@ -316,8 +327,8 @@ impl Builder {
         Ok(Pipeline { shared, threads })
     }
 
-    fn schema(&self) -> Result<Schema, SchemaError> {
-        let mut schema = Schema::new();
+    fn whole_schema(&self) -> Result<Schema, SchemaError> {
+        let mut schema = self.schema.clone().unwrap_or_default();
         for def in &self.domains {
             schema.register(def)?;
         }

@@ -165,6 +165,7 @@ impl Snapshot {
             remembered: total.remembered + shard.remembered,
             forgotten: total.forgotten + shard.forgotten,
             late: total.late + shard.late,
+            wild: total.wild + shard.wild,
             epochs: total.epochs.max(shard.epochs),
             memory_bytes: total.memory_bytes + shard.memory_bytes,
             huge_page_bytes: total.huge_page_bytes + shard.huge_page_bytes,
@@ -219,6 +220,7 @@ mod tests {
             cold_hits: place(13),
             spill_write_failures: place(14),
             spill_read_failures: place(15),
+            wild: place(16),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The names and documents in a recorder's file: a list that only grows.
 
-use crate::event::{Detail, Symbol, Tap};
+use crate::event::{Detail, Domain, Symbol, Tap};
 use crate::recorder::format::words_check;
 use crate::recorder::map::Part;
 use crate::sync::{Mutex, lock};
@@ -15,6 +15,9 @@ pub enum RecordedDefinition {
     Name(Symbol, Box<str>),
     /// A document: compact JSON.
     Document(Detail, Box<str>),
+    /// The definition of a domain that is not this crate's own, as JSON:
+    /// [`DomainDef::from_json`](crate::domain::DomainDef::from_json).
+    Domain(Domain, Box<str>),
 }
 
 /// What a definition is of.
@@ -22,6 +25,7 @@ pub enum RecordedDefinition {
 pub(super) enum Tag {
     Name = 1,
     Document = 2,
+    Domain = 3,
 }
 
 /// Words before a definition's text.
@@ -119,6 +123,7 @@ fn parse_one(words: &[u64]) -> Option<(RecordedDefinition, &[u64])> {
     let definition = match head >> 32 {
         1 => RecordedDefinition::Name(Symbol::from_bits(key), text),
         2 => RecordedDefinition::Document(Detail::from_bits(key), text),
+        3 => RecordedDefinition::Domain(Domain::new(u8::try_from(key).ok()?)?, text),
         _ => return None,
     };
     Some((definition, words.get(end..)?))

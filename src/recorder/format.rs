@@ -16,7 +16,7 @@ pub(super) const HEAD_BEHIND: u64 = HEAD_EVERY + BATCH_MAX as u64;
 pub(super) const BATCH_MAX: usize = 64;
 
 pub(super) const MAGIC: u64 = u64::from_ne_bytes(*b"PEVFLTR\n");
-pub(super) const VERSION: u64 = 4;
+pub(super) const VERSION: u64 = 1;
 /// Read on a host of the other byte order, it is another number.
 pub(super) const ORDER_MARK: u64 = 0x0102_0304_0506_0708;
 

@@ -227,6 +227,25 @@ impl Recording {
         self.origins().into_iter().flat_map(|origin| self.records_of(origin)).collect()
     }
 
+    /// Returns all events as they happened: by time, each source's in the order of its numbers. Those of several pipelines come
+    /// among each other.
+    #[must_use]
+    pub fn merged_records(&self) -> Vec<Record> {
+        let mut due: Vec<_> =
+            self.origins().into_iter().flat_map(|origin| self.due_records_of(origin)).collect();
+        // Stable: what is due at once stays pipeline after pipeline.
+        due.sort_by_key(|(due_ns, _)| *due_ns);
+        due.into_iter().map(|(_, record)| record).collect()
+    }
+
+    /// Returns the texts of the definitions of domains that are not this crate's own.
+    pub fn domains(&self) -> impl Iterator<Item = &str> {
+        self.definitions.iter().filter_map(|definition| match definition {
+            RecordedDefinition::Domain(_, text) => Some(&**text),
+            _ => None,
+        })
+    }
+
     /// Returns the events of one pipeline, by source and number.
     #[must_use]
     pub fn records_of(&self, origin: Origin) -> Vec<Record> {
@@ -240,6 +259,11 @@ impl Recording {
     /// ahead of what its source told later does not hold that back.
     #[must_use]
     pub fn merged_records_of(&self, origin: Origin) -> Vec<Record> {
+        self.due_records_of(origin).into_iter().map(|(_, record)| record).collect()
+    }
+
+    /// The events of one pipeline as they happened, each with the time from which on it is due.
+    fn due_records_of(&self, origin: Origin) -> Vec<(u64, Record)> {
         let mut due: Vec<(u64, Record)> =
             self.records_of(origin).into_iter().map(|record| (record.time_ns(), record)).collect();
         let mut later: Option<(u64, u16)> = None;
@@ -253,7 +277,7 @@ impl Recording {
         }
         // Stable: what is due at once stays by source and number.
         due.sort_by_key(|(due_ns, _)| *due_ns);
-        due.into_iter().map(|(_, record)| record).collect()
+        due
     }
 
     /// Returns the numbers that are missing before and between the events of each source of each pipeline. An event that an
@@ -282,6 +306,7 @@ impl Recording {
             RecordedDefinition::Document(detail, text) => {
                 symbols.details().intern(text).ok() != Some(*detail)
             }
+            RecordedDefinition::Domain(..) => false,
         };
         self.definitions.iter().filter(refused).count() as u64
     }

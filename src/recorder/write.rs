@@ -1,6 +1,6 @@
 //! Making a recorder's file, and giving its tracks to emitters.
 
-use crate::event::{Origin, Symbols, Tap};
+use crate::event::{Domain, Origin, Symbols, Tap};
 use crate::recorder::definitions::{Listener, Tag};
 use crate::recorder::file::RecorderFile;
 use crate::recorder::format::{DEFINITION_PAGES_MAX, Layout, SLOTS_MAX, TRACKS_MAX, header};
@@ -121,6 +121,11 @@ impl FlightRecorder {
     }
 
     /// Takes down the names and documents of `symbols`, and from now on each new one before it can be used.
+    /// Takes down how a domain is defined.
+    pub(crate) fn define_domain(&self, domain: Domain, json: &str) {
+        self.0.log.put(Tag::Domain, u64::from(domain.number()), json);
+    }
+
     pub(crate) fn listen(&self, symbols: &Symbols) {
         let inner = &self.0;
         let listener = |tag| -> Arc<dyn Tap> { Arc::new(Listener { tag, log: Arc::clone(&inner.log) }) };

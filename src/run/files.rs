@@ -9,8 +9,8 @@ use crate::export::summary::Summary;
 use crate::export::{DirError, FileError, ResultDir, ResultFile};
 use crate::paths::SightingsReport;
 use crate::run::finished::{FinishedRun, InputTotals};
-use crate::run::names::{DELAYS, METRICS, PATHS, STATES, SUMMARY};
-use std::io;
+use crate::run::names::{DELAYS, METRICS, PATHS, SCHEMA, STATES, SUMMARY};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// A file of a result directory.
@@ -73,11 +73,13 @@ pub enum FormatError {
 }
 
 impl FinishedRun {
-    /// Writes the files of `formats` and, last, `MANIFEST`.
+    /// Writes `schema.json`, the files of `formats` and, last, `MANIFEST`.
     ///
     /// # Errors
     /// When one of them cannot be written: there is no `MANIFEST` then, and what is there is no result.
     pub fn write(&self, dir: ResultDir, summary: &Summary, formats: &[FileFormat]) -> Result<(), WriteError> {
+        let schema = self.snapshot.schema.to_json();
+        with_file(&dir, SCHEMA, |file| Ok(file.write_all(schema.as_bytes())?))?;
         formats.iter().try_for_each(|format| write_file(&dir, self, summary, *format))?;
         dir.commit()?;
         Ok(())

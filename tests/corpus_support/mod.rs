@@ -1,6 +1,7 @@
 //! What must hold for any bytes at each reader: shared by the fuzz targets and the replay of their corpus.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "checks of tests")]
 
+use panther_events::domain::DomainDef;
 use panther_events::event::Symbols;
 use panther_events::ingest::capture::{CaptureOptions, CaptureReader};
 use panther_events::ingest::panther::{PantherReader, PythonVersion, panther_id};
@@ -65,10 +66,13 @@ pub fn recorder(bytes: &[u8]) {
         .iter()
         .map(|definition| match definition {
             RecordedDefinition::Name(_, text) | RecordedDefinition::Document(_, text) => text.len(),
+            RecordedDefinition::Domain(_, text) => text.len(),
         })
         .sum();
     assert!(text <= bytes.len(), "more text than bytes");
-    let _ = (recording.is_whole(), recording.define_in(&Symbols::new()));
+    assert_eq!(recording.merged_records().len(), records.len());
+    let domains = recording.domains().map(DomainDef::from_json).count();
+    let _ = (recording.is_whole(), recording.define_in(&Symbols::new()), domains);
 }
 
 /// Reads `bytes` as a capture of either format, and decodes and digests every packet.

@@ -66,7 +66,8 @@ fn a_directory_has_the_files_of_what_was_there_and_no_others() {
         assert_eq!(run.losses(), Vec::<String>::new());
         let summary = run.summary(topology, None);
         run.write(dir, &summary, &FileFormat::ALL).unwrap();
-        let expected: BTreeSet<String> = expected.iter().map(|name| (*name).to_owned()).collect();
+        let expected = expected.iter().chain(&["schema.json"]);
+        let expected: BTreeSet<String> = expected.map(|name| (*name).to_owned()).collect();
         assert_eq!(names(out.path()), expected);
         let lines = fs::read_to_string(out.path().join("events.jsonl")).unwrap();
         // Sightings of one packet are one event.
@@ -94,7 +95,8 @@ fn options_choose_events_their_further_id_and_the_formats() {
     let topology = options.topology;
     let finished = run(options, &dir, true, false);
     finished.write(dir, &finished.summary(topology, Some(64)), &[FileFormat::Jsonl]).unwrap();
-    assert_eq!(names(out.path()), BTreeSet::from(["MANIFEST".to_owned(), "events.jsonl".to_owned()]));
+    let expected = ["MANIFEST", "events.jsonl", "schema.json"].map(str::to_owned);
+    assert_eq!(names(out.path()), BTreeSet::from(expected));
     let lines = fs::read_to_string(out.path().join("events.jsonl")).unwrap();
     assert_eq!(lines.lines().count(), 3, "{lines}");
     assert!(lines.contains("\"lab_id\":\"00000000-0000-0000-0000-000000000007\""), "{lines}");
@@ -112,5 +114,6 @@ fn options_choose_events_their_further_id_and_the_formats() {
     finished
         .write(dir, &finished.summary(topology, None), &[FileFormat::Summary, FileFormat::Jsonl])
         .unwrap();
-    assert_eq!(names(out.path()), BTreeSet::from(["MANIFEST".to_owned(), "summary.json".to_owned()]));
+    let expected = ["MANIFEST", "schema.json", "summary.json"].map(str::to_owned);
+    assert_eq!(names(out.path()), BTreeSet::from(expected));
 }

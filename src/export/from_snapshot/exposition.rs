@@ -119,6 +119,8 @@ fn dedup(text: &mut Text<'_>, snapshot: &Snapshot) -> Result<(), OpenMetricsErro
         .sample(&[], dedup.forgotten)?;
     text.counter("panther_dedup_late", "Events older than what their window still covers", None)?
         .sample(&[], dedup.late)?;
+    text.counter("panther_dedup_wild", "Events with times so far ahead that they moved no window", None)?
+        .sample(&[], dedup.wild)?;
     let mut failures =
         text.counter("panther_dedup_spill_failures", "Reads and writes of ids on disk that failed", None)?;
     failures.sample(&[("operation", "read")], dedup.spill_read_failures)?;

@@ -177,6 +177,7 @@ impl DedupSummary {
             remembered: stats.remembered,
             forgotten: stats.forgotten,
             late: stats.late,
+            wild: stats.wild,
             memory_bytes: stats.memory_bytes,
             huge_page_bytes: stats.huge_page_bytes,
             filter_negatives: stats.filter_negatives,

@@ -1,14 +1,54 @@
 //! A block while it is filled: room for the header, then the body, in one buffer that is written at once.
 
-use crate::event::{Origin, Record, Symbol};
+use crate::event::kind::DOMAIN_COUNT;
+use crate::event::{Domain, Origin, Record, Symbol};
 use crate::journal::format::marks::Marks;
 use crate::journal::format::{
     ALIGN, BlockHeader, BlockKind, HEADER_LEN_MAX, Position, RunId, SPANS_MAX, SourceSpan, Totals, aligned,
     header_len, swap_records,
 };
+use std::collections::HashSet;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What a definition is of: the symbol of a name, or the digest of a document.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct DefinitionKey {
+    tag: u8,
+    bits: u128,
+}
+
+/// What the digest of a domain's definition begins with; its number and the hash of its text follow.
+const DOMAIN_KEY: [u8; 7] = *b"domain/";
+
+impl DefinitionKey {
+    pub(crate) fn name(symbol: Symbol) -> DefinitionKey {
+        DefinitionKey { tag: 1, bits: u128::from(symbol.bits()) }
+    }
+
+    pub(crate) fn document(digest: u128) -> DefinitionKey {
+        DefinitionKey { tag: 2, bits: digest }
+    }
+
+    pub(crate) fn bits(self) -> u128 {
+        self.bits
+    }
+
+    /// The number of the domain whose definition it is of.
+    pub(crate) fn domain(self) -> Option<u8> {
+        let high = (self.bits >> 64) as u64;
+        let [start @ .., number] = high.to_be_bytes();
+        (self.tag == 2 && start == DOMAIN_KEY)
+            .then_some(number)
+            .filter(|number| usize::from(*number) < DOMAIN_COUNT)
+    }
+}
 
 /// Records' room in front of the body: the header is written right before the body once its length is known.
 const HEADER_ROOM: usize = HEADER_LEN_MAX / size_of::<Record>();
+
+/// A block of records whose definitions take so many bytes takes no more records: documents can be long, and are held with it.
+const USES_LEN_MAX: usize = 1 << 20;
 
 /// A block of records or of definitions, not yet written.
 pub(crate) struct Block {
@@ -24,6 +64,10 @@ pub(crate) struct Block {
     domains: u32,
     origin: Origin,
     encoded_header_len: usize,
+    /// What the records refer to, each once.
+    uses: Vec<Arc<Definition>>,
+    used: HashSet<DefinitionKey>,
+    uses_len: usize,
 }
 
 /// What a block's header says of the place where it is written.
@@ -88,6 +132,9 @@ impl Block {
             domains: 0,
             origin: Origin::from_bits(0),
             encoded_header_len: 0,
+            uses: Vec::new(),
+            used: HashSet::new(),
+            uses_len: 0,
         }
     }
 
@@ -100,6 +147,27 @@ impl Block {
         self.time_ns_min = u64::MAX;
         self.time_ns_max = 0;
         self.domains = 0;
+        self.uses.clear();
+        self.used.clear();
+        self.uses_len = 0;
+    }
+
+    /// Takes along a definition that a record of the block refers to.
+    pub(crate) fn uses(&mut self, definition: &Arc<Definition>) {
+        if self.used.insert(definition.key()) {
+            self.uses_len += definition.encoded_len();
+            self.uses.push(Arc::clone(definition));
+        }
+    }
+
+    /// Returns the definitions that the records refer to.
+    pub(crate) fn definitions(&self) -> &[Arc<Definition>] {
+        &self.uses
+    }
+
+    /// Returns how many bytes those take.
+    pub(crate) fn definitions_len(&self) -> usize {
+        self.uses_len
     }
 
     /// Takes records from the front of `records`, which are of `origin`, while there is room and returns how many. Those that
@@ -154,14 +222,15 @@ impl Block {
         true
     }
 
-    fn room(&self) -> usize {
+    /// Returns how many records fit.
+    pub(crate) fn room(&self) -> usize {
         // The last page is for padding.
         self.buffer.len().saturating_sub(2 * HEADER_ROOM + self.records)
     }
 
     /// Tells whether no record fits any more.
     pub(crate) fn is_full(&self) -> bool {
-        self.room() == 0
+        self.room() == 0 || self.uses_len >= USES_LEN_MAX
     }
 
     /// Returns how many records are in the block.
@@ -176,7 +245,7 @@ impl Block {
 
     /// Returns how many bytes the buffer takes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.buffer.len() * size_of::<Record>()
+        self.buffer.len() * size_of::<Record>() + self.uses_len
     }
 
     /// Returns how many bytes the block takes in a segment, at most: with its padding to a page.
@@ -252,6 +321,29 @@ impl Definition {
     /// Bytes that a detail document can have.
     pub const DETAIL_LEN_MAX: usize = 4 << 20;
     const HEAD_LEN: usize = 24;
+
+    /// Returns the digest under which `text` defines `domain` in a journal.
+    pub(crate) fn domain_key(domain: Domain, text: &str) -> u128 {
+        let [a, b, c, d, e, f, g] = DOMAIN_KEY;
+        let high = u64::from_be_bytes([a, b, c, d, e, f, g, domain.number()]);
+        u128::from(high) << 64 | u128::from(xxh3_64(text.as_bytes()))
+    }
+
+    /// Returns what it is of.
+    pub(crate) fn key(&self) -> DefinitionKey {
+        let (tag, bits, _) = self.parts();
+        DefinitionKey { tag, bits }
+    }
+
+    /// Tells whether it is a name or an event's document, and none of the journal's own.
+    pub(crate) fn is_of_records(&self) -> bool {
+        matches!(self, Definition::Name(..)) || u64::try_from(self.parts().1).is_ok()
+    }
+
+    /// Returns the name's or the document's bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.parts().2
+    }
 
     fn parts(&self) -> (u8, u128, &[u8]) {
         match self {

@@ -14,6 +14,6 @@ pub(super) enum Key {
 pub enum Defined<'a> {
     /// A name.
     Name(Symbol, &'a str),
-    /// A document.
+    /// A document, of an event or of the journal's own, such as the definition of a domain.
     Detail(u128, &'a [u8]),
 }

@@ -1,8 +1,13 @@
 //! A reader's names and documents, as far as it was read.
 
-use crate::event::Symbol;
+use crate::domain::{DomainDef, Schema, SchemaTextError};
+use crate::event::{KindSet, Symbol};
+use crate::journal::format::block::DefinitionKey;
 use crate::journal::read::defined::{Defined, Key};
-use crate::journal::read::reader::JournalReader;
+use crate::journal::read::error::ReadError;
+use crate::journal::read::filter::Filter;
+use crate::journal::read::reader::{JournalReader, ReadOptions};
+use std::path::Path;
 
 impl JournalReader<'_> {
     /// Returns the name behind `symbol`, as far as the journal was read: names come before their first use.
@@ -25,6 +30,44 @@ impl JournalReader<'_> {
     /// Iterates over the documents read so far, in no order.
     pub fn details(&self) -> impl Iterator<Item = (u128, &[u8])> {
         self.details.iter().map(|(digest, bytes)| (*digest, &**bytes))
+    }
+
+    /// Iterates over the definitions of domains read so far, as JSON, in the order in which they were read.
+    pub fn domains(&self) -> impl Iterator<Item = &str> {
+        self.order.iter().filter_map(|key| match *key {
+            Key::Detail(digest) if DefinitionKey::document(digest).domain().is_some() => {
+                std::str::from_utf8(self.detail(digest)?).ok()
+            }
+            _ => None,
+        })
+    }
+
+    /// Returns the schema by which the records read so far are to be read: the domains that the journal tells of, and this
+    /// crate's own for the rest. Where the journal defines a domain in several ways, as a run that was resumed may, the one that
+    /// was read last holds.
+    ///
+    /// # Errors
+    /// When a definition is not sound, or two contradict each other.
+    pub fn schema(&self) -> Result<Schema, SchemaTextError> {
+        let mut domains: Vec<DomainDef> = Vec::new();
+        for text in self.domains() {
+            let def = DomainDef::from_json(text)?;
+            domains.retain(|known| known.domain != def.domain);
+            domains.push(def);
+        }
+        Ok(Schema::of_file(&domains)?)
+    }
+
+    /// Returns the schema by which all of a journal's records are to be read, as [`JournalReader::schema`] gives it at its end.
+    /// Reads the headers of records only.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or a definition in it is not sound.
+    pub fn schema_of(path: &Path, options: ReadOptions) -> Result<Schema, ReadError> {
+        let mut reader = JournalReader::open(path, options)?;
+        reader.set_filter(Filter { kinds: KindSet::EMPTY, ..Filter::ALL });
+        while reader.next_block()?.is_some() {}
+        reader.schema().map_err(|source| ReadError::Schema { path: path.to_owned(), source })
     }
 
     /// Returns how many names and documents were read.

@@ -7,6 +7,7 @@ use crate::journal::format::marks::Marks;
 use crate::journal::format::{BlockHeader, BlockKind, EndReason, Link, Position, RunId, SourceSpan, Totals};
 use crate::journal::read::damage::{Damage, Finding, SourceGap};
 use crate::journal::read::defined::Key;
+use crate::journal::read::error::ReadError;
 use crate::journal::read::filter::{Filter, Target};
 use crate::journal::read::plan::{self, Plan, Step};
 use crate::journal::read::recovery::Found;
@@ -15,7 +16,7 @@ use crate::journal::storage::{DirStorage, Storage};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// How a journal is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -26,30 +27,6 @@ pub struct ReadOptions {
     /// Take the journal as it is for all of it, even where a live process has it open for writing: for that process
     /// itself, before it has written.
     pub as_ended: bool,
-}
-
-/// Why a journal could not be read on. Damage is no error: see [`JournalReader::findings`].
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The operating system refused.
-    #[error("cannot read {path} at offset {offset}: {source}; check that the file can be read")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The offset in bytes.
-        offset: u64,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// A segment is compressed, and this build cannot unpack it.
-    #[error(
-        "cannot read {path} from offset 0 on: it is compressed, and this build lacks the feature zstd; build with it, or unpack the file with `zstd -d`"
-    )]
-    Compressed {
-        /// The file.
-        path: PathBuf,
-    },
 }
 
 /// Where a reader is.

@@ -3,8 +3,9 @@
 
 use crate::journal::format::{BlockHeader, BlockKind, EndReason, Position};
 use crate::journal::read::damage::{Damage, Finding};
+use crate::journal::read::error::ReadError;
 use crate::journal::read::plan::{self, Step};
-use crate::journal::read::reader::{JournalReader, ReadError, Status, plan_of};
+use crate::journal::read::reader::{JournalReader, Status, plan_of};
 use crate::journal::read::recovery::{Action, Behind, Found, Place, decide};
 use std::io;
 

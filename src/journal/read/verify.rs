@@ -4,7 +4,8 @@ use crate::journal::format::marks::Marks;
 use crate::journal::format::names::parse_name;
 use crate::journal::format::{RunId, Totals};
 use crate::journal::read::damage::Finding;
-use crate::journal::read::reader::{JournalReader, ReadError, ReadOptions};
+use crate::journal::read::error::ReadError;
+use crate::journal::read::reader::{JournalReader, ReadOptions};
 use crate::journal::storage::Storage;
 use std::io;
 

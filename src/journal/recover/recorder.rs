@@ -1,6 +1,7 @@
 //! A journal of what a flight recorder held.
 
 use crate::journal::format::RunId;
+use crate::journal::format::block::Definition;
 use crate::journal::read::lacking::Lacking;
 use crate::journal::read::reader::JournalReader;
 use crate::journal::recover::arrive::{RecoverError, arrive};
@@ -34,6 +35,9 @@ pub fn keep(recording: &Recording, path: &Path, now_ns: u64) -> Result<JournalAc
                 RecordedDefinition::Name(symbol, name) => writer.define(*symbol, name),
                 RecordedDefinition::Document(detail, text) => {
                     writer.define_detail(u128::from(detail.bits()), text.as_bytes())
+                }
+                RecordedDefinition::Domain(domain, text) => {
+                    writer.define_detail(Definition::domain_key(*domain, text), text.as_bytes())
                 }
             };
         }

@@ -2,8 +2,9 @@
 
 use crate::event::Record;
 use crate::journal::read::defined::Defined;
+use crate::journal::read::error::ReadError;
 use crate::journal::read::lacking::Lacking;
-use crate::journal::read::reader::{JournalReader, ReadError, ReadOptions};
+use crate::journal::read::reader::{JournalReader, ReadOptions};
 use crate::journal::read::verify::{VerifyReport, holds_journal, verify};
 use crate::journal::storage::Storage;
 use crate::journal::write::durability::JournalAccount;

@@ -1,91 +1,232 @@
-//! The names and documents that a writer was given: each once, in the order in which they came.
+//! What records refer to: names, documents and domains, as a writer was given them, and which of them a block needs.
+//!
+//! A block of records takes the definitions along that its records refer to, and they are written before it unless they are in
+//! its segment. So a segment holds what its records use, and can be read alone. The writer itself keeps what it was given until
+//! it is told to [forget](Definitions::forget) it.
 
-use crate::event::{Symbol, Symbols};
-use crate::journal::format::block::{Block, Definition};
+use crate::domain::{DomainDef, Schema};
+use crate::event::{Record, Symbol, Symbols};
+use crate::journal::format::block::{Block, Definition, DefinitionKey};
 use crate::journal::format::{BLOCK_LEN_MAX, BlockKind, HEADER_LEN_MAX};
 use crate::journal::write::options::DefineError;
+use crate::journal::write::references::{Reference, References};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
-#[derive(Default)]
+/// Names of entities, and documents, that are remembered to be with the block that is being filled.
+const RECENT: usize = 1024;
+
 pub(super) struct Definitions {
-    all: Vec<Definition>,
-    bytes: u64,
-    /// By key: where in `all`.
-    names: HashMap<Symbol, usize>,
-    details: HashMap<u128, usize>,
+    references: References,
+    /// Names, and documents of events.
+    of_records: HashMap<DefinitionKey, Arc<Definition>>,
+    /// By number.
+    domains: Vec<Option<DomainOf>>,
+    /// The journal's own documents, which stand in each segment, in the order in which they came.
+    notes: Vec<Definition>,
+    note_keys: HashMap<u128, usize>,
+    notes_bytes: u64,
+    /// Of the block that is being filled: names that are with it, each in a place of its own. One that is not here may be
+    /// with it all the same.
+    recent: Box<[Symbol; RECENT]>,
+    recent_domains: u32,
+}
+
+/// A domain of which there may be records.
+enum DomainOf {
+    /// Its text is written when there is one.
+    Schema(DomainDef),
+    Text(Arc<Definition>),
+}
+
+impl DomainOf {
+    fn definition(&mut self) -> Option<&Arc<Definition>> {
+        if let DomainOf::Schema(def) = self {
+            let text = def.to_json();
+            let key = Definition::domain_key(def.domain, &text);
+            *self = DomainOf::Text(Arc::new(Definition::Detail(key, text.into_bytes().into())));
+        }
+        match self {
+            DomainOf::Text(definition) => Some(definition),
+            DomainOf::Schema(_) => None,
+        }
+    }
 }
 
 impl Definitions {
+    pub(super) fn new() -> Definitions {
+        let mut definitions = Definitions {
+            references: References::of(&Schema::new()),
+            of_records: HashMap::new(),
+            domains: Vec::new(),
+            notes: Vec::new(),
+            note_keys: HashMap::new(),
+            notes_bytes: 0,
+            recent: Box::new([Symbol::NONE; RECENT]),
+            recent_domains: 0,
+        };
+        definitions.set_schema(&Schema::new());
+        definitions
+    }
+
+    /// Says which kinds there are: where their payloads refer to something, and what a block is to say of their domains.
+    pub(super) fn set_schema(&mut self, schema: &Schema) {
+        self.references = References::of(schema);
+        for domain in schema.domains() {
+            self.set_domain(domain.domain.number(), DomainOf::Schema(domain.clone()));
+        }
+    }
+
+    fn set_domain(&mut self, number: u8, domain: DomainOf) {
+        let place = usize::from(number);
+        if self.domains.len() <= place {
+            self.domains.resize_with(place + 1, || None);
+        }
+        if let Some(slot) = self.domains.get_mut(place) {
+            *slot = Some(domain);
+        }
+        self.recent_domains &= !(1 << number);
+    }
+
     /// Takes a name. `Ok(false)` when it is there already.
     pub(super) fn define_name(&mut self, symbol: Symbol, name: &str) -> Result<bool, DefineError> {
         check_len(name.len(), Symbols::NAME_LEN_MAX)?;
-        let new = match self.names.entry(symbol) {
-            Entry::Vacant(entry) => {
-                entry.insert(self.all.len());
-                Definition::Name(symbol, name.into())
-            }
-            Entry::Occupied(entry) => {
-                return match self.all.get(*entry.get()) {
-                    Some(Definition::Name(_, known)) if **known == *name => Ok(false),
-                    _ => Err(DefineError::Collision { key: u128::from(symbol.bits()) }),
-                };
-            }
-        };
-        self.push(new);
-        Ok(true)
+        self.define(DefinitionKey::name(symbol), name.as_bytes(), || Definition::Name(symbol, name.into()))
     }
 
     /// Takes a document. `Ok(false)` when it is there already.
     pub(super) fn define_detail(&mut self, digest: u128, bytes: &[u8]) -> Result<bool, DefineError> {
         check_len(bytes.len(), Definition::DETAIL_LEN_MAX)?;
-        let new = match self.details.entry(digest) {
+        let key = DefinitionKey::document(digest);
+        let new = || Definition::Detail(digest, bytes.into());
+        if let Some(number) = key.domain() {
+            self.set_domain(number, DomainOf::Text(Arc::new(new())));
+            return Ok(true);
+        }
+        if u64::try_from(digest).is_ok() {
+            return self.define(key, bytes, new);
+        }
+        match self.note_keys.entry(digest) {
             Entry::Vacant(entry) => {
-                entry.insert(self.all.len());
-                Definition::Detail(digest, bytes.into())
+                entry.insert(self.notes.len());
+                let note = new();
+                self.notes_bytes += note.encoded_len() as u64;
+                self.notes.push(note);
+                Ok(true)
             }
-            Entry::Occupied(entry) => {
-                return match self.all.get(*entry.get()) {
-                    Some(Definition::Detail(_, known)) if **known == *bytes => Ok(false),
-                    _ => Err(DefineError::Collision { key: digest }),
-                };
+            Entry::Occupied(entry) => match self.notes.get(*entry.get()) {
+                Some(note) if note.bytes() == bytes => Ok(false),
+                _ => Err(DefineError::Collision { key: digest }),
+            },
+        }
+    }
+
+    fn define(
+        &mut self,
+        key: DefinitionKey,
+        bytes: &[u8],
+        new: impl FnOnce() -> Definition,
+    ) -> Result<bool, DefineError> {
+        match self.of_records.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(Arc::new(new()));
+                // Records of the block may have referred to it before it came.
+                let place = &mut self.recent[key.bits() as usize % RECENT];
+                if key == DefinitionKey::name(*place) {
+                    *place = Symbol::NONE;
+                }
+                Ok(true)
+            }
+            Entry::Occupied(known) if known.get().bytes() == bytes => Ok(false),
+            Entry::Occupied(_) => Err(DefineError::Collision { key: key.bits() }),
+        }
+    }
+
+    /// Forgets the names and documents of records; those that blocks need stay with them.
+    pub(super) fn forget(&mut self) {
+        self.of_records = HashMap::new();
+        self.begin_block();
+    }
+
+    /// To be called when another block is being filled.
+    pub(super) fn begin_block(&mut self) {
+        self.recent.fill(Symbol::NONE);
+        self.recent_domains = 0;
+    }
+
+    /// Lets `block` take along what `record`, which comes into it, refers to.
+    #[inline]
+    pub(super) fn note(&mut self, record: &Record, block: &mut Block) {
+        let Definitions { of_records, recent, domains, references, .. } = self;
+        let mut name = |symbol: Symbol, block: &mut Block| {
+            let place = &mut recent[symbol.bits() as usize % RECENT];
+            if std::mem::replace(place, symbol) != symbol {
+                take_along(of_records, DefinitionKey::name(symbol), block);
             }
         };
-        self.push(new);
-        Ok(true)
-    }
-
-    /// Returns how many there are.
-    pub(super) fn len(&self) -> usize {
-        self.all.len()
-    }
-
-    /// Returns a block of at most `len_max` bytes with what comes behind the first `done`, at least one, and how many it
-    /// has; none when there is no more.
-    pub(super) fn block_behind(&self, done: usize, len_max: usize) -> Option<(Block, usize)> {
-        let rest = self.all.get(done..).filter(|rest| !rest.is_empty())?;
-        let (mut body, mut taken) = (Vec::new(), 0);
-        for definition in rest {
-            let len = body.len() + definition.encoded_len() + HEADER_LEN_MAX;
-            if taken > 0 && len > len_max.min(BLOCK_LEN_MAX) {
-                break;
+        name(record.entity(), block);
+        references.each(record, |reference| match reference {
+            Reference::Name(symbol) => name(symbol, block),
+            Reference::Document(detail) => {
+                take_along(of_records, DefinitionKey::document(u128::from(detail.bits())), block);
             }
-            definition.encode(&mut body);
-            taken += 1;
+        });
+        let domain = record.kind().domain().number();
+        if self.recent_domains >> domain & 1 == 0 {
+            self.recent_domains |= 1 << domain;
+            let domain = domains.get_mut(usize::from(domain)).and_then(Option::as_mut);
+            if let Some(definition) = domain.and_then(DomainOf::definition) {
+                block.uses(definition);
+            }
         }
-        Some((Block::of_bytes(BlockKind::Definitions, &body), taken))
     }
 
-    /// Returns room for all of them, in blocks of `block_len`, and for a few more.
+    /// Returns how many notes there are.
+    pub(super) fn notes(&self) -> usize {
+        self.notes.len()
+    }
+
+    /// Returns a block of at most `len_max` bytes with the notes behind the first `done`, at least one, and how many it has;
+    /// none when there is no more.
+    pub(super) fn notes_behind(&self, done: usize, len_max: usize) -> Option<(Block, usize)> {
+        block_of(self.notes.get(done..).unwrap_or_default().iter(), len_max)
+    }
+
+    /// Returns room for all notes, in blocks of `block_len`, and for a few more.
     pub(super) fn room(&self, block_len: usize) -> u64 {
-        let blocks = self.bytes / block_len as u64 + self.all.len() as u64 / 64 + 1;
-        self.bytes + (blocks + 1) * HEADER_LEN_MAX as u64
+        room(self.notes_bytes, self.notes.len(), block_len)
     }
+}
 
-    fn push(&mut self, definition: Definition) {
-        self.bytes += definition.encoded_len() as u64;
-        self.all.push(definition);
+fn take_along(known: &HashMap<DefinitionKey, Arc<Definition>>, key: DefinitionKey, block: &mut Block) {
+    if let Some(definition) = known.get(&key) {
+        block.uses(definition);
     }
+}
+
+/// Returns a block of at most `len_max` bytes with the first of `definitions`, at least one, and how many it has; none when
+/// there are none.
+pub(super) fn block_of<'a>(
+    definitions: impl Iterator<Item = &'a Definition>,
+    len_max: usize,
+) -> Option<(Block, usize)> {
+    let (mut body, mut taken) = (Vec::new(), 0);
+    for definition in definitions {
+        let len = body.len() + definition.encoded_len() + HEADER_LEN_MAX;
+        if taken > 0 && len > len_max.min(BLOCK_LEN_MAX) {
+            break;
+        }
+        definition.encode(&mut body);
+        taken += 1;
+    }
+    (taken > 0).then(|| (Block::of_bytes(BlockKind::Definitions, &body), taken))
+}
+
+/// Returns room for `count` definitions of `bytes`, in blocks of `block_len`, and for a few more.
+pub(super) fn room(bytes: u64, count: usize, block_len: usize) -> u64 {
+    let blocks = bytes / block_len as u64 + count as u64 / 64 + 1;
+    bytes + (blocks + 1) * HEADER_LEN_MAX as u64
 }
 
 fn check_len(len: usize, limit: usize) -> Result<(), DefineError> {

@@ -5,15 +5,17 @@
 //! certain to be in it are written into the successor. Nothing is written twice to the same place, so a sync
 //! is never repeated on pages that one sync has already failed on.
 
-use crate::journal::format::block::Block;
+use crate::journal::format::block::{Block, Definition};
 use crate::journal::format::{BlockKind, EndReason, Tail, Totals};
 use crate::journal::storage::uninterrupted;
+use crate::journal::write::definitions;
 use crate::journal::write::durability::Durability;
 use crate::journal::write::options::nanos;
 use crate::journal::write::segment::{END_ROOM, JournalStamp, PAGE_LEN, Segment};
 use crate::journal::write::segments::Gone;
 use crate::journal::write::writer::{JournalWriter, Progress};
 use std::io;
+use std::sync::Arc;
 
 /// Which step of a delivery failed.
 enum Failure {
@@ -137,22 +139,28 @@ impl JournalWriter {
     }
 
     fn try_deliver(&mut self, sync: bool) -> Result<(), Failure> {
-        let complete =
-            |segment: &Segment| segment.definitions == self.definitions.len() && segment.loss_written;
+        let complete = |segment: &Segment| segment.notes == self.definitions.notes() && segment.loss_written;
         let open = &self.segments.open;
         let nothing_new = self.queue.is_empty() && open.as_ref().is_none_or(complete);
-        let nothing_known = self.definitions.len() == 0 && self.losses.is_empty();
+        let nothing_known = self.definitions.notes() == 0 && self.losses.is_empty();
         if nothing_new && (open.is_some() || nothing_known && self.stall.is_none()) {
             return Ok(());
         }
         self.ensure_segment()?;
         while self.queue.unwritten() > 0 {
             self.write_preamble()?;
+            let needed = self.needed();
             let len = self.queue.first_unwritten().map_or(0, |block| block.len_max());
-            if self.segments.open.as_ref().is_some_and(|segment| !segment.fits(len)) {
+            let needed_len = needed.iter().map(|definition| definition.encoded_len() as u64).sum();
+            let len = match needed.len() {
+                0 => len,
+                count => len + definitions::room(needed_len, count, self.options.block_len),
+            };
+            if self.segments.open.as_ref().is_some_and(|segment| segment.records > 0 && !segment.fits(len)) {
                 self.rotate()?;
                 continue;
             }
+            self.write_definitions(&needed)?;
             let last = self.queue.unwritten() == 1;
             self.write_queued(if sync && last { PAGE_LEN } else { 1 })?;
         }
@@ -182,12 +190,36 @@ impl JournalWriter {
         Ok(())
     }
 
-    /// Writes the definitions and losses that are not yet in the segment.
+    /// Returns what the first block that is not written refers to and the segment does not have.
+    fn needed(&mut self) -> Vec<Arc<Definition>> {
+        let (Some(segment), Some(block)) = (&self.segments.open, self.queue.first_unwritten()) else {
+            return Vec::new();
+        };
+        let missing = block.definitions().iter().filter(|used| !segment.defined.contains(&used.key()));
+        missing.cloned().collect()
+    }
+
+    /// Writes definitions of records.
+    fn write_definitions(&mut self, mut definitions: &[Arc<Definition>]) -> Result<(), Failure> {
+        while let Some((mut block, taken)) =
+            definitions::block_of(definitions.iter().map(|definition| &**definition), self.options.block_len)
+        {
+            self.write_block(&mut block, 1)?;
+            let (written, rest) = definitions.split_at(taken.min(definitions.len()));
+            if let Some(segment) = &mut self.segments.open {
+                segment.defined.extend(written.iter().map(|definition| definition.key()));
+            }
+            definitions = rest;
+        }
+        Ok(())
+    }
+
+    /// Writes the journal's own documents and the losses that are not yet in the segment.
     fn write_preamble(&mut self) -> Result<(), Failure> {
         loop {
             let Some(segment) = &self.segments.open else { return Ok(()) };
-            let done = segment.definitions;
-            let block = self.definitions.block_behind(done, self.options.block_len);
+            let done = segment.notes;
+            let block = self.definitions.notes_behind(done, self.options.block_len);
             let Some((mut block, taken)) = block else { break };
             if segment.records > 0 && !segment.fits(block.len_max()) {
                 self.rotate()?;
@@ -195,7 +227,7 @@ impl JournalWriter {
             }
             self.write_block(&mut block, 1)?;
             if let Some(segment) = &mut self.segments.open {
-                segment.definitions += taken;
+                segment.notes += taken;
             }
         }
         if self.segments.open.as_ref().is_some_and(|segment| !segment.loss_written) {
@@ -260,7 +292,13 @@ impl JournalWriter {
 
     fn begin_segment(&mut self) -> io::Result<()> {
         let block_len = self.options.block_len;
-        let limit = self.options.segment_len + self.definitions.room(block_len) + self.losses.room();
+        // The first block fits, with all that it refers to.
+        let first = self.queue.first_unwritten().map_or(0, |block| {
+            let (bytes, count) = (block.definitions_len() as u64, block.definitions().len());
+            block.len_max() + definitions::room(bytes, count, block_len) + END_ROOM
+        });
+        let limit =
+            self.options.segment_len.max(first) + self.definitions.room(block_len) + self.losses.room();
         let mut segment = self.segments.create(limit, self.now_ns)?;
         segment.loss_written = self.losses.is_empty();
         self.segments.choose_retired(&self.options, self.now_ns);

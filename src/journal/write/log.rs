@@ -4,8 +4,7 @@ use crate::clock::Clock;
 use crate::dedup::Verdict;
 use crate::domain::Schema;
 use crate::emit::EmitTotals;
-use crate::event::payload::FieldValue;
-use crate::event::{EventKind, Field, FieldType, KindSet, Origin, Record, Symbol, Symbols};
+use crate::event::{Detail, Origin, Record, Symbol, Symbols};
 use crate::hash::BuildContentHasher;
 use crate::journal::format::RunId;
 use crate::journal::format::marks::Marks;
@@ -13,10 +12,11 @@ use crate::journal::format::select::Select;
 use crate::journal::read::lacking::{self, Lacking};
 use crate::journal::write::durability::JournalAccount;
 use crate::journal::write::options::{OpenError, Options};
+use crate::journal::write::references::{Reference, References};
 use crate::journal::write::worker::{JournalNotes, JournalWorker, WorkerError};
 use crate::journal::write::writer::JournalWriter;
 use crate::observe::{Batch, Interest, Observer, Report, Scope, Undelivered, mask};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,6 +28,10 @@ const SETTLED: usize = 4096;
 
 /// Batches after which all symbols are looked at again.
 const SETTLED_FOR: u32 = 4096;
+
+/// Names and documents, and bytes of them, of which the journal's thread is told before it is to forget them all: what it keeps.
+const TOLD_MAX: usize = 1 << 16;
+const TOLD_BYTES_MAX: usize = 16 << 20;
 
 /// Batches between two looks at what the thread has lost.
 const LOOK_EVERY: u32 = 16;
@@ -50,15 +54,15 @@ pub struct JournalLog {
     pipeline: Option<PipelineEnd>,
     symbols: Arc<Symbols>,
     select: Select,
-    /// Kinds with fields that refer to names or documents.
-    referring: KindSet,
-    /// By kind: those fields.
-    references: HashMap<EventKind, Vec<Field>>,
+    references: References,
+    /// What the journal's thread was told of, since it was last told to forget.
     names: HashSet<Symbol, BuildContentHasher>,
     /// Symbols by their low bits that need no look: defined, or without a name while the table had so many.
     settled: Box<[Symbol; SETTLED]>,
     names_in_table: usize,
     details: HashSet<u64, BuildContentHasher>,
+    /// Bytes of those.
+    told_bytes: usize,
     until_look: u32,
     batches: u32,
     /// New events that came before the log was there.
@@ -150,18 +154,12 @@ impl JournalLog {
         if let Some((key, text)) = lacking::selection_document(&select) {
             worker.define_detail(key, &text);
         }
-        let refers = |field: &&Field| matches!(field.ty, FieldType::Symbol | FieldType::Detail);
-        let of_kind = |kind| {
-            let fields: Vec<Field> = schema.fields(kind)?.iter().filter(refers).cloned().collect();
-            (!fields.is_empty()).then_some((kind, fields))
-        };
-        let references: HashMap<_, _> = KindSet::ALL.iter().filter_map(of_kind).collect();
+        worker.set_schema(schema);
         JournalLog {
             worker: Some(worker),
             symbols: Arc::clone(symbols),
             select,
-            referring: references.keys().fold(KindSet::EMPTY, |kinds, kind| kinds.with(*kind)),
-            references,
+            references: References::of(schema),
             ..JournalLog::closed()
         }
     }
@@ -175,12 +173,12 @@ impl JournalLog {
             pipeline: None,
             symbols: Arc::default(),
             select: Select::ALL,
-            referring: KindSet::EMPTY,
-            references: HashMap::new(),
+            references: References::of(&Schema::new()),
             names: HashSet::default(),
             settled: Box::new([Symbol::NONE; SETTLED]),
             names_in_table: 0,
             details: HashSet::default(),
+            told_bytes: 0,
             until_look: LOOK_EVERY,
             batches: 0,
             missed: 0,
@@ -241,33 +239,55 @@ impl JournalLog {
         self.worker.as_ref().map(JournalWorker::notes).unwrap_or_default()
     }
 
-    /// Defines what the record refers to and the journal does not have yet.
+    /// Tells the journal's thread of what the record refers to, unless it was told.
     fn define(&mut self, record: &Record) {
         self.define_name(record.entity());
-        if !self.referring.contains(record.kind()) {
+        if !self.references.has(record.kind()) {
             return;
         }
-        let Some(fields) = self.references.get(&record.kind()) else { return };
-        let mut names = [Symbol::NONE; 3];
-        // A payload has room for three references.
-        for (field, name) in fields.iter().zip(&mut names) {
-            match field.read(record.payload_bytes()) {
-                Some(FieldValue::Symbol(symbol)) => *name = symbol,
-                Some(FieldValue::Detail(detail)) if !self.details.contains(&detail.bits()) => {
-                    let (details, worker) = (&mut self.details, &mut self.worker);
-                    self.symbols.details().with_text(detail, |text| {
-                        if let (Some(text), Some(worker)) = (text, worker) {
-                            details.insert(detail.bits());
-                            worker.define_detail(u128::from(detail.bits()), text.as_bytes());
-                        }
-                    });
-                }
-                _ => {}
+        // A payload has room for three words, each of which may be a name or a document.
+        let mut referred = [None; 6];
+        let mut places = referred.iter_mut();
+        self.references.each(record, |reference| {
+            if let Some(place) = places.next() {
+                *place = Some(reference);
+            }
+        });
+        for reference in referred.into_iter().flatten() {
+            match reference {
+                Reference::Name(symbol) => self.define_name(symbol),
+                Reference::Document(detail) => self.define_document_of(detail),
             }
         }
-        for name in names {
-            self.define_name(name);
+    }
+
+    fn define_document_of(&mut self, detail: Detail) {
+        if self.details.contains(&detail.bits()) {
+            return;
         }
+        let (details, worker, told_bytes) = (&mut self.details, &mut self.worker, &mut self.told_bytes);
+        self.symbols.details().with_text(detail, |text| {
+            if let (Some(text), Some(worker)) = (text, worker) {
+                details.insert(detail.bits());
+                *told_bytes += text.len();
+                worker.define_detail(u128::from(detail.bits()), text.as_bytes());
+            }
+        });
+    }
+
+    /// Lets the journal's thread forget what it was told of, once that is much; what records refer to from here on, it is told
+    /// again.
+    fn forget_now_and_then(&mut self) {
+        let told = self.names.len() + self.details.len();
+        if told < TOLD_MAX && self.told_bytes < TOLD_BYTES_MAX {
+            return;
+        }
+        if let Some(worker) = &mut self.worker {
+            worker.forget_definitions();
+        }
+        (self.names, self.details) = (HashSet::default(), HashSet::default());
+        self.told_bytes = 0;
+        self.settled.fill(Symbol::NONE);
     }
 
     #[inline]
@@ -283,10 +303,11 @@ impl JournalLog {
     }
 
     fn define_new_name(&mut self, symbol: Symbol) {
-        let (names, worker) = (&mut self.names, &mut self.worker);
+        let (names, worker, told_bytes) = (&mut self.names, &mut self.worker, &mut self.told_bytes);
         self.symbols.with_name(symbol, |name| {
             if let (Some(name), Some(worker)) = (name, worker) {
                 names.insert(symbol);
+                *told_bytes += name.len();
                 worker.define(symbol, name);
             }
         });
@@ -345,6 +366,7 @@ impl Observer for JournalLog {
 
     fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
         self.look_for_names();
+        self.forget_now_and_then();
         let mut duplicates = 0_u64;
         for (at, (record, verdict)) in batch.records.iter().zip(batch.verdicts).enumerate() {
             if batch.selected >> at & 1 != 0 {

@@ -2,6 +2,7 @@
 
 use crate::event::{Origin, Record};
 use crate::journal::format::block::{Block, Slots};
+use crate::journal::write::definitions::Definitions;
 use std::collections::VecDeque;
 
 /// Empty blocks that are kept.
@@ -36,17 +37,28 @@ impl BlockQueue {
     }
 
     /// Fills in as many of `records` as go into the block being filled, and returns how many; `is_duplicate` tells, by index,
-    /// which are later sightings of an event.
+    /// which are later sightings of an event. The block takes along what they refer to of `definitions`.
     pub(super) fn fill(
         &mut self,
         records: &[Record],
         origin: Origin,
         now_ns: u64,
+        definitions: &mut Definitions,
         is_duplicate: impl Fn(usize) -> bool,
     ) -> usize {
         if self.filling.records() == 0 {
             self.filling_since_ns = now_ns;
+            definitions.begin_block();
         }
+        let with_definitions = records.iter().take(self.filling.room()).take_while(|record| {
+            let has_room = !self.filling.is_full();
+            if has_room {
+                definitions.note(record, &mut self.filling);
+            }
+            has_room
+        });
+        let with_definitions = with_definitions.count();
+        let records = records.get(..with_definitions).unwrap_or_default();
         let taken = self.filling.push(&mut self.slots, origin, records);
         self.filling.duplicates += (0..taken).filter(|at| is_duplicate(*at)).count() as u64;
         taken

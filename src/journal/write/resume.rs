@@ -2,7 +2,8 @@
 
 use crate::journal::format::names::{Form, parse_name};
 use crate::journal::format::{Position, RunId, Tail, Totals};
-use crate::journal::read::reader::{JournalReader, ReadError, ReadOptions};
+use crate::journal::read::error::ReadError;
+use crate::journal::read::reader::{JournalReader, ReadOptions};
 use crate::journal::storage::Storage;
 use crate::journal::write::ended::ClosedSegment;
 use crate::journal::write::options::OpenError;

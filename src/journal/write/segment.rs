@@ -1,11 +1,12 @@
 //! A segment while it is written: a preallocated file and the place of its next block.
 
 use crate::journal::format::Tail;
-use crate::journal::format::block::{Block, Stamp};
+use crate::journal::format::block::{Block, DefinitionKey, Stamp};
 use crate::journal::format::marks::Marks;
 use crate::journal::format::names::segment_name;
 use crate::journal::format::{BlockHeader, BlockKind, EndReason, Position, RunId, Totals};
 use crate::journal::storage::{Storage, StorageFile, write_all_at};
+use std::collections::HashSet;
 use std::io;
 
 /// What synced bytes never share with later writes: a page.
@@ -36,8 +37,10 @@ pub(crate) struct Segment {
     pub(crate) records: u64,
     /// Of these, later sightings of an event.
     pub(crate) duplicates: u64,
-    /// How many of the journal's definitions are in this segment.
-    pub(crate) definitions: usize,
+    /// How many of the journal's own documents are in this segment.
+    pub(crate) notes: usize,
+    /// The definitions of records that are in this segment.
+    pub(crate) defined: HashSet<DefinitionKey>,
     /// Whether the losses so far are in this segment.
     pub(crate) loss_written: bool,
     /// Whether the file's name survives a power cut.
@@ -65,7 +68,8 @@ impl Segment {
             opened_ns: now_ns,
             records: 0,
             duplicates: 0,
-            definitions: 0,
+            notes: 0,
+            defined: HashSet::new(),
             loss_written: false,
             dir_synced: false,
             synced: Tail { end: Position { segment: number, offset: 0 }, crc: previous_crc },

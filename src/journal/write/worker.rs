@@ -1,5 +1,6 @@
 //! A writer on a thread of its own, so that whoever hands records over never waits for a disk.
 
+use crate::domain::Schema;
 use crate::event::{Origin, Record, Symbol};
 use crate::journal::format::block::Definition;
 use crate::journal::format::marks::Marks;
@@ -62,6 +63,10 @@ struct Written {
 struct Batch {
     /// Whose its records are, where that is another than before.
     origin: Option<Origin>,
+    /// Which kinds there are, where that is said anew.
+    schema: Option<Box<Schema>>,
+    /// The writer is to forget its definitions, before it takes these.
+    forget: bool,
     /// Definitions, to be made before the records.
     definitions: Vec<Definition>,
     records: Vec<Record>,
@@ -91,7 +96,8 @@ impl Batch {
     }
 
     fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.definitions.is_empty() && self.origin.is_none()
+        let says_nothing = self.origin.is_none() && self.schema.is_none() && !self.forget;
+        says_nothing && self.records.is_empty() && self.definitions.is_empty()
     }
 }
 
@@ -212,6 +218,22 @@ impl JournalWorker {
     pub fn set_origin(&mut self, origin: Origin) {
         self.push();
         lock(&self.filling).origin = Some(origin);
+    }
+
+    /// Says which kinds of records come from now on: [`JournalWriter::set_schema`].
+    pub fn set_schema(&mut self, schema: &Schema) {
+        self.push();
+        lock(&self.filling).schema = Some(Box::new(schema.clone()));
+    }
+
+    /// Lets the writer forget names and documents of records: [`JournalWriter::forget_definitions`]. Those that records refer to
+    /// that are handed over from now on are to be defined again.
+    pub fn forget_definitions(&mut self) {
+        // What is handed over already keeps its definitions. Where it was refused, so are they.
+        self.push();
+        let mut filling = lock(&self.filling);
+        filling.forget = true;
+        filling.definitions.retain(|definition| !definition.is_of_records());
     }
 
     /// Returns how many of the refused records were later sightings.
@@ -385,7 +407,8 @@ fn work(
         let now_ns = clock();
         writer.tick(now_ns);
         if now_ns.saturating_sub(told_ns) >= nanos(tick) {
-            told_ns = now_ns;
+            // The first records are told of at once.
+            told_ns = if writer.account().stored > 0 { now_ns } else { 0 };
             tell(&writer, status);
         }
     }
@@ -395,6 +418,12 @@ fn work(
 fn append(writer: &mut JournalWriter, batch: &mut Batch) {
     if let Some(origin) = batch.origin.take() {
         writer.set_origin(origin);
+    }
+    if let Some(schema) = batch.schema.take() {
+        writer.set_schema(&schema);
+    }
+    if std::mem::take(&mut batch.forget) {
+        writer.forget_definitions();
     }
     for definition in batch.definitions.drain(..) {
         // The account has what is refused.

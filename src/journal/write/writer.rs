@@ -1,5 +1,6 @@
 //! The writer: takes records and definitions, fills blocks, and answers for every record it was given.
 
+use crate::domain::Schema;
 use crate::event::{KindSet, Origin, Record, Symbol};
 use crate::journal::format::marks::Marks;
 use crate::journal::format::select::Select;
@@ -135,7 +136,7 @@ impl JournalWriter {
         let (synced, base) = (resume.synced, resume.totals);
         let mut writer = JournalWriter {
             queue: BlockQueue::new(options.block_len),
-            definitions: Definitions::default(),
+            definitions: Definitions::new(),
             losses: Losses::default(),
             segments: Segments::behind(storage, resume, options.compress.is_some()),
             progress: Progress { stored: Marks::default(), durable: Marks::default(), synced, base },
@@ -198,11 +199,16 @@ impl JournalWriter {
         self.appended()
     }
 
-    /// Defines `symbol` as `name`, before any record that is appended later. `Ok(false)` when the journal has
-    /// the definition already.
+    /// Says which kinds of records come, at first those of this crate: where their payloads refer to names and documents, and
+    /// how their domains are defined. The journal has the definition of a domain where it has records of it.
+    pub fn set_schema(&mut self, schema: &Schema) {
+        self.definitions.set_schema(schema);
+    }
+
+    /// Defines `symbol` as `name`, before any record that is appended later. `Ok(false)` when the writer has the definition.
     ///
-    /// The writer keeps a copy of each definition and repeats it in every segment, so that each segment can be
-    /// read alone.
+    /// The writer keeps a copy, and writes it into each segment with a record that refers to it, so that a segment holds what
+    /// its records use, and can be read alone. See [`JournalWriter::forget_definitions`].
     ///
     /// # Errors
     /// When the symbol has another name, or the name is longer than [`Symbols::NAME_LEN_MAX`](crate::event::Symbols::NAME_LEN_MAX).
@@ -211,14 +217,21 @@ impl JournalWriter {
         self.defined(result)
     }
 
-    /// Defines the document behind `digest`, before any record that is appended later. `Ok(false)` when the
-    /// journal has it already.
+    /// Defines the document behind `digest`, before any record that is appended later. `Ok(false)` when the writer has it.
+    ///
+    /// Documents above `u64::MAX` are no events', but the journal's own, and stand in each of its segments.
     ///
     /// # Errors
     /// When the digest has another document, or this one is longer than [`Definition::DETAIL_LEN_MAX`](crate::journal::format::block::Definition::DETAIL_LEN_MAX).
     pub fn define_detail(&mut self, digest: u128, bytes: &[u8]) -> Result<bool, DefineError> {
         let result = self.definitions.define_detail(digest, bytes);
         self.defined(result)
+    }
+
+    /// Forgets the names and documents that records refer to: those that come from now on refer to none until they are defined
+    /// again. Who defines ever new ones calls this now and then, so that memory stays bounded.
+    pub fn forget_definitions(&mut self) {
+        self.definitions.forget();
     }
 
     /// Counts `records` that were lost before they reached the journal; every later block's header says so.
@@ -361,7 +374,8 @@ impl JournalWriter {
     fn fill(&mut self, mut records: &[Record], mut at: usize, is_duplicate: &impl Fn(usize) -> bool) {
         while !records.is_empty() {
             let is_duplicate = |within: usize| is_duplicate(at + within);
-            let taken = self.queue.fill(records, self.origin, self.now_ns, is_duplicate);
+            let taken =
+                self.queue.fill(records, self.origin, self.now_ns, &mut self.definitions, is_duplicate);
             at += taken;
             records = records.get(taken..).unwrap_or_default();
             if !records.is_empty() || self.queue.is_filled() {

@@ -22,30 +22,54 @@ fn record(id: u64, time_ns: u64, source: u16) -> Record {
 /// What is known of the ids that were new, by the promise alone.
 #[derive(Default)]
 struct Oracle {
-    /// By id: its first sighting, the newest time then, and how many new ones came before it.
-    known: HashMap<u64, (Sighting, u64, u64)>,
+    /// By id: its first sighting, the newest time then, to what that may have been moved, and how many new ones came before it.
+    known: HashMap<u64, (Sighting, u64, u64, u64)>,
     newest_ns: u64,
+    /// Times that were more than the window ahead, one after the other.
+    ahead: Vec<u64>,
     born: u64,
     late: u64,
 }
 
 impl Oracle {
     fn born(&mut self, id: u64, seen: Sighting) {
-        self.known.insert(id, (seen, self.newest_ns, self.born));
+        self.known.insert(id, (seen, self.newest_ns, self.newest_ns, self.born));
         self.born += 1;
+    }
+
+    /// Where the window is goes with the newest time. A time that is more than the window ahead counts only once it is the
+    /// eighth of such.
+    fn moves(&mut self, keep_ns: u64, time_ns: u64) {
+        self.late += u64::from(time_ns + keep_ns < self.newest_ns);
+        if self.newest_ns == 0 || time_ns <= self.newest_ns + keep_ns {
+            self.ahead.clear();
+            self.newest_ns = self.newest_ns.max(time_ns);
+            return;
+        }
+        self.ahead.push(time_ns);
+        if self.ahead.len() == 8 {
+            self.ahead.sort_unstable();
+            let near = (1..8).rev().find(|at| self.ahead[*at] - self.ahead[at - 1] <= keep_ns);
+            let newest = self.ahead[near.unwrap_or(4)];
+            self.ahead.clear();
+            self.newest_ns = newest;
+            // What came before is held with them.
+            self.known.values_mut().for_each(|(_, _, moved, _)| *moved = newest.max(*moved));
+        }
     }
 
     /// A sliding window holds an id as long as the newest time is within `keep_ns` of the id's own, and forgets it at
     /// the latest when the newest time is an epoch and `keep_ns` behind what it was when the id came.
     fn slide(&mut self, keep_ns: u64, epoch_ns: u64, id: u64, seen: Sighting, verdict: Verdict) {
-        self.newest_ns = self.newest_ns.max(seen.time_ns);
-        self.late += u64::from(seen.time_ns + keep_ns < self.newest_ns);
+        self.moves(keep_ns, seen.time_ns);
         match (self.known.get(&id), verdict) {
             (None, verdict) => assert_eq!(verdict, Verdict::New, "a new event is dropped"),
-            (Some((first, _, _)), Verdict::New) => {
-                assert!(self.newest_ns > first.time_ns + keep_ns, "forgot too early: {first:?}");
+            (Some((first, newest_then, ..)), Verdict::New) => {
+                // What was ahead is remembered with what came when it did.
+                let time_ns = first.time_ns.min(*newest_then);
+                assert!(self.newest_ns > time_ns + keep_ns, "forgot too early: {first:?}");
             }
-            (Some((first, newest_then, _)), Verdict::Duplicate { first: told }) => {
+            (Some((first, _, newest_then, _)), Verdict::Duplicate { first: told }) => {
                 assert!(self.newest_ns < newest_then + keep_ns + epoch_ns, "keeps too long: {first:?}");
                 assert_eq!(told, Some(*first));
             }
@@ -59,10 +83,10 @@ impl Oracle {
     fn last(&mut self, keep: u64, epochs: u64, id: u64, seen: Sighting, verdict: Verdict) {
         match (self.known.get(&id), verdict) {
             (None, verdict) => assert_eq!(verdict, Verdict::New, "a new event is dropped"),
-            (Some((_, _, number)), Verdict::New) => {
+            (Some((.., number)), Verdict::New) => {
                 assert!(self.born - number > keep, "forgot too early: {} of {keep}", self.born - number);
             }
-            (Some((first, _, number)), Verdict::Duplicate { first: told }) => {
+            (Some((first, .., number)), Verdict::Duplicate { first: told }) => {
                 // One less, in fact: an epoch goes as soon as there are `keep` without it.
                 let most = keep + keep.div_ceil(epochs) - 1;
                 assert!(self.born - number <= most, "keeps too much: {} of {keep}", self.born - number);
@@ -235,4 +259,41 @@ fn a_window_of_the_last_ids_holds_them_and_at_most_an_epoch_more() {
             assert!(stats.remembered >= oracle.born.min(keep) && stats.remembered < most, "{stats:?}");
         }
     }
+}
+
+/// One event in 4,096 has a time a thousand seconds ahead, and then the clocks of all are set back, and forward.
+#[test]
+fn a_wild_time_moves_no_window_and_is_counted() {
+    const KEEP: u64 = 1_000_000_000;
+    const STEP: u64 = 10_000;
+    let mut dedup = dedup(Window::Sliding(Duration::from_nanos(KEEP)), 8);
+    let (mut time_ns, mut wild, mut id) = (1_790_000_000 * KEEP, 0, 0);
+    let most = KEEP / STEP + KEEP / STEP / 8 + BATCH as u64;
+    let mut emit = |time_ns: &mut u64, events: u64, wild: &mut u64| {
+        let first = *time_ns;
+        while *time_ns < first + events * STEP {
+            let mut times = Vec::new();
+            for _ in 0..BATCH {
+                *time_ns += STEP;
+                id += 1;
+                let is_wild = id % 4_096 == 77;
+                *wild += u64::from(is_wild);
+                times.push((id, *time_ns + if is_wild { 1_000 * KEEP } else { 0 }));
+            }
+            let new = check(&mut dedup, &times, |_, _, _| ());
+            assert_eq!(new, u64::MAX);
+            // What came within the window is a duplicate, wild or not.
+            check(&mut dedup, &times, |_, _, verdict| assert_ne!(verdict, Verdict::New));
+        }
+        dedup.stats()
+    };
+    let stats = emit(&mut time_ns, 960_000, &mut wild);
+    // Each came twice.
+    assert_eq!((stats.wild, stats.late), (2 * wild, 0));
+    assert!(wild > 200 && stats.remembered <= most, "{} of {most}", stats.remembered);
+    // A leap that all take is a gap in the traffic: then the window goes with them.
+    time_ns += 500 * KEEP;
+    let stats = emit(&mut time_ns, 300_000, &mut wild);
+    assert!(stats.remembered <= most, "{} of {most}", stats.remembered);
+    assert!(stats.late == 0 && stats.wild <= 2 * wild, "{stats:?}");
 }

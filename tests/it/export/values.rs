@@ -62,6 +62,7 @@ fn snapshot(numbers: &mut Distinct) -> Snapshot {
         remembered: next(),
         forgotten: next(),
         late: next(),
+        wild: next(),
         epochs: next(),
         memory_bytes: next() as usize,
         huge_page_bytes: next() as usize,
@@ -280,6 +281,7 @@ fn metrics_om_holds_every_figure_under_its_name_in_its_unit() {
         ("memory_bytes", dedup.memory_bytes as u64),
         ("forgotten_total", dedup.forgotten),
         ("late_total", dedup.late),
+        ("wild_total", dedup.wild),
         ("spill_failures_total{operation=\"read\"}", dedup.spill_read_failures),
         ("spill_failures_total{operation=\"write\"}", dedup.spill_write_failures),
         ("filter_negatives_total", dedup.filter_negatives),
@@ -408,7 +410,7 @@ fn summary_json_holds_every_figure_under_its_name() {
     assert_eq!(
         found["dedup"],
         json!({
-            "remembered": dedup.remembered, "forgotten": dedup.forgotten, "late": dedup.late,
+            "remembered": dedup.remembered, "forgotten": dedup.forgotten, "late": dedup.late, "wild": dedup.wild,
             "memory_bytes": dedup.memory_bytes, "huge_page_bytes": dedup.huge_page_bytes,
             "filter_negatives": dedup.filter_negatives,
             "filter_false_positives": dedup.filter_false_positives,

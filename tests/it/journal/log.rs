@@ -202,8 +202,9 @@ fn a_name_that_comes_after_its_first_event_is_defined_before_the_next() {
         pipeline.poll();
     }
     drop(emitter);
-    let account = pipeline.shutdown().account;
-    assert_eq!(account.unique, 15_000);
+    let snapshot = pipeline.shutdown();
+    assert_eq!(snapshot.warnings, [""; 0]);
+    assert_eq!(snapshot.account.unique, 15_000);
     let mut reader = JournalReader::over(storage.clone(), ReadOptions::default()).unwrap();
     while reader.next_block().unwrap().is_some() {}
     assert!(entities.iter().all(|name| reader.name(Symbol::of(name)) == Some(name)));

@@ -115,7 +115,7 @@ fn repair_writes_a_sound_journal_and_leaves_the_old_one() {
     let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut writer = JournalWriter::open(old.path(), RUN, small(Durability::Buffered), 0).unwrap();
     define(&mut writer);
-    writer.define_detail(5, b"five").unwrap();
+    writer.define_detail(5 << 64, b"five").unwrap();
     assert_eq!(writer.append(&batch(0, 1_000)).lost, 0);
     writer.close().unwrap();
     let name = old.path().join("00000001.journal");
@@ -133,7 +133,10 @@ fn repair_writes_a_sound_journal_and_leaves_the_old_one() {
     let (records, findings) = read(new.path());
     assert_eq!(findings, Vec::<String>::new());
     assert!(records == read(old.path()).0);
-    assert_eq!(verify(*storage(), ReadOptions::default()).unwrap().definitions, 2);
+    let mut reader = JournalReader::over(*storage(), ReadOptions::default()).unwrap();
+    while reader.next_block().unwrap().is_some() {}
+    let defined: Vec<_> = reader.definitions_after(0).collect();
+    assert_eq!(defined.len(), 3, "a name, a document, a domain: {defined:?}");
     let again = repair(DirStorage::new(old.path()), storage(), ReadOptions::default(), 9).unwrap_err();
     assert!(matches!(again, RepairError::NotEmpty { .. }), "{again}");
 }
@@ -228,7 +231,8 @@ fn definitions_are_handed_out_once_and_in_order() {
         writer.define(Symbol::of(&entity_name(number)), &entity_name(number)).unwrap();
         assert_eq!(writer.append(&[record(number as u16, 0, number)]).lost, 0);
     }
-    writer.define_detail(5, b"five").unwrap();
+    // A document of the journal's own needs no record.
+    writer.define_detail(5 << 64, b"five").unwrap();
     writer.close().unwrap();
     let mut reader = JournalReader::over(model, ReadOptions::default()).unwrap();
     let (mut handed, mut known) = (Vec::new(), 0);
@@ -243,8 +247,9 @@ fn definitions_are_handed_out_once_and_in_order() {
             break;
         }
     }
-    let expected: Vec<_> = (0..500).map(entity_name).chain(["5".to_owned()]).collect();
-    assert_eq!(handed, expected);
+    let note = handed.iter().position(|text| *text == (5_u128 << 64).to_string());
+    handed.remove(note.unwrap());
+    assert!(handed.into_iter().eq((0..500).map(entity_name)));
     assert_eq!(
         (reader.definitions_after(known).count(), reader.definitions_after(known + 1).count()),
         (0, 0)

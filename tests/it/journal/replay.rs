@@ -115,7 +115,8 @@ fn a_journal_read_alone_gives_events_documents_verdicts_states_and_metrics() {
         for (symbol, name) in reader.names() {
             assert_eq!(symbols_read.intern(name), Ok(symbol));
         }
-        for (key, text) in reader.details() {
+        // What is above 64 bits is the journal's own.
+        for (key, text) in reader.details().filter(|(key, _)| u64::try_from(*key).is_ok()) {
             let detail = symbols_read.details().intern(std::str::from_utf8(text).unwrap());
             assert_eq!(detail, Ok(Detail::from_bits(u64::try_from(key).unwrap())));
         }

@@ -75,7 +75,7 @@ fn what_was_appended_is_read_back_under_every_durability() {
             let mut writer =
                 JournalWriter::over(Box::new(model.clone()), RUN, small(durability), 1_000).unwrap();
             let sent = write_random(&mut writer, &mut rng, sources, 5_000);
-            assert!(writer.define_detail(7, b"a document").unwrap());
+            assert!(writer.define_detail(7 << 64, b"a document").unwrap());
             let account = writer.close().unwrap();
             assert_eq!((account.stored, account.lost, account.errors), (sent.len() as u64, 0, 0));
             assert!(account.segments > 5);
@@ -84,7 +84,7 @@ fn what_was_appended_is_read_back_under_every_durability() {
             assert!(read_all(&mut reader) == sent, "{durability:?}, {sources} sources");
             assert_eq!(reader.findings(), []);
             assert!(reader.closed() && reader.status() == Status::Ended);
-            assert_eq!(reader.detail(7), Some(&b"a document"[..]));
+            assert_eq!(reader.detail(7 << 64), Some(&b"a document"[..]));
             assert_eq!((reader.run(), reader.totals().records), (Some(RUN), sent.len() as u64));
         }
     }

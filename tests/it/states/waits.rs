@@ -5,11 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use crate::support::random::Rng;
-use crate::support::states::{FLAG, random_domain, record};
-use panther_events::Shared;
-use panther_events::domain::machine::{StateTable, TransitionPath, states};
+use crate::support::states::{random_domain, record};
+use panther_events::domain::DomainDef;
+use panther_events::domain::machine::TransitionPath;
 use panther_events::domain::service::{Ready, Started};
-use panther_events::domain::{DomainDef, KindDef};
 use panther_events::emit::Emitter;
 use panther_events::event::{Domain, EventKind, Identity, KindSet, Record, Symbol, Value};
 use panther_events::observe::state::{Point, Reached, StateOptions, StateQuery, WaitError};
@@ -39,62 +38,22 @@ const OFF: EventKind = EventKind::new(LAMP, 1);
 const BREAK: EventKind = EventKind::new(LAMP, 2);
 const CHECK: EventKind = EventKind::new(LAMP, 3);
 
-const fn kind(kind: EventKind, name: &'static str) -> KindDef {
-    KindDef {
-        kind,
-        name: Shared::Static(name),
-        identity: Identity::Content,
-        sampled: false,
-        fields: Shared::Static(&[]),
-    }
+/// Both ways of a check lead to the same state.
+fn lamps() -> DomainDef {
+    let lamps = r#"{"number":16,"name":"lamp","initial":"off",
+        "states":[{"name":"off","next":["warming","dim"],"terminal":false},
+                  {"name":"warming","next":["off","on","broken"],"terminal":false},
+                  {"name":"on","next":["off","broken"],"terminal":false},
+                  {"name":"broken","next":[],"terminal":true},
+                  {"name":"dim","next":["on"],"terminal":false}],
+        "kinds":[{"code":0,"name":"switched_on","identity":"content","sampled":false,"fields":[],"path":["warming","on"]},
+                 {"code":1,"name":"switched_off","identity":"content","sampled":false,"fields":[],"path":["off"]},
+                 {"code":2,"name":"broke","identity":"content","sampled":false,"fields":[],"path":["broken"]},
+                 {"code":3,"name":"checked","identity":"content","sampled":false,
+                  "fields":[{"name":"flag","type":"u8","offset":0}],
+                  "path":{"by":"flag","zero":["warming","on"],"other":["dim","on"]}}]}"#;
+    DomainDef::from_json(lamps).unwrap()
 }
-
-const LAMPS: DomainDef = DomainDef {
-    domain: LAMP,
-    name: Shared::Static("lamp"),
-    kinds: Shared::Static(&[
-        kind(ON, "switched_on"),
-        kind(OFF, "switched_off"),
-        kind(BREAK, "broke"),
-        KindDef {
-            kind: CHECK,
-            name: Shared::Static("checked"),
-            identity: Identity::Content,
-            sampled: false,
-            fields: Shared::Static(&[FLAG]),
-        },
-    ]),
-    states: Some(Shared::Static(&StateTable {
-        domain: LAMP,
-        states: Shared::Static(&[
-            Shared::Static("off"),
-            Shared::Static("warming"),
-            Shared::Static("on"),
-            Shared::Static("broken"),
-            Shared::Static("dim"),
-        ]),
-        initial: 0,
-        terminal: states(&[3]),
-        next: Shared::Static(&[
-            states(&[1, 4]),
-            states(&[0, 2, 3]),
-            states(&[0, 3]),
-            states(&[]),
-            states(&[2]),
-        ]),
-        // Both ways of a check lead to the same state.
-        paths: Shared::Static(&[
-            TransitionPath::To(Shared::Static(&[1, 2])),
-            TransitionPath::To(Shared::Static(&[0])),
-            TransitionPath::To(Shared::Static(&[3])),
-            TransitionPath::By {
-                field: Shared::Static(&FLAG),
-                zero: Shared::Static(&[1, 2]),
-                other: Shared::Static(&[4, 2]),
-            },
-        ]),
-    })),
-};
 
 /// Every `time_ns` makes another event.
 fn lamp(kind: EventKind, time_ns: u64, entity: Symbol, flag: u8) -> Record {
@@ -117,7 +76,7 @@ fn builder(topology: Topology, domains: &[DomainDef]) -> Builder {
 }
 
 fn start(topology: Topology, options: StateOptions) -> (Pipeline, StateQuery) {
-    let mut builder = builder(topology, &[LAMPS]);
+    let mut builder = builder(topology, &[lamps()]);
     let states = StateQuery::new(options);
     let query = states.clone();
     builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
@@ -416,7 +375,7 @@ fn no_time_is_missed_or_taken_for_another() {
 
 #[test]
 fn an_observer_that_comes_late_or_again_is_waited_for_as_any() {
-    let pipeline = builder(Topology::Fused, &[LAMPS]).start().unwrap();
+    let pipeline = builder(Topology::Fused, &[lamps()]).start().unwrap();
     let query = StateQuery::new(StateOptions::default());
     let early = query.point(LAMP, name(0));
     assert_eq!(query.wait_until_after(&early, &["on"], LONG), Err(WaitError::NotStarted));
@@ -497,7 +456,7 @@ fn calling_back_from_the_pipelines_own_threads_is_an_error_and_no_hang() {
         let (told, heard) = channel();
         let (handle, weak) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
         let query = StateQuery::new(StateOptions::default());
-        let mut builder = builder(topology, &[LAMPS]);
+        let mut builder = builder(topology, &[lamps()]);
         let states = query.clone();
         builder.observer("state", move |setup| states.observer(setup.schema, setup.contexts));
         let calls_back = {
@@ -548,7 +507,7 @@ impl Observer for Blocks {
 #[test]
 fn a_settled_read_ends_in_time_when_the_pipeline_does_not() {
     for topology in TOPOLOGIES {
-        let mut builder = builder(topology, &[LAMPS]);
+        let mut builder = builder(topology, &[lamps()]);
         let query = StateQuery::new(StateOptions::default());
         let states = query.clone();
         builder.observer("state", move |setup| states.observer(setup.schema, setup.contexts));

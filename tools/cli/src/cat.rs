@@ -3,7 +3,6 @@
 use crate::Outcome;
 use crate::journal_args::{JournalSource, restore_context};
 use crate::results::Failure;
-use panther_events::domain::Schema;
 use panther_events::event::{Context, Contexts, Record, Symbols};
 use panther_events::export::jsonl::EventLines;
 use panther_events::ingest::panther::PantherIds;
@@ -39,15 +38,15 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
-    let schema = Schema::new();
-    let filter = args.filters.filter(&schema)?;
     let within = &args.filters.within;
     let mut source =
         JournalSource::open(&args.journal, ReadOptions { salvage: args.salvage, ..ReadOptions::default() })?;
+    let filter = args.filters.filter(&source.schema)?;
     // A block that is passed over may hold where a context begins.
     if within.is_empty() {
         source.reader.set_filter(filter);
     }
+    let schema = &source.schema;
     let mut lines = EventLines::new(BufWriter::new(io::stdout().lock()), |kind| {
         Some((schema.name(kind)?, schema.fields(kind)?))
     });
@@ -98,6 +97,9 @@ fn write<W: Write>(
         if source.next_block()?.is_some() {
             if source.origin() != origin {
                 shown.contexts.forget_numbers();
+            }
+            if let Some(schema) = source.grown_schema()? {
+                lines.set_kinds(|kind| Some((schema.name(kind)?, schema.fields(kind)?)));
             }
             for record in source.block().iter().filter(|record| shown.show(record, &symbols)) {
                 if let Err(error) = lines.write(record, None, &symbols) {

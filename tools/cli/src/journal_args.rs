@@ -20,6 +20,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(crate) struct JournalSource {
     pub(crate) reader: JournalReader<'static>,
     pub(crate) symbols: Arc<Symbols>,
+    /// By which its records are read.
+    pub(crate) schema: Schema,
+    /// Definitions of domains that were read.
+    domains: usize,
+    /// There has come another one since this was last asked.
+    schema_grew: bool,
     /// Definitions that do not fit what they define, or that the table refused.
     pub(crate) refused: u64,
     known: usize,
@@ -38,8 +44,18 @@ impl JournalSource {
         if reader.run().is_none() {
             return Err(format!("{shown}: holds no journal that can be read").into());
         }
-        let symbols = Arc::new(Symbols::new());
-        Ok(JournalSource { reader, symbols, refused: 0, known: 0, block: Vec::new(), origin: None })
+        let (symbols, schema) = (Arc::new(Symbols::new()), JournalReader::schema_of(path, options)?);
+        Ok(JournalSource {
+            reader,
+            symbols,
+            schema,
+            domains: 0,
+            schema_grew: false,
+            refused: 0,
+            known: 0,
+            block: Vec::new(),
+            origin: None,
+        })
     }
 
     /// Returns the next block of records; `None` at the end, and where a live writer has not come yet.
@@ -55,6 +71,15 @@ impl JournalSource {
         };
         self.take_definitions();
         Ok(more.then_some(&self.block))
+    }
+
+    /// Returns the schema, where the journal has told of another domain since it was last asked: while it is being written.
+    pub(crate) fn grown_schema(&mut self) -> Result<Option<&Schema>, Failure> {
+        if !std::mem::take(&mut self.schema_grew) {
+            return Ok(None);
+        }
+        self.schema = self.reader.schema()?;
+        Ok(Some(&self.schema))
     }
 
     /// Returns the records of the block read last.
@@ -88,7 +113,11 @@ impl JournalSource {
             };
             self.refused += u64::from(!fits);
         }
-        self.known = self.reader.definitions();
+        if self.known < self.reader.definitions() {
+            self.known = self.reader.definitions();
+            let domains = self.reader.domains().count();
+            self.schema_grew |= std::mem::replace(&mut self.domains, domains) < domains;
+        }
     }
 
     /// What the journal says of its run; known once a record of it was read.

@@ -6,7 +6,7 @@ use crate::journal_args::now_ns;
 use crate::plain::plain;
 use crate::report::grouped;
 use crate::results::Failure;
-use panther_events::domain::Schema;
+use panther_events::domain::{DomainDef, Schema, SchemaTextError};
 use panther_events::event::Symbols;
 use panther_events::export::jsonl::EventLines;
 use panther_events::journal::{ReadOptions, keep, recover};
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// A flight recorder's file, or a journal's directory; nothing in it is changed.
     path: PathBuf,
     /// Write a new journal into this directory, which appears when it is whole; without it, events are printed as JSON
-    /// Lines, by source and number.
+    /// Lines, by time.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Of a journal, take intact records from behind a torn tail too.
@@ -50,7 +50,7 @@ fn of_recorder(path: &Path, out: Option<&Path>) -> Result<Outcome, Failure> {
     let recording = Recording::read(path)?;
     match out {
         Some(out) => told(out, keep(&recording, out, now_ns())?.stored)?,
-        None => match print(&recording) {
+        None => match print(&recording, &schema_of(&recording)?) {
             // `panther-events recover … | head` is no failure.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Outcome::Done),
             printed => printed?,
@@ -68,14 +68,20 @@ fn told(out: &Path, records: u64) -> io::Result<()> {
     }
 }
 
-fn print(recording: &Recording) -> io::Result<()> {
-    let (schema, symbols) = (Schema::new(), Symbols::new());
+/// The schema by which the recording's events are read.
+fn schema_of(recording: &Recording) -> Result<Schema, SchemaTextError> {
+    let domains = recording.domains().map(DomainDef::from_json).collect::<Result<Vec<_>, _>>()?;
+    Ok(Schema::of_file(&domains)?)
+}
+
+fn print(recording: &Recording, schema: &Schema) -> io::Result<()> {
+    let symbols = Symbols::new();
     // Names that do not fit leave symbols without one, which are printed as numbers.
     let _ = recording.define_in(&symbols);
     let mut lines = EventLines::new(BufWriter::new(io::stdout().lock()), |kind| {
         Some((schema.name(kind)?, schema.fields(kind)?))
     });
-    for record in recording.records() {
+    for record in recording.merged_records() {
         lines.write(&record, None, &symbols)?;
     }
     lines.get_mut().flush()

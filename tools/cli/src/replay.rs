@@ -142,7 +142,8 @@ impl Job<'_> {
         let first: Vec<Record> = source.next_block()?.unwrap_or_default().to_vec();
         let description = source.description();
         let options = self.options(description.as_ref())?;
-        let (builder, observers) = options.builder(&source.symbols, &dir)?;
+        let (mut builder, observers) = options.builder(&source.symbols, &dir)?;
+        builder.schema(source.schema.clone());
         let pipeline = builder.start()?;
         let mut feed = Feed {
             emitter: pipeline.emitter("replay")?,
