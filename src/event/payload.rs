@@ -166,12 +166,14 @@ impl Field {
         })
     }
 
-    /// Writes `value` into a payload's bytes. False, and no value in its place, when the field cannot hold it
-    /// exactly or is of a type that always holds one.
-    pub(crate) fn write(&self, payload: &mut [u8; 24], value: Option<FieldValue<'_>>) -> bool {
+    /// Writes `value` into a payload's bytes. False when the field lies outside or cannot hold that exactly; then there is no value in
+    /// its place, or 0 where the type always holds one.
+    pub fn write(&self, payload: &mut [u8; 24], value: Option<FieldValue<'_>>) -> bool {
         let Some(end) = self.offset.checked_add(self.ty.size()) else { return false };
         let Some(bytes) = payload.get_mut(self.offset..end) else { return false };
         let absent: u64 = match self.ty {
+            FieldType::U8 | FieldType::U16 | FieldType::U32 | FieldType::U64 => 0,
+            FieldType::I64 | FieldType::F64 | FieldType::Symbol => 0,
             FieldType::OptI64 => i64::MIN.cast_unsigned(),
             _ => u64::MAX,
         };
@@ -180,6 +182,13 @@ impl Field {
             |word: u64| (word != u64::MAX >> (64 - room) && word >> (room - 1) >> 1 == 0).then_some(word);
         let word = match (&self.ty, value) {
             (FieldType::Detail, Some(FieldValue::Detail(detail))) => Some(detail.bits()),
+            (FieldType::Symbol, Some(FieldValue::Symbol(symbol))) => Some(symbol.bits()),
+            (FieldType::I64, Some(FieldValue::Signed(value))) => Some(value.cast_unsigned()),
+            (FieldType::F64, Some(FieldValue::Float(value))) => Some(value.to_bits()),
+            (
+                FieldType::U8 | FieldType::U16 | FieldType::U32 | FieldType::U64,
+                Some(FieldValue::Unsigned(value)),
+            ) => (value <= u64::MAX >> (64 - room)).then_some(value),
             (FieldType::Bool, Some(FieldValue::Bool(flag))) => Some(u64::from(flag)),
             (FieldType::Name(names), Some(FieldValue::Name(name))) => {
                 names.iter().position(|known| **known == *name).and_then(|number| fits(number as u64))
@@ -387,6 +396,9 @@ mod tests {
             (FieldType::Name(NAMES), Name("two"), true),
             (FieldType::Name(NAMES), Name("three"), false),
             (FieldType::Detail, FieldValue::Detail(Detail::from_bits(7)), true),
+            (FieldType::Symbol, FieldValue::Symbol(Symbol::from_bits(9)), true),
+            (FieldType::I64, Signed(i64::MIN), true),
+            (FieldType::F64, Float(f64::NEG_INFINITY), true),
         ]);
         for (ty, value, holds) in cases {
             for offset in [0, 3, 24 - ty.size()] {
@@ -398,6 +410,18 @@ mod tests {
                 let beside = beside.filter(|(at, _)| !(offset..offset + ty.size()).contains(at));
                 assert!(beside.into_iter().all(|(_, byte)| *byte == 0x5a), "{ty:?} wrote beside its place");
             }
+        }
+        for (ty, bits) in
+            [(FieldType::U8, 8), (FieldType::U16, 16), (FieldType::U32, 32), (FieldType::U64, 64)]
+        {
+            let field = Field { name: "x".into(), ty, offset: 24 - bits / 8 };
+            let mut payload = [0x5a; 24];
+            let max = u64::MAX >> (64 - bits);
+            assert!(field.write(&mut payload, Some(Unsigned(max))));
+            assert_eq!(field.read(&payload), Some(Unsigned(max)));
+            let over = max.checked_add(1).map(Unsigned);
+            assert!(!field.write(&mut payload, over));
+            assert_eq!(field.read(&payload), Some(Unsigned(0)));
         }
         assert!(
             !Field { name: "x".into(), ty: FieldType::OptU64, offset: 17 }

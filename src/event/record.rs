@@ -67,6 +67,31 @@ impl Record {
         Record::raw(id.bits(), Identity::Digest, time_ns, entity, P::KIND, payload.to_words())
     }
 
+    /// Makes a record of a kind that is known at run time only, whose id is to be computed as `identity` says. The payload is as its
+    /// schema has it: see [`Field::write`](crate::event::Field::write).
+    #[must_use]
+    pub fn of_kind(
+        kind: EventKind,
+        identity: Identity,
+        time_ns: u64,
+        entity: Symbol,
+        payload: [u8; Record::PAYLOAD_LEN],
+    ) -> Record {
+        Record::raw(0, identity, time_ns, entity, kind, bytemuck::cast(payload))
+    }
+
+    /// Makes a record of a kind that is known at run time only, of identity `Digest`, whose id the caller gives.
+    #[must_use]
+    pub fn of_kind_with_digest(
+        id: EventId,
+        kind: EventKind,
+        time_ns: u64,
+        entity: Symbol,
+        payload: [u8; Record::PAYLOAD_LEN],
+    ) -> Record {
+        Record::raw(id.bits(), Identity::Digest, time_ns, entity, kind, bytemuck::cast(payload))
+    }
+
     #[inline]
     pub(crate) fn raw(
         id: u128,

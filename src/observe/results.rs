@@ -42,7 +42,8 @@
 //!   tells of itself that it began.
 //! - What a step or an assertion tells of itself passes only if it began. What a test tells of its step, or a service of what it
 //!   found, needs no beginning; but it does not pass after its test has ended.
-//! - What one process began, another does not end; and where several ran a test, what each tells is judged by its own runs of it.
+//! - What one process began, another does not end. A run of a test is one for all processes, while no other runs the test; where
+//!   several run it at one time, what each tells is judged by its own run.
 //! - What begins again is as good as the worst of its runs.
 //! - What is still running when a run of its test ends is incomplete, and its message says by how much it was late. A step that
 //!   began when its test had ended, or ended before it began, is judged for itself.

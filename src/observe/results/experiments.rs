@@ -70,12 +70,22 @@ impl ExperimentRun {
     }
 }
 
-/// Splits what an experiment says, in each process, at its beginnings.
+/// Splits what an experiment says, in each process that leads it, at its beginnings. Who tells neither of a beginning nor of tests
+/// tells of what another one leads, if there is one.
 fn runs(all: &[Told<'_>]) -> Vec<ExperimentRun> {
+    let leads = |told: &&Told<'_>| {
+        let has_tests =
+            told.fact.more.as_ref().is_some_and(|more| more.tests.is_some() || !more.test_names.is_empty());
+        told.fact.begins.is_some() || has_tests
+    };
+    let leaders: HashSet<Origin> = all.iter().filter(leads).map(|told| told.teller.origin()).collect();
     let mut runs: Vec<ExperimentRun> = Vec::new();
     let mut last: HashMap<Origin, usize> = HashMap::new();
     for Told { fact, teller, .. } in all {
         let origin = teller.origin();
+        if !leaders.is_empty() && !leaders.contains(&origin) {
+            continue;
+        }
         if fact.begins.is_some() || !last.contains_key(&origin) {
             last.insert(origin, runs.len());
             runs.push(ExperimentRun::begun(fact.time_ns, origin));
@@ -195,12 +205,20 @@ pub(super) fn parts<'a>(
             }
         }
     }
+    among.values_mut().for_each(|runs| runs.sort_by_key(|(at, run)| (run.started_ns, *at)));
     let mut ends: HashMap<Among, Vec<TestEnd>> = HashMap::new();
     for (experiment, test, runs) in tests {
         for (origin, ended_ns) in runs.ends() {
-            // What one process tells of a test is of the run of which the same one tells, if it does.
+            // What one process tells of a test is of the run of which the same one tells, if that was then.
             let own = (experiment, Some(origin));
-            let key = if among.contains_key(&own) { own } else { (experiment, None) };
+            let was_then = |runs: &Vec<(At, &ExperimentRun)>| {
+                let begun = runs.partition_point(|(_, run)| run.started_ns <= ended_ns);
+                begun
+                    .checked_sub(1)
+                    .and_then(|last| runs.get(last))
+                    .is_some_and(|(_, run)| run.ended_ns >= ended_ns)
+            };
+            let key = if among.get(&own).is_some_and(was_then) { own } else { (experiment, None) };
             ends.entry(key).or_default().push(TestEnd { ended_ns, test });
         }
     }

@@ -100,10 +100,7 @@ fn judge_of_origin(all: &mut [Told<'_>], law: Law<'_>, silent: Outcome) -> Judge
     let Some(first) = all.first() else { return Judged::default() };
     let (origin, started_ns) = (first.teller.origin(), first.fact.time_ns);
     mark(all, law.retries.of_origin(origin));
-    let (of, test) = law.test.map_or((None, None), |test| {
-        let (of, test) = test.of_origin(origin);
-        (of, Some(test))
-    });
+    let test = law.test.map(|test| test.of_origin(origin));
     let law = Law { test, ..law };
     let mut judged = Judged::default();
     let mut part: Option<Part> = None;
@@ -111,7 +108,7 @@ fn judge_of_origin(all: &mut [Told<'_>], law: Law<'_>, silent: Outcome) -> Judge
     for (run, of_run) in by_run_of_test(all, test) {
         let mut came = Came::default();
         of_run.iter().for_each(|told| came.take(told));
-        judged.came.push(((of, run), came));
+        judged.came.push((test.map_or((None, run), |test| test.key(run)), came));
         if !of_run.iter().any(Told::tells_of_runs) {
             continue;
         }

@@ -34,8 +34,8 @@ impl<'a> Retries<'a> {
     /// Returns these for what is told by one process.
     pub(super) fn of_origin(self, origin: Origin) -> Retries<'a> {
         match self {
-            Retries::Within(runs) => Retries::Within(runs.of_origin(origin).1),
-            Retries::OfNamed(runs) => Retries::OfNamed(runs.of_origin(origin).1),
+            Retries::Within(runs) => Retries::Within(runs.of_origin(origin)),
+            Retries::OfNamed(runs) => Retries::OfNamed(runs.of_origin(origin)),
             Retries::Never | Retries::Always => self,
         }
     }

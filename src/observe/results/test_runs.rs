@@ -1,9 +1,13 @@
 //! When the runs of a test were.
 
 use super::fact::{EmitterKey, Origin, Told};
+use std::collections::BTreeSet;
 
 /// Runs that began at one time, of which it is looked for the one in which something was told.
 const TIES_MAX: usize = 64;
+
+/// Runs by process times processes, of which each gets a list of its own. Of more, each process has its own runs only.
+const LISTED_MAX: usize = 1 << 20;
 
 /// The runs of a test, in the order of time.
 #[derive(Clone, Debug, Default)]
@@ -11,8 +15,10 @@ pub(super) struct TestRuns {
     runs: Vec<TestRun>,
     /// The ends of all, in the order of time.
     ends_ns: Vec<u64>,
-    /// Those of each process, where several ran it.
+    /// As each of the processes sees them that ran it at the same time as others.
     of_origins: Vec<(Origin, TestRuns)>,
+    /// The ends of which each process tells, where several ran it.
+    own_ends: Vec<(Origin, u64)>,
 }
 
 /// A run of a test, or several that overlap.
@@ -28,76 +34,108 @@ pub(super) struct TestRun {
     pub(super) runs: u64,
     /// When it began to run its steps; more than once, it was run again without saying so.
     pub(super) executes_ns: Vec<u64>,
+    pub(super) key: RunKey,
 }
 
-/// Which run of a test, and of which process, where several ran it.
+/// Which run of a test, and of which process, where others ran it at the same time.
 pub(super) type RunKey = (Option<Origin>, usize);
 
 impl TestRuns {
     /// Takes runs by their beginnings.
-    pub(super) fn new(runs: Vec<TestRun>) -> TestRuns {
+    pub(super) fn new(mut runs: Vec<TestRun>) -> TestRuns {
+        for (number, run) in runs.iter_mut().enumerate() {
+            run.key = (None, number);
+        }
+        TestRuns::of(runs)
+    }
+
+    /// Takes runs that know which they are.
+    fn of(runs: Vec<TestRun>) -> TestRuns {
         let mut ends_ns: Vec<u64> = runs.iter().flat_map(|run| run.ends_ns.iter().copied()).collect();
         ends_ns.sort_unstable();
-        TestRuns { runs, ends_ns, of_origins: Vec::new() }
+        TestRuns { runs, ends_ns, ..TestRuns::default() }
     }
 
     /// Puts together the runs in several processes, in the order of these.
+    ///
+    /// A run while no other process ran the test is one for all: who helps in it is judged by it, whichever runs it leads itself.
+    /// Of runs that overlap, a process knows its own; of what another one tells, nobody knows in which of them it was.
     pub(super) fn of_origins(mut all: Vec<(Origin, TestRuns)>) -> TestRuns {
         if let [_] = *all {
             return all.pop().map(|(_, runs)| runs).unwrap_or_default();
         }
-        let mut runs: Vec<TestRun> =
-            all.iter().flat_map(|(_, of_origin)| of_origin.runs.iter().cloned()).collect();
-        runs.sort_by_key(|run| run.began_ns);
-        // Of what another process tells, nobody knows in which of those that overlap it was.
-        let mut merged: Vec<TestRun> = Vec::new();
+        let mut runs: Vec<(Origin, &TestRun)> =
+            all.iter().flat_map(|(origin, own)| own.runs.iter().map(move |run| (*origin, run))).collect();
+        runs.sort_by_key(|(_, run)| run.began_ns);
+        let mut groups: Vec<Vec<(Origin, &TestRun)>> = Vec::new();
         let mut last_end_ns = 0;
-        for run in runs {
+        for (origin, run) in runs {
             let end_ns = match run.ends_ns.last() {
                 Some(end_ns) if run.ends_ns.len() as u64 == run.runs => *end_ns,
                 _ => u64::MAX,
             };
-            match merged.last_mut().filter(|_| run.began_ns < last_end_ns) {
+            match groups.last_mut().filter(|_| run.began_ns < last_end_ns) {
                 Some(last) => {
-                    last.runs += run.runs;
-                    last.ends_ns.extend(run.ends_ns);
-                    last.executes_ns.extend(run.executes_ns);
+                    last.push((origin, run));
                     last_end_ns = last_end_ns.max(end_ns);
                 }
                 None => {
-                    merged.push(run);
+                    groups.push(vec![(origin, run)]);
                     last_end_ns = end_ns;
                 }
             }
         }
-        for run in &mut merged {
-            run.ends_ns.sort_unstable();
-            run.executes_ns.sort_unstable();
-        }
-        let mut of_all = TestRuns::new(merged);
-        of_all.of_origins = all;
+        let mut of_all = TestRuns::new(groups.iter().filter_map(|group| together(group)).collect());
+        let is_shared = |group: &&Vec<(Origin, &TestRun)>| {
+            group.first().is_some_and(|(first, _)| group.iter().any(|(origin, _)| origin != first))
+        };
+        let sharing: BTreeSet<Origin> =
+            groups.iter().filter(is_shared).flatten().map(|(origin, _)| *origin).collect();
+        let lists_all = sharing.len().saturating_mul(groups.len()) <= LISTED_MAX;
+        let seen_by = |origin: &Origin| {
+            let mut seen = Vec::new();
+            for (group, of_group) in groups.iter().zip(&of_all.runs) {
+                let own = group.iter().filter(|(known, _)| known == origin).map(|(_, run)| *run);
+                let before = seen.len();
+                if is_shared(&group) || !lists_all {
+                    seen.extend(
+                        own.cloned()
+                            .enumerate()
+                            .map(|(number, run)| TestRun { key: (Some(*origin), before + number), ..run }),
+                    );
+                }
+                if lists_all && seen.len() == before {
+                    seen.push(of_group.clone());
+                }
+            }
+            (*origin, TestRuns::of(seen))
+        };
+        of_all.of_origins = sharing.iter().map(seen_by).collect();
+        let own_ends = |(origin, own): &'_ (Origin, TestRuns)| {
+            let origin = *origin;
+            own.ends_ns.iter().map(move |end_ns| (origin, *end_ns)).collect::<Vec<_>>()
+        };
+        of_all.own_ends = all.iter().flat_map(own_ends).collect();
         of_all
     }
 
-    /// Returns the runs in that process, where it ran the test; in all otherwise.
-    pub(super) fn of_origin(&self, origin: Origin) -> (Option<Origin>, &TestRuns) {
+    /// Returns the runs as that process sees them.
+    pub(super) fn of_origin(&self, origin: Origin) -> &TestRuns {
         let known = self.of_origins.binary_search_by_key(&origin, |(known, _)| *known).ok();
-        match known.and_then(|at| self.of_origins.get(at)) {
-            Some((_, runs)) => (Some(origin), runs),
-            None => (None, self),
-        }
+        known.and_then(|at| self.of_origins.get(at)).map_or(self, |(_, runs)| runs)
+    }
+
+    /// Returns which run that is, for all that see it.
+    pub(super) fn key(&self, run: usize) -> RunKey {
+        self.runs.get(run).map_or((None, run), |run| run.key)
     }
 
     /// Iterates over the ends of all runs, with the process that tells of each.
     pub(super) fn ends(&self) -> impl Iterator<Item = (Origin, u64)> {
-        let of_one = self.runs.iter().filter(|_| self.of_origins.is_empty());
+        let of_one = self.runs.iter().filter(|_| self.own_ends.is_empty());
         let of_one = of_one.filter_map(|run| Some((run.began_by?.0.0, run)));
-        let of_origin = |(origin, of_origin): &'_ (Origin, TestRuns)| (*origin, of_origin.ends_ns.clone());
-        let of_several = self.of_origins.iter().map(of_origin);
-        let of_one = of_one.map(|(origin, run)| (origin, run.ends_ns.clone()));
-        of_one
-            .chain(of_several)
-            .flat_map(|(origin, ends_ns)| ends_ns.into_iter().map(move |end_ns| (origin, end_ns)))
+        let of_one = of_one.flat_map(|(origin, run)| run.ends_ns.iter().map(move |end_ns| (origin, *end_ns)));
+        of_one.chain(self.own_ends.iter().copied())
     }
 
     /// Returns the ends of that run, or of those that overlap.
@@ -179,6 +217,20 @@ impl TestRuns {
     }
 }
 
+/// Puts together runs that overlap.
+fn together(group: &[(Origin, &TestRun)]) -> Option<TestRun> {
+    let mut runs = group.iter().map(|(_, run)| *run);
+    let mut all = runs.next()?.clone();
+    for run in runs {
+        all.runs += run.runs;
+        all.ends_ns.extend(&run.ends_ns);
+        all.executes_ns.extend(&run.executes_ns);
+    }
+    all.ends_ns.sort_unstable();
+    all.executes_ns.sort_unstable();
+    Some(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +244,7 @@ mod tests {
             ends_ns: ends_ns.to_vec(),
             runs: ends_ns.len() as u64,
             executes_ns: executes_ns.to_vec(),
+            ..TestRun::default()
         };
         TestRuns::new(vec![run(10, &[20], &[12]), run(30, &[50, 60], &[31, 32]), run(70, &[90], &[71, 80])])
     }

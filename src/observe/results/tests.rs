@@ -114,8 +114,8 @@ impl<'a> JudgedTest<'a> {
         let mut all: HashMap<RunKey, Listed> = HashMap::new();
         for told in &self.all {
             let Some(more) = told.fact.more.as_ref() else { continue };
-            let (of, runs) = self.runs.of_origin(told.teller.origin());
-            let listed = all.entry((of, runs.at(told, |_| false))).or_default();
+            let runs = self.runs.of_origin(told.teller.origin());
+            let listed = all.entry(runs.key(runs.at(told, |_| false))).or_default();
             let (count, completed) = (more.steps.unwrap_or(0), more.steps_completed.unwrap_or(0));
             if told.is_invalid {
                 // It may say again what it has said.
@@ -151,13 +151,17 @@ fn runs(all: &[Told<'_>], judged: &Judged) -> TestRuns {
             facts.push(told);
         }
     }
-    let of_origin =
-        |(origin, (runs, facts)): (Origin, (Vec<&Run>, Vec<&Told<'_>>))| (origin, runs_of(&facts, &runs));
+    // What was told before any of them is of the first of all.
+    let first_ns = judged.runs.iter().map(|(_, run)| run.began_ns).min();
+    let of_origin = |(origin, (runs, facts)): (Origin, (Vec<&Run>, Vec<&Told<'_>>))| {
+        let has_first = runs.first().map(|run| run.began_ns) == first_ns;
+        (origin, runs_of(&facts, &runs, has_first))
+    };
     TestRuns::of_origins(by_origin.into_iter().map(of_origin).collect())
 }
 
-/// Puts together runs that overlap, and what is told of them.
-fn runs_of(all: &[&Told<'_>], runs: &[&Run]) -> TestRuns {
+/// Puts together runs that overlap, and what is told of them. The first of all began when anything was told of it.
+fn runs_of(all: &[&Told<'_>], runs: &[&Run], has_first: bool) -> TestRuns {
     let mut known: Vec<TestRun> = Vec::new();
     let mut last_end_ns = 0;
     for run in runs {
@@ -177,7 +181,7 @@ fn runs_of(all: &[&Told<'_>], runs: &[&Run]) -> TestRuns {
     if known.is_empty() {
         known.push(TestRun { runs: 1, ..TestRun::default() });
     }
-    if let Some((first, told)) = known.first_mut().zip(all.first()) {
+    if let Some((first, told)) = known.first_mut().zip(all.first()).filter(|_| has_first) {
         first.began_ns = told.fact.time_ns;
     }
     known.iter_mut().for_each(|run| run.ends_ns.sort_unstable());

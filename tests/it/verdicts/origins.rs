@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use crate::support::verdicts::{
-    Emitted, TOPOLOGIES, begin_at, builder, end_at, replayed, results_of, verdicts,
+    Emitted, TOPOLOGIES, begin_at, builder, end_at, replayed, results_of, sets_up, verdicts,
 };
 use panther_events::emit::Emitter;
-use panther_events::event::Value;
+use panther_events::event::{Level, Value};
 use panther_events::observe::results::ResultTree;
 use std::time::Duration;
 
@@ -190,4 +190,126 @@ fn a_step_whose_beginning_and_end_are_in_two_files_of_a_log_has_passed() {
         let part = &tree.steps[0].part;
         assert_eq!((part.outcome.name(), part.runs), ("passed", 2), "{rotated_behind}: {tree:?}");
     }
+}
+
+/// A process that leads one run of a test and helps in another is judged by the run in which it helps: as if one had led both.
+#[test]
+fn who_helps_in_anothers_run_is_judged_by_that() {
+    let lead = |e: &mut Emitter, at| -> Emitted {
+        begin_at(e, "t", at)?;
+        end_at(e, "t", at + 100)
+    };
+    // A step that outlasts the run, of the one process and of the other.
+    let tree = of_processes(&[&|e| lead(e, 100), &|e| {
+        begins(e, 120)?;
+        passes(e, 250)?;
+        lead(e, 300)
+    }]);
+    assert_eq!(verdicts(&tree), ["incomplete"]);
+    let late: Tell<'_> = &|e| {
+        lead(e, 100)?;
+        begins(e, 320)?;
+        passes(e, 450)
+    };
+    assert_eq!(verdicts(&of_processes(&[late, &|e| lead(e, 300)])), ["incomplete"]);
+    // One that hangs, and passes in the run that the helper leads.
+    let tree = of_processes(&[&|e| lead(e, 100), &|e| {
+        begins(e, 120)?;
+        begin_at(e, "t", 300)?;
+        e.test("t").at(320).step_started("s", Default::default())?;
+        e.test("t").at(330).step_completed("s", Default::default())?;
+        end_at(e, "t", 400)
+    }]);
+    assert_eq!(verdicts(&tree), ["incomplete"]);
+    // Checks that began in the one and ended in the other.
+    let tree = of_processes(&[&|e| lead(e, 100), &|e| {
+        e.test("t").at(120).assertions_started(Value::Null)?;
+        begin_at(e, "t", 300)?;
+        e.test("t").at(350).assertions_completed(1, 1, 0, true)?;
+        end_at(e, "t", 400)
+    }]);
+    assert_ne!(verdicts(&tree), ["passed"]);
+    // A retry is one there, too, and what is in order stays so.
+    let tree = of_processes(&[&|e| lead(e, 100), &|e| {
+        begins(e, 120)?;
+        fails(e, 130)?;
+        begins(e, 140)?;
+        passes(e, 150)?;
+        lead(e, 300)
+    }]);
+    assert_eq!(verdicts(&tree), ["passed"]);
+    // Runs of both at one time are each process's own.
+    let tree = of_processes(&[&|e| lead(e, 100), &|e| {
+        begin_at(e, "t", 150)?;
+        begins(e, 160)?;
+        passes(e, 220)?;
+        end_at(e, "t", 250)
+    }]);
+    assert_eq!(verdicts(&tree), ["passed"]);
+}
+
+/// A runner that was started twice lists the steps of each run, and an agent does one of them in both.
+#[test]
+fn an_agents_steps_count_for_each_runner() {
+    let lead = |e: &mut Emitter, at: u64| -> Emitted {
+        let mut test = e.test("t").at(at);
+        test.created("t", Value::Null, Default::default())?;
+        sets_up(&mut test, Value::from(&["prepare", "s"]))?;
+        test.step_started("prepare", Default::default())?;
+        test.step_completed("prepare", Default::default())?;
+        end_at(e, "t", at + 100)
+    };
+    let both: Tell<'_> = &|e| {
+        begins(e, 120)?;
+        passes(e, 130)?;
+        begins(e, 320)?;
+        passes(e, 330)
+    };
+    let once: Tell<'_> = &|e| {
+        begins(e, 120)?;
+        passes(e, 130)
+    };
+    let twice: Tell<'_> = &|e| {
+        begins(e, 320)?;
+        passes(e, 330)?;
+        begins(e, 340)?;
+        passes(e, 350)
+    };
+    for (agent, verdict) in [(both, "passed"), (once, "unknown"), (twice, "unknown")] {
+        let tree = of_processes(&[&|e| lead(e, 100), &|e| lead(e, 300), agent]);
+        assert_eq!(verdicts(&tree), [verdict]);
+    }
+}
+
+/// A worker that tells of a failed service within an experiment does not lead that, and its tests are the leader's.
+#[test]
+fn who_tells_of_an_experiment_in_passing_does_not_lead_it() {
+    let leads: Tell<'_> = &|e| {
+        let mut x = e.experiment("x").at(10);
+        x.initialized(Value::Null)?;
+        x.plugin_loading_started(Default::default())?;
+        x.plugin_loading_completed(Value::Null, 0)?;
+        x.test_cases_initialized(1, Value::from(&["a"]))?;
+        x.execution_started(Default::default())?;
+        let mut x = e.experiment("x").at(1_000);
+        x.execution_completed(1, 0, 1, Default::default())?;
+        Ok(x.completed(Value::Null)?)
+    };
+    let works: Tell<'_> = &|e| {
+        let mut e = e.within(Level::Experiment, "x")?;
+        begin_at(&mut e, "a", 100)?;
+        e.experiment("x").at(110).service_failure(
+            "server",
+            "killed by the test",
+            "test",
+            Default::default(),
+        )?;
+        end_at(&mut e, "a", 200)
+    };
+    let idles: Tell<'_> = &|e| {
+        let mut e = e.within(Level::Experiment, "x")?;
+        Ok(e.experiment("x").at(110).service_failure("server", "killed", "test", Default::default())?)
+    };
+    assert_eq!(of_processes(&[leads, works]).outcome().name(), "passed");
+    assert_eq!(of_processes(&[leads, idles]).outcome().name(), "unknown");
 }
