@@ -4,7 +4,7 @@ use crate::domain::SchemaTextError;
 use std::io;
 use std::path::PathBuf;
 
-/// Why a journal could not be read on. Damage is no error: see [`JournalReader::findings`].
+/// Why a journal could not be read on. Damage is no error: see [`JournalReader::findings`](crate::journal::JournalReader::findings).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
 use crate::support::random::Rng;
+#[cfg(any(feature = "channel", feature = "log"))]
 use panther_events::Shared;
 use panther_events::dedup::{BATCH, Verdict};
 #[cfg(any(feature = "channel", feature = "log"))]
