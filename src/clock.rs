@@ -3,10 +3,12 @@
 
 mod coarse;
 mod cycles;
+mod stamps;
 mod steps;
 
 use coarse::CachedTime;
 use cycles::{Cycles, wall_clock_ns};
+pub(crate) use stamps::Stamps;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

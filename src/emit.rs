@@ -28,7 +28,7 @@ pub use sink::{EventSink, RateLimited, Sampled, Tee, TypedEvent};
 pub use source::EmitTotals;
 pub use stats::EmitStats;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Stamps};
 use crate::emit::room::push_when_room;
 use crate::emit::source::{EmitShared, SEQ_LAST, Source};
 use crate::event::{Context, EventId, EventKind, IdScope, Identity, Payload, Record, Symbol, Symbols};
@@ -49,7 +49,7 @@ const PUBLISH_EVERY: usize = 64;
 pub struct Emitter {
     senders: Vec<ShardSender>,
     emit_shared: Arc<EmitShared>,
-    clock: Clock,
+    stamps: Stamps,
     policy: FullPolicy,
     pub(crate) source: Arc<Source>,
     symbols: Arc<Symbols>,
@@ -83,7 +83,7 @@ impl Emitter {
         let mut emitter = Emitter {
             senders,
             emit_shared,
-            clock,
+            stamps: Stamps::of(clock),
             policy,
             source,
             symbols,
@@ -104,7 +104,7 @@ impl Emitter {
     /// When the event was not accepted; it is counted.
     #[inline]
     pub fn emit<P: Payload>(&mut self, entity: Symbol, payload: &P) -> Result<(), EmitError> {
-        let time_ns = self.clock.now_ns();
+        let time_ns = self.stamps.now_ns();
         self.emit_at(time_ns, entity, payload)
     }
 
@@ -162,7 +162,7 @@ impl Emitter {
     /// Costs one clock reading for all. Returns what became of them. A shutdown waits for a step in progress, and
     /// so for `events`.
     pub fn emit_batch<P: Payload>(&mut self, events: impl IntoIterator<Item = (Symbol, P)>) -> EmitStats {
-        let time_ns = self.clock.now_ns();
+        let time_ns = self.stamps.now_ns();
         let events = events.into_iter();
         match self.emit_shared.router.identity(P::KIND) {
             Some(Identity::Content) if self.content_scope.is_some() => {
@@ -254,7 +254,7 @@ impl Emitter {
     /// Returns the clock that stamps this emitter's events.
     #[must_use]
     pub fn clock(&self) -> &Clock {
-        &self.clock
+        self.stamps.clock()
     }
 
     /// Returns the names and documents of the pipeline.

@@ -31,7 +31,7 @@ pub(super) trait Machine {
 
 /// This machine.
 pub(super) struct Here {
-    counter: quanta::Clock,
+    pub(super) counter: quanta::Clock,
     start: Instant,
 }
 
@@ -89,8 +89,8 @@ const SPINS_MAX: u32 = 20_000;
 
 /// From when on a reading of the counter stands for which time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Line {
-    raw: u64,
+pub(super) struct Line {
+    pub(super) raw: u64,
     ns: u64,
     scale: u64,
 }
@@ -98,7 +98,13 @@ struct Line {
 impl Line {
     #[inline]
     fn at(self, raw: u64) -> u64 {
-        self.ns + ((u128::from(raw.saturating_sub(self.raw)) * u128::from(self.scale)) >> SHIFT) as u64
+        self.behind(raw.saturating_sub(self.raw))
+    }
+
+    /// So many of the counter behind its begin.
+    #[inline]
+    pub(super) fn behind(self, cycles: u64) -> u64 {
+        self.ns + ((u128::from(cycles) * u128::from(self.scale)) >> SHIFT) as u64
     }
 
     fn raw_for(self, ns: u64) -> u64 {
@@ -108,6 +114,7 @@ impl Line {
 
 /// Two lines, the second of which follows the first.
 #[derive(Default)]
+#[repr(C, align(64))]
 struct Slot {
     earlier: AtomicLine,
     later: AtomicLine,
@@ -217,8 +224,7 @@ impl<M: Machine> Cycles<M> {
         let tied = &*self.0;
         loop {
             let drawn = tied.drawn.load(Ordering::Acquire);
-            let [even, odd] = &tied.slots;
-            let slot = if drawn & 1 == 0 { even } else { odd };
+            let slot = tied.slot(drawn);
             let (later, due) = (slot.later.load(), slot.due.load(Ordering::Relaxed));
             let raw = tied.machine.raw();
             let now_ns = if raw >= later.raw { later.at(raw) } else { slot.earlier.load().at(raw) };
@@ -236,6 +242,27 @@ impl<M: Machine> Cycles<M> {
         }
     }
 
+    /// Returns the line by which the time is told now, and for how much of the counter from its begin it holds.
+    pub(super) fn line(&self) -> (Line, u64) {
+        let tied = &*self.0;
+        loop {
+            let drawn = tied.drawn.load(Ordering::Acquire);
+            let slot = tied.slot(drawn);
+            let (earlier, later) = (slot.earlier.load(), slot.later.load());
+            let due = slot.due.load(Ordering::Relaxed);
+            fence(Ordering::Acquire);
+            if tied.drawn.load(Ordering::Relaxed) == drawn {
+                let has_begun = tied.machine.raw() >= later.raw;
+                let (line, end) = if has_begun { (later, due) } else { (earlier, later.raw) };
+                return (line, end.saturating_sub(line.raw));
+            }
+        }
+    }
+
+    pub(super) fn machine(&self) -> &M {
+        &self.0.machine
+    }
+
     /// Returns how often the wall clock was set since the start.
     pub(super) fn steps(&self) -> ClockSteps {
         self.0.steps.so_far()
@@ -250,12 +277,18 @@ impl Slot {
         self.due.store(due, Ordering::Relaxed);
         self.end.store(due.saturating_add(later.raw_for(GRACE_NS)), Ordering::Relaxed);
     }
-}
 
-impl Slot {
     /// Half of the time for which the line is used on, once the next one is due.
     fn half_grace(&self) -> u64 {
         (self.end.load(Ordering::Relaxed) - self.due.load(Ordering::Relaxed)) / 2
+    }
+}
+
+impl<M> Tied<M> {
+    #[inline]
+    fn slot(&self, drawn: usize) -> &Slot {
+        let [even, odd] = &self.slots;
+        if drawn & 1 == 0 { even } else { odd }
     }
 }
 

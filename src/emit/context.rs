@@ -139,7 +139,7 @@ impl Emitter {
         let (source, seq) = (self.source.number(), self.source.next_seq() as u32);
         let payload = ContextEntered { context: document };
         // An occurrence whatever the run chose for its kind: one that is merged with another is missing in a journal.
-        let record = Record::new(Identity::Occurrence, self.clock.now_ns(), context.innermost(), &payload)
+        let record = Record::new(Identity::Occurrence, self.stamps.now_ns(), context.innermost(), &payload)
             .numbered(source, seq);
         self.emit_shared.contexts.go_on(source, seq, context);
         if let Some(recorder) = &mut self.recorder {

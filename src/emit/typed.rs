@@ -31,7 +31,7 @@ impl Emitter {
         payload: [u8; 24],
         key: Option<EventId>,
     ) -> Result<(), EmitError> {
-        let time_ns = time_ns.unwrap_or_else(|| self.clock.now_ns());
+        let time_ns = time_ns.unwrap_or_else(|| self.stamps.now_ns());
         let payload = bytemuck::cast(payload);
         match (self.emit_shared.router.identity(kind), key) {
             (Some(_), Some(key)) => {
