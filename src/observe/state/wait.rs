@@ -139,7 +139,7 @@ mod models {
                 observer
             });
             let reached = query.wait_until_after(&point, &["preparing"], LONG).unwrap();
-            assert_eq!((reached.state, reached.transition, reached.unknown), ("preparing", 1, 0));
+            assert_eq!((&*reached.state, reached.transition, reached.unknown), ("preparing", 1, 0));
             drop(worker.join().unwrap());
         });
     }
