@@ -19,7 +19,7 @@ use crate::domain::kind::KindDef;
 use crate::domain::machine::{STATES_MAX, StateTable, TransitionPath, states};
 use crate::domain::schema::Schema;
 use crate::domain::schema_error::SchemaError;
-use crate::event::json::{Members, push_number, push_text};
+use crate::event::json::{Members, push_list, push_number, push_text};
 use crate::event::kind::{CODES_PER_DOMAIN, DOMAIN_COUNT};
 use crate::event::{Domain, EventKind, Field, FieldType, Identity, Json, JsonError, Record, Shared};
 
@@ -127,17 +127,6 @@ impl Schema {
         let domains = domains.into_iter().map(|raw| read_domain(&place.inner("a domain", raw)));
         Ok(Schema::of_file(&domains.collect::<Result<Vec<_>, _>>()?)?)
     }
-}
-
-fn push_list<T>(out: &mut String, items: &[T], mut push: impl FnMut(&mut String, &T)) {
-    out.push('[');
-    for (at, item) in items.iter().enumerate() {
-        if at > 0 {
-            out.push(',');
-        }
-        push(out, item);
-    }
-    out.push(']');
 }
 
 fn push_names(out: &mut String, names: &[Shared<str>]) {

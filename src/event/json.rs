@@ -11,5 +11,5 @@ mod value;
 
 pub use check::{DEPTH_MAX, Json, JsonError};
 pub(crate) use members::{Members, unquoted};
-pub(crate) use text::{beginning, push_number, push_text};
+pub(crate) use text::{beginning, push_list, push_number, push_text};
 pub use value::Value;

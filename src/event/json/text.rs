@@ -46,3 +46,15 @@ pub(crate) fn push_text(out: &mut String, text: &str) {
     out.push_str(rest);
     out.push('"');
 }
+
+/// Appends the items as a list.
+pub(crate) fn push_list<T>(out: &mut String, items: &[T], push: impl Fn(&mut String, &T)) {
+    out.push('[');
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        push(out, item);
+    }
+    out.push(']');
+}

@@ -1,7 +1,7 @@
 //! Values that callers give.
 
 use super::check::Json;
-use super::text::{push_float, push_number, push_text};
+use super::text::{push_float, push_list, push_number, push_text};
 
 /// A value of free form within an event's data.
 ///
@@ -77,17 +77,6 @@ impl Value<'_> {
             Value::Json(json) => json.push_compact(out),
         }
     }
-}
-
-fn push_list<T>(out: &mut String, items: &[T], push: impl Fn(&mut String, &T)) {
-    out.push('[');
-    for (at, item) in items.iter().enumerate() {
-        if at > 0 {
-            out.push(',');
-        }
-        push(out, item);
-    }
-    out.push(']');
 }
 
 fn push_map(out: &mut String, members: &[(&str, Value<'_>)]) {

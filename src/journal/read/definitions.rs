@@ -1,13 +1,13 @@
 //! A reader's names and documents, as far as it was read.
 
-use crate::domain::{DomainDef, Schema, SchemaTextError};
-use crate::event::{KindSet, Symbol};
+use crate::domain::{DomainDef, KindDef, Schema, SchemaTextError};
+use crate::event::{EventKind, KindSet, Shared, Symbol};
 use crate::journal::format::block::DefinitionKey;
 use crate::journal::read::defined::{Defined, Key};
 use crate::journal::read::error::ReadError;
 use crate::journal::read::filter::Filter;
-use crate::journal::read::reader::{JournalReader, ReadOptions};
-use std::path::Path;
+use crate::journal::read::reader::JournalReader;
+use std::collections::HashMap;
 
 impl JournalReader<'_> {
     /// Returns the name behind `symbol`, as far as the journal was read: names come before their first use.
@@ -58,16 +58,35 @@ impl JournalReader<'_> {
         Ok(Schema::of_file(&domains)?)
     }
 
-    /// Returns the schema by which all of a journal's records are to be read, as [`JournalReader::schema`] gives it at its end.
-    /// Reads the headers of records only.
+    /// Reads on to the end for the definitions alone, and of records the headers only: so that [`JournalReader::schema`] is that of
+    /// all of them. Nothing is left to read then.
     ///
     /// # Errors
-    /// When the journal cannot be read, or a definition in it is not sound.
-    pub fn schema_of(path: &Path, options: ReadOptions) -> Result<Schema, ReadError> {
-        let mut reader = JournalReader::open(path, options)?;
-        reader.set_filter(Filter { kinds: KindSet::EMPTY, ..Filter::ALL });
-        while reader.next_block()?.is_some() {}
-        reader.schema().map_err(|source| ReadError::Schema { path: path.to_owned(), source })
+    /// When the operating system refuses to read.
+    pub fn read_definitions(&mut self) -> Result<(), ReadError> {
+        self.set_filter(Filter { kinds: KindSet::EMPTY, ..Filter::ALL });
+        while self.next_block()?.is_some() {}
+        Ok(())
+    }
+
+    /// Returns the names of the domains that the journal defines in several ways which contradict each other, as far as it was read: a
+    /// kind has another name or other fields. One schema does not read all of its records.
+    ///
+    /// # Errors
+    /// When a definition is not sound.
+    pub fn redefined(&self) -> Result<Vec<Shared<str>>, SchemaTextError> {
+        let mut known: HashMap<EventKind, KindDef> = HashMap::new();
+        let mut redefined = Vec::new();
+        for text in self.domains() {
+            let def = DomainDef::from_json(text)?;
+            let differs =
+                |kind: &KindDef, known: &KindDef| (&kind.name, &kind.fields) != (&known.name, &known.fields);
+            if def.kinds.iter().any(|kind| known.get(&kind.kind).is_some_and(|known| differs(kind, known))) {
+                redefined.push(def.name.clone());
+            }
+            known.extend(def.kinds.iter().map(|kind| (kind.kind, kind.clone())));
+        }
+        Ok(redefined)
     }
 
     /// Returns how many names and documents were read.

@@ -1,6 +1,5 @@
 //! Why a journal could not be read.
 
-use crate::domain::SchemaTextError;
 use std::io;
 use std::path::PathBuf;
 
@@ -17,14 +16,6 @@ pub enum ReadError {
         offset: u64,
         /// What the operating system said.
         source: io::Error,
-    },
-    /// A domain's definition in the journal is not sound.
-    #[error("{path}: {source}; use the version of the program that wrote it")]
-    Schema {
-        /// The journal's directory.
-        path: PathBuf,
-        /// What is wrong.
-        source: SchemaTextError,
     },
     /// A segment is compressed, and this build cannot unpack it.
     #[error(

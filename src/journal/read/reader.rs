@@ -2,7 +2,7 @@
 
 use crate::event::{Record, Symbol};
 use crate::journal::format::Tail;
-use crate::journal::format::block::Definition;
+use crate::journal::format::block::{Definition, DefinitionKey};
 use crate::journal::format::marks::Marks;
 use crate::journal::format::{BlockHeader, BlockKind, EndReason, Link, Position, RunId, SourceSpan, Totals};
 use crate::journal::read::damage::{Damage, Finding, SourceGap};
@@ -99,6 +99,8 @@ pub struct JournalReader<'s> {
     pub(super) findings: Vec<Finding>,
     pub(super) names: HashMap<Symbol, Box<str>>,
     pub(super) details: HashMap<u128, Box<[u8]>>,
+    /// By number: the definition of a domain that was read last.
+    domains: HashMap<u8, u128>,
     /// The keys of `names` and `details`, in the order in which they were read.
     pub(super) order: Vec<Key>,
     pub(super) losses: BTreeMap<u16, SourceSpan>,
@@ -157,6 +159,7 @@ impl<'s> JournalReader<'s> {
             findings: Vec::new(),
             names: HashMap::new(),
             details: HashMap::new(),
+            domains: HashMap::new(),
             order: Vec::new(),
             losses: BTreeMap::new(),
             falls: 0,
@@ -441,8 +444,17 @@ impl<'s> JournalReader<'s> {
                             }
                         }
                         Definition::Detail(digest, bytes) => {
-                            if let Entry::Vacant(place) = self.details.entry(digest) {
-                                place.insert(bytes);
+                            let is_new = match self.details.entry(digest) {
+                                Entry::Vacant(place) => {
+                                    place.insert(bytes);
+                                    true
+                                }
+                                Entry::Occupied(_) => false,
+                            };
+                            // A run may define a domain again as one before the last did.
+                            let domain = DefinitionKey::document(digest).domain();
+                            let holds = domain.and_then(|domain| self.domains.insert(domain, digest));
+                            if is_new || domain.is_some() && holds != Some(digest) {
                                 self.order.push(Key::Detail(digest));
                             }
                         }

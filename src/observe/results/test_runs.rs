@@ -1,7 +1,7 @@
 //! When the runs of a test were.
 
 use super::fact::{EmitterKey, Origin, Told};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// Runs that began at one time, of which it is looked for the one in which something was told.
 const TIES_MAX: usize = 64;
@@ -86,27 +86,32 @@ impl TestRuns {
             }
         }
         let mut of_all = TestRuns::new(groups.iter().filter_map(|group| together(group)).collect());
-        let is_shared = |group: &&Vec<(Origin, &TestRun)>| {
+        let is_shared = |group: &Vec<(Origin, &TestRun)>| {
             group.first().is_some_and(|(first, _)| group.iter().any(|(origin, _)| origin != first))
         };
-        let sharing: BTreeSet<Origin> =
-            groups.iter().filter(is_shared).flatten().map(|(origin, _)| *origin).collect();
+        let shared: Vec<bool> = groups.iter().map(is_shared).collect();
+        // What each process ran while others did, and in which group.
+        let mut sharing: BTreeMap<Origin, Vec<(usize, &TestRun)>> = BTreeMap::new();
+        for (at, group) in groups.iter().enumerate().filter(|(at, _)| shared.get(*at) == Some(&true)) {
+            for (origin, run) in group {
+                sharing.entry(*origin).or_default().push((at, run));
+            }
+        }
         let lists_all = sharing.len().saturating_mul(groups.len()) <= LISTED_MAX;
-        let seen_by = |origin: &Origin| {
+        let seen_by = |(origin, own): (&Origin, &Vec<(usize, &TestRun)>)| {
+            let mut own = own.iter().peekable();
             let mut seen = Vec::new();
-            for (group, of_group) in groups.iter().zip(&of_all.runs) {
-                let own = group.iter().filter(|(known, _)| known == origin).map(|(_, run)| *run);
+            for (group, of_group) in of_all.runs.iter().enumerate().filter(|_| lists_all) {
                 let before = seen.len();
-                if is_shared(&group) || !lists_all {
-                    seen.extend(
-                        own.cloned()
-                            .enumerate()
-                            .map(|(number, run)| TestRun { key: (Some(*origin), before + number), ..run }),
-                    );
+                while let Some((_, run)) = own.next_if(|(at, _)| *at == group) {
+                    seen.push(TestRun { key: (Some(*origin), seen.len()), ..(*run).clone() });
                 }
-                if lists_all && seen.len() == before {
+                if seen.len() == before {
                     seen.push(of_group.clone());
                 }
+            }
+            for (_, run) in own {
+                seen.push(TestRun { key: (Some(*origin), seen.len()), ..(*run).clone() });
             }
             (*origin, TestRuns::of(seen))
         };

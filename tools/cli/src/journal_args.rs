@@ -5,7 +5,7 @@ use crate::results::Failure;
 use panther_events::domain::Schema;
 use panther_events::domain::pipeline::ProcessorFailed;
 use panther_events::emit::ContextEntered;
-use panther_events::event::{Contexts, EventId, KindSet, Origin, Payload, Record, Symbol, Symbols};
+use panther_events::event::{Contexts, EventId, KindSet, Origin, Payload, Record, Shared, Symbol, Symbols};
 use panther_events::journal::{Damage, Defined, JournalReader, Lacking, ReadOptions, overwritten};
 use panther_events::observe::Observer;
 use panther_events::observe::results::Results;
@@ -22,6 +22,8 @@ pub(crate) struct JournalSource {
     pub(crate) symbols: Arc<Symbols>,
     /// By which its records are read.
     pub(crate) schema: Schema,
+    /// Domains of which it does not read all records.
+    pub(crate) redefined: Vec<Shared<str>>,
     /// Definitions of domains that were read.
     domains: usize,
     /// There has come another one since this was last asked.
@@ -44,11 +46,19 @@ impl JournalSource {
         if reader.run().is_none() {
             return Err(format!("{shown}: holds no journal that can be read").into());
         }
-        let (symbols, schema) = (Arc::new(Symbols::new()), JournalReader::schema_of(path, options)?);
+        // What is defined late is needed from the start.
+        let mut definitions = JournalReader::open(path, options)?;
+        definitions.read_definitions()?;
+        let of =
+            |error| Failure::from(format!("{shown}: {error}; use the version of the program that wrote it"));
+        let schema = definitions.schema().map_err(of)?;
+        let redefined = definitions.redefined().map_err(of)?;
+        let symbols = Arc::new(Symbols::new());
         Ok(JournalSource {
             reader,
             symbols,
             schema,
+            redefined,
             domains: 0,
             schema_grew: false,
             refused: 0,

@@ -135,6 +135,14 @@ impl Job<'_> {
         let options = ReadOptions { as_ended: true, ..ReadOptions::default() };
         let mut writer = DirStorage::new(self.journal).writer();
         let mut source = JournalSource::open(self.journal, options)?;
+        if let Some(domain) = source.redefined.first() {
+            let shown = self.journal.display();
+            return Err(format!(
+                "{shown}: its runs define the domain {domain:?} in ways that contradict each other, and one replay has one schema; \
+                 `cat` shows each run's events by its own"
+            )
+            .into());
+        }
         let overwrite = if self.force { Overwrite::Force } else { Overwrite::Refuse };
         let dir = ResultDir::create(self.out, overwrite)?;
         let start = Instant::now();

@@ -58,14 +58,19 @@ fn events(builder: &mut Builder) {
 }
 
 fn journal(path: &Path) {
+    run(path, &lab());
+}
+
+/// One run in a journal, with `lab` defined so.
+fn run(path: &Path, lab: &DomainDef) {
     let symbols = Arc::new(Symbols::new());
     let mut schema = Schema::new();
-    schema.register(&lab()).unwrap();
+    schema.register(lab).unwrap();
     let options = Options::new(Durability::ProcessCrash);
     let log = JournalLog::open(path, RunId([7; 16]), options, Clock::cycles(), &symbols, &schema);
     let mut log = Some(log.unwrap());
-    let mut builder = builder();
-    builder.symbols(symbols);
+    let mut builder = Builder::new(PipelineOptions { topology: Topology::Inline, ..Default::default() });
+    builder.domain(lab).symbols(symbols);
     builder.observer("journal", move |setup| {
         log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
     });
@@ -218,4 +223,37 @@ fn each_segment_holds_what_its_records_use() {
         assert_eq!(reader.details().filter(|(digest, _)| of_events(digest)).count(), documents.len());
     }
     assert_eq!(records, 80_000);
+}
+
+/// Runs of one journal with several definitions of a domain: each run's events are shown by its own, and a replay, which has one
+/// schema, refuses them unless the later ones only add to the first.
+#[test]
+fn a_domain_that_is_defined_anew_is_not_read_by_another_definition() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, grown, out) = (dir.path().join("j"), dir.path().join("grown"), dir.path().join("out"));
+    let renamed = |field: &str| DomainDef::from_json(&lab().to_json().replace("rtt_ns", field)).unwrap();
+    // The third run is as the first.
+    for lab in [lab(), renamed("sent_ns"), lab()] {
+        run(&path, &lab);
+    }
+    let events = lines(&panther(&[&"cat", &path, &"--kind", &"lab.link.flap"]));
+    assert_eq!(events.len(), 30);
+    for (at, event) in events.iter().enumerate() {
+        let field = ["rtt_ns", "sent_ns", "rtt_ns"][at / 10];
+        assert!(event["payload"][field].is_number(), "{at}: {event}");
+    }
+    let replay = panther(&[&"replay", &path, &"--out", &out]);
+    let told = String::from_utf8_lossy(&replay.stderr).into_owned();
+    assert_eq!(replay.status.code(), Some(2), "{told}");
+    assert!(told.contains("define the domain \"lab\"") && !out.exists(), "{told}");
+    let added = lab().to_json().replacen(
+        "\"kinds\":[",
+        "\"kinds\":[{\"code\":9,\"name\":\"more\",\"identity\":\"content\",\"sampled\":true,\"fields\":[]},",
+        1,
+    );
+    for lab in [lab(), DomainDef::from_json(&added).unwrap()] {
+        run(&grown, &lab);
+    }
+    let replay = panther(&[&"replay", &grown, &"--out", &out]);
+    assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
 }
