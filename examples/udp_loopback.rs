@@ -75,7 +75,7 @@ fn run(out: &Path) -> Result<bool, Failure> {
     let states = StateQuery::new(StateOptions::default());
     let machines = {
         let states = states.clone();
-        builder.observer("state", move |setup| states.observer(setup.schema, setup.contexts))
+        builder.observer("state", move |setup| states.observer(setup.schema, setup.symbols, setup.contexts))
     };
     let verdicts =
         builder.observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));

@@ -11,6 +11,7 @@
 //! and context, or by a digest, gets its id where it is emitted (see [`identity`]).
 
 pub mod context;
+mod contexts;
 pub mod detail;
 pub mod identity;
 mod ids;
@@ -21,11 +22,13 @@ pub mod payload;
 pub mod record;
 mod shared;
 pub(crate) mod shown;
-pub mod symbol;
+pub mod stages;
+mod symbol;
 
 mod table;
 
-pub use context::{Context, ContextRefused, Contexts};
+pub use context::Context;
+pub use contexts::{ContextRefused, Contexts};
 pub use detail::{Detail, DetailError, Details};
 pub use identity::{EventId, Identity, Origin};
 pub(crate) use identity::{Scope as IdScope, random_bits};
@@ -36,5 +39,6 @@ pub use payload::{Field, FieldType, FieldValue, Payload};
 pub use record::Record;
 pub use shared::Shared;
 pub use shown::is_harmful;
+pub(crate) use stages::Stages;
 pub use symbol::{Symbol, SymbolError, Symbols};
 pub(crate) use table::Tap;

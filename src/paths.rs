@@ -46,6 +46,7 @@
 //! Memory holds what was sighted within the horizon, what some vantage point has not seen within five, one entry per flow,
 //! and nothing else.
 
+mod flows;
 mod hint;
 mod overdue;
 mod packet;

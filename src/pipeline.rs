@@ -525,6 +525,8 @@ impl Shared {
             before: BTreeMap::new(),
         };
         snapshot.warnings.extend(self.options.clock.steps().warning());
+        snapshot.warnings.extend(self.symbols.warnings());
+        snapshot.warnings.extend(self.emit_shared.contexts.warnings());
         let mut workers = workers;
         for shard in shards {
             snapshot.take_in_dedup(shard.dedup);

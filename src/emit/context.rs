@@ -61,6 +61,7 @@ impl Emitter {
     /// As for [`Emitter::within`].
     pub fn enter(&mut self, level: Level, name: &str) -> Result<(), ContextError> {
         let name = self.symbols.intern(name)?;
+        self.symbols.keep(name);
         self.set_context(self.context().entered(level, name))
     }
 

@@ -5,11 +5,12 @@
 //! numbers keep all their digits.
 
 use crate::event::json::{Json, JsonError};
+use crate::event::stages::Stages;
 use crate::event::table::{Refused, Table, Tap};
 use bytemuck::{Pod, Zeroable};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 /// Stands for a document: the xxh3-64 (seed 0) of its compact text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
@@ -54,9 +55,16 @@ pub enum DetailError {
         /// The document's length in bytes.
         len: usize,
     },
-    /// The table is full.
-    #[error("the table of documents is full; raise its limits or send fewer different documents")]
-    Full,
+    /// The table has no room for a document of this length.
+    #[error(
+        "the table of documents has no room for one of {len} bytes, {limit} bytes being its limit; raise it"
+    )]
+    Full {
+        /// The document's length in bytes.
+        len: usize,
+        /// The table's limit in bytes.
+        limit: u64,
+    },
     /// The text is not JSON.
     #[error(transparent)]
     Json(#[from] JsonError),
@@ -64,8 +72,8 @@ pub enum DetailError {
 
 /// Holds the documents behind [`Detail`]s; each [`Symbols`](crate::event::Symbols) has one.
 ///
-/// Looking up a document, or putting in one that is there, takes no lock and does not allocate. Documents are never
-/// removed. What the table refuses is counted in [`Details::refused`].
+/// Looking up a document, or putting in one that is there, takes no lock and does not allocate. The table is bounded in bytes, and
+/// evicts documents as [`Symbols`](crate::event::Symbols) does names. What the table refuses is counted in [`Details::refused`].
 pub struct Details {
     table: Table,
     unplaced: AtomicU64,
@@ -74,28 +82,26 @@ pub struct Details {
 impl Details {
     /// Bytes that a document can have.
     pub const LEN_MAX: usize = 1 << 20;
-    /// Documents that a table made by [`Details::new`] can hold.
-    pub const LIMIT_DEFAULT: usize = 1 << 24;
-    /// Bytes of documents that a table made by [`Details::new`] can hold: 4 GiB.
-    pub const BYTES_LIMIT_DEFAULT: u64 = 1 << 32;
+    /// Bytes of documents that a table made by [`Details::new`] can hold, 128 more for each included: 512 MiB.
+    pub const LIMIT_DEFAULT: u64 = 1 << 29;
 
     /// Makes an empty table.
     #[must_use]
     pub fn new() -> Details {
-        Details::with_limits(Details::LIMIT_DEFAULT, Details::BYTES_LIMIT_DEFAULT)
+        Details::with_limit(Details::LIMIT_DEFAULT)
     }
 
-    /// Makes an empty table for at most about `limit` documents of `bytes_limit` bytes in all: threads that put
+    /// Makes an empty table for documents of at most about `limit` bytes in all, 128 more for each included: threads that put
     /// something in at the same moment may each go one document over it.
     #[must_use]
-    pub fn with_limits(limit: usize, bytes_limit: u64) -> Details {
-        Details { table: Table::new(Details::LEN_MAX, limit, bytes_limit), unplaced: AtomicU64::new(0) }
+    pub fn with_limit(limit: u64) -> Details {
+        Details { table: Table::new(Details::LEN_MAX, limit), unplaced: AtomicU64::new(0) }
     }
 
     /// Takes `text`, which is to be JSON, into the table. Space between tokens is left out.
     ///
     /// # Errors
-    /// When the text is not JSON or too long, the table is full, or another document has the same hash.
+    /// When the text is not JSON or too long, there is no room for it, or another document has the same hash.
     pub fn intern(&self, text: &str) -> Result<Detail, DetailError> {
         let compact = Json::new(text)?.compact();
         self.insert(&compact)
@@ -111,7 +117,7 @@ impl Details {
             Ok(()) => Ok(Detail(hash)),
             Err(Refused::Collision { .. }) => Err(DetailError::Collision),
             Err(Refused::TooLong) => Err(DetailError::TooLong { len: text.len() }),
-            Err(Refused::Full) => Err(DetailError::Full),
+            Err(Refused::Full) => Err(DetailError::Full { len: text.len(), limit: self.table.limit() }),
         }
     }
 
@@ -131,8 +137,18 @@ impl Details {
         self.table.for_each(|hash, text| each(Detail(hash), text));
     }
 
+    /// Keeps the document as long as the table lives: it is not evicted. False when the table does not have it, or what is kept
+    /// takes a quarter of the table's limit.
+    pub fn keep(&self, detail: Detail) -> bool {
+        self.table.keep(detail.0)
+    }
+
     pub(super) fn tap(&self, tap: &Arc<dyn Tap>) {
         self.table.tap(tap);
+    }
+
+    pub(super) fn serve(&self, stages: Weak<dyn Stages>) {
+        self.table.serve(stages);
     }
 
     /// Returns how many documents the table holds.
@@ -147,7 +163,7 @@ impl Details {
         self.len() == 0
     }
 
-    /// Returns how many bytes of text the table holds.
+    /// Returns how many bytes the documents take, 128 more for each included.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.table.bytes()
@@ -157,6 +173,18 @@ impl Details {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.table.refused()
+    }
+
+    /// Returns how many documents were evicted when nobody needed them any more.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.table.evicted()
+    }
+
+    /// Returns how many documents were evicted because the limit was reached, although events on their way may have needed them.
+    #[must_use]
+    pub fn evicted_early(&self) -> u64 {
+        self.table.evicted_early()
     }
 
     /// Returns how many numbers stand only in documents, because their place in the payload cannot hold them.
@@ -192,7 +220,7 @@ mod tests {
         let detail = details.intern("{\"a\": [1, \"b c\"]}\n").unwrap();
         assert_eq!(details.intern("{\"a\":[1,\"b c\"]}"), Ok(detail));
         assert_eq!(details.text(detail).as_deref(), Some("{\"a\":[1,\"b c\"]}"));
-        assert_eq!((details.len(), details.bytes(), details.refused()), (1, 15, 0));
+        assert_eq!((details.len(), details.bytes(), details.refused()), (1, 15 + 128, 0));
     }
 
     #[test]
@@ -207,15 +235,14 @@ mod tests {
 
     #[test]
     fn limits_refuse_new_documents_and_keep_known_ones() {
-        let details = Details::with_limits(2, 5);
+        let details = Details::with_limit(200);
         details.insert("[1]").unwrap();
-        assert_eq!(details.insert("[2]"), Err(DetailError::Full));
-        details.insert("22").unwrap();
-        assert_eq!(details.insert(""), Err(DetailError::Full));
+        let long = "1".repeat(100);
+        assert_eq!(details.insert(&long), Err(DetailError::Full { len: 100, limit: 200 }));
         assert!(details.insert("[1]").is_ok());
         let long = "1".repeat(Details::LEN_MAX + 1);
         assert_eq!(Details::new().intern(&long), Err(DetailError::TooLong { len: long.len() }));
         assert!(matches!(details.intern("{"), Err(DetailError::Json(_))));
-        assert_eq!(details.refused(), 2);
+        assert_eq!(details.refused(), 1);
     }
 }

@@ -1,10 +1,11 @@
 //! Symbols: names as 64-bit content hashes, and the table that holds the strings.
 
 use crate::event::detail::Details;
+use crate::event::stages::Stages;
 use crate::event::table::{Refused, Table, Tap};
 use bytemuck::{Pod, Zeroable};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// Stands for a name: the xxh3-64 (seed 0) of its UTF-8 bytes.
 ///
@@ -69,19 +70,28 @@ pub enum SymbolError {
         /// The name's length in bytes.
         len: usize,
     },
-    /// The table is full.
-    #[error("the symbol table holds {limit} names, its limit; raise it or use fewer names")]
+    /// The table has no room for a name of this length beside those that are kept.
+    #[error(
+        "the symbol table has no room for a name of {len} bytes, {limit} bytes being its limit; raise it or keep fewer names"
+    )]
     Full {
-        /// The table's limit.
-        limit: usize,
+        /// The name's length in bytes.
+        len: usize,
+        /// The table's limit in bytes.
+        limit: u64,
     },
 }
 
 /// Holds the names behind symbols, and the documents behind [`Detail`](crate::event::Detail)s; shared by all threads of a
 /// pipeline.
 ///
-/// Looking up a name or interning one that is known takes no lock. Names are never removed. What the table
-/// refuses is counted in [`Symbols::refused`].
+/// Looking up a name or interning one that is known takes no lock.
+///
+/// A table is bounded in bytes. Where half of them are in use, names that nobody needs any more are *evicted*: those that were
+/// neither interned nor looked up while a quarter of the limit came in new names, and whose events have gone through all
+/// stages of the pipelines that use the table. Where all are in use, the oldest go, needed or not; [`Symbols::evicted_early`]
+/// counts them. So whoever keeps a symbol for long, and reads the name at last, [keeps](Symbols::keep) the name; the
+/// observers of this crate that report by name do. What the table refuses is counted in [`Symbols::refused`].
 pub struct Symbols {
     names: Table,
     details: Details,
@@ -90,26 +100,20 @@ pub struct Symbols {
 impl Symbols {
     /// Bytes that a name can have.
     pub const NAME_LEN_MAX: usize = 4096;
-    /// Names that a table made by [`Symbols::new`] can hold.
-    pub const LIMIT_DEFAULT: usize = 1 << 26;
+    /// Bytes of names that a table made by [`Symbols::new`] can hold, 128 more for each included: 256 MiB.
+    pub const LIMIT_DEFAULT: u64 = 1 << 28;
 
     /// Makes an empty table.
     #[must_use]
     pub fn new() -> Symbols {
-        Symbols::with_limit(Symbols::LIMIT_DEFAULT)
+        Symbols::with_limits(Symbols::LIMIT_DEFAULT, Details::LIMIT_DEFAULT)
     }
 
-    /// Makes an empty table for at most about `limit` names: threads that intern at the same moment may each
-    /// go one over it.
+    /// Makes an empty table for at most about `names` bytes of names, and `documents` bytes of documents, 128 more for each of
+    /// them included: threads that intern at the same moment may each go one over it.
     #[must_use]
-    pub fn with_limit(limit: usize) -> Symbols {
-        Symbols::with_details(limit, Details::new())
-    }
-
-    /// Makes an empty table for at most about `limit` names, with these documents beside.
-    #[must_use]
-    pub fn with_details(limit: usize, details: Details) -> Symbols {
-        Symbols { names: Table::new(Symbols::NAME_LEN_MAX, limit, u64::MAX), details }
+    pub fn with_limits(names: u64, documents: u64) -> Symbols {
+        Symbols { names: Table::new(Symbols::NAME_LEN_MAX, names), details: Details::with_limit(documents) }
     }
 
     /// Returns the documents behind details.
@@ -121,7 +125,7 @@ impl Symbols {
     /// Takes `name` into the table and returns its symbol.
     ///
     /// # Errors
-    /// When the name is too long, the table is full, or another name has the same symbol.
+    /// When the name is too long, there is no room for it beside those that are kept, or another name has the same symbol.
     pub fn intern(&self, name: &str) -> Result<Symbol, SymbolError> {
         let symbol = Symbol::of(name);
         self.insert(symbol, name)?;
@@ -132,8 +136,14 @@ impl Symbols {
         self.names.insert(symbol.0, name).map_err(|refused| match refused {
             Refused::Collision { known } => SymbolError::Collision { known, refused: name.to_owned() },
             Refused::TooLong => SymbolError::TooLong { len: name.len() },
-            Refused::Full => SymbolError::Full { limit: self.names.limit() },
+            Refused::Full => SymbolError::Full { len: name.len(), limit: self.names.limit() },
         })
+    }
+
+    /// Keeps the name as long as the table lives: it is not evicted. False when the table does not have it, or what is kept takes
+    /// a quarter of the table's limit.
+    pub fn keep(&self, symbol: Symbol) -> bool {
+        self.names.keep(symbol.0)
     }
 
     /// Returns the name behind `symbol`, if the table has it.
@@ -153,6 +163,30 @@ impl Symbols {
         self.details.tap(documents);
     }
 
+    /// Lets names and documents stay as long as events that `stages` handle may need them.
+    pub(crate) fn serve(&self, stages: &Weak<dyn Stages>) {
+        self.names.serve(Weak::clone(stages));
+        self.details.serve(Weak::clone(stages));
+    }
+
+    /// Says what is not known any more although somebody may ask for it.
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
+        let names = (self.evicted_early(), "names", "fewer names", "Symbols::with_limits");
+        let documents =
+            (self.details.evicted_early(), "documents", "fewer or smaller documents", "Symbols::with_limits");
+        [names, documents].into_iter().filter(|(early, ..)| *early > 0).map(|(early, what, fewer, raise)| {
+            format!(
+                "{early} {what} were evicted before all events that refer to them had been handled; send {fewer}, or raise the \
+                 limit ({raise})"
+            )
+        })
+    }
+
+    /// Returns how many names have come so far, evicted ones that came again included.
+    pub(crate) fn count_ever(&self) -> u64 {
+        self.names.count_ever()
+    }
+
     /// Returns how many names the table holds.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -169,6 +203,24 @@ impl Symbols {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.names.refused()
+    }
+
+    /// Returns how many bytes the names take, 128 more for each included.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.names.bytes()
+    }
+
+    /// Returns how many names were evicted when nobody needed them any more.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.names.evicted()
+    }
+
+    /// Returns how many names were evicted because the limit was reached, although events on their way may have needed them.
+    #[must_use]
+    pub fn evicted_early(&self) -> u64 {
+        self.names.evicted_early()
     }
 }
 
@@ -212,9 +264,10 @@ mod tests {
 
     #[test]
     fn limits_refuse_new_names_and_keep_known_ones() {
-        let symbols = Symbols::with_limit(1);
+        let symbols = Symbols::with_limits(200, 0);
         symbols.intern("a").unwrap();
-        assert_eq!(symbols.intern("b"), Err(SymbolError::Full { limit: 1 }));
+        let long = "b".repeat(100);
+        assert_eq!(symbols.intern(&long), Err(SymbolError::Full { len: 100, limit: 200 }));
         assert!(symbols.intern("a").is_ok());
         assert_eq!(Symbols::new().intern(&"x".repeat(4097)), Err(SymbolError::TooLong { len: 4097 }));
         assert_eq!(symbols.refused(), 1);

@@ -391,6 +391,7 @@ impl Reader<'_> {
     fn read(&self, capture: &mut CaptureReader<Input<'_>>, reading: &mut Reading<'_>) {
         let Reading { report, flows, block } = reading;
         let vantage = self.symbols.intern(&self.input.vantage).unwrap_or(Symbol::of(&self.input.vantage));
+        self.symbols.keep(vantage);
         let mut bytes_told = 0;
         loop {
             if let Some(interrupted) = self.interrupted_at(capture.bytes_read()) {
@@ -456,6 +457,9 @@ fn panicked(input: &CaptureInput, offset: u64, panic: &(dyn Any + Send)) -> Capt
     CaptureError::new(label, offset, CaptureFault::Panicked { message: message.to_owned() })
 }
 
+/// Flows of which the symbols are remembered; those of more are looked up anew.
+const FLOWS_MAX: usize = 1 << 16;
+
 /// The symbols of the flows that a file has shown; most packets are of a flow that is known.
 struct Flows<'a> {
     names: HashMap<FlowKey, Symbol, BuildContentHasher>,
@@ -466,6 +470,17 @@ struct Flows<'a> {
 impl Flows<'_> {
     #[inline]
     fn symbol(&mut self, flow: FlowKey) -> Symbol {
+        if let Some(symbol) = self.names.get(&flow) {
+            return *symbol;
+        }
+        self.new_symbol(flow)
+    }
+
+    #[cold]
+    fn new_symbol(&mut self, flow: FlowKey) -> Symbol {
+        if self.names.len() >= FLOWS_MAX {
+            self.names.clear();
+        }
         *self.names.entry(flow).or_insert_with(|| {
             let name = flow.to_string();
             self.symbols.intern(&name).unwrap_or_else(|_| {

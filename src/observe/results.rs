@@ -297,7 +297,18 @@ impl Event<'_> {
         match map.entry(key) {
             _ if !self.has_room => None,
             Entry::Occupied(known) => Some(known.into_mut()),
-            Entry::Vacant(place) => self.may_add.then(|| place.insert(V::default())),
+            Entry::Vacant(place) => self.may_add.then(|| {
+                self.keep_names();
+                place.insert(V::default())
+            }),
+        }
+    }
+
+    /// Keeps the names by which the tree tells of a part.
+    fn keep_names(&self) {
+        let (TestKey { experiment, test }, step, part) = self.assertion();
+        for name in [experiment, test, step, part] {
+            self.symbols.keep(name);
         }
     }
 

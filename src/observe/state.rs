@@ -22,7 +22,7 @@
 //! let states = StateQuery::new(StateOptions::default());
 //! let mut builder = Pipeline::builder();
 //! let query = states.clone();
-//! let key = builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
+//! let key = builder.observer("state", move |setup| query.observer(setup.schema, setup.symbols, setup.contexts));
 //! let pipeline = builder.start()?;
 //! // From any thread, while the pipeline runs: `states.state(…)`, `states.wait_until(…)`, …
 //! assert_eq!(states.workflow().open(), 0);

@@ -1,5 +1,6 @@
 //! Pairs sightings that come in order of time.
 
+use super::flows::Flows;
 use super::overdue::{Overdue, Sending, Slow};
 use super::packet::{Packet, VantageSet};
 use super::report::{PathReport, SightingsReport};
@@ -24,8 +25,7 @@ pub(super) struct Pairing {
 struct PathTable {
     vantages: Vec<Symbol>,
     paths: Vec<Path>,
-    /// Per flow: where its packets were seen.
-    flows: HashMap<Symbol, VantageSet, BuildContentHasher>,
+    flows: Flows,
     unpaired: u64,
     ambiguous: u64,
 }
@@ -65,7 +65,7 @@ impl Pairing {
         if seen.time_ns < horizon_from_ns {
             return;
         }
-        *self.table.flows.entry(seen.flow).or_default() |= 1 << vantage;
+        self.table.flows.saw(seen.flow, vantage);
         let packet = match self.packets.entry(seen.id) {
             Entry::Vacant(place) => {
                 if let Some(slow) = self.overdue.sight(seen.id, vantage, seen.time_ns) {
@@ -118,7 +118,8 @@ impl Pairing {
         let packets = || self.packets.values();
         SightingsReport {
             paths: self.table.paths.iter().map(|path| path.report.clone()).collect(),
-            flows: self.table.flows.len() as u64,
+            flows: self.table.flows.count(),
+            flows_forgotten: self.table.flows.forgotten(),
             pending: packets().map(|packet| packet.pending() as u64).sum(),
             remembered: packets().map(|packet| packet.held() as u64).sum::<u64>()
                 + self.overdue.held() as u64,
@@ -159,11 +160,7 @@ impl PathTable {
         let origin = usize::from(packet.origin);
         let here: VantageSet = 1 << origin;
         let vantages = self.vantages.len();
-        let others = if vantages == 2 {
-            0b11 & !here
-        } else {
-            self.flows.get(&packet.flow).copied().unwrap_or(0) & !here
-        };
+        let others = if vantages == 2 { 0b11 & !here } else { self.flows.seen(packet.flow) & !here };
         let unpaired = others == 0 && vantages > 2;
         let elsewhere = VantageSet::MAX.checked_shr(64 - vantages as u32).unwrap_or(0) & !here;
         packet.close(before_ns, elsewhere, |sent_ns, unseen| {

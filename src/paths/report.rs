@@ -112,8 +112,11 @@ pub struct SightingsReport {
     pub paths: Vec<PathReport>,
     /// One per vantage point that was heard of.
     pub vantages: Vec<VantageReport>,
-    /// Different flows.
+    /// Different flows; one that was forgotten and went on counts again.
     pub flows: u64,
+    /// How often a flow was forgotten because a million others or more came after its last packet. With three or more vantage
+    /// points, where the packets of one that goes on were seen is not known from before.
+    pub flows_forgotten: u64,
     /// Sent packets whose horizon has not passed yet.
     pub pending: u64,
     /// Times at which packets were sent that are held in memory: those within the horizon, of packets that recur at
@@ -156,6 +159,7 @@ impl Report for SightingsReport {
         self.ambiguous += other.ambiguous;
         self.outliers += other.outliers;
         self.flows += other.flows;
+        self.flows_forgotten += other.flows_forgotten;
         self.pending += other.pending;
         self.waiting += other.waiting;
         self.late += other.late;

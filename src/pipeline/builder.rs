@@ -5,7 +5,9 @@ use crate::dedup::{Dedup, DedupError, DedupOptions};
 use crate::domain::{DomainDef, Schema, SchemaError};
 use crate::emit::source::{EmitShared, Router, Sources};
 use crate::emit::{EmitTotals, FullPolicy};
-use crate::event::{Context, Contexts, EventKind, IdScope, Identity, KindSet, Origin, Record, Symbols};
+use crate::event::{
+    Context, Contexts, EventKind, IdScope, Identity, KindSet, Origin, Record, Stages, Symbols,
+};
 use crate::observe::catch_panic::catch_panic;
 use crate::observe::presence::collect;
 use crate::observe::worker::{AnyObserver, Worker};
@@ -44,6 +46,8 @@ pub struct PipelineOptions {
     pub dedup: DedupOptions,
     /// What stamps events.
     pub clock: Clock,
+    /// Bytes that the table of contexts takes at most, about: [`Contexts::with_limit`].
+    pub contexts_bytes: u64,
 }
 
 impl Default for PipelineOptions {
@@ -56,6 +60,7 @@ impl Default for PipelineOptions {
             full_policy: FullPolicy::Block { timeout: Duration::from_secs(1) },
             dedup: DedupOptions::default(),
             clock: Clock::cycles(),
+            contexts_bytes: Contexts::LIMIT_DEFAULT,
         }
     }
 }
@@ -237,7 +242,7 @@ impl Builder {
             Topology::Staged { workers, .. } => workers,
         };
         let registry = Arc::new(ObserverRegistry::default());
-        let contexts = Arc::new(Contexts::default());
+        let contexts = Arc::new(Contexts::with_limit(options.contexts_bytes));
         let origin = Origin::random();
         let sources = Arc::new(Sources::default());
         let setup = ObserverSetup {
@@ -293,6 +298,10 @@ impl Builder {
             preloaded,
             options,
         });
+        let stages: Arc<dyn Stages> = Arc::clone(&shared) as _;
+        symbols.serve(&Arc::downgrade(&stages));
+        contexts.serve(Arc::downgrade(&stages));
+        drop(stages);
         let options = &shared.options;
         let mut rings_of_worker: Vec<Vec<WorkerReceiver>> =
             shared.workers.iter().map(|_| Vec::new()).collect();

@@ -1,12 +1,13 @@
 //! Draining: waiting until what was accepted has gone through, and reads that have all of it.
 
+use crate::event::Stages;
 use crate::observe::state::{Standing, StateQuery};
 use crate::pipeline::shard::{ShardCommand, ShardThread};
 use crate::pipeline::topology::Topology;
 use crate::pipeline::worker::WorkerCommand;
 use crate::pipeline::{Handle, Pipeline, Shared};
 use crate::sync::{Mutex, mpsc};
-use std::sync::TryLockError;
+use std::sync::{Arc, TryLockError};
 use std::time::{Duration, Instant};
 
 /// Why it is not known that everything that had been accepted was processed.
@@ -83,7 +84,7 @@ impl Pipeline {
     /// let states = StateQuery::new(StateOptions::default());
     /// let mut builder = Pipeline::builder();
     /// let query = states.clone();
-    /// builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
+    /// builder.observer("state", move |setup| query.observer(setup.schema, setup.symbols, setup.contexts));
     /// let pipeline = builder.start()?;
     /// let mut emitter = pipeline.emitter("runner")?;
     /// emitter.service("server").created("server", "quic", "picoquic", Value::Null)?;
@@ -155,18 +156,33 @@ impl Shared {
         }
     }
 
+    /// Lets the shards hand on what is in their rings; the channel is closed when they have.
+    fn catch_up_shards(&self) -> mpsc::Receiver<()> {
+        let (pending, done) = mpsc::channel();
+        for shard in &self.shards {
+            shard.commands.put(ShardCommand::CatchUp(pending.clone()));
+            shard.rings.parker.wake();
+        }
+        done
+    }
+
+    /// The same for the workers.
+    fn catch_up_workers(&self) -> mpsc::Receiver<()> {
+        let (pending, done) = mpsc::channel();
+        for worker in &self.workers {
+            worker.commands.put(WorkerCommand::CatchUp(pending.clone()));
+            worker.parker.wake();
+        }
+        done
+    }
+
     fn drain(&self, timeout: Duration, inline: Option<&Mutex<ShardThread>>) -> Result<(), DrainError> {
         if self.is_own_thread() {
             return Err(DrainError::OwnThread);
         }
         let (start, late) = (Instant::now(), DrainError::Timeout { timeout });
         // First the shards hand on what is in their rings, then the workers take it.
-        let (pending, done) = mpsc::channel();
-        for shard in &self.shards {
-            shard.commands.put(ShardCommand::CatchUp(pending.clone()));
-            shard.rings.parker.wake();
-        }
-        drop(pending);
+        let done = self.catch_up_shards();
         if let Some(work) = inline {
             // Whoever has it may be an observer that waits for something itself.
             let mut work = loop {
@@ -183,13 +199,29 @@ impl Shared {
         if !wait_until_dropped(&done, timeout.saturating_sub(start.elapsed())) {
             return Err(late);
         }
-        let (pending, done) = mpsc::channel();
-        for worker in &self.workers {
-            worker.commands.put(WorkerCommand::CatchUp(pending.clone()));
-            worker.parker.wake();
-        }
-        drop(pending);
+        let done = self.catch_up_workers();
         if wait_until_dropped(&done, timeout.saturating_sub(start.elapsed())) { Ok(()) } else { Err(late) }
+    }
+}
+
+impl Stages for Shared {
+    fn catch_up(self: Arc<Shared>) -> Box<dyn FnMut() -> bool + Send> {
+        let mut done = self.catch_up_shards();
+        let mut shared = Some(Arc::downgrade(&self));
+        Box::new(move || {
+            if !matches!(done.try_recv(), Err(mpsc::TryRecvError::Disconnected)) {
+                return false;
+            }
+            match shared.take() {
+                // First the shards, then the workers.
+                Some(shared) => {
+                    let Some(shared) = shared.upgrade() else { return true };
+                    done = shared.catch_up_workers();
+                    false
+                }
+                None => true,
+            }
+        })
     }
 }
 

@@ -41,7 +41,7 @@ struct Led {
 /// let states = StateQuery::new(StateOptions::default());
 /// let mut builder = Pipeline::builder();
 /// let query = states.clone();
-/// builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
+/// builder.observer("state", move |setup| query.observer(setup.schema, setup.symbols, setup.contexts));
 /// let pipeline = builder.start()?;
 /// let mut checked = Validated::new(pipeline.emitter("runner")?, states, &pipeline);
 /// let error = checked.step("connect").execution_completed("connect", Default::default()).unwrap_err();

@@ -36,7 +36,7 @@ pub(super) struct Log(Mutex<LogState>);
 
 struct LogState {
     area: Part,
-    /// Two words: bytes in the area, and definitions left out.
+    /// Two words: bytes in the area, and how often a definition was left out.
     counts: Part,
     at: usize,
     known: HashSet<(Tag, u64)>,
@@ -62,7 +62,7 @@ impl Log {
     /// Takes a definition down, once.
     pub(super) fn put(&self, tag: Tag, key: u64, text: &str) {
         let mut state = lock(&self.0);
-        if !state.known.insert((tag, key)) {
+        if state.known.contains(&(tag, key)) {
             return;
         }
         let (head, text) = ((tag as u64) << 32 | text.len() as u64, text_words(text.as_bytes()));
@@ -78,6 +78,8 @@ impl Log {
             to.store(*word, Ordering::Relaxed);
         }
         state.at += words.len();
+        // Those that found no room are not remembered: there is no end of them.
+        state.known.insert((tag, key));
         if let Some(len) = state.counts.first() {
             // Release: as the head of a track.
             len.store(state.at as u64 * 8, Ordering::Release);

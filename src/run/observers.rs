@@ -60,7 +60,7 @@ impl RunOptions {
         let sightings = builder.observer("sightings", move |_| Sightings::new(&pairing));
         let states = builder.observer("state", {
             let query = StateQuery::new(StateOptions::default());
-            move |setup| query.observer(setup.schema, setup.contexts)
+            move |setup| query.observer(setup.schema, setup.symbols, setup.contexts)
         });
         let results =
             builder.observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));

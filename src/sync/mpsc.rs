@@ -3,7 +3,7 @@
 
 use loom::sync::{Condvar, Mutex};
 use std::collections::VecDeque;
-pub(crate) use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError};
+pub(crate) use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -77,6 +77,12 @@ impl<T> Receiver<T> {
 
     pub(crate) fn recv_timeout(&self, _timeout: Duration) -> Result<T, RecvTimeoutError> {
         self.recv().map_err(|RecvError| RecvTimeoutError::Disconnected)
+    }
+
+    pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let empty = if state.senders == 0 { TryRecvError::Disconnected } else { TryRecvError::Empty };
+        state.values.pop_front().ok_or(empty)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = T> + '_ {

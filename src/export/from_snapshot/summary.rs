@@ -89,6 +89,10 @@ impl Summary {
         );
         warn(report.refused, "sightings were at more vantage points than there can be, and were left out");
         warn(report.paths.iter().map(|path| path.clamped).sum(), "delays were beyond the histograms' range");
+        warn(
+            report.flows_forgotten,
+            "flows were forgotten because a million others came after their last packets; one that went on counts again",
+        );
         warn(report.unpaired, "packets were of flows that only one of three or more vantage points saw");
         for ClockHint { a, b, doubt } in report.clock_hints() {
             let (a, b) = (name(a), name(b));

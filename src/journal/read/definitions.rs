@@ -9,25 +9,30 @@ use crate::journal::read::filter::Filter;
 use crate::journal::read::reader::JournalReader;
 use std::collections::HashMap;
 
+/// Names and documents, and bytes of them, from which on they are forgotten when another segment begins.
+const HELD_MAX: usize = 1 << 16;
+const HELD_BYTES_MAX: usize = 16 << 20;
+
 impl JournalReader<'_> {
-    /// Returns the name behind `symbol`, as far as the journal was read: names come before their first use.
+    /// Returns the name behind `symbol`, as far as the journal was read: names come before their first use. It is there for the
+    /// records of the segment being read; those of segments before may have been forgotten.
     #[must_use]
     pub fn name(&self, symbol: Symbol) -> Option<&str> {
         self.names.get(&symbol).map(|name| &**name)
     }
 
-    /// Returns the document behind `digest`.
+    /// Returns the document behind `digest`; of events' documents, as for [`JournalReader::name`].
     #[must_use]
     pub fn detail(&self, digest: u128) -> Option<&[u8]> {
         self.details.get(&digest).map(|bytes| &**bytes)
     }
 
-    /// Iterates over the names read so far, in no order.
+    /// Iterates over the names that were read and not forgotten, in no order.
     pub fn names(&self) -> impl Iterator<Item = (Symbol, &str)> {
         self.names.iter().map(|(symbol, name)| (*symbol, &**name))
     }
 
-    /// Iterates over the documents read so far, in no order.
+    /// Iterates over the documents that were read and not forgotten, in no order.
     pub fn details(&self) -> impl Iterator<Item = (u128, &[u8])> {
         self.details.iter().map(|(digest, bytes)| (*digest, &**bytes))
     }
@@ -89,18 +94,43 @@ impl JournalReader<'_> {
         Ok(redefined)
     }
 
-    /// Returns how many names and documents were read.
+    /// Forgets the names and documents of records, if there are many, when another segment begins: it has again what its own records
+    /// use.
+    pub(super) fn forget_where_many(&mut self) {
+        if self.order.len() < HELD_MAX && self.defined_bytes < HELD_BYTES_MAX {
+            return;
+        }
+        let before = self.order.len();
+        let is_note = |digest: u128| u64::try_from(digest).is_err();
+        self.order.retain(|key| matches!(key, Key::Detail(digest) if is_note(*digest)));
+        self.details.retain(|digest, _| is_note(*digest));
+        (self.names, self.defined_bytes) = (HashMap::new(), 0);
+        self.forgotten += before - self.order.len();
+        self.forgettings += 1;
+    }
+
+    /// Returns how often the names and documents read so far were forgotten: when another segment begins and there are many, since
+    /// it has again what its own records use.
+    #[must_use]
+    pub fn forgettings(&self) -> u64 {
+        self.forgettings
+    }
+
+    /// Returns how many names and documents were read; one that was forgotten and read again counts again.
     #[must_use]
     pub fn definitions(&self) -> usize {
-        self.order.len()
+        self.forgotten + self.order.len()
     }
 
     /// Iterates over the names and documents in the order in which they were read, without the first `known`: what
-    /// [`JournalReader::definitions`] was when the caller took the others.
+    /// [`JournalReader::definitions`] was when the caller took the others, behind the last block. What was forgotten meanwhile, no record
+    /// refers to that is still to be read.
     pub fn definitions_after(&self, known: usize) -> impl Iterator<Item = Defined<'_>> {
-        self.order.get(known..).unwrap_or_default().iter().filter_map(|key| match *key {
-            Key::Name(symbol) => Some(Defined::Name(symbol, self.name(symbol)?)),
-            Key::Detail(digest) => Some(Defined::Detail(digest, self.detail(digest)?)),
+        self.order.get(known.saturating_sub(self.forgotten)..).unwrap_or_default().iter().filter_map(|key| {
+            match *key {
+                Key::Name(symbol) => Some(Defined::Name(symbol, self.name(symbol)?)),
+                Key::Detail(digest) => Some(Defined::Detail(digest, self.detail(digest)?)),
+            }
         })
     }
 }

@@ -103,6 +103,11 @@ pub struct JournalReader<'s> {
     domains: HashMap<u8, u128>,
     /// The keys of `names` and `details`, in the order in which they were read.
     pub(super) order: Vec<Key>,
+    /// Bytes of names and documents that records may refer to.
+    pub(super) defined_bytes: usize,
+    /// How many keys were forgotten, and how often.
+    pub(super) forgotten: usize,
+    pub(super) forgettings: u64,
     pub(super) losses: BTreeMap<u16, SourceSpan>,
     /// Places where a source's numbers do not rise.
     pub(super) falls: u64,
@@ -161,6 +166,9 @@ impl<'s> JournalReader<'s> {
             details: HashMap::new(),
             domains: HashMap::new(),
             order: Vec::new(),
+            defined_bytes: 0,
+            forgotten: 0,
+            forgettings: 0,
             losses: BTreeMap::new(),
             falls: 0,
             unclosed: 0,
@@ -439,6 +447,7 @@ impl<'s> JournalReader<'s> {
                     match definition {
                         Definition::Name(symbol, name) => {
                             if let Entry::Vacant(place) = self.names.entry(symbol) {
+                                self.defined_bytes += name.len();
                                 place.insert(name);
                                 self.order.push(Key::Name(symbol));
                             }
@@ -446,6 +455,7 @@ impl<'s> JournalReader<'s> {
                         Definition::Detail(digest, bytes) => {
                             let is_new = match self.details.entry(digest) {
                                 Entry::Vacant(place) => {
+                                    self.defined_bytes += bytes.len();
                                     place.insert(bytes);
                                     true
                                 }
@@ -471,7 +481,9 @@ impl<'s> JournalReader<'s> {
                 }
             }
             BlockKind::Open => {
-                if Link::decode(body).is_some_and(|link| link.resumed) {
+                let is_resumed = Link::decode(body).is_some_and(|link| link.resumed);
+                self.forget_where_many();
+                if is_resumed {
                     self.unclosed += u64::from(self.step > 0 && !self.closed);
                     self.marks = Marks::default();
                     self.from_start = true;

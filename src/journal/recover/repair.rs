@@ -62,11 +62,14 @@ pub fn repair(
     let lost = report.findings.iter().filter_map(|finding| finding.records).sum::<u64>();
     writer.note_upstream_loss(lost + report.totals.lost + report.totals.lost_upstream);
     let mut batch: Vec<Record> = Vec::new();
-    let mut known = 0;
+    let (mut known, mut forgettings) = (0, 0);
     while let Some(block) = reader.next_block()? {
         batch.clear();
         batch.extend_from_slice(block.records());
         writer.set_origin(block.header().origin);
+        if std::mem::replace(&mut forgettings, reader.forgettings()) != reader.forgettings() {
+            writer.forget_definitions();
+        }
         copy_definitions(&reader, &mut known, &mut writer);
         if writer.append(&batch).lost > 0 {
             break;

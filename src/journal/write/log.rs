@@ -59,7 +59,7 @@ pub struct JournalLog {
     names: HashSet<Symbol, BuildContentHasher>,
     /// Symbols by their low bits that need no look: defined, or without a name while the table had so many.
     settled: Box<[Symbol; SETTLED]>,
-    names_in_table: usize,
+    names_ever: u64,
     details: HashSet<u64, BuildContentHasher>,
     /// Bytes of those.
     told_bytes: usize,
@@ -176,7 +176,7 @@ impl JournalLog {
             references: References::of(&Schema::new()),
             names: HashSet::default(),
             settled: Box::new([Symbol::NONE; SETTLED]),
-            names_in_table: 0,
+            names_ever: 0,
             details: HashSet::default(),
             told_bytes: 0,
             until_look: LOOK_EVERY,
@@ -316,10 +316,10 @@ impl JournalLog {
     /// Lets symbols without a name be asked for again: when names have come into the table, and now and then, since their
     /// number may be seen before the names are.
     fn look_for_names(&mut self) {
-        let known = self.symbols.len();
+        let ever = self.symbols.count_ever();
         self.batches = self.batches.wrapping_add(1);
-        if known != self.names_in_table || self.batches.is_multiple_of(SETTLED_FOR) {
-            self.names_in_table = known;
+        if ever != self.names_ever || self.batches.is_multiple_of(SETTLED_FOR) {
+            self.names_ever = ever;
             self.settled.fill(Symbol::NONE);
         }
     }

@@ -5,7 +5,7 @@ use super::registry::Shared;
 use super::report::StateReport;
 use super::shard::Shard;
 use crate::domain::Schema;
-use crate::event::{Contexts, KindSet};
+use crate::event::{Contexts, KindSet, Symbols};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use std::sync::Arc;
 
@@ -19,7 +19,12 @@ pub struct States {
 
 impl States {
     /// Adds a shard to those of `shared`.
-    pub(super) fn begin(shared: &Arc<Shared>, schema: &Schema, contexts: &Arc<Contexts>) -> States {
+    pub(super) fn begin(
+        shared: &Arc<Shared>,
+        schema: &Schema,
+        symbols: &Arc<Symbols>,
+        contexts: &Arc<Contexts>,
+    ) -> States {
         let plans = Plans::new(schema);
         let interest = plans.kinds();
         let mut registry = shared.registry();
@@ -28,8 +33,9 @@ impl States {
             registry.shards.clear();
             registry.generation += 1;
         }
-        let (contexts, waiting) = (Arc::clone(contexts), registry.waiting.clone());
-        let shard = Arc::new(Shard::new(plans, shared.options, contexts, waiting));
+        let (symbols, contexts) = (Arc::clone(symbols), Arc::clone(contexts));
+        let waiting = registry.waiting.clone();
+        let shard = Arc::new(Shard::new(plans, shared.options, symbols, contexts, waiting));
         registry.shards.push(Arc::clone(&shard));
         registry.open += 1;
         drop(registry);

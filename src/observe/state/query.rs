@@ -13,7 +13,7 @@ use super::wait::{self, Wanted};
 use super::wait_error::{Reached, WaitError};
 use super::workflow::Workflow;
 use crate::domain::{Schema, StateTable};
-use crate::event::{Context, Contexts, Domain, Symbol};
+use crate::event::{Context, Contexts, Domain, Symbol, Symbols};
 use crate::observe::presence::Left;
 use std::fmt;
 use std::sync::Arc;
@@ -52,13 +52,14 @@ impl StateQuery {
     }
 
     /// Makes the observer of one worker, for all domains of `schema` that have states; `contexts` are the pipeline's,
-    /// which tell steps of one name apart. Both stand in the setup that the pipeline gives.
+    /// which tell steps of one name apart, and `symbols` those in which the names of entities are kept. All stand in the setup
+    /// that the pipeline gives.
     ///
     /// All observers of one pipeline belong to one query, and those of another pipeline to another. When all have ended
     /// and one is made again (added once more to a running pipeline, say), the query begins anew, without what was before.
     #[must_use]
-    pub fn observer(&self, schema: &Schema, contexts: &Arc<Contexts>) -> States {
-        States::begin(&self.0, schema, contexts)
+    pub fn observer(&self, schema: &Schema, symbols: &Arc<Symbols>, contexts: &Arc<Contexts>) -> States {
+        States::begin(&self.0, schema, symbols, contexts)
     }
 
     /// Returns the state of an entity; `None` before its first event. Of several machines of that name, that of the one
@@ -286,8 +287,13 @@ impl StateQuery {
 impl States {
     /// Follows the entities of all domains of `schema` that have states, where nobody asks before the report.
     #[must_use]
-    pub fn new(schema: &Schema, contexts: &Arc<Contexts>, options: StateOptions) -> States {
-        StateQuery::new(options).observer(schema, contexts)
+    pub fn new(
+        schema: &Schema,
+        symbols: &Arc<Symbols>,
+        contexts: &Arc<Contexts>,
+        options: StateOptions,
+    ) -> States {
+        StateQuery::new(options).observer(schema, symbols, contexts)
     }
 
     /// Returns what answers questions while the observer works.

@@ -12,7 +12,7 @@ use super::tracked::Tracked;
 use super::waiter::{News, Waiter};
 use crate::domain::StepOutcome;
 use crate::domain::machine::STATES_MAX;
-use crate::event::{Context, Contexts, Domain, EventKind, Record};
+use crate::event::{Context, Contexts, Domain, EventKind, Record, Symbols};
 use crate::observe::Batch;
 use crate::observe::presence::Presence;
 use crate::sync::{Mutex, lock};
@@ -25,6 +25,7 @@ pub(super) const EXPERIMENTS_MAX: usize = 64;
 pub(super) struct Shard {
     pub(super) plans: Plans,
     pub(super) options: StateOptions,
+    symbols: Arc<Symbols>,
     pub(super) contexts: Arc<Contexts>,
     pub(super) presence: Arc<Presence>,
     inner: Mutex<Inner>,
@@ -57,6 +58,7 @@ impl Shard {
     pub(super) fn new(
         plans: Plans,
         options: StateOptions,
+        symbols: Arc<Symbols>,
         contexts: Arc<Contexts>,
         waiting: Vec<Waiter>,
     ) -> Shard {
@@ -70,7 +72,7 @@ impl Shard {
             span: (u64::MAX, 0),
             waiting,
         });
-        Shard { plans, options, contexts, presence: Presence::begin(), inner }
+        Shard { plans, options, symbols, contexts, presence: Presence::begin(), inner }
     }
 
     pub(super) fn lock(&self) -> impl DerefMut<Target = Inner> + '_ {
@@ -86,7 +88,10 @@ impl Shard {
         }
         let mut finder = Finder::new(&self.contexts);
         for (record, _) in batch.iter() {
-            inner.take(&self.plans, self.options.invalid_max, &mut finder, record);
+            if inner.take(&self.plans, self.options.invalid_max, &mut finder, record) {
+                // Reports tell of it by its name.
+                self.symbols.keep(record.entity());
+            }
         }
         inner.untracked - before
     }
@@ -194,10 +199,11 @@ impl Shard {
 }
 
 impl Inner {
+    /// Drives the record's machine; true when that is a new one.
     #[inline]
-    fn take(&mut self, plans: &Plans, invalid_max: usize, finder: &mut Finder<'_>, record: &Record) {
+    fn take(&mut self, plans: &Plans, invalid_max: usize, finder: &mut Finder<'_>, record: &Record) -> bool {
         let kind = record.kind();
-        let Some((place, plan)) = plans.of(kind.domain()) else { return };
+        let Some((place, plan)) = plans.of(kind.domain()) else { return false };
         let key = key(record);
         let time_ns = record.time_ns();
         let initial = plan.table.initial;
@@ -211,10 +217,10 @@ impl Inner {
         };
         let Some((number, added)) = found else {
             self.untracked += 1;
-            return;
+            return false;
         };
-        let Some(tally) = self.tallies.get_mut(place) else { return };
-        let Some(machine) = self.tracked.machines.get_mut(number) else { return };
+        let Some(tally) = self.tallies.get_mut(place) else { return false };
+        let Some(machine) = self.tracked.machines.get_mut(number) else { return false };
         if added {
             count(&mut tally.by_state, initial, 1);
             if plan.domain == Domain::EXPERIMENT && self.experiments.len() < EXPERIMENTS_MAX {
@@ -265,6 +271,7 @@ impl Inner {
             let news = News { number, added, from, code: kind.code(), other, time_ns };
             self.tell_waiters(plan, &news);
         }
+        added
     }
 
     /// Tells those who wait for what has just come about.

@@ -111,7 +111,7 @@ mod models {
     fn start(schema: &Schema) -> (StateQuery, States) {
         let options = StateOptions { transitions_max: 4, invalid_max: 0, ..StateOptions::default() };
         let query = StateQuery::new(options);
-        let observer = query.observer(schema, &Arc::new(Contexts::default()));
+        let observer = query.observer(schema, &Arc::default(), &Arc::new(Contexts::default()));
         (query, observer)
     }
 

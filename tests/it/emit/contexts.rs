@@ -124,7 +124,7 @@ fn the_states_of_what_belongs_to_a_test_can_be_asked_for() {
     let mut builder = builder(Topology::Inline);
     let query = StateQuery::new(StateOptions::default());
     let observed = query.clone();
-    builder.observer("state", move |setup| observed.observer(setup.schema, setup.contexts));
+    builder.observer("state", move |setup| observed.observer(setup.schema, setup.symbols, setup.contexts));
     let pipeline: Pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("runner").unwrap();
     for test in ["a", "b"] {

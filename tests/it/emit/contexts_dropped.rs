@@ -211,18 +211,21 @@ fn a_definition_that_waits_is_waited_for_as_any_event() {
 #[test]
 fn a_context_that_cannot_be_told_is_not_entered() {
     let mut builder = builder(Topology::Inline);
-    let symbols = Arc::new(Symbols::with_details(1 << 16, Details::with_limits(1, 1 << 20)));
+    let symbols = Arc::new(Symbols::with_limits(1 << 16, 150));
     builder.symbols(Arc::clone(&symbols));
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("runner").unwrap();
     emitter.enter(Level::Test, "a").unwrap();
     let sent = emitter.sent();
-    let refused = Err(ContextError::Detail(DetailError::Full));
-    assert_eq!(emitter.enter(Level::Test, "b"), refused);
-    assert_eq!(emitter.within(Level::Step, "1").map(drop), refused);
-    assert_eq!(emitter.set_context(within("b")), refused);
+    // The document that tells of it does not fit.
+    let long = "b".repeat(100);
+    let refused =
+        |result| matches!(result, Err(ContextError::Detail(DetailError::Full { len: 111.., limit: 150 })));
+    assert!(refused(emitter.enter(Level::Test, &long)));
+    assert!(refused(emitter.within(Level::Step, &long).map(drop)));
+    assert!(refused(emitter.set_context(within(&long))));
     assert_eq!((emitter.context(), emitter.sent()), (within("a"), sent), "it stays where it was");
-    assert_eq!(pipeline.contexts().entities(&within("b")), []);
+    assert_eq!(pipeline.contexts().entities(&within(&long)), []);
     let next = event(1).numbered(emitter.source(), sent.offered() as u32);
     assert_eq!(pipeline.contexts().of(&next), within("a"));
     assert_eq!(emitter.emit_record(event(1)), Ok(()));

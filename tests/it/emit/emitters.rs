@@ -286,14 +286,17 @@ fn checked_json_of_the_users_stands_in_the_document() {
 #[test]
 fn what_the_tables_refuse_is_an_error_and_counted() {
     let (mut builder, key) = inline();
-    builder.symbols(Arc::new(Symbols::with_limit(1)));
+    builder.symbols(Arc::new(Symbols::with_limits(200, 1 << 20)));
     let (records, symbols) = run((builder, key), |emitter| {
         let mut to = emitter.test("first");
         to.teardown_started().unwrap();
         let long = "x".repeat(1 << 20);
         let refused = to.setup_failed(&long, test::SetupFailed::default());
         assert!(matches!(refused, Err(EmitError::Detail(DetailError::TooLong { len })) if len > 1 << 20));
-        assert_eq!(emitter.test("second").teardown_started(), Err(EmitError::Entity(NameRefused::Full)));
+        assert_eq!(
+            emitter.test(&"second".repeat(20)).teardown_started(),
+            Err(EmitError::Entity(NameRefused::Full))
+        );
         let too_long = "x".repeat(5_000);
         assert_eq!(emitter.test(&too_long).teardown_started(), Err(EmitError::Entity(NameRefused::TooLong)));
         emitter.test("first").teardown_completed(test::TeardownCompleted::default()).unwrap();

@@ -264,7 +264,7 @@ fn derived_events_of_the_catalogue_move_states() {
         let query = states.clone();
         let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
         builder.processor("judge", |_| Judge(BTreeMap::new()));
-        builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
+        builder.observer("state", move |setup| query.observer(setup.schema, setup.symbols, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("runner").unwrap();
         for test in ["a", "b"] {

@@ -132,7 +132,7 @@ fn what_a_state_does_not_allow_is_refused_with_what_it_would_allow() {
         let states = StateQuery::new(StateOptions::default());
         let query = states.clone();
         let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
-        builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
+        builder.observer("state", move |setup| query.observer(setup.schema, setup.symbols, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut checked = Validated::new(pipeline.emitter("runner").unwrap(), states.clone(), &pipeline);
         // Where its own events lead is known before they are observed.
@@ -172,7 +172,7 @@ fn what_a_sink_refuses_is_counted_through_all_others() {
     let query = states.clone();
     let options = PipelineOptions { topology: Topology::Inline, ..PipelineOptions::default() };
     let mut builder = Builder::new(options);
-    builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
+    builder.observer("state", move |setup| query.observer(setup.schema, setup.symbols, setup.contexts));
     let pipeline = builder.start().unwrap();
     let (other, second, _) = start();
     let rate = |sink| RateLimited::new(sink, KindSet::EMPTY, 1, 1, Clock::manual(0).0);

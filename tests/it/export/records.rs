@@ -127,7 +127,7 @@ fn states_csv_and_the_summary_hold_where_every_entity_is_and_since_when() {
 }
 
 fn observer(snapshot: &Snapshot) -> States {
-    States::new(&snapshot.schema, &snapshot.contexts, StateOptions::default())
+    States::new(&snapshot.schema, &snapshot.symbols, &snapshot.contexts, StateOptions::default())
 }
 
 panther_events::payload! {

@@ -61,7 +61,8 @@ impl Observer for Order {
 fn run(topology: Topology, paths: &[PathBuf]) -> Run {
     let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
     let query = StateQuery::new(StateOptions::default());
-    let states = builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
+    let states =
+        builder.observer("state", move |setup| query.observer(setup.schema, setup.symbols, setup.contexts));
     let history = builder.observer("history", |_| History::new(1 << 16));
     let order = builder.observer("order", |_| Order::default());
     let pipeline = builder.start().unwrap();

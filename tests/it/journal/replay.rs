@@ -36,7 +36,8 @@ fn builder(topology: Topology, symbols: &Arc<Symbols>) -> (Builder, Keys) {
     let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
     builder.symbols(Arc::clone(symbols));
     let query = StateQuery::new(StateOptions::default());
-    let states = builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
+    let states =
+        builder.observer("state", move |setup| query.observer(setup.schema, setup.symbols, setup.contexts));
     let metrics = builder.observer("metrics", |setup| Metrics::new(setup.schema));
     (builder, (states, metrics))
 }

@@ -49,7 +49,7 @@ fn shares(rng: &mut Rng, records: &[Record], instances: u64) -> Vec<Vec<Record>>
 }
 
 fn states(schema: &Schema, options: StateOptions, records: &[Record]) -> States {
-    let mut observer = States::new(schema, &std::sync::Arc::default(), options);
+    let mut observer = States::new(schema, &Default::default(), &Default::default(), options);
     feed(&mut observer, records);
     observer
 }

@@ -29,7 +29,8 @@ fn start(topology: Topology) -> (Pipeline, StateQuery, ReportKey<StateReport>) {
     let mut builder = Builder::new(PipelineOptions { topology, ..PipelineOptions::default() });
     let states = StateQuery::new(StateOptions { invalid_max: 1 << 16, ..StateOptions::default() });
     let query = states.clone();
-    let key = builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
+    let key =
+        builder.observer("state", move |setup| query.observer(setup.schema, setup.symbols, setup.contexts));
     (builder.start().unwrap(), states, key)
 }
 
@@ -453,7 +454,8 @@ fn an_entity_is_one_machine_although_an_observer_sees_some_of_its_kinds_whole() 
     let query = StateQuery::new(StateOptions::default());
     let states = query.clone();
     builder.observer("whole", |_| Whole);
-    let key = builder.observer("state", move |setup| states.observer(setup.schema, setup.contexts));
+    let key =
+        builder.observer("state", move |setup| states.observer(setup.schema, setup.symbols, setup.contexts));
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("runner").unwrap();
     for n in 0..100 {
@@ -471,7 +473,7 @@ fn an_entity_is_one_machine_although_an_observer_sees_some_of_its_kinds_whole() 
 fn contexts_do_not_get_around_the_limit() {
     let options = StateOptions { entities_max: 5, ..StateOptions::default() };
     let contexts = Default::default();
-    let mut observer = States::new(&Schema::new(), &contexts, options);
+    let mut observer = States::new(&Schema::new(), &Default::default(), &contexts, options);
     let mut untracked = 0;
     for n in 0..8_u32 {
         contexts.restore(0, n, Some(&format!(r#"{{"test":"t{n}"}}"#))).unwrap();
@@ -502,7 +504,7 @@ fn random_points_in_random_contexts_answer_as_a_naive_oracle_does() {
         let query = StateQuery::new(StateOptions { transitions_max: capacity, ..StateOptions::default() });
         let mut builder = Builder::new(PipelineOptions { topology: Topology::Inline, ..Default::default() });
         let states = query.clone();
-        builder.observer("state", move |setup| states.observer(setup.schema, setup.contexts));
+        builder.observer("state", move |setup| states.observer(setup.schema, setup.symbols, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("random").unwrap();
         let (entity, table) = (Symbol::of(CONNECT), query.table(Domain::STEP).unwrap());

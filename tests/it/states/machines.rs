@@ -110,7 +110,8 @@ fn start(
     }
     let states = StateQuery::new(options);
     let query = states.clone();
-    let key = builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
+    let key =
+        builder.observer("state", move |setup| query.observer(setup.schema, setup.symbols, setup.contexts));
     (builder.start().unwrap(), states, key)
 }
 
@@ -288,7 +289,8 @@ fn panther_record(schema: &Schema, kinds: &HashMap<&str, EventKind>, time_ns: u6
 #[test]
 fn a_million_entities_take_at_most_64_bytes_each() {
     let schema = lamps();
-    let mut observer = States::new(&schema, &Default::default(), StateOptions::default());
+    let mut observer =
+        States::new(&schema, &Default::default(), &Default::default(), StateOptions::default());
     let n = 1_000_000;
     for first in (0..n).step_by(BATCH) {
         let records: Vec<_> = (first..n.min(first + BATCH as u64))
@@ -442,7 +444,8 @@ fn no_wake_up_is_lost() {
 #[test]
 fn no_wake_up_is_lost_between_look_and_sleep() {
     let seed = crate::support::random::seed();
-    let mut observer = States::new(&lamps(), &Default::default(), StateOptions::default());
+    let mut observer =
+        States::new(&lamps(), &Default::default(), &Default::default(), StateOptions::default());
     let query = observer.query();
     let (started, finished) = (AtomicU64::new(0), AtomicU64::new(0));
     let await_round = |counter: &AtomicU64, round: u64| {

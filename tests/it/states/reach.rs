@@ -40,7 +40,8 @@ fn states_that_can_still_be_had_are_those_of_a_naive_search() {
         let table = domain.states.as_deref().unwrap();
         let mut schema = Schema::new();
         schema.register(&domain).unwrap();
-        let mut observer = States::new(&schema, &std::sync::Arc::default(), StateOptions::default());
+        let mut observer =
+            States::new(&schema, &Default::default(), &Default::default(), StateOptions::default());
         let query = observer.query();
         let entities: Vec<Symbol> = (0..12).map(|n| Symbol::of(&format!("entity-{n}"))).collect();
         let records: Vec<Record> = (0..600)

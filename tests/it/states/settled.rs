@@ -30,7 +30,8 @@ fn builder(topology: Topology) -> Builder {
 fn start(topology: Topology, states: &StateQuery) -> (Pipeline, ReportKey<StateReport>) {
     let (mut builder, query) = (builder(topology), states.clone());
     let options = ObserverOptions { scope: Some("all".into()), ..ObserverOptions::from("state") };
-    let key = builder.observer(options, move |setup| query.observer(setup.schema, setup.contexts));
+    let key =
+        builder.observer(options, move |setup| query.observer(setup.schema, setup.symbols, setup.contexts));
     (builder.start().unwrap(), key)
 }
 
@@ -92,7 +93,9 @@ fn who_was_removed_has_not() {
             // Added again it follows what comes from then on.
             let again = states.clone();
             pipeline
-                .add_observer("again", move |setup| again.observer(setup.schema, setup.contexts))
+                .add_observer("again", move |setup| {
+                    again.observer(setup.schema, setup.symbols, setup.contexts)
+                })
                 .unwrap();
             create(&pipeline, "again");
             assert_eq!(settled(&pipeline, &states), Ok(()), "{topology}");
@@ -140,7 +143,9 @@ fn who_panicked_has_not() {
     for topology in TOPOLOGIES {
         let states = query();
         let (mut builder, inner) = (builder(topology), states.clone());
-        builder.observer("state", move |setup| Panics(inner.observer(setup.schema, setup.contexts)));
+        builder.observer("state", move |setup| {
+            Panics(inner.observer(setup.schema, setup.symbols, setup.contexts))
+        });
         let pipeline = builder.start().unwrap();
         create(&pipeline, "good");
         assert_eq!(settled(&pipeline, &states), Ok(()), "{topology}");
@@ -167,8 +172,9 @@ fn who_belongs_to_another_pipeline_or_to_none_has_not() {
         assert_eq!(settled(&other, &theirs), Ok(()), "{topology}");
         // Made for this pipeline, and not taken in.
         let refused = nobodys.clone();
-        let added =
-            pipeline.add_observer("state", move |setup| refused.observer(setup.schema, setup.contexts));
+        let added = pipeline.add_observer("state", move |setup| {
+            refused.observer(setup.schema, setup.symbols, setup.contexts)
+        });
         assert_eq!(added.map(|_| ()), Err(AddError::Name("state".into())));
         assert_eq!(settled(&pipeline, &nobodys), Err(SettleError::Removed), "{topology}");
         let handle = pipeline.handle();
@@ -187,7 +193,7 @@ fn who_belongs_to_another_pipeline_or_to_none_has_not() {
 fn one_that_was_made_beforehand_will_do() {
     for topology in [Topology::Inline, Topology::Fused, Topology::Staged { dedup: 1, workers: 1 }] {
         let (pipeline, states) = (builder(topology).start().unwrap(), query());
-        let mut made = Some(states.observer(pipeline.schema(), pipeline.contexts()));
+        let mut made = Some(states.observer(pipeline.schema(), pipeline.symbols(), pipeline.contexts()));
         let key = pipeline.add_observer("state", |_| made.take().unwrap()).unwrap();
         create(&pipeline, "server");
         assert_eq!(settled(&pipeline, &states), Ok(()), "{topology}");

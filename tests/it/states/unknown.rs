@@ -17,7 +17,7 @@ fn what_the_log_has_lost_of_another_entity_of_the_name_is_told() {
         let options = StateOptions { transitions_max: 2, ..StateOptions::default() };
         let states = StateQuery::new(options);
         let (mut builder, query) = (builder(topology), states.clone());
-        builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
+        builder.observer("state", move |setup| query.observer(setup.schema, setup.symbols, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("runner").unwrap();
         let point = states.point(Domain::STEP, Symbol::of("connect"));
@@ -46,7 +46,8 @@ fn who_waits_where_the_observer_is_gone_is_told_so() {
     for topology in [Topology::Inline, Topology::Fused, Topology::Staged { dedup: 2, workers: 3 }] {
         let states = StateQuery::new(StateOptions::default());
         let (mut builder, query) = (builder(topology), states.clone());
-        let key = builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
+        let key = builder
+            .observer("state", move |setup| query.observer(setup.schema, setup.symbols, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("runner").unwrap();
         emitter.service("server").created("server", "quic", "picoquic", Value::Null).unwrap();

@@ -79,7 +79,7 @@ fn start(topology: Topology, options: StateOptions) -> (Pipeline, StateQuery) {
     let mut builder = builder(topology, &[lamps()]);
     let states = StateQuery::new(options);
     let query = states.clone();
-    builder.observer("state", move |setup| query.observer(setup.schema, setup.contexts));
+    builder.observer("state", move |setup| query.observer(setup.schema, setup.symbols, setup.contexts));
     (builder.start().unwrap(), states)
 }
 
@@ -244,7 +244,7 @@ fn random_histories_answer_as_a_naive_oracle_does() {
         let mut builder = builder(Topology::Inline, std::slice::from_ref(&domain));
         let query = StateQuery::new(options);
         let states = query.clone();
-        builder.observer("state", move |setup| states.observer(setup.schema, setup.contexts));
+        builder.observer("state", move |setup| states.observer(setup.schema, setup.symbols, setup.contexts));
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("random").unwrap();
         let table = domain.states.as_ref().unwrap();
@@ -380,8 +380,9 @@ fn an_observer_that_comes_late_or_again_is_waited_for_as_any() {
     let early = query.point(LAMP, name(0));
     assert_eq!(query.wait_until_after(&early, &["on"], LONG), Err(WaitError::NotStarted));
     let add = || {
-        let make =
-            |setup: panther_events::pipeline::ObserverSetup<'_>| query.observer(setup.schema, setup.contexts);
+        let make = |setup: panther_events::pipeline::ObserverSetup<'_>| {
+            query.observer(setup.schema, setup.symbols, setup.contexts)
+        };
         pipeline.add_observer("state", make).unwrap()
     };
     let key = add();
@@ -458,7 +459,7 @@ fn calling_back_from_the_pipelines_own_threads_is_an_error_and_no_hang() {
         let query = StateQuery::new(StateOptions::default());
         let mut builder = builder(topology, &[lamps()]);
         let states = query.clone();
-        builder.observer("state", move |setup| states.observer(setup.schema, setup.contexts));
+        builder.observer("state", move |setup| states.observer(setup.schema, setup.symbols, setup.contexts));
         let calls_back = {
             let (handle, pipeline, query) = (Arc::clone(&handle), Arc::clone(&weak), query.clone());
             move || CallsBack {
@@ -510,7 +511,7 @@ fn a_settled_read_ends_in_time_when_the_pipeline_does_not() {
         let mut builder = builder(topology, &[lamps()]);
         let query = StateQuery::new(StateOptions::default());
         let states = query.clone();
-        builder.observer("state", move |setup| states.observer(setup.schema, setup.contexts));
+        builder.observer("state", move |setup| states.observer(setup.schema, setup.symbols, setup.contexts));
         let mut ends = Vec::new();
         let (gives, takes) = channel();
         builder.observer("blocks", move |_| {

@@ -388,7 +388,9 @@ fn no_test_passes_where_a_part_may_be_missing() {
 fn invalid_transitions_are_among_the_warnings() {
     for topology in TOPOLOGIES {
         let mut builder = builder(topology);
-        builder.observer("state", |setup| States::new(setup.schema, setup.contexts, StateOptions::default()));
+        builder.observer("state", |setup| {
+            States::new(setup.schema, setup.symbols, setup.contexts, StateOptions::default())
+        });
         let pipeline = builder.start().unwrap();
         let mut emitter = pipeline.emitter("runner").unwrap();
         for n in 1..=7 {
