@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use panther_events::clock::Clock;
+use panther_events::dedup::{DedupOptions, Window};
 use panther_events::domain::{DomainDef, Schema};
 use panther_events::event::{Detail, Domain, EventKind, Level, Symbol, Symbols};
 use panther_events::journal::{Durability, JournalLog, JournalReader, Options, ReadOptions, RunId};
@@ -89,7 +90,7 @@ fn emit(builder: &mut Builder, symbols: &Arc<Symbols>, events: u64, time: Durati
     let expected = number + 2 * (number / 1000);
     assert_eq!((snapshot.account.accepted, snapshot.account.unique), (expected, expected));
     assert!(
-        snapshot.warnings.iter().all(|warning| warning.contains("changes of context")),
+        snapshot.warnings.iter().all(|warning| warning.contains("`contexts_bytes`")),
         "{:?}",
         snapshot.warnings
     );
@@ -134,7 +135,9 @@ fn new_names_and_documents_for_ever_take_constant_memory() {
     let path = dir.path().join("journal");
     let log = JournalLog::open(&path, RunId([1; 16]), options, Clock::cycles(), &symbols, &schema).unwrap();
     let mut log = Some(log);
-    let mut builder = Builder::new(PipelineOptions { contexts_bytes: 1 << 20, ..PipelineOptions::default() });
+    let window = DedupOptions { window: Window::Last(1 << 18), ..DedupOptions::default() };
+    let options = PipelineOptions { contexts_bytes: 1 << 20, dedup: window, ..PipelineOptions::default() };
+    let mut builder = Builder::new(options);
     builder.domain(&lab()).symbols(Arc::clone(&symbols));
     builder.observer("journal", move |setup| {
         log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))

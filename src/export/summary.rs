@@ -192,7 +192,8 @@ pub struct PantherSummary {
     /// Lines with something on them, refused ones included.
     pub lines: u64,
     /// Different ids among the events.
-    pub distinct_ids: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distinct_ids: Option<u64>,
     /// Events whose id in the file is not the one computed of their content.
     pub id_mismatches: u64,
 }

@@ -25,6 +25,9 @@ use uuid::Uuid;
 /// Events that are emitted at once, between two calls of the pump.
 const BLOCK_LEN: usize = 1024;
 
+/// Different ids of PANTHER's that are told apart: 16 MiB of them.
+pub const DISTINCT_MAX: usize = 1 << 20;
+
 /// Refused lines, and wrong ids, that are told one by one, per file.
 pub const REFUSALS_KEPT: usize = 20;
 
@@ -93,8 +96,8 @@ pub struct PantherFeedReport {
     /// What became of the events.
     pub sent: EmitStats,
     /// Different ids of PANTHER's among the events that were used. It is fewer than the events where the same thing was said
-    /// at several times: PANTHER's ids leave time out.
-    pub distinct_ids: u64,
+    /// at several times: PANTHER's ids leave time out. Not known where there are more than [`DISTINCT_MAX`].
+    pub distinct_ids: Option<u64>,
     /// Values that stand only in documents; see [`PantherRecords::unplaced`].
     pub unplaced: u64,
 }
@@ -157,7 +160,7 @@ pub fn feed_until(
             output.emit();
         }
     };
-    let mut distinct: HashSet<Uuid> = HashSet::new();
+    let mut distinct = Some(HashSet::new());
     let mut heads: Vec<_> = paths.iter().map(|path| Head::open(path, interrupt, &emit)).collect();
     if let [head] = &mut *heads {
         // What there is nothing to be merged with need not wait for the event behind it.
@@ -176,7 +179,7 @@ pub fn feed_until(
         left = first.is_some();
         if let Some((_, at, head)) = first {
             if let Some(record) = head.next {
-                distinct.extend(panther_uuid(&record));
+                count_distinct(&mut distinct, panther_uuid(&record));
                 output.borrow_mut().push(at, record);
             }
             head.advance(&mut records, ids);
@@ -196,8 +199,17 @@ pub fn feed_until(
     PantherFeedReport {
         files: heads.into_iter().map(Head::into_report).collect(),
         sent: output.borrow().sent,
-        distinct_ids: distinct.len() as u64,
+        distinct_ids: distinct.map(|ids| ids.len() as u64),
         unplaced: records.unplaced(),
+    }
+}
+
+/// Notes the id that PANTHER gives an event, as long as there are not too many to tell how many differ.
+fn count_distinct(distinct: &mut Option<HashSet<Uuid>>, id: Option<Uuid>) {
+    let Some(ids) = distinct else { return };
+    ids.extend(id);
+    if ids.len() > DISTINCT_MAX {
+        *distinct = None;
     }
 }
 
@@ -413,5 +425,26 @@ impl Read for Counted<'_> {
         let read = self.file.read(buffer)?;
         self.bytes.set(self.bytes.get() + read as u64);
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_many_ids_differ_is_not_told_where_it_is_not_known() {
+        let id = |number| Some(Uuid::from_u128(number));
+        let mut distinct = Some(HashSet::new());
+        count_distinct(&mut distinct, id(1));
+        count_distinct(&mut distinct, id(1));
+        assert_eq!(distinct.as_ref().map(HashSet::len), Some(1));
+        let more = (0..DISTINCT_MAX as u128).map(Uuid::from_u128);
+        distinct.iter_mut().for_each(|ids| ids.extend(more.clone()));
+        assert_eq!(distinct.as_ref().map(HashSet::len), Some(DISTINCT_MAX));
+        count_distinct(&mut distinct, id(2));
+        assert!(distinct.is_some());
+        count_distinct(&mut distinct, id(u128::MAX));
+        assert_eq!(distinct, None);
     }
 }
