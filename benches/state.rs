@@ -99,7 +99,8 @@ fn prepared(entities: u64) -> States {
     if let Err(error) = schema.register(&LINKS) {
         panic!("{error}");
     }
-    let mut observer = States::new(&schema, &Default::default(), StateOptions::default());
+    let mut observer =
+        States::new(&schema, &Default::default(), &Default::default(), StateOptions::default());
     for pass in 0..2 {
         let all: Vec<_> = (0..entities).map(|n| moved(pass, entity(n))).collect();
         feed(&mut observer, &all);

@@ -101,11 +101,7 @@ fn emit(builder: &mut Builder, symbols: &Arc<Symbols>, events: u64, time: Durati
 fn check_journal(path: &Path) -> u64 {
     let mut reader = JournalReader::open(path, ReadOptions::default()).unwrap();
     let (mut flaps, mut last) = (0, None);
-    loop {
-        let records = match reader.next_block().unwrap() {
-            Some(block) => block.records().to_vec(),
-            None => break,
-        };
+    while let Some(records) = reader.next_block().unwrap().map(|block| block.records().to_vec()) {
         for record in records.iter().filter(|record| record.kind() == FLAP) {
             let flap: Flap = record.payload().unwrap();
             assert_eq!(reader.name(record.entity()), Some(&*name(flap.number)));
@@ -158,12 +154,13 @@ fn new_names_and_documents_for_ever_take_constant_memory() {
         symbols.details().evicted(),
     );
     let came = number / EACH * 2 + number / 1000;
-    assert!(symbols.len() as u64 + symbols.evicted() == came, "{} names", symbols.len());
+    assert_eq!((symbols.came(), symbols.len() as u64 + symbols.evicted()), (came, came));
     assert_eq!((symbols.evicted_early(), symbols.refused()), (0, 0));
     assert_eq!((symbols.details().evicted_early(), symbols.details().refused()), (0, 0));
     assert!(symbols.bytes() <= 8 << 20 && symbols.details().bytes() <= 16 << 20);
     assert!(disk <= RETAIN + SEGMENT, "{disk} bytes");
     let (first, last) = (resident.first().unwrap(), resident.iter().max().unwrap());
-    assert!(*last <= first + (16 << 20), "it grew from {first} to {last} bytes");
+    // Up to 64 MiB wait for the journal's thread when it is behind.
+    assert!(*last <= first + (80 << 20), "it grew from {first} to {last} bytes");
     assert!(check_journal(&path) > 50_000);
 }

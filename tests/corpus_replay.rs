@@ -49,6 +49,11 @@ fn the_reader_of_pcapng_takes_its_corpus() {
 }
 
 #[test]
+fn the_reader_of_schemas_takes_its_corpus() {
+    replay("schema", corpus_support::schema);
+}
+
+#[test]
 fn the_reader_of_panther_events_takes_its_corpus() {
     replay("panther", corpus_support::panther);
 }

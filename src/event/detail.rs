@@ -151,6 +151,13 @@ impl Details {
         self.table.serve(stages);
     }
 
+    /// Returns how many documents have come so far, one that was evicted and came again counted again: as many as the table
+    /// [holds](Details::len), [evicted](Details::evicted) and [evicted early](Details::evicted_early).
+    #[must_use]
+    pub fn came(&self) -> u64 {
+        self.table.count_ever()
+    }
+
     /// Returns how many documents the table holds.
     #[must_use]
     pub fn len(&self) -> usize {

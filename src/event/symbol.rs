@@ -182,8 +182,10 @@ impl Symbols {
         })
     }
 
-    /// Returns how many names have come so far, evicted ones that came again included.
-    pub(crate) fn count_ever(&self) -> u64 {
+    /// Returns how many names have come so far, one that was evicted and came again counted again: as many as the table
+    /// [holds](Symbols::len), [evicted](Symbols::evicted) and [evicted early](Symbols::evicted_early).
+    #[must_use]
+    pub fn came(&self) -> u64 {
         self.names.count_ever()
     }
 

@@ -1,7 +1,7 @@
 //! What must hold for any bytes at each reader: shared by the fuzz targets and the replay of their corpus.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "checks of tests")]
 
-use panther_events::domain::DomainDef;
+use panther_events::domain::{DomainDef, Schema};
 use panther_events::event::Symbols;
 use panther_events::ingest::capture::{CaptureOptions, CaptureReader};
 use panther_events::ingest::panther::{PantherReader, PythonVersion, panther_id};
@@ -11,6 +11,22 @@ use panther_events::journal::{JournalReader, ReadOptions, verify};
 use panther_events::recorder::{RecordedDefinition, Recording};
 use std::io;
 use std::path::Path;
+
+/// Reads `bytes` as the definition of a domain, and as that of a schema: what is taken reads back as it is.
+pub fn schema(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(def) = DomainDef::from_json(&text) {
+        assert_eq!(DomainDef::from_json(&def.to_json()).unwrap(), def);
+        let mut schema = Schema::new();
+        if schema.register(&def).is_ok() {
+            assert_eq!(schema.domain(def.domain), Some(&def));
+        }
+    }
+    if let Ok(schema) = Schema::from_json(&text) {
+        let again = Schema::from_json(&schema.to_json()).unwrap();
+        assert!(schema.domains().eq(again.domains()));
+    }
+}
 
 /// Reads `bytes` as a journal of one segment.
 pub fn journal(bytes: &[u8]) {

@@ -316,7 +316,7 @@ impl JournalLog {
     /// Lets symbols without a name be asked for again: when names have come into the table, and now and then, since their
     /// number may be seen before the names are.
     fn look_for_names(&mut self) {
-        let ever = self.symbols.count_ever();
+        let ever = self.symbols.came();
         self.batches = self.batches.wrapping_add(1);
         if ever != self.names_ever || self.batches.is_multiple_of(SETTLED_FOR) {
             self.names_ever = ever;
