@@ -15,9 +15,9 @@
     reason = "a program that prints measurements"
 )]
 
-use panther_events::domain::Schema;
+use panther_events::domain::{DomainDef, KindDef, Schema};
 use panther_events::event::Symbols;
-use panther_events::event::{Domain, EventKind, Identity, Origin, Record, Symbol};
+use panther_events::event::{Domain, EventKind, Identity, Origin, Record, Shared, Symbol};
 use panther_events::journal::{
     Durability, JournalLog, JournalReader, JournalWriter, Options, ReadOptions, RunId, Select,
 };
@@ -36,6 +36,19 @@ panther_events::payload! {
     struct Sample [EventKind::new(Domain::FIRST_USER, 1)] {
         value: u64,
     }
+}
+
+const SAMPLES: DomainDef = DomainDef {
+    domain: Domain::FIRST_USER,
+    name: Shared::Static("samples"),
+    kinds: Shared::Static(&[KindDef::of::<Sample>("sample", Identity::Occurrence)]),
+    states: None,
+};
+
+fn schema(domain: &DomainDef) -> Schema {
+    let mut schema = Schema::new();
+    schema.register(domain).unwrap();
+    schema
 }
 
 const RUN: RunId = RunId(*b"run of the bench");
@@ -91,8 +104,7 @@ fn pipelines(dir: &Path) {
             let path = dir.join("pipeline");
             let mut plan = Plan::new(options(ids));
             let symbols = Arc::new(Symbols::new());
-            let mut schema = Schema::new();
-            schema.register(&WORK).unwrap();
+            let schema = schema(&WORK);
             let journal = Options { select, ..Options::new(Durability::ProcessCrash) };
             let clock = panther_events::clock::Clock::cycles();
             let mut log = Some(JournalLog::open(&path, RUN, journal, clock, &symbols, &schema).unwrap());
@@ -128,6 +140,7 @@ fn measure(dir: &Path, records: &[Record], block_len: usize, batch: usize, durab
         let path = dir.join("journal");
         let options = Options { block_len, ..Options::new(durability) };
         let mut writer = JournalWriter::open(&path, RUN, options, 0).unwrap();
+        writer.set_schema(&schema(&SAMPLES));
         let clock = Clock::start();
         for batch in records.chunks(batch) {
             assert_eq!(writer.append(batch).lost, 0);

@@ -64,10 +64,45 @@ pub(crate) struct Block {
     domains: u32,
     origin: Origin,
     encoded_header_len: usize,
-    /// What the records refer to, each once.
-    uses: Vec<Arc<Definition>>,
-    used: HashSet<DefinitionKey>,
-    uses_len: usize,
+    uses: Uses,
+}
+
+/// Knows what records refer to.
+pub(crate) trait Refer {
+    /// Tells whether the block being filled is known to have all that `record` refers to.
+    fn are_with(&self, record: &Record) -> bool;
+
+    /// Lets the block take along what `record` refers to.
+    fn add_to(&mut self, uses: &mut Uses, record: &Record);
+}
+
+/// The definitions that a block's records refer to, each once.
+#[derive(Default)]
+pub(crate) struct Uses {
+    definitions: Vec<Arc<Definition>>,
+    keys: HashSet<DefinitionKey>,
+    len: usize,
+}
+
+impl Uses {
+    /// Takes a definition along.
+    pub(crate) fn add(&mut self, definition: &Arc<Definition>) {
+        if self.keys.insert(definition.key()) {
+            self.len += definition.encoded_len();
+            self.definitions.push(Arc::clone(definition));
+        }
+    }
+
+    /// Tells whether they are so many that the block is to end.
+    fn are_many(&self) -> bool {
+        self.len >= USES_LEN_MAX
+    }
+
+    fn clear(&mut self) {
+        self.definitions.clear();
+        self.keys.clear();
+        self.len = 0;
+    }
 }
 
 /// What a block's header says of the place where it is written.
@@ -132,9 +167,7 @@ impl Block {
             domains: 0,
             origin: Origin::from_bits(0),
             encoded_header_len: 0,
-            uses: Vec::new(),
-            used: HashSet::new(),
-            uses_len: 0,
+            uses: Uses::default(),
         }
     }
 
@@ -148,35 +181,37 @@ impl Block {
         self.time_ns_max = 0;
         self.domains = 0;
         self.uses.clear();
-        self.used.clear();
-        self.uses_len = 0;
-    }
-
-    /// Takes along a definition that a record of the block refers to.
-    pub(crate) fn uses(&mut self, definition: &Arc<Definition>) {
-        if self.used.insert(definition.key()) {
-            self.uses_len += definition.encoded_len();
-            self.uses.push(Arc::clone(definition));
-        }
     }
 
     /// Returns the definitions that the records refer to.
     pub(crate) fn definitions(&self) -> &[Arc<Definition>] {
-        &self.uses
+        &self.uses.definitions
     }
 
     /// Returns how many bytes those take.
     pub(crate) fn definitions_len(&self) -> usize {
-        self.uses_len
+        self.uses.len
     }
 
     /// Takes records from the front of `records`, which are of `origin`, while there is room and returns how many. Those that
-    /// have no id yet get it: nobody who reads them is to give them another.
-    pub(crate) fn push(&mut self, slots: &mut Slots, origin: Origin, records: &[Record]) -> usize {
+    /// have no id yet get it: nobody who reads them is to give them another. What they refer to comes along.
+    pub(crate) fn push(
+        &mut self,
+        slots: &mut Slots,
+        origin: Origin,
+        records: &[Record],
+        definitions: &mut impl Refer,
+    ) -> usize {
         self.origin = origin;
         let room = self.room();
         let mut taken = 0;
         for record in records.iter().take(room) {
+            if !definitions.are_with(record) {
+                if self.uses.are_many() {
+                    break;
+                }
+                definitions.add_to(&mut self.uses, record);
+            }
             if !self.enter(slots, record) {
                 break;
             }
@@ -230,7 +265,7 @@ impl Block {
 
     /// Tells whether no record fits any more.
     pub(crate) fn is_full(&self) -> bool {
-        self.room() == 0 || self.uses_len >= USES_LEN_MAX
+        self.room() == 0 || self.uses.are_many()
     }
 
     /// Returns how many records are in the block.
@@ -245,7 +280,7 @@ impl Block {
 
     /// Returns how many bytes the buffer takes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.buffer.len() * size_of::<Record>() + self.uses_len
+        self.buffer.len() * size_of::<Record>() + self.uses.len
     }
 
     /// Returns how many bytes the block takes in a segment, at most: with its padding to a page.

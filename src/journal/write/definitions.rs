@@ -5,8 +5,8 @@
 //! it is told to [forget](Definitions::forget) it.
 
 use crate::domain::{DomainDef, Schema};
-use crate::event::{Record, Symbol, Symbols};
-use crate::journal::format::block::{Block, Definition, DefinitionKey};
+use crate::event::{EventKind, Record, Symbol, Symbols};
+use crate::journal::format::block::{Block, Definition, DefinitionKey, Refer, Uses};
 use crate::journal::format::{BLOCK_LEN_MAX, BlockKind, HEADER_LEN_MAX};
 use crate::journal::write::options::DefineError;
 use crate::journal::write::references::{Reference, References};
@@ -20,7 +20,9 @@ const RECENT: usize = 1024;
 pub(super) struct Definitions {
     references: References,
     /// Names, and documents of events.
-    of_records: HashMap<DefinitionKey, Arc<Definition>>,
+    of_records: HashMap<DefinitionKey, Known>,
+    /// Which block is being filled, from 1 on.
+    block: u64,
     /// By number.
     domains: Vec<Option<DomainOf>>,
     /// The journal's own documents, which stand in each segment, in the order in which they came.
@@ -31,6 +33,14 @@ pub(super) struct Definitions {
     /// with it all the same.
     recent: Box<[Symbol; RECENT]>,
     recent_domains: u32,
+    /// The kind of the record before, where its payloads refer to nothing.
+    recent_plain: Option<EventKind>,
+}
+
+/// A definition, and the last block that has it.
+struct Known {
+    definition: Arc<Definition>,
+    block: u64,
 }
 
 /// A domain of which there may be records.
@@ -59,12 +69,14 @@ impl Definitions {
         let mut definitions = Definitions {
             references: References::of(&Schema::new()),
             of_records: HashMap::new(),
+            block: 1,
             domains: Vec::new(),
             notes: Vec::new(),
             note_keys: HashMap::new(),
             notes_bytes: 0,
             recent: Box::new([Symbol::NONE; RECENT]),
             recent_domains: 0,
+            recent_plain: None,
         };
         definitions.set_schema(&Schema::new());
         definitions
@@ -73,6 +85,7 @@ impl Definitions {
     /// Says which kinds there are: where their payloads refer to something, and what a block is to say of their domains.
     pub(super) fn set_schema(&mut self, schema: &Schema) {
         self.references = References::of(schema);
+        self.recent_plain = None;
         for domain in schema.domains() {
             self.set_domain(domain.domain.number(), DomainOf::Schema(domain.clone()));
         }
@@ -87,6 +100,7 @@ impl Definitions {
             *slot = Some(domain);
         }
         self.recent_domains &= !(1 << number);
+        self.recent_plain = None;
     }
 
     /// Takes a name. `Ok(false)` when it is there already.
@@ -130,7 +144,7 @@ impl Definitions {
     ) -> Result<bool, DefineError> {
         match self.of_records.entry(key) {
             Entry::Vacant(entry) => {
-                entry.insert(Arc::new(new()));
+                entry.insert(Known { definition: Arc::new(new()), block: 0 });
                 // Records of the block may have referred to it before it came.
                 let place = &mut self.recent[key.bits() as usize % RECENT];
                 if key == DefinitionKey::name(*place) {
@@ -138,7 +152,7 @@ impl Definitions {
                 }
                 Ok(true)
             }
-            Entry::Occupied(known) if known.get().bytes() == bytes => Ok(false),
+            Entry::Occupied(known) if known.get().definition.bytes() == bytes => Ok(false),
             Entry::Occupied(_) => Err(DefineError::Collision { key: key.bits() }),
         }
     }
@@ -151,34 +165,59 @@ impl Definitions {
 
     /// To be called when another block is being filled.
     pub(super) fn begin_block(&mut self) {
+        self.block += 1;
         self.recent.fill(Symbol::NONE);
         self.recent_domains = 0;
+        self.recent_plain = None;
     }
 
-    /// Lets `block` take along what `record`, which comes into it, refers to.
-    #[inline]
-    pub(super) fn note(&mut self, record: &Record, block: &mut Block) {
-        let Definitions { of_records, recent, domains, references, .. } = self;
-        let mut name = |symbol: Symbol, block: &mut Block| {
-            let place = &mut recent[symbol.bits() as usize % RECENT];
-            if std::mem::replace(place, symbol) != symbol {
-                take_along(of_records, DefinitionKey::name(symbol), block);
-            }
-        };
-        name(record.entity(), block);
-        references.each(record, |reference| match reference {
-            Reference::Name(symbol) => name(symbol, block),
-            Reference::Document(detail) => {
-                take_along(of_records, DefinitionKey::document(u128::from(detail.bits())), block);
-            }
-        });
-        let domain = record.kind().domain().number();
+    fn note_kind(&mut self, kind: EventKind, uses: &mut Uses) {
+        let domain = kind.domain().number();
         if self.recent_domains >> domain & 1 == 0 {
             self.recent_domains |= 1 << domain;
-            let domain = domains.get_mut(usize::from(domain)).and_then(Option::as_mut);
+            let domain = self.domains.get_mut(usize::from(domain)).and_then(Option::as_mut);
             if let Some(definition) = domain.and_then(DomainOf::definition) {
-                block.uses(definition);
+                uses.add(definition);
             }
+        }
+    }
+
+    #[inline]
+    fn note_name(&mut self, symbol: Symbol, uses: &mut Uses) {
+        let place = &mut self.recent[symbol.bits() as usize % RECENT];
+        if *place != symbol {
+            *place = symbol;
+            self.take_along(DefinitionKey::name(symbol), uses);
+        }
+    }
+
+    fn note_references(&mut self, record: &Record, uses: &mut Uses) {
+        // A payload has room for three words, each of which may be a name or a document.
+        let mut referred = [None; 6];
+        let mut places = referred.iter_mut();
+        self.references.each(record, |reference| {
+            if let Some(place) = places.next() {
+                *place = Some(reference);
+            }
+        });
+        for reference in referred.into_iter().map_while(|reference| reference) {
+            match reference {
+                Reference::Name(symbol) => self.note_name(symbol, uses),
+                Reference::Document(detail) => {
+                    self.take_along(DefinitionKey::document(u128::from(detail.bits())), uses);
+                }
+            }
+        }
+    }
+
+    fn take_along(&mut self, key: DefinitionKey, uses: &mut Uses) {
+        if self.of_records.is_empty() {
+            return;
+        }
+        if let Some(known) = self.of_records.get_mut(&key)
+            && std::mem::replace(&mut known.block, self.block) != self.block
+        {
+            uses.add(&known.definition);
         }
     }
 
@@ -199,9 +238,22 @@ impl Definitions {
     }
 }
 
-fn take_along(known: &HashMap<DefinitionKey, Arc<Definition>>, key: DefinitionKey, block: &mut Block) {
-    if let Some(definition) = known.get(&key) {
-        block.uses(definition);
+impl Refer for Definitions {
+    #[inline]
+    fn are_with(&self, record: &Record) -> bool {
+        let symbol = record.entity();
+        self.recent_plain == Some(record.kind()) && self.recent[symbol.bits() as usize % RECENT] == symbol
+    }
+
+    #[inline(never)]
+    fn add_to(&mut self, uses: &mut Uses, record: &Record) {
+        self.note_kind(record.kind(), uses);
+        self.note_name(record.entity(), uses);
+        let refers = self.references.has(record.kind());
+        self.recent_plain = (!refers).then_some(record.kind());
+        if refers {
+            self.note_references(record, uses);
+        }
     }
 }
 

@@ -50,16 +50,7 @@ impl BlockQueue {
             self.filling_since_ns = now_ns;
             definitions.begin_block();
         }
-        let with_definitions = records.iter().take(self.filling.room()).take_while(|record| {
-            let has_room = !self.filling.is_full();
-            if has_room {
-                definitions.note(record, &mut self.filling);
-            }
-            has_room
-        });
-        let with_definitions = with_definitions.count();
-        let records = records.get(..with_definitions).unwrap_or_default();
-        let taken = self.filling.push(&mut self.slots, origin, records);
+        let taken = self.filling.push(&mut self.slots, origin, records, definitions);
         self.filling.duplicates += (0..taken).filter(|at| is_duplicate(*at)).count() as u64;
         taken
     }
