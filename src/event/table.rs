@@ -17,7 +17,7 @@
 //! [keeps](Table::keep) it, for as long as the table lives; kept texts take at most a quarter of the limit.
 
 use crate::event::stages::{Handled, Stages};
-use crate::hash::BuildContentHasher;
+use crate::hash::Keyed;
 use std::collections::VecDeque;
 use std::fmt;
 use std::hint;
@@ -44,7 +44,7 @@ pub(crate) trait Tap: Send + Sync {
 
 /// Holds texts by hash. Looking one up, or putting in one that is there, takes no lock.
 pub(super) struct Table {
-    texts: papaya::HashMap<u64, Entry, BuildContentHasher>,
+    texts: papaya::HashMap<u64, Entry, Keyed>,
     len_max: usize,
     limit: u64,
     /// An era's bytes are 2 to the power of this.

@@ -14,7 +14,7 @@
 use crate::domain::packet::{PacketSeen, flags};
 use crate::emit::{EmitStats, Emitter};
 use crate::event::{Record, Symbol, Symbols};
-use crate::hash::BuildContentHasher;
+use crate::hash::Keyed;
 use crate::ingest::capture::{
     CaptureCounts, CaptureError, CaptureFault, CaptureOptions, CaptureReader, Format,
 };
@@ -462,7 +462,7 @@ const FLOWS_MAX: usize = 1 << 16;
 
 /// The symbols of the flows that a file has shown; most packets are of a flow that is known.
 struct Flows<'a> {
-    names: HashMap<FlowKey, Symbol, BuildContentHasher>,
+    names: HashMap<FlowKey, Symbol, Keyed>,
     symbols: &'a Symbols,
     unnamed: u64,
 }

@@ -2,7 +2,7 @@
 
 use super::packet::VantageSet;
 use crate::event::Symbol;
-use crate::hash::BuildContentHasher;
+use crate::hash::Keyed;
 use std::collections::HashMap;
 
 /// Flows that are followed: with so many others after its last packet, one may be forgotten; with twice as many, it is.
@@ -12,8 +12,8 @@ pub(super) const FOLLOWED: usize = 1 << 20;
 /// is forgotten as a whole when that is full.
 #[derive(Default)]
 pub(super) struct Flows {
-    young: HashMap<Symbol, VantageSet, BuildContentHasher>,
-    old: HashMap<Symbol, VantageSet, BuildContentHasher>,
+    young: HashMap<Symbol, VantageSet, Keyed>,
+    old: HashMap<Symbol, VantageSet, Keyed>,
     /// Flows so far; one that was forgotten counts again.
     count: u64,
     forgotten: u64,

@@ -2,7 +2,7 @@
 //! after all was slow, and was not sent from there.
 
 use super::packet::VantageSet;
-use crate::hash::BuildContentHasher;
+use crate::hash::Keyed;
 use smallvec::SmallVec;
 use std::collections::{HashMap, VecDeque};
 
@@ -10,13 +10,22 @@ use std::collections::{HashMap, VecDeque};
 const HORIZONS: u64 = 5;
 /// Sendings that are remembered; the oldest give way.
 const SENDINGS_MAX: usize = 1 << 20;
+/// Sendings of one packet that are told apart: each sighting looks at all of them.
+const OF_ONE_MAX: usize = 256;
 
 /// What is remembered of packets beyond their horizon.
 #[derive(Default)]
 pub(super) struct Overdue {
-    packets: HashMap<u128, SmallVec<[Sending; 1]>, BuildContentHasher>,
+    packets: HashMap<u128, Sendings, Keyed>,
     /// When each was sent, in the order in which they were closed.
     sent: VecDeque<(u64, u128)>,
+}
+
+/// The last sendings of one packet, in the order in which they were closed, and how many of those before are only to be forgotten.
+#[derive(Default)]
+struct Sendings {
+    last: SmallVec<[Sending; 1]>,
+    left_out: u32,
 }
 
 /// One sending of a packet.
@@ -56,14 +65,19 @@ impl Overdue {
         while self.sent.len() >= SENDINGS_MAX {
             self.forget_first();
         }
-        self.packets.entry(id).or_default().push(sending);
+        let sendings = self.packets.entry(id).or_default();
+        if sendings.last.len() == OF_ONE_MAX {
+            sendings.last.remove(0);
+            sendings.left_out += 1;
+        }
+        sendings.last.push(sending);
         self.sent.push_back((sending.sent_ns, id));
     }
 
     /// Takes a sighting; `None` where it is not one of these packets, or is their sending once more.
     pub(super) fn sight(&mut self, id: u128, vantage: usize, time_ns: u64) -> Option<Slow> {
         let bit: VantageSet = 1 << vantage;
-        let sendings = self.packets.get_mut(&id)?;
+        let sendings = &mut self.packets.get_mut(&id)?.last;
         let fits =
             |sending: &&mut Sending| usize::from(sending.origin) != vantage && sending.sent_ns <= time_ns;
         let unseen = |sending: &&mut Sending| fits(sending) && sending.seen & bit == 0;
@@ -101,8 +115,10 @@ impl Overdue {
         let Some((_, id)) = self.sent.pop_front() else { return };
         let Some(sendings) = self.packets.get_mut(&id) else { return };
         // Those of one packet were closed in the order in which they stand here.
-        if sendings.len() > 1 {
-            sendings.remove(0);
+        if sendings.left_out > 0 {
+            sendings.left_out -= 1;
+        } else if sendings.last.len() > 1 {
+            sendings.last.remove(0);
         } else {
             self.packets.remove(&id);
         }

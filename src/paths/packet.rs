@@ -68,10 +68,10 @@ impl Packet {
     /// Closes those sent before `before_ns`, and tells of each when it was sent and at which of the far ends `to` it did
     /// not arrive.
     pub(super) fn close(&mut self, before_ns: u64, to: VantageSet, mut tell: impl FnMut(u64, VantageSet)) {
-        let within = self.sent_ns.iter().skip(self.closed as usize);
-        let count = within.take_while(|sent_ns| **sent_ns < before_ns).count() as u32;
-        let closed = self.closed + count;
-        for (number, sent_ns) in (0..closed).zip(&self.sent_ns).skip(self.closed as usize) {
+        let within = self.sent_ns.get(self.closed as usize..).unwrap_or_default();
+        let count = within.iter().take_while(|sent_ns| **sent_ns < before_ns).count();
+        let closed = self.closed + count as u32;
+        for (number, sent_ns) in (self.closed..closed).zip(within) {
             let arrived = self.far.iter().filter(|(_, dealt)| *dealt > number);
             tell(*sent_ns, to & !arrived.fold(0, |set: VantageSet, (far, _)| set | 1 << far));
         }

@@ -6,14 +6,14 @@ use super::packet::{Packet, VantageSet};
 use super::report::{PathReport, SightingsReport};
 use super::seen::Seen;
 use crate::event::Symbol;
-use crate::hash::BuildContentHasher;
+use crate::hash::Keyed;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 /// Pairs the sightings of packets and keeps the account of each path.
 pub(super) struct Pairing {
     horizon_ns: u64,
-    packets: HashMap<u128, Packet, BuildContentHasher>,
+    packets: HashMap<u128, Packet, Keyed>,
     /// When each sent packet was sent, in order.
     sent: VecDeque<(u64, u128)>,
     overdue: Overdue,
@@ -133,7 +133,7 @@ impl Pairing {
 impl PathTable {
     /// Pairs an arrival with the packet under way that was sent first, if it can be that one.
     fn arrive(&mut self, packet: &mut Packet, to: usize, time_ns: u64, horizon_ns: u64) {
-        let candidates = packet.under_way(to).iter().take_while(|sent_ns| **sent_ns <= time_ns).count();
+        let candidates = packet.under_way(to).partition_point(|sent_ns| *sent_ns <= time_ns);
         let alone = candidates == 1;
         self.ambiguous += u64::from(candidates > 1);
         let Some(path) = self.path(packet.origin.into(), to) else { return };

@@ -3,7 +3,7 @@
 use crate::domain::{Schema, StateTable, StepOutcome};
 use crate::emit::{EmitError, EventSink, NotAllowed, TypedEvent};
 use crate::event::{Context, Domain, EventKind, Record, Symbol, Symbols};
-use crate::hash::BuildContentHasher;
+use crate::hash::Keyed;
 use crate::observe::state::StateQuery;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ pub struct Validated<S> {
     states: StateQuery,
     schema: Arc<Schema>,
     symbols: Arc<Symbols>,
-    followed: HashMap<Followed, Led, BuildContentHasher>,
+    followed: HashMap<Followed, Led, Keyed>,
     refused: u64,
 }
 

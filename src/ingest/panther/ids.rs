@@ -1,7 +1,7 @@
 //! PANTHER's ids beside ours.
 
 use crate::event::{EventId, Record};
-use crate::hash::BuildContentHasher;
+use crate::hash::Keyed;
 use crate::ingest::panther::panther_uuid;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,7 +18,7 @@ pub const KEPT_MAX: usize = 1 << 16;
 #[derive(Debug, Default)]
 pub struct PantherIds {
     any: AtomicBool,
-    other: Mutex<HashMap<EventId, Uuid, BuildContentHasher>>,
+    other: Mutex<HashMap<EventId, Uuid, Keyed>>,
     forgotten: AtomicU64,
 }
 

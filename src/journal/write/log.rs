@@ -5,7 +5,7 @@ use crate::dedup::Verdict;
 use crate::domain::Schema;
 use crate::emit::EmitTotals;
 use crate::event::{Detail, Origin, Record, Symbol, Symbols};
-use crate::hash::BuildContentHasher;
+use crate::hash::Keyed;
 use crate::journal::format::RunId;
 use crate::journal::format::marks::Marks;
 use crate::journal::format::select::Select;
@@ -56,11 +56,11 @@ pub struct JournalLog {
     select: Select,
     references: References,
     /// What the journal's thread was told of, since it was last told to forget.
-    names: HashSet<Symbol, BuildContentHasher>,
+    names: HashSet<Symbol, Keyed>,
     /// Symbols by their low bits that need no look: defined, or without a name while the table had so many.
     settled: Box<[Symbol; SETTLED]>,
     names_ever: u64,
-    details: HashSet<u64, BuildContentHasher>,
+    details: HashSet<u64, Keyed>,
     /// Bytes of those.
     told_bytes: usize,
     until_look: u32,

@@ -2,14 +2,14 @@
 
 use crate::domain::Schema;
 use crate::event::{Detail, EventKind, Field, FieldType, FieldValue, KindSet, Record, Symbol};
-use crate::hash::BuildContentHasher;
+use crate::hash::Keyed;
 use std::collections::HashMap;
 
 /// The places in the payloads of a schema's kinds that refer to names and documents.
 pub(super) struct References {
     known: KindSet,
     referring: KindSet,
-    fields: HashMap<EventKind, Vec<Field>, BuildContentHasher>,
+    fields: HashMap<EventKind, Vec<Field>, Keyed>,
 }
 
 impl References {

@@ -10,6 +10,7 @@ use super::machine::Machine;
 use super::scoped::{Moment, Scoped};
 use crate::dedup::BATCH;
 use crate::event::{Context, Domain, Level, Symbol};
+use crate::hash::HashKey;
 
 /// Machines in a block: 32 KiB.
 pub(super) const BLOCK: usize = 1024;
@@ -27,6 +28,7 @@ pub(super) struct Machines {
     /// Upper half of the hash in the upper half, number of the machine and one more in the lower half.
     index: Vec<u64>,
     bits: u32,
+    hash_key: HashKey,
     pub(super) scoped: Scoped,
 }
 
@@ -43,6 +45,7 @@ impl Machines {
             limit,
             index: vec![FREE; 1 << bits],
             bits,
+            hash_key: HashKey::of_process(),
             scoped: Scoped::default(),
         }
     }
@@ -55,12 +58,12 @@ impl Machines {
 
     /// Returns the number of the machine of an entity that is one per name.
     pub(super) fn number(&self, key: Key) -> Option<u32> {
-        self.probe(hash(key), |machine| is_of(machine, key)).ok()
+        self.probe(self.hash(key), |machine| is_of(machine, key)).ok()
     }
 
     /// Returns the number of the machine of that name and context, of those domains where one name is several.
     pub(super) fn number_within(&self, key: Key, context: &Context) -> Option<u32> {
-        self.probe(hash_within(key, context), |machine| self.is_within(machine, key, context)).ok()
+        self.probe(self.hash_within(key, context), |machine| self.is_within(machine, key, context)).ok()
     }
 
     /// Returns the machines of a name within `outer`, whose parts are levels that enclose the domain, by their numbers.
@@ -97,7 +100,7 @@ impl Machines {
     /// when it is not there and the limit is reached.
     #[inline]
     pub(super) fn find_or_add(&mut self, key: Key, initial: u8, time_ns: u64) -> Option<(u32, bool)> {
-        let hash = hash(key);
+        let hash = self.hash(key);
         match self.probe(hash, |machine| is_of(machine, key)) {
             Ok(number) => Some((number, false)),
             Err(slot) => {
@@ -116,7 +119,7 @@ impl Machines {
         time_ns: u64,
         moment: Moment,
     ) -> Option<(u32, bool)> {
-        let hash = hash_within(key, context);
+        let hash = self.hash_within(key, context);
         let slot = match self.probe(hash, |machine| self.is_within(machine, key, context)) {
             Ok(number) => return Some((number, false)),
             Err(slot) => slot,
@@ -134,6 +137,20 @@ impl Machines {
         {
             entry.changed = moment;
         }
+    }
+
+    /// Symbols are hashes that others may have chosen, or numbers of a user's: one multiplication with a random key spreads either
+    /// over the upper bits.
+    #[inline]
+    fn hash(&self, key: Key) -> u64 {
+        self.hash_key.hash(key.entity.bits() ^ u64::from(key.domain.number()) << 56)
+    }
+
+    /// That of an entity which is one in each context.
+    fn hash_within(&self, key: Key, context: &Context) -> u64 {
+        context.parts().fold(self.hash(key), |hash, (level, name)| {
+            self.hash_key.hash(hash.rotate_left(29) ^ name.bits() ^ level as u64)
+        })
     }
 
     #[inline]
@@ -182,7 +199,7 @@ impl Machines {
     pub(super) fn touch(&self, keys: impl Iterator<Item = Key>) {
         let mut words = [FREE; BATCH];
         for (word, key) in words.iter_mut().zip(keys) {
-            *word = self.index.get((hash(key) >> (64 - self.bits)) as usize).copied().unwrap_or(FREE);
+            *word = self.index.get((self.hash(key) >> (64 - self.bits)) as usize).copied().unwrap_or(FREE);
         }
         let machines = words.iter().filter_map(|word| self.get((*word as u32).wrapping_sub(1)));
         // Loaded for the sake of loading, which the compiler must not take away.
@@ -242,22 +259,6 @@ fn free_slot(index: &[u64], mut slot: usize) -> usize {
         slot = (slot + 1) & (index.len() - 1);
     }
     slot
-}
-
-/// Symbols are hashes, or numbers that a user chose: one multiplication spreads either over the upper bits. It is
-/// another one than that by which entities are shared out among workers.
-#[inline]
-fn hash(key: Key) -> u64 {
-    let mixed = key.entity.bits() ^ u64::from(key.domain.number()) << 56;
-    (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
-}
-
-/// That of an entity which is one in each context.
-fn hash_within(key: Key, context: &Context) -> u64 {
-    context.parts().fold(hash(key), |hash, (level, name)| {
-        let mixed = hash.rotate_left(29) ^ name.bits() ^ level as u64;
-        (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
-    })
 }
 
 /// Tells whether a machine is that of an entity which is one per name.
@@ -339,9 +340,9 @@ mod tests {
         let mut machines = Machines::new(usize::MAX, 0);
         let key = Key { domain: Domain::STEP, entity: Symbol::from_bits(7) };
         let (mut words, mut agree) = (std::collections::HashSet::new(), 0);
-        for n in 0..300_000_u32 {
+        for n in 0..500_000_u32 {
             let context = Context::NONE.entered(Level::Test, Symbol::of(&n.to_string()));
-            agree += u32::from(!words.insert(hash_within(key, &context) >> 32));
+            agree += u32::from(!words.insert(machines.hash_within(key, &context) >> 32));
             let found = machines.find_or_add_within(key, &context, 0, 0, Moment::after(0));
             assert_eq!(found, Some((n, true)));
         }

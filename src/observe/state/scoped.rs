@@ -6,7 +6,7 @@
 use super::key::Key;
 use super::machine::Machine;
 use crate::event::{Context, Contexts, Domain, Level, Record, Symbol};
-use crate::hash::BuildContentHasher;
+use crate::hash::Keyed;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
@@ -43,7 +43,7 @@ impl Moment {
 pub(super) struct Scoped {
     entries: Vec<Entry>,
     /// By name: the last entry.
-    last: HashMap<(Domain, Symbol), u32, BuildContentHasher>,
+    last: HashMap<(Domain, Symbol), u32, Keyed>,
 }
 
 impl Scoped {

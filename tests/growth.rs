@@ -1,0 +1,166 @@
+//! Promise: bytes that somebody chooses make nothing quadratic. The time for 4 n is compared with that for n, which is the only
+//! way to see it from outside; the limit lies halfway, on a scale of powers, between the 4 of linear growth and the 16 of quadratic.
+#![cfg(all(feature = "pcap", feature = "journal"))]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+use bytemuck::Zeroable;
+use panther_events::dedup::{BATCH, Dedup, DedupOptions, Verdict};
+use panther_events::domain::Schema;
+use panther_events::domain::packet::PacketSeen;
+use panther_events::event::{Domain, EventId, EventKind, Identity, Record, Symbol, Symbols};
+use panther_events::observe::state::{StateOptions, States};
+use panther_events::observe::{Batch, Observer};
+use panther_events::paths::{Sightings, SightingsOptions};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The shortest of a few runs each of `work(n)` and `work(4 n)`: what disturbs makes a run longer, never shorter.
+fn check_growth(name: &str, n: usize, mut work: impl FnMut(usize)) {
+    let mut fastest = |n| {
+        let one = |_| {
+            let start = Instant::now();
+            work(n);
+            start.elapsed()
+        };
+        (0..3).map(one).min().unwrap()
+    };
+    let (one, four) = (fastest(n), fastest(4 * n));
+    let ratio = four.as_secs_f64() / one.as_secs_f64().max(1e-3);
+    println!("{name}: {n} in {one:?}, four times as many in {four:?}: {ratio:.1}");
+    assert!(
+        ratio < 10.0 || four < Duration::from_millis(50),
+        "{name}: {ratio:.1} times as long for 4 times as many"
+    );
+}
+
+/// Gives records to an observer, a batch after the other.
+fn feed<O: Observer>(observer: &mut O, records: &[Record]) {
+    for records in records.chunks(BATCH) {
+        observer.observe(&Batch::new(records, &[Verdict::New; BATCH], u64::MAX)).unwrap();
+    }
+    observer.flush().unwrap();
+}
+
+fn sighting(vantage: &str, id: EventId, time_ns: u64, flow: Symbol) -> Record {
+    let payload = PacketSeen { vantage: Symbol::of(vantage), ..PacketSeen::zeroed() };
+    Record::with_digest(id, time_ns, flow, &payload)
+}
+
+fn sightings(horizon: Duration) -> Sightings {
+    let vantages = vec![Symbol::of("a"), Symbol::of("b")];
+    Sightings::new(&SightingsOptions { horizon, vantages, ..SightingsOptions::default() })
+}
+
+/// Packets that are seen at `a`, 100 ns after each other, and `delay` later at `b`.
+fn crossing(
+    n: usize,
+    delay: Duration,
+    id: impl Fn(u64) -> EventId,
+    flow: impl Fn(u64) -> Symbol,
+) -> Vec<Record> {
+    let delay_ns = delay.as_nanos() as u64;
+    let at = |vantage, delay_ns: u64, n: u64| {
+        sighting(vantage, id(n), 1_000_000_000 + n * 100 + delay_ns, flow(n))
+    };
+    let mut records: Vec<_> = (0..n as u64).flat_map(|n| [at("a", 0, n), at("b", delay_ns, n)]).collect();
+    records.sort_by_key(Record::time_ns);
+    records
+}
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn packets_whose_ids_are_chosen_to_collide() {
+    // The halves of each add up, without carry, to the same.
+    let id = |n: u64| EventId::from_hash(u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * ((1 << 64) | 1));
+    check_growth("ids that collide", 60_000, |n| {
+        let mut observer = sightings(100 * MS);
+        feed(&mut observer, &crossing(n, 10 * MS, id, |_| Symbol::of("flow")));
+        let path = &observer.report().paths[0];
+        assert_eq!((path.sent, path.lost), (n as u64, 0));
+    });
+}
+
+#[test]
+fn flows_whose_names_are_chosen_to_collide() {
+    // Symbols that a map which takes hashes as they are would put into one place.
+    let flow = |n: u64| Symbol::from_bits(n << 44);
+    check_growth("flows that collide", 40_000, |n| {
+        let mut observer = sightings(100 * MS);
+        feed(&mut observer, &crossing(n, 10 * MS, |n| EventId::digest(&n.to_le_bytes()), flow));
+        assert_eq!(observer.report().flows, n as u64);
+    });
+}
+
+#[test]
+fn identical_packets_on_their_way() {
+    for (name, horizon) in
+        [("identical packets", 1_000 * MS), ("identical packets beyond the horizon", 10 * MS)]
+    {
+        check_growth(name, 50_000, |n| {
+            let mut observer = sightings(horizon);
+            let one = |_| EventId::digest(b"one");
+            feed(&mut observer, &crossing(n, 45 * MS, one, |_| Symbol::of("flow")));
+            let paths = observer.report().paths;
+            assert_eq!(paths.iter().map(|path| path.sent).max(), Some(n as u64));
+        });
+    }
+}
+
+#[test]
+fn entities_whose_names_are_chosen_to_collide() {
+    // Their products with the multiplier that the table of machines once had differ in the lowest bits alone.
+    let multiplier = 0xd6e8_feb8_6659_fd93_u64;
+    let inverse = (0..6)
+        .fold(1_u64, |inverse, _| inverse.wrapping_mul(2_u64.wrapping_sub(multiplier.wrapping_mul(inverse))));
+    assert_eq!(multiplier.wrapping_mul(inverse), 1);
+    let name = |n: u64| {
+        let mixed = n.wrapping_mul(inverse);
+        Symbol::from_bits(mixed ^ mixed >> 32 ^ u64::from(Domain::SERVICE.number()) << 56)
+    };
+    let kind = EventKind::new(Domain::SERVICE, 0);
+    let schema = Schema::new();
+    check_growth("entities that collide", 20_000, |n| {
+        let mut observer = States::new(&schema, &Arc::default(), &Arc::default(), StateOptions::default());
+        let of = |n: u64| Record::of_kind(kind, Identity::Occurrence, n, name(n), [0; Record::PAYLOAD_LEN]);
+        feed(&mut observer, &(0..n as u64).map(of).collect::<Vec<_>>());
+        assert_eq!(observer.report().entities().count(), n);
+    });
+}
+
+#[test]
+fn ids_that_are_chosen_to_lie_in_one_place() {
+    check_growth("ids of one place", 20_000, |n| {
+        let mut dedup = Dedup::new(&DedupOptions::default()).unwrap();
+        // Equal in the bits by which their place is chosen.
+        let of = |n: u64| {
+            let id = EventId::from_hash(u128::from(n) << 8);
+            Record::of_kind_with_digest(
+                id,
+                EventKind::new(Domain::SERVICE, 0),
+                n,
+                Symbol::NONE,
+                [0; Record::PAYLOAD_LEN],
+            )
+        };
+        let mut records: Vec<_> = (0..n as u64).chain(0..n as u64).map(of).collect();
+        let mut new = 0;
+        for records in records.chunks_mut(BATCH) {
+            new += dedup.check(records, &mut [Verdict::New; BATCH]).count_ones() as usize;
+        }
+        assert_eq!(new, n);
+    });
+}
+
+#[test]
+fn names_and_documents_that_are_chosen_to_collide() {
+    // What xxh3 makes of them nobody can choose at will in a test; that equal texts are told from colliding ones, and that their
+    // number costs no more than it must, is seen with many.
+    check_growth("names", 50_000, |n| {
+        let symbols = Symbols::new();
+        for n in 0..n {
+            symbols.intern(&format!("name {n}")).unwrap();
+        }
+        assert_eq!(symbols.len(), n);
+    });
+}
