@@ -22,8 +22,8 @@ pub mod payload;
 pub mod record;
 mod shared;
 pub(crate) mod shown;
-pub mod stages;
-mod symbol;
+mod stages;
+pub mod symbol;
 
 mod table;
 

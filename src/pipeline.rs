@@ -207,7 +207,7 @@ impl Pipeline {
         }
         let mut work = lock(work);
         let _inside = self.shared.enter();
-        work.poll()
+        work.answer_and_poll()
     }
 
     /// Returns what the pipeline knows now. Each thread answers between two batches.

@@ -145,7 +145,7 @@ impl Context {
         Some(IdScope::new(xxh3_128(&bytes)))
     }
 
-    /// Writes the context as a document: names under levels.
+    /// Writes the context as a document: names under levels; in the place of one that the table does not have, the symbol's number.
     pub(crate) fn document(&self, symbols: &Symbols) -> String {
         let mut text = String::new();
         for (level, name) in self.parts() {
@@ -154,7 +154,8 @@ impl Context {
             text.push(':');
             symbols.with_name(name, |known| match known {
                 Some(known) => push_text(&mut text, known),
-                None => push_text(&mut text, &name.to_string()),
+                // A number, and no text, so that it reads back as what it is.
+                None => text.push_str(&name.bits().to_string()),
             });
         }
         text.push_str(if text.is_empty() { "{}" } else { "}" });
@@ -164,8 +165,10 @@ impl Context {
     /// Reads a document.
     pub(super) fn read(document: &str) -> Context {
         let part = |level: Level| {
-            let name = Members::of(document).text(level.name());
-            name.map_or(Symbol::NONE, |name| Symbol::of(&name))
+            let members = Members::of(document);
+            let number = || members.raw(level.name())?.parse().ok().map(Symbol::from_bits);
+            let name = members.text(level.name()).map(|name| Symbol::of(&name));
+            name.or_else(number).unwrap_or(Symbol::NONE)
         };
         Context(Level::ALL.map(part))
     }
@@ -216,9 +219,9 @@ mod tests {
         let document = context.document(&symbols);
         assert_eq!(
             document,
-            format!(r##"{{"experiment":"{}","test":"a \"test\"\n"}}"##, Symbol::of("unknown"))
+            format!(r##"{{"experiment":{},"test":"a \"test\"\n"}}"##, Symbol::of("unknown").bits())
         );
-        assert_eq!(Context::read(&document).get(Level::Test), Some(name));
+        assert_eq!(Context::read(&document), context);
         assert_eq!(Context::read(&Context::NONE.document(&symbols)), Context::NONE);
     }
 }

@@ -281,6 +281,8 @@ impl Contexts {
         let ever = state.changes_ever;
         let changes = state.changes.entry(source).or_default();
         match changes.back_mut() {
+            // Told again, or behind what was told later: numbers rise.
+            Some(last) if last.seq > seq => state.release(number),
             Some(last) if last.seq == seq => {
                 let before = std::mem::replace(&mut last.number, number);
                 state.release(before);

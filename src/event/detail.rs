@@ -194,6 +194,12 @@ impl Details {
         self.table.evicted_early()
     }
 
+    /// Returns how often a document was looked for in vain since the first was evicted: it may have been one of those.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.table.missed()
+    }
+
     /// Returns how many numbers stand only in documents, because their place in the payload cannot hold them.
     #[must_use]
     pub fn unplaced(&self) -> u64 {

@@ -87,11 +87,12 @@ pub enum SymbolError {
 ///
 /// Looking up a name or interning one that is known takes no lock.
 ///
-/// A table is bounded in bytes. Where half of them are in use, names that nobody needs any more are *evicted*: those that were
+/// A table is bounded in bytes. Where the names take half of its limit, those that nobody needs any more are *evicted*: what was
 /// neither interned nor looked up while a quarter of the limit came in new names, and whose events have gone through all
 /// stages of the pipelines that use the table. Where all are in use, the oldest go, needed or not; [`Symbols::evicted_early`]
-/// counts them. So whoever keeps a symbol for long, and reads the name at last, [keeps](Symbols::keep) the name; the
-/// observers of this crate that report by name do. What the table refuses is counted in [`Symbols::refused`].
+/// counts them. Emitting with a symbol is not seen here: whoever interns a name once and uses the symbol for long, among many new
+/// names, [keeps](Symbols::keep) the name. The observers of states and results do, for what they report. A look-up in vain is
+/// counted in [`Symbols::missed`], and is a warning of the snapshot; what the table refuses is counted in [`Symbols::refused`].
 pub struct Symbols {
     names: Table,
     details: Details,
@@ -169,17 +170,41 @@ impl Symbols {
         self.details.serve(Weak::clone(stages));
     }
 
-    /// Says what is not known any more although somebody may ask for it.
+    /// Says what is not known any more although somebody asked for it or may do so.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
-        let names = (self.evicted_early(), "names", "fewer names", "Symbols::with_limits");
-        let documents =
-            (self.details.evicted_early(), "documents", "fewer or smaller documents", "Symbols::with_limits");
-        [names, documents].into_iter().filter(|(early, ..)| *early > 0).map(|(early, what, fewer, raise)| {
-            format!(
-                "{early} {what} were evicted before all events that refer to them had been handled; send {fewer}, or raise the \
-                 limit ({raise})"
-            )
-        })
+        let raise = "raise the limit (`Symbols::with_limits`)";
+        let early = |early, what| {
+            (early > 0).then(|| {
+                format!("{early} {what} were evicted although events that refer to them may not have been handled; send fewer, or {raise}")
+            })
+        };
+        let missed = |missed, what| {
+            (missed > 0).then(|| {
+                format!(
+                    "{missed} times, one of the {what} was looked for in vain after some had been evicted, and a number stands in its \
+                     place; keep those that are used for long (`Symbols::keep`), or {raise}"
+                )
+            })
+        };
+        let not_kept = self.names.keep_refused();
+        let not_kept = (not_kept > 0).then(|| {
+            format!("{not_kept} times, a name of a report could not be kept, and may be shown by number there; {raise}")
+        });
+        let found = [
+            early(self.evicted_early(), "names"),
+            early(self.details.evicted_early(), "documents"),
+            missed(self.missed(), "names"),
+            missed(self.details.missed(), "documents"),
+            not_kept,
+        ];
+        found.into_iter().flatten()
+    }
+
+    /// Returns how often a name was looked for in vain since the first was evicted: it may have been one of those. Symbols whose
+    /// names the table never had count too.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.names.missed()
     }
 
     /// Returns how many names have come so far, one that was evicted and came again counted again: as many as the table

@@ -31,6 +31,9 @@ const ENTRY_BYTES: u64 = 128;
 /// Texts at the front of the queue that are looked at for a new one, and one more for each [`ENTRY_BYTES`] of it.
 const LOOKS: u64 = 4;
 
+/// Texts that are looked at where there is no room: after so many, the next one goes even if it was used.
+const LOOKS_MAX: usize = 256;
+
 /// A text's state: its last era, or one of these.
 const KEPT: u64 = 1 << 63;
 const GONE: u64 = u64::MAX;
@@ -59,6 +62,8 @@ pub(super) struct Table {
     refused: AtomicU64,
     evicted: AtomicU64,
     evicted_early: AtomicU64,
+    missed: AtomicU64,
+    keep_refused: AtomicU64,
     ages: Mutex<Ages>,
     /// Held for reading while a text is put in, so that none comes between a tap's first look and its first call.
     taps: RwLock<Vec<Weak<dyn Tap>>>,
@@ -91,6 +96,8 @@ pub(super) enum Refused {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Which {
     Old,
+    /// Any that was not used since it was looked at last.
+    Unused,
     Any,
 }
 
@@ -111,6 +118,8 @@ impl Table {
             refused: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             evicted_early: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
+            keep_refused: AtomicU64::new(0),
             ages: Mutex::default(),
             taps: RwLock::default(),
         }
@@ -202,7 +211,14 @@ impl Table {
         while with_new() > self.limit / 2 && looks > 0 && self.evict(&mut ages, Which::Old) {
             looks -= 1;
         }
-        while with_new() > self.limit && self.evict(&mut ages, Which::Any) {}
+        let mut looks = LOOKS_MAX;
+        while with_new() > self.limit {
+            let which = if looks > 0 { Which::Unused } else { Which::Any };
+            looks = looks.saturating_sub(1);
+            if !self.evict(&mut ages, which) {
+                break;
+            }
+        }
         with_new() <= self.limit
     }
 
@@ -217,7 +233,7 @@ impl Table {
             return true;
         }
         let is_old = state < ages.old;
-        if !is_old && state != queued {
+        if !is_old && state != queued && which != Which::Any {
             // It was used since.
             ages.queue.push_back((hash, state));
             return true;
@@ -252,6 +268,7 @@ impl Table {
         while state & KEPT == 0 {
             if self.kept_bytes.fetch_add(cost, Ordering::Relaxed) + cost > self.limit / 4 {
                 self.kept_bytes.fetch_sub(cost, Ordering::Relaxed);
+                self.keep_refused.fetch_add(1, Ordering::Relaxed);
                 return false;
             }
             match entry.state.compare_exchange(state, KEPT, Ordering::Relaxed, Ordering::Relaxed) {
@@ -275,12 +292,21 @@ impl Table {
     }
 
     pub(super) fn get(&self, hash: u64) -> Option<Arc<str>> {
-        self.texts.pin().get(&hash).filter(|entry| self.is_used(entry)).map(|entry| Arc::clone(&entry.text))
+        self.with_entry(hash, |entry| entry.map(|entry| Arc::clone(&entry.text)))
     }
 
     /// Calls `with` on the text, without counting a reference.
     pub(super) fn with<R>(&self, hash: u64, with: impl FnOnce(Option<&str>) -> R) -> R {
-        with(self.texts.pin().get(&hash).filter(|entry| self.is_used(entry)).map(|entry| &*entry.text))
+        self.with_entry(hash, |entry| with(entry.map(|entry| &*entry.text)))
+    }
+
+    fn with_entry<R>(&self, hash: u64, with: impl FnOnce(Option<&Entry>) -> R) -> R {
+        let texts = self.texts.pin();
+        let entry = texts.get(&hash).filter(|entry| self.is_used(entry));
+        if entry.is_none() && hash != 0 && self.evicted() + self.evicted_early() > 0 {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+        with(entry)
     }
 
     /// Calls `each` for every text there is; those that come meanwhile may be missed.
@@ -314,6 +340,16 @@ impl Table {
 
     pub(super) fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// How often a text was looked for in vain since the first was evicted.
+    pub(super) fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+
+    /// How often a text could not be kept because those that are take their quarter.
+    pub(super) fn keep_refused(&self) -> u64 {
+        self.keep_refused.load(Ordering::Relaxed)
     }
 
     pub(super) fn evicted_early(&self) -> u64 {

@@ -109,6 +109,22 @@ impl ShardThread {
         self.receivers.poll(BURST, BATCH, || commands.is_waiting(), |records| rest.take(records, counts))
     }
 
+    /// Does what the pipeline asks, and takes a burst from every ring; returns how many records. Tables ask now and then how far
+    /// the stages are, and who waits for an answer lets the rings wait.
+    pub(crate) fn answer_and_poll(&mut self) -> usize {
+        let shared = Arc::clone(&self.shared);
+        let mut taken = 0;
+        loop {
+            if shared.commands.is_waiting() {
+                self.answer();
+            }
+            taken += self.poll();
+            if !shared.commands.is_waiting() {
+                return taken;
+            }
+        }
+    }
+
     /// Takes what is in the rings now, and not what comes meanwhile.
     fn catch_up(&mut self) {
         let (rest, counts) = (&mut self.rest, &self.shared.counts);

@@ -162,7 +162,8 @@ fn write_delays(
     sightings: Option<&SightingsReport>,
 ) -> Result<(), FormatError> {
     let (start_ns, end_ns) = run.time_ns.unwrap_or_default();
-    let name = |symbol: Symbol| run.snapshot.symbols.name(symbol).unwrap_or_default();
+    let name =
+        |symbol: Symbol| run.snapshot.symbols.name(symbol).unwrap_or_else(|| symbol.to_string().into());
     let paths = sightings.map_or(&[][..], |report| &report.paths);
     let tags: Vec<String> = paths.iter().map(|path| path_tag(&name(path.from), &name(path.to))).collect();
     let intervals = paths.iter().zip(&tags).map(|(path, tag)| Interval {

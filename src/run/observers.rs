@@ -50,6 +50,9 @@ impl RunOptions {
             dedup: DedupOptions { window: self.window, ..DedupOptions::default() },
             ..PipelineOptions::default()
         });
+        for vantage in &self.vantages {
+            symbols.keep(*vantage);
+        }
         builder.symbols(Arc::clone(symbols));
         let metrics = builder.observer("metrics", |setup| Metrics::new(setup.schema));
         let pairing = SightingsOptions {

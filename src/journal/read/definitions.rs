@@ -47,6 +47,12 @@ impl JournalReader<'_> {
         })
     }
 
+    /// Returns how many definitions of domains were read so far.
+    #[must_use]
+    pub fn domain_count(&self) -> usize {
+        self.domains_read
+    }
+
     /// Returns the schema by which the records read so far are to be read: the domains that the journal tells of, and this
     /// crate's own for the rest. Where the journal defines a domain in several ways, as a run that was resumed may, the one that
     /// was read last holds.

@@ -105,6 +105,8 @@ pub struct JournalReader<'s> {
     pub(super) order: Vec<Key>,
     /// Bytes of names and documents that records may refer to.
     pub(super) defined_bytes: usize,
+    /// Definitions of domains in `order`.
+    pub(super) domains_read: usize,
     /// How many keys were forgotten, and how often.
     pub(super) forgotten: usize,
     pub(super) forgettings: u64,
@@ -167,6 +169,7 @@ impl<'s> JournalReader<'s> {
             domains: HashMap::new(),
             order: Vec::new(),
             defined_bytes: 0,
+            domains_read: 0,
             forgotten: 0,
             forgettings: 0,
             losses: BTreeMap::new(),
@@ -466,6 +469,7 @@ impl<'s> JournalReader<'s> {
                             let holds = domain.and_then(|domain| self.domains.insert(domain, digest));
                             if is_new || domain.is_some() && holds != Some(digest) {
                                 self.order.push(Key::Detail(digest));
+                                self.domains_read += usize::from(domain.is_some());
                             }
                         }
                     }

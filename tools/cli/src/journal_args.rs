@@ -5,7 +5,9 @@ use crate::results::Failure;
 use panther_events::domain::Schema;
 use panther_events::domain::pipeline::ProcessorFailed;
 use panther_events::emit::ContextEntered;
-use panther_events::event::{Contexts, EventId, KindSet, Origin, Payload, Record, Shared, Symbol, Symbols};
+use panther_events::event::{
+    Contexts, EventId, FieldValue, KindSet, Origin, Payload, Record, Shared, Symbol, Symbols,
+};
 use panther_events::journal::{Damage, Defined, JournalReader, Lacking, ReadOptions, overwritten};
 use panther_events::observe::Observer;
 use panther_events::observe::results::Results;
@@ -80,6 +82,7 @@ impl JournalSource {
             None => false,
         };
         self.take_definitions();
+        self.restore_evicted();
         Ok(more.then_some(&self.block))
     }
 
@@ -125,9 +128,43 @@ impl JournalSource {
         }
         if self.known < self.reader.definitions() {
             self.known = self.reader.definitions();
-            let domains = self.reader.domains().count();
+            let domains = self.reader.domain_count();
             self.schema_grew |= std::mem::replace(&mut self.domains, domains) < domains;
         }
+    }
+
+    /// Puts back names and documents of the block read last that the tables have evicted since the journal told of them: a segment
+    /// tells of each once.
+    fn restore_evicted(&mut self) {
+        let details = self.symbols.details();
+        if self.symbols.evicted() + self.symbols.evicted_early() + details.evicted() + details.evicted_early()
+            == 0
+        {
+            return;
+        }
+        let mut refused = 0;
+        let mut name = |symbol: Symbol| {
+            if let Some(name) = self.reader.name(symbol) {
+                refused += u64::from(self.symbols.intern(name) != Ok(symbol));
+            }
+        };
+        for record in &self.block {
+            name(record.entity());
+            for field in self.schema.fields(record.kind()).unwrap_or_default() {
+                match field.read(record.payload_bytes()) {
+                    Some(FieldValue::Symbol(symbol)) => name(symbol),
+                    Some(FieldValue::Detail(detail)) => {
+                        if let Some(bytes) = self.reader.detail(detail.bits().into()) {
+                            let text = std::str::from_utf8(bytes).unwrap_or_default();
+                            // What it is refused for was counted when the journal told of it.
+                            let _ = details.intern(text);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.refused += refused;
     }
 
     /// What the journal says of its run; known once a record of it was read.
