@@ -2,12 +2,13 @@
 
 use crate::domain::{DomainDef, KindDef, Schema, SchemaTextError};
 use crate::event::{EventKind, KindSet, Shared, Symbol};
-use crate::journal::format::block::DefinitionKey;
+use crate::journal::format::block::{Definition, DefinitionKey};
 use crate::journal::read::defined::{Defined, Key};
 use crate::journal::read::error::ReadError;
 use crate::journal::read::filter::Filter;
 use crate::journal::read::reader::JournalReader;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Names and documents, and bytes of them, from which on they are forgotten when another segment begins.
 const HELD_MAX: usize = 1 << 16;
@@ -98,6 +99,36 @@ impl JournalReader<'_> {
             known.extend(def.kinds.iter().map(|kind| (kind.kind, kind.clone())));
         }
         Ok(redefined)
+    }
+
+    /// Takes in what a block defines.
+    pub(super) fn define(&mut self, definition: Definition) {
+        match definition {
+            Definition::Name(symbol, name) => {
+                if let Entry::Vacant(place) = self.names.entry(symbol) {
+                    self.defined_bytes += name.len();
+                    place.insert(name);
+                    self.order.push(Key::Name(symbol));
+                }
+            }
+            Definition::Detail(digest, bytes) => {
+                let is_new = match self.details.entry(digest) {
+                    Entry::Vacant(place) => {
+                        self.defined_bytes += bytes.len();
+                        place.insert(bytes);
+                        true
+                    }
+                    Entry::Occupied(_) => false,
+                };
+                // A run may define a domain again as one before the last did.
+                let domain = DefinitionKey::document(digest).domain();
+                let holds = domain.and_then(|domain| self.domains.insert(domain, digest));
+                if is_new || domain.is_some() && holds != Some(digest) {
+                    self.order.push(Key::Detail(digest));
+                    self.domains_read += usize::from(domain.is_some());
+                }
+            }
+        }
     }
 
     /// Forgets the names and documents of records, if there are many, when another segment begins: it has again what its own records

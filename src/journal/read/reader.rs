@@ -2,7 +2,7 @@
 
 use crate::event::{Record, Symbol};
 use crate::journal::format::Tail;
-use crate::journal::format::block::{Definition, DefinitionKey};
+use crate::journal::format::block::Definition;
 use crate::journal::format::marks::Marks;
 use crate::journal::format::{BlockHeader, BlockKind, EndReason, Link, Position, RunId, SourceSpan, Totals};
 use crate::journal::read::damage::{Damage, Finding, SourceGap};
@@ -13,7 +13,6 @@ use crate::journal::read::plan::{self, Plan, Step};
 use crate::journal::read::recovery::Found;
 use crate::journal::read::scan::{Expect, Probe, Scan};
 use crate::journal::storage::{DirStorage, Storage};
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
@@ -100,7 +99,7 @@ pub struct JournalReader<'s> {
     pub(super) names: HashMap<Symbol, Box<str>>,
     pub(super) details: HashMap<u128, Box<[u8]>>,
     /// By number: the definition of a domain that was read last.
-    domains: HashMap<u8, u128>,
+    pub(super) domains: HashMap<u8, u128>,
     /// The keys of `names` and `details`, in the order in which they were read.
     pub(super) order: Vec<Key>,
     /// Bytes of names and documents that records may refer to.
@@ -446,34 +445,8 @@ impl<'s> JournalReader<'s> {
         let mut body = cursor.scan.verified(&header).body(&header);
         match header.kind {
             BlockKind::Definitions => {
-                while let Some(definition) = Definition::decode(&mut body) {
-                    match definition {
-                        Definition::Name(symbol, name) => {
-                            if let Entry::Vacant(place) = self.names.entry(symbol) {
-                                self.defined_bytes += name.len();
-                                place.insert(name);
-                                self.order.push(Key::Name(symbol));
-                            }
-                        }
-                        Definition::Detail(digest, bytes) => {
-                            let is_new = match self.details.entry(digest) {
-                                Entry::Vacant(place) => {
-                                    self.defined_bytes += bytes.len();
-                                    place.insert(bytes);
-                                    true
-                                }
-                                Entry::Occupied(_) => false,
-                            };
-                            // A run may define a domain again as one before the last did.
-                            let domain = DefinitionKey::document(digest).domain();
-                            let holds = domain.and_then(|domain| self.domains.insert(domain, digest));
-                            if is_new || domain.is_some() && holds != Some(digest) {
-                                self.order.push(Key::Detail(digest));
-                                self.domains_read += usize::from(domain.is_some());
-                            }
-                        }
-                    }
-                }
+                let definitions = std::iter::from_fn(|| Definition::decode(&mut body));
+                definitions.collect::<Vec<_>>().into_iter().for_each(|definition| self.define(definition));
             }
             BlockKind::Loss => self.losses.extend(spans.iter().map(|span| (span.source, *span))),
             BlockKind::End => {

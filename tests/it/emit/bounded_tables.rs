@@ -1,5 +1,7 @@
 //! Promise: tables that evict ask the pipeline how far it is, and neither that nor what is evicted changes what is emitted.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::emit::FullPolicy;
 use panther_events::event::{
