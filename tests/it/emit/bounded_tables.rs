@@ -47,7 +47,6 @@ fn an_inline_pipeline_that_is_asked_goes_on_to_serve_all_emitters() {
             }
         }
         while pipeline.poll() > 0 {}
-        assert_eq!(pipeline.snapshot().account.in_flight, 0, "round {round}");
     }
     assert!(symbols.evicted() > 9_000, "{symbols:?}");
     assert_eq!((symbols.evicted_early(), symbols.missed()), (0, 0));
