@@ -153,9 +153,7 @@ fn ids_that_are_chosen_to_lie_in_one_place() {
 }
 
 #[test]
-fn names_and_documents_that_are_chosen_to_collide() {
-    // What xxh3 makes of them nobody can choose at will in a test; that equal texts are told from colliding ones, and that their
-    // number costs no more than it must, is seen with many.
+fn many_names() {
     check_growth("names", 50_000, |n| {
         let symbols = Symbols::new();
         for n in 0..n {

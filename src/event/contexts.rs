@@ -22,7 +22,7 @@ const EVICTED_AT_ONCE: usize = 4;
 pub enum ContextRefused {
     /// The table is full of changes that events on their way belong to.
     #[error(
-        "the table of contexts is full ({changes} changes that events on their way belong to); stay longer in each, or raise `contexts_bytes`"
+        "the table of contexts is full ({changes} changes that events on their way may belong to); stay longer in each, or raise `contexts_bytes`"
     )]
     Full {
         /// Changes that the table holds.
@@ -280,16 +280,16 @@ impl Contexts {
         }
         let ever = state.changes_ever;
         let changes = state.changes.entry(source).or_default();
-        match changes.back_mut() {
-            // Told again, or behind what was told later: numbers rise.
-            Some(last) if last.seq > seq => state.release(number),
-            Some(last) if last.seq == seq => {
-                let before = std::mem::replace(&mut last.number, number);
+        // Numbers rise; who reads them elsewhere may be told of one again, or late.
+        let at = changes.partition_point(|known| known.seq < seq);
+        match changes.get_mut(at) {
+            Some(known) if known.seq == seq => {
+                let before = std::mem::replace(&mut known.number, number);
                 state.release(before);
             }
-            last => {
-                let is_first = last.is_none();
-                changes.push_back(Change { seq, number });
+            _ => {
+                let is_first = changes.is_empty();
+                changes.insert(at, Change { seq, number });
                 if !is_first {
                     state.superseded.push_back((source, ever));
                 }
@@ -545,6 +545,19 @@ mod tests {
         assert_eq!(restored.restore(3, 1000, None), Err(ContextRefused::Full { changes: 128 }));
         restored.forget_numbers();
         check(&restored);
+    }
+
+    #[test]
+    fn changes_that_are_told_again_or_late_hold_where_they_belong() {
+        let contexts = Contexts::default();
+        let [a, b] = ["a", "b"].map(|name| Context::of(Level::Test, name));
+        let document = |name| Some(format!("{{\"test\":\"{name}\"}}"));
+        for (seq, document) in [(10, document("a")), (30, None), (10, document("a")), (20, document("b"))] {
+            contexts.restore(3, seq, document.as_deref()).unwrap();
+        }
+        let of = |seq| contexts.read().of(3, seq);
+        assert_eq!([9, 10, 19, 20, 29, 30].map(of), [Context::NONE, a, a, b, b, Context::NONE]);
+        check(&contexts);
     }
 
     #[test]

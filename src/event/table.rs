@@ -482,7 +482,7 @@ mod tests {
 
     #[test]
     fn threads_find_what_they_have_put_in_while_others_evict() {
-        let table = Table::new(64, 1 << 18);
+        let table = Table::new(64, 1 << 22);
         std::thread::scope(|scope| {
             for thread in 0..4_u64 {
                 let table = &table;
