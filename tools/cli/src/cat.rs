@@ -63,7 +63,16 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Outcome::Done),
         Err(error) => return Err(error.into()),
     }
-    let loses = source.print_findings(&mut io::stderr())?;
+    let mut loses = source.print_findings(&mut io::stderr())?;
+    if !within.is_empty() && source.gone() > 0 {
+        let gone = source.gone();
+        loses = true;
+        writeln!(
+            io::stderr(),
+            "warning: {gone} earlier events are gone, and in which contexts their sources were is not known; what was emitted in one \
+             that was entered before is not shown"
+        )?;
+    }
     Ok(if loses { Outcome::Partly } else { Outcome::Done })
 }
 

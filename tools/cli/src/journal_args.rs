@@ -34,6 +34,8 @@ pub(crate) struct JournalSource {
     pub(crate) refused: u64,
     known: usize,
     block: Vec<Record>,
+    /// Records read so far.
+    read: u64,
     /// Of the block that was read last.
     origin: Option<Origin>,
 }
@@ -66,6 +68,7 @@ impl JournalSource {
             refused: 0,
             known: 0,
             block: Vec::new(),
+            read: 0,
             origin: None,
         })
     }
@@ -76,6 +79,7 @@ impl JournalSource {
         let more = match self.reader.next_block()? {
             Some(block) => {
                 self.block.extend_from_slice(block.records());
+                self.read += block.records().len() as u64;
                 self.origin = Some(block.header().origin);
                 true
             }
@@ -93,6 +97,11 @@ impl JournalSource {
         }
         self.schema = self.reader.schema()?;
         Ok(Some(&self.schema))
+    }
+
+    /// Returns how many events are gone that were written before those read so far; every block has to be read for that.
+    pub(crate) fn gone(&self) -> u64 {
+        self.reader.totals().records.saturating_sub(self.read)
     }
 
     /// Returns the records of the block read last.

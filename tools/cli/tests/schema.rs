@@ -225,6 +225,49 @@ fn each_segment_holds_what_its_records_use() {
     assert_eq!(records, 80_000);
 }
 
+/// What was entered before the first segment that is kept is not known, and it is said.
+#[test]
+fn contexts_from_before_the_kept_segments_are_said_to_be_unknown() {
+    for retain_bytes in [None, Some(2 << 20)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, symbols) = (dir.path().join("journal"), Arc::new(Symbols::new()));
+        let mut schema = Schema::new();
+        schema.register(&lab()).unwrap();
+        let options =
+            Options { segment_len: 1 << 20, retain_bytes, ..Options::new(Durability::ProcessCrash) };
+        let log = JournalLog::open(&path, RunId([7; 16]), options, Clock::cycles(), &symbols, &schema);
+        let mut log = Some(log.unwrap());
+        let mut builder = builder();
+        builder.symbols(Arc::clone(&symbols));
+        builder.observer("journal", move |setup| {
+            log.take().map_or_else(JournalLog::closed, |log| log.of(setup.origin, setup.totals))
+        });
+        let pipeline = builder.start().unwrap();
+        let mut emitter = pipeline.emitter("runner").unwrap();
+        emitter.enter(panther_events::event::Level::Test, "soak").unwrap();
+        let entity = symbols.intern("link").unwrap();
+        for n in 0..100_000 {
+            emitter.emit_at(n, entity, &Checked { good: 1 }).unwrap();
+            pipeline.poll();
+        }
+        drop(emitter);
+        pipeline.shutdown();
+        let output = panther(&[&"cat", &path, &"--within", &"test=soak"]);
+        let (shown, said) = (output.stdout.iter().filter(|byte| **byte == b'\n').count(), output.stderr);
+        match retain_bytes {
+            // The event that tells of the context is one.
+            None => assert_eq!(
+                (shown, output.status.code(), String::from_utf8_lossy(&said)),
+                (100_001, Some(0), "".into())
+            ),
+            Some(_) => {
+                assert_eq!((shown, output.status.code()), (0, Some(1)));
+                assert!(String::from_utf8_lossy(&said).contains("earlier events are gone"), "{said:?}");
+            }
+        }
+    }
+}
+
 /// Runs of one journal with several definitions of a domain: each run's events are shown by its own, and a replay, which has one
 /// schema, refuses them unless the later ones only add to the first.
 #[test]
