@@ -251,7 +251,7 @@ fn contexts_from_before_the_kept_segments_are_said_to_be_unknown() {
             pipeline.poll();
         }
         drop(emitter);
-        pipeline.shutdown();
+        pipeline.shutdown().account.check().unwrap();
         let output = panther(&[&"cat", &path, &"--within", &"test=soak"]);
         let (shown, said) = (output.stdout.iter().filter(|byte| **byte == b'\n').count(), output.stderr);
         match retain_bytes {
