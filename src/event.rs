@@ -27,8 +27,8 @@ pub mod symbol;
 
 mod table;
 
-pub use context::Context;
-pub use contexts::{ContextRefused, Contexts};
+pub use context::{Context, ContextRefused};
+pub use contexts::Contexts;
 pub use detail::{Detail, DetailError, Details};
 pub use identity::{EventId, Identity, Origin};
 pub(crate) use identity::{Scope as IdScope, random_bits};

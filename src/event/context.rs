@@ -186,6 +186,26 @@ impl Default for Context {
     }
 }
 
+/// Why a change of context was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContextRefused {
+    /// The table is full of changes that events on their way belong to.
+    #[error(
+        "the table of contexts is full ({changes} changes that events on their way may belong to); stay longer in each, or raise `contexts_bytes`"
+    )]
+    Full {
+        /// Changes that the table holds.
+        changes: usize,
+    },
+    /// The pipeline has contexts of its own, or those of events that were numbered elsewhere, and not both: one number of a
+    /// source would be two events.
+    #[error(
+        "events that were numbered elsewhere, and contexts that are entered here, do not go together; replay in a pipeline of its own"
+    )]
+    Mixed,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! The table of contexts: which events and entities belong to which.
 
 use crate::event::stages::{Handled, Stages};
-use crate::event::{Context, Domain, Record, Symbol};
+use crate::event::{Context, ContextRefused, Domain, Record, Symbol};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -15,26 +15,6 @@ const MEMBER_BYTES: u64 = 160;
 
 /// Changes of context that are evicted for one that comes, at most: entering and leaving make two.
 const EVICTED_AT_ONCE: usize = 4;
-
-/// Why a change of context was not taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ContextRefused {
-    /// The table is full of changes that events on their way belong to.
-    #[error(
-        "the table of contexts is full ({changes} changes that events on their way may belong to); stay longer in each, or raise `contexts_bytes`"
-    )]
-    Full {
-        /// Changes that the table holds.
-        changes: usize,
-    },
-    /// The pipeline has contexts of its own, or those of events that were numbered elsewhere, and not both: one number of a
-    /// source would be two events.
-    #[error(
-        "events that were numbered elsewhere, and contexts that are entered here, do not go together; replay in a pipeline of its own"
-    )]
-    Mixed,
-}
 
 /// Whose numbers contexts are known by.
 const OWN: u8 = 1;
