@@ -120,7 +120,7 @@ fn run(out: &Path) -> Result<bool, Failure> {
     // 4. Everything that was emitted has been observed after this. A packet that was seen once counts as lost only when
     //    no more packets can come: taking the observer out brings it to that end.
     pipeline.drain(Duration::from_secs(10))?;
-    let seen = pipeline.remove_observer(sightings).ok_or("the observer of sightings panicked")?;
+    let seen = pipeline.remove_observer(sightings)?;
     check(&mut coordinator, &seen)?;
     end(&mut coordinator)?;
     drop(coordinator);

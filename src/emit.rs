@@ -11,6 +11,7 @@
 
 mod context;
 mod error;
+mod members;
 mod refusal;
 mod room;
 pub mod sink;
@@ -29,9 +30,10 @@ pub use source::EmitTotals;
 pub use stats::EmitStats;
 
 use crate::clock::{Clock, Stamps};
+use crate::emit::members::OwnContext;
 use crate::emit::room::push_when_room;
 use crate::emit::source::{EmitShared, SEQ_LAST, Source};
-use crate::event::{Context, EventId, EventKind, IdScope, Identity, Payload, Record, Symbol, Symbols};
+use crate::event::{EventId, EventKind, IdScope, Identity, Payload, Record, Symbol, Symbols};
 use crate::recorder::TrackWriter;
 use crate::ring::{ShardSender, fill};
 use crate::sync::Arc;
@@ -56,7 +58,7 @@ pub struct Emitter {
     /// Where a typed emitter writes an event's document; kept, so that writing one does not allocate.
     text: String,
     /// What its events belong to; in a box, because most have none.
-    context: Option<Box<Context>>,
+    context: Option<Box<OwnContext>>,
     /// The context, if there is one, as ids of contents are computed with it.
     content_scope: Option<IdScope>,
     /// What earlier sources of this emitter sent, before their numbers were used up.
@@ -280,7 +282,7 @@ impl Emitter {
             self.renew_source()?;
         }
         let (source, seq) = (self.source.number(), self.source.next_seq() as u32);
-        let Some(inside) = self.source.active.enter(&self.emit_shared.closed) else {
+        let Some(inside) = self.source.active.enter(&self.emit_shared.gate) else {
             return self.source.too_late();
         };
         let shard = self.emit_shared.router.shard(kind, entity, digest);
@@ -295,7 +297,7 @@ impl Emitter {
         }
         if sender.producer.push(make(source, seq)).is_err() {
             let record = move || make(source, seq);
-            return push_when_room(sender, &self.source, self.policy, &record);
+            return push_when_room(sender, &self.source, self.policy, &self.emit_shared, &record);
         }
         sender.published();
         self.source.accept(1);
@@ -326,7 +328,7 @@ impl Emitter {
             } else {
                 for record in records {
                     // Counted where it fails. `records` may have no end, a closed pipeline has one.
-                    if this.offer_record::<NUMBERS>(record) == Err(EmitError::Closed) {
+                    if this.offer_record::<NUMBERS>(record).is_err_and(|error| error.is_final()) {
                         break;
                     }
                 }
@@ -348,7 +350,7 @@ impl Emitter {
             let numbers_suffice = next_seq + step as u64 <= SEQ_LAST;
             if step > 0
                 && numbers_suffice
-                && let Some(_inside) = self.source.active.enter(&self.emit_shared.closed)
+                && let Some(_inside) = self.source.active.enter(&self.emit_shared.gate)
                 && let Ok(chunk) = sender.producer.write_chunk_uninit(step)
             {
                 let (number, mut seq) = (self.source.number(), next_seq as u32);
@@ -364,8 +366,16 @@ impl Emitter {
                         recorder.put_all(records);
                     }
                 });
-                sender.published();
-                self.source.accept(filled as u64);
+                if self.emit_shared.gate.is_closed() && sender.producer.is_abandoned() {
+                    // A shutdown has not waited for the iterator, and nobody takes what it has yielded since.
+                    for _ in 0..filled {
+                        // Counted where it fails.
+                        let _ = self.source.too_late();
+                    }
+                } else {
+                    sender.published();
+                    self.source.accept(filled as u64);
+                }
                 if let Some(panicked) = panicked {
                     resume_unwind(panicked);
                 }
@@ -375,7 +385,7 @@ impl Emitter {
         // The slow way, as for a single event: wait, drop, reject, or take a new source number.
         match records.next() {
             // Counted where it fails. `records` may have no end, a closed pipeline has one.
-            Some(record) => self.offer_record::<NUMBERS>(record) != Err(EmitError::Closed),
+            Some(record) => !self.offer_record::<NUMBERS>(record).is_err_and(|error| error.is_final()),
             None => false,
         }
     }
@@ -400,10 +410,14 @@ impl Emitter {
     /// Takes a new source, because the old one's numbers are used up.
     #[cold]
     fn renew_source(&mut self) -> Result<(), EmitError> {
+        if self.emit_shared.gate.is_forked() {
+            // Another thread may have held the lock of the sources when the process was forked.
+            return self.source.too_late();
+        }
         // The definition of the context may take the only number that a source has left.
         while self.source.next_seq() > SEQ_LAST {
             let Some(source) = self.emit_shared.sources.open(self.source.name()) else {
-                let Some(_inside) = self.source.active.enter(&self.emit_shared.closed) else {
+                let Some(_inside) = self.source.active.enter(&self.emit_shared.gate) else {
                     return self.source.too_late();
                 };
                 return self.source.fail_unnumbered();
@@ -427,6 +441,11 @@ impl Emitter {
 
 impl Drop for Emitter {
     fn drop(&mut self) {
+        if self.emit_shared.gate.is_forked() {
+            // All of it is the parent's, and locks may be held for ever.
+            std::mem::forget(self.recorder.take());
+            return;
+        }
         self.end_context();
         self.emit_shared.sources.close(&self.source);
         for sender in self.senders.drain(..).chain(self.held_back.drain(..)) {

@@ -7,19 +7,28 @@
 //! pass a full fence, so [`light`] only has to stop the compiler. Where the system call is missing, both
 //! sides use full fences. (The idea is that of folly's `AsymmetricMemoryBarrier` and of C++'s P1202.)
 
+use crate::fork::{self, Birthplace};
 use crate::sync::fence;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU8, Ordering, compiler_fence};
 
 const UNKNOWN: u8 = 0;
 const FULL: u8 = 1;
 const MEMBARRIER: u8 = 2;
 const BROKEN: u8 = 3;
+/// The process is the child of a fork: both sides use full fences, and [`light_at`] asks where it is.
+const FORKED: u8 = 4;
 
 static MODE: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 /// Finds out once what this system offers. To be called before the first [`light`] that matters.
 pub(crate) fn prepare() {
+    extern "C" fn forked() {
+        MODE.store(FORKED, Ordering::Relaxed);
+    }
     if MODE.load(Ordering::Acquire) == UNKNOWN {
+        static WATCHED: Once = Once::new();
+        WATCHED.call_once(|| fork::in_child(forked));
         let mode = if cfg!(not(loom)) && membarrier::register() { MEMBARRIER } else { FULL };
         // Several threads may get here; all find the same.
         MODE.store(mode, Ordering::Release);
@@ -33,6 +42,19 @@ pub(crate) fn light() {
         compiler_fence(Ordering::SeqCst);
     } else {
         fence(Ordering::SeqCst);
+    }
+}
+
+/// As [`light`]; false where the process is a child of the one that `birthplace` stands for, which costs nothing where nothing was
+/// forked.
+#[inline(always)]
+pub(crate) fn light_at(birthplace: Birthplace) -> bool {
+    if MODE.load(Ordering::Relaxed) == MEMBARRIER {
+        compiler_fence(Ordering::SeqCst);
+        true
+    } else {
+        fence(Ordering::SeqCst);
+        birthplace.is_here()
     }
 }
 

@@ -143,6 +143,7 @@ pub use hdrhistogram;
 pub use uuid;
 
 mod fence;
+mod fork;
 mod hash;
 mod ring;
 mod sync;

@@ -9,7 +9,6 @@ pub(crate) mod catch_panic;
 #[cfg(feature = "channel")]
 pub mod channel;
 pub mod history;
-pub(crate) mod inside;
 #[cfg(feature = "log")]
 pub mod log;
 pub mod metrics;

@@ -28,6 +28,7 @@
 
 mod account;
 mod builder;
+mod close;
 mod command_queue;
 #[cfg(all(test, not(loom)))]
 mod context_tests;
@@ -37,12 +38,15 @@ mod emitter_pool;
 mod models;
 mod observer_host;
 mod observer_registry;
+mod observers;
 mod preload;
 mod processors;
 mod shard;
 mod snapshot;
+mod stall;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod threads;
 mod ticker;
 mod topology;
 mod validated;
@@ -55,7 +59,9 @@ pub use builder::{Builder, ObserverSetup, PipelineOptions, StartError};
 pub use drain::{DrainError, SettleError};
 pub use emitter_pool::{BoundEmitter, EmitterPool};
 pub use observer_registry::ObserverOptions;
+pub use observers::{AddError, RemoveError};
 pub use snapshot::{ReportKey, Snapshot};
+pub use stall::Unanswered;
 pub use topology::{DEDUP_MAX, Pinning, Topology, TopologyError, WORKERS_MAX};
 pub use validated::Validated;
 
@@ -63,27 +69,20 @@ use crate::clock::Clock;
 use crate::dedup::DedupStats;
 use crate::domain::Schema;
 use crate::emit::source::EmitShared;
-use crate::emit::{EmitError, EmitTotals, Emitter, FullPolicy};
+use crate::emit::{EmitError, Emitter, FullPolicy};
 use crate::event::{Contexts, Origin, Symbols};
-use crate::observe::catch_panic::catch_panic;
-use crate::observe::inside::{self, Inside};
-use crate::observe::presence::{Unplaced, collect};
-use crate::observe::worker::{AnyObserver, AnyReport, Merged, WorkerReport};
-use crate::observe::{Observer, Report, Scope};
+use crate::observe::worker::{AtWork, WorkerReport};
 use crate::process::Processing;
 use crate::recorder::FlightRecorder;
-use crate::sync::thread::{self, JoinHandle};
-use crate::sync::{Arc, Mutex, Ordering, lock, mpsc};
-use crate::wait::ActiveFlag;
-use observer_host::ObserverCommand;
+use crate::sync::inside::{self, Inside};
+use crate::sync::{Arc, Mutex, Ordering, lock};
 use observer_registry::ObserverRegistry;
-use shard::{ShardCommand, ShardReport, ShardShared, ShardThread};
-use std::any::Any;
+use shard::{ShardReport, ShardShared};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
-use ticker::Ticker;
-use worker::{WorkerCommand, WorkerShared};
+use threads::Threads;
+use worker::WorkerShared;
 
 /// Warnings of the pipeline's own that are kept.
 const WARNINGS_MAX: usize = 1000;
@@ -104,6 +103,8 @@ struct Shared {
     emit_shared: Arc<EmitShared>,
     shards: Vec<Arc<ShardShared>>,
     workers: Vec<Arc<WorkerShared>>,
+    /// By worker, or of the one thread that calls observers.
+    at_work: Vec<Arc<AtWork>>,
     registry: Arc<ObserverRegistry>,
     schema: Arc<Schema>,
     symbols: Arc<Symbols>,
@@ -113,28 +114,6 @@ struct Shared {
     start: Instant,
     preloaded: u64,
     options: PipelineOptions,
-}
-
-struct Threads {
-    inline: Option<Mutex<ShardThread>>,
-    shards: Vec<JoinHandle<ShardReport>>,
-    workers: Vec<JoinHandle<WorkerReport>>,
-    ticker: Option<Ticker>,
-}
-
-/// Why an observer was not added to a running pipeline.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AddError {
-    /// An observer that is there has the name.
-    #[error("an observer is named {0:?}; remove it first, or choose another name")]
-    Name(String),
-    /// It wants to see kinds whole that are shared out among workers.
-    #[error("observer {0:?} wants to see kinds whole that are shared out already; add it before the start")]
-    NotWhole(String),
-    /// It panicked when it was asked what it wants.
-    #[error("observer {0:?} {1} when it was asked for its interest")]
-    Panicked(String, String),
 }
 
 impl Pipeline {
@@ -202,195 +181,12 @@ impl Pipeline {
     /// An observer that calls this takes nothing: it is within such a call.
     pub fn poll(&self) -> usize {
         let Some(work) = &self.threads.inline else { return 0 };
-        if self.shared.is_own_thread() {
+        if self.shared.may_wait().is_err() {
             return 0;
         }
         let mut work = lock(work);
         let _inside = self.shared.enter();
         work.answer_and_poll()
-    }
-
-    /// Returns what the pipeline knows now. Each thread answers between two batches.
-    ///
-    /// It has not what still lies in rings: `account.in_flight` says how many events those are. To have all that was
-    /// accepted before, call [`Pipeline::drain`] first.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let (shard_replies, shard_answers) = mpsc::channel();
-        for shard in &self.shared.shards {
-            shard.commands.put(ShardCommand::Report(shard_replies.clone()));
-            shard.rings.parker.wake();
-        }
-        let (worker_replies, worker_answers) = mpsc::channel();
-        for worker in &self.shared.workers {
-            worker.commands.put(WorkerCommand::Report(worker_replies.clone()));
-            worker.parker.wake();
-        }
-        drop((shard_replies, worker_replies));
-        self.answer_inline();
-        self.shared.assemble(shard_answers.iter().collect(), worker_answers.iter().collect())
-    }
-
-    /// Adds an observer while the pipeline runs. It sees every event that is emitted after this returns; those that
-    /// came before count as skipped.
-    ///
-    /// `make` is called once per worker, on this thread.
-    ///
-    /// # Errors
-    /// When the name is taken, or the observer wants to see kinds whole that no observer saw whole at the start
-    /// (events are on their way to several workers then).
-    pub fn add_observer<O: Observer>(
-        &self,
-        options: impl Into<ObserverOptions>,
-        mut make: impl FnMut(ObserverSetup<'_>) -> O,
-    ) -> Result<ReportKey<O::Report>, AddError> {
-        let (options, shared) = (options.into(), &self.shared);
-        let workers = shared.workers.len().max(1);
-        let (mut instances, mut unplaced) = (Vec::new(), Unplaced::default());
-        let totals = EmitTotals::of(&shared.emit_shared.sources);
-        for worker in 0..workers {
-            let contexts = &shared.emit_shared.contexts;
-            let (schema, symbols) = (&shared.schema, &shared.symbols);
-            let (origin, totals) = (shared.emit_shared.origin, &totals);
-            let (observer, presences) =
-                collect(|| make(ObserverSetup { schema, symbols, contexts, origin, totals, worker }));
-            unplaced.take_note(&presences);
-            let observer: Box<dyn AnyObserver> = Box::new(observer);
-            let asked = catch_panic(|| observer.interest());
-            let interest = asked.map_err(|panic| AddError::Panicked(options.name.clone(), panic))?;
-            instances.push((interest, observer, presences));
-            if interest.scope == Scope::Whole && workers > 1 {
-                let whole = &shared.emit_shared.router.whole;
-                if interest.kinds.iter().any(|kind| !whole.contains(kind)) {
-                    return Err(AddError::NotWhole(options.name));
-                }
-                break;
-            }
-        }
-        let entered = shared.registry.enter(&options).ok_or_else(|| AddError::Name(options.name.clone()))?;
-        unplaced.have_a_place();
-        let (pending, done) = mpsc::channel::<()>();
-        for (worker, (interest, observer, presences)) in instances.into_iter().enumerate() {
-            let placed = Box::new(entered.placed(options.priority, interest, observer, presences));
-            self.command(worker, ObserverCommand::Add { placed, pending: pending.clone() });
-        }
-        drop(pending);
-        // Ends when every worker has it.
-        let _ = done.recv();
-        Ok(ReportKey::new(entered.number))
-    }
-
-    /// Flushes and removes an observer while the pipeline runs, and returns its last report. To it, events that
-    /// come later count as skipped. `None` when it is not there, or panicked while reporting.
-    pub fn remove_observer<R: Report>(&self, key: ReportKey<R>) -> Option<R> {
-        let report: Box<dyn Any> = self.remove(key.index)?;
-        report.downcast().ok().map(|report| *report)
-    }
-
-    /// Removes all observers of `scope`; returns how many there were.
-    pub fn remove_scope(&self, scope: &str) -> usize {
-        let numbers = self.shared.registry.of_scope(scope);
-        for number in &numbers {
-            drop(self.remove(*number));
-        }
-        numbers.len()
-    }
-
-    fn remove(&self, number: usize) -> Option<Box<dyn AnyReport>> {
-        if !self.shared.registry.leave(number) {
-            return None;
-        }
-        let (reply, answers) = mpsc::channel();
-        for worker in 0..self.shared.workers.len().max(1) {
-            self.command(worker, ObserverCommand::Remove { number, reply: reply.clone() });
-        }
-        drop(reply);
-        let mut merged = Merged::default();
-        for slot in answers.iter().flatten() {
-            for trouble in [slot.trouble, merged.take_in(slot.report)].into_iter().flatten() {
-                self.shared.warn(format!("observer {}: {trouble}", slot.name));
-            }
-        }
-        // All workers have answered, so nobody counts under its name any more.
-        self.shared.registry.strike(number);
-        merged.into_report()
-    }
-
-    /// Gives a command to one worker's host.
-    fn command(&self, worker: usize, command: ObserverCommand) {
-        if let Some(worker) = self.shared.workers.get(worker) {
-            worker.commands.put(WorkerCommand::Host(command));
-            worker.parker.wake();
-        } else if let Some(shard) = self.shared.shards.first() {
-            shard.commands.put(ShardCommand::Host(command));
-            shard.rings.parker.wake();
-            self.answer_inline();
-        }
-    }
-
-    /// Under `Inline`, whoever gives a command carries it out.
-    fn answer_inline(&self) {
-        if let Some(work) = &self.threads.inline {
-            let mut work = lock(work);
-            let _inside = self.shared.enter();
-            work.answer();
-        }
-    }
-
-    /// Closes the pipeline, brings everything that was accepted through all stages, and returns the last
-    /// snapshot.
-    ///
-    /// Emitters that are still there find it closed from here on; one that is waiting for room is let finish. The
-    /// account is checked; were it not to add up, the snapshot's warnings would say so.
-    #[must_use = "the last snapshot holds what the run has found"]
-    pub fn shutdown(mut self) -> Snapshot {
-        self.close()
-    }
-
-    fn close(&mut self) -> Snapshot {
-        ActiveFlag::close(&self.shared.emit_shared.closed);
-        while self.shared.emit_shared.sources.any_inside() {
-            self.poll();
-            thread::yield_now();
-        }
-        self.shared.emit_shared.sources.set_closed();
-        self.shared.start_draining();
-        let mut shards = Vec::new();
-        if let Some(work) = self.threads.inline.take() {
-            let mut work = work.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-            let _inside = self.shared.enter();
-            while work.poll() > 0 {}
-            shards.push(work.finish());
-        }
-        for thread in self.threads.shards.drain(..) {
-            match thread.join() {
-                Ok(report) => shards.push(report),
-                Err(_) => {
-                    self.shared.warn("a dedup thread died; please report this bug".into());
-                }
-            }
-        }
-        let mut workers = Vec::new();
-        for thread in self.threads.workers.drain(..) {
-            match thread.join() {
-                Ok(reports) => workers.push(reports),
-                Err(_) => self.shared.warn("a worker died; please report this bug".into()),
-            }
-        }
-        self.threads.ticker = None;
-        let mut snapshot = self.shared.assemble(shards, workers);
-        if let Err(error) = snapshot.account.check_final() {
-            snapshot.warnings.push(format!("the account does not add up: {error}"));
-        }
-        snapshot
-    }
-}
-
-impl Drop for Pipeline {
-    fn drop(&mut self) {
-        if self.threads.inline.is_some() || !self.threads.shards.is_empty() {
-            drop(self.close());
-        }
     }
 }
 
@@ -439,7 +235,10 @@ impl Shared {
     }
 
     fn emitter(&self, name: &str, policy: FullPolicy) -> Result<Emitter, EmitError> {
-        if self.emit_shared.closed.load(Ordering::Acquire) {
+        if self.emit_shared.gate.is_forked() {
+            return Err(EmitError::Forked);
+        }
+        if self.emit_shared.gate.is_closed() {
             return Err(EmitError::Closed);
         }
         let source = self.emit_shared.sources.open(name).ok_or(EmitError::SourcesExhausted)?;
@@ -483,47 +282,68 @@ impl Shared {
         }
     }
 
-    fn assemble(&self, shards: Vec<ShardReport>, workers: Vec<WorkerReport>) -> Snapshot {
-        let offered = self.emit_shared.sources.totals();
-        // Read after `accepted`, so that what lies between is at most what the rings hold.
-        let (unique, duplicates) = self.verdicts();
-        let in_flight = offered.sent.accepted.saturating_sub(unique + duplicates);
-        let at_rest = self.threads_have_ended();
-        let accepted = if at_rest { offered.sent.accepted } else { unique + duplicates + in_flight };
-        let mut snapshot = Snapshot {
+    /// What is known without asking the threads: nothing in a child, whose locks may be held for ever.
+    fn without_threads(&self, why: Unanswered) -> Snapshot {
+        if why != Unanswered::Forked {
+            return self.assemble(Vec::new(), Vec::new(), vec![why]);
+        }
+        self.begin(Account::default(), vec![why])
+    }
+
+    /// Begins with what is known without asking anybody, and without a lock.
+    fn begin(&self, account: Account, unanswered: Vec<Unanswered>) -> Snapshot {
+        Snapshot {
             origin: self.emit_shared.origin,
-            account: Account {
-                offered: if at_rest {
-                    offered.offered
-                } else {
-                    accepted + offered.sent.dropped_full + offered.sent.rejected
-                },
-                accepted,
-                dropped_full: offered.sent.dropped_full,
-                rejected: offered.sent.rejected,
-                unique,
-                duplicates,
-                in_flight,
-                observers: Vec::new(),
-                further_observers: Further::default(),
-                processors: self
-                    .processors
-                    .iter()
-                    .map(|name| (name.clone(), Processing::default()))
-                    .collect(),
-            },
+            account,
             dedup: DedupStats::default(),
             preloaded: self.preloaded,
             elapsed: self.start.elapsed(),
-            warnings: lock(&self.warnings).clone(),
-            sources: self.emit_shared.sources.names(),
+            warnings: unanswered
+                .iter()
+                .map(|missing| format!("the snapshot is not whole: {missing}"))
+                .collect(),
+            unanswered,
+            sources: Vec::new(),
             schema: Arc::clone(&self.schema),
             symbols: Arc::clone(&self.symbols),
             contexts: Arc::clone(&self.emit_shared.contexts),
             reports: BTreeMap::new(),
             accounts: BTreeMap::new(),
             before: BTreeMap::new(),
+        }
+    }
+
+    fn assemble(
+        &self,
+        shards: Vec<ShardReport>,
+        workers: Vec<WorkerReport>,
+        unanswered: Vec<Unanswered>,
+    ) -> Snapshot {
+        let offered = self.emit_shared.sources.totals();
+        // Read after `accepted`, so that what lies between is at most what the rings hold.
+        let (unique, duplicates) = self.verdicts();
+        let in_flight = offered.sent.accepted.saturating_sub(unique + duplicates);
+        let at_rest = self.threads_have_ended();
+        let accepted = if at_rest { offered.sent.accepted } else { unique + duplicates + in_flight };
+        let account = Account {
+            offered: if at_rest {
+                offered.offered
+            } else {
+                accepted + offered.sent.dropped_full + offered.sent.rejected
+            },
+            accepted,
+            dropped_full: offered.sent.dropped_full,
+            rejected: offered.sent.rejected,
+            unique,
+            duplicates,
+            in_flight,
+            observers: Vec::new(),
+            further_observers: Further::default(),
+            processors: self.processors.iter().map(|name| (name.clone(), Processing::default())).collect(),
         };
+        let mut snapshot = self.begin(account, unanswered);
+        snapshot.sources = self.emit_shared.sources.names();
+        snapshot.warnings.extend(lock(&self.warnings).iter().cloned());
         snapshot.warnings.extend(self.options.clock.steps().warning());
         snapshot.warnings.extend(self.symbols.warnings());
         snapshot.warnings.extend(self.emit_shared.contexts.warnings());

@@ -94,17 +94,19 @@ impl ShardSender {
 pub(crate) struct ReceiverSet {
     rings: Arc<ShardRings>,
     receivers: Vec<ShardReceiver>,
+    /// Which ring comes first next time: whoever interrupts again and again lets no ring wait for ever.
+    first: usize,
 }
 
 impl ReceiverSet {
     pub(crate) fn new(rings: Arc<ShardRings>) -> ReceiverSet {
-        ReceiverSet { rings, receivers: Vec::new() }
+        ReceiverSet { rings, receivers: Vec::new(), first: 0 }
     }
 
     /// Takes at most `burst` records from each ring, in batches of at most `batch`, in place, and returns how
     /// many. A batch's slots are given back after `take` has returned.
     ///
-    /// Stops after a batch when `interrupt` says so.
+    /// Stops after a batch when `interrupt` says so, and begins with the next ring the next time.
     pub(crate) fn poll(
         &mut self,
         burst: usize,
@@ -115,11 +117,15 @@ impl ReceiverSet {
         self.admit();
         let mut taken = 0;
         let mut gone = false;
-        for receiver in &mut self.receivers {
+        let first = if self.first < self.receivers.len() { self.first } else { 0 };
+        let len = self.receivers.len();
+        let (before, from_first) = self.receivers.split_at_mut(first);
+        for (turn, receiver) in from_first.iter_mut().chain(before).enumerate() {
             let n = receiver.take(burst, batch, &interrupt, &mut take);
             gone |= n == 0 && receiver.consumer.is_abandoned();
             taken += n;
             if interrupt() {
+                self.first = (first + turn) % len + 1;
                 break;
             }
         }
@@ -192,6 +198,34 @@ mod tests {
         times.sort_unstable();
         assert_eq!(times, (0..24).collect::<Vec<_>>());
         assert!(receivers.is_idle() && receivers.receivers.is_empty());
+    }
+
+    #[test]
+    fn whoever_interrupts_after_each_batch_lets_no_ring_wait_for_ever() {
+        let rings = ShardRings::new();
+        let mut receivers = ReceiverSet::new(Arc::clone(&rings));
+        let mut senders: Vec<_> = (0..3).map(|_| rings.connect(64)).collect();
+        let mut taken = [0; 3];
+        for _ in 0..30 {
+            for (number, sender) in senders.iter_mut().enumerate() {
+                // They are never empty.
+                while sender.producer.push(record(number as u64)).is_ok() {}
+            }
+            receivers.poll(
+                8,
+                2,
+                || true,
+                |records| {
+                    records.iter().for_each(|record| taken[record.time_ns() as usize] += 1);
+                },
+            );
+        }
+        assert_eq!(taken, [20, 20, 20]);
+        // One goes, and the others have their turns.
+        drop(senders.pop());
+        while receivers.poll(8, 2, || true, |_| ()) > 0 {}
+        receivers.poll(8, 2, || false, |_| ());
+        assert_eq!(receivers.receivers.len(), 2);
     }
 
     #[test]

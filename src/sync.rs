@@ -1,5 +1,6 @@
 //! What threads share and how they meet: `std`'s and `rtrb`'s, or, when the crate is built with `--cfg loom`, what loom sees.
 
+pub(crate) mod inside;
 #[cfg(loom)]
 mod model;
 #[cfg(loom)]

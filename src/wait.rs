@@ -1,6 +1,7 @@
 //! Waiting: strategies, and a sleep from which no wake-up is lost.
 
 use crate::fence;
+use crate::fork::Birthplace;
 use crate::sync::{AtomicBool, Mutex, Ordering, Thread, lock, thread};
 use std::time::Duration;
 
@@ -115,9 +116,38 @@ fn park(_timeout: Option<Duration>) {
     thread::park();
 }
 
+/// Says whether a pipeline takes events: not once it was closed, and never in a child of the process in which it was made.
+pub(crate) struct Gate {
+    closed: AtomicBool,
+    birthplace: Birthplace,
+}
+
+impl Gate {
+    /// Makes an open one.
+    pub(crate) fn new() -> Gate {
+        Gate { closed: AtomicBool::new(false), birthplace: Birthplace::here() }
+    }
+
+    /// Closes it for all emitters that watch it.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        fence::heavy();
+    }
+
+    /// Tells whether it was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Tells whether this is a child of the process in which it was made.
+    pub(crate) fn is_forked(&self) -> bool {
+        !self.birthplace.is_here()
+    }
+}
+
 /// Lets a pipeline close while emitters are at work, without a lock or a fence on their side.
 ///
-/// An emitter enters before it pushes and leaves after it has counted. Once [`ActiveFlag::close`] has been called and
+/// An emitter enters before it pushes and leaves after it has counted. Once [`Gate::close`] has been called and
 /// [`ActiveFlag::is_occupied`] says no, nothing is pushed any more.
 pub(crate) struct ActiveFlag {
     occupied: AtomicBool,
@@ -129,23 +159,18 @@ impl ActiveFlag {
         ActiveFlag { occupied: AtomicBool::new(false) }
     }
 
-    /// Enters unless `closed`; to be called by the flag's one owner.
+    /// Enters unless the gate is closed, or this is a child of the process in which it was made; to be called by the flag's one
+    /// owner.
     #[inline]
-    pub(crate) fn enter(&self, closed: &AtomicBool) -> Option<ActiveGuard<'_>> {
+    pub(crate) fn enter(&self, gate: &Gate) -> Option<ActiveGuard<'_>> {
         self.occupied.store(true, Ordering::Relaxed);
         let inside = ActiveGuard(self);
         // Partner: `close`. Either this load sees the closing, or `is_occupied` sees us.
-        fence::light();
-        if closed.load(Ordering::Relaxed) { None } else { Some(inside) }
+        let is_here = fence::light_at(gate.birthplace);
+        if gate.closed.load(Ordering::Relaxed) || !is_here { None } else { Some(inside) }
     }
 
-    /// Closes all emitters that watch `closed`.
-    pub(crate) fn close(closed: &AtomicBool) {
-        closed.store(true, Ordering::Release);
-        fence::heavy();
-    }
-
-    /// Tells whether the owner is inside; meant for after [`ActiveFlag::close`].
+    /// Tells whether the owner is inside; meant for after [`Gate::close`].
     pub(crate) fn is_occupied(&self) -> bool {
         // Acquire: partner is the store in `ActiveGuard::drop`.
         self.occupied.load(Ordering::Acquire)
@@ -201,12 +226,12 @@ mod tests {
 
     #[test]
     fn a_closed_gate_lets_nobody_in() {
-        let (active, closed) = (ActiveFlag::new(), AtomicBool::new(false));
-        let inside = active.enter(&closed);
+        let (active, gate) = (ActiveFlag::new(), Gate::new());
+        let inside = active.enter(&gate);
         assert!(inside.is_some() && active.is_occupied());
         drop(inside);
-        ActiveFlag::close(&closed);
-        assert!(active.enter(&closed).is_none() && !active.is_occupied());
+        gate.close();
+        assert!(active.enter(&gate).is_none() && !active.is_occupied());
     }
 }
 
@@ -236,7 +261,7 @@ mod models {
     #[test]
     fn after_closing_a_free_gate_means_that_all_pushes_are_counted() {
         loom::model(|| {
-            let shared = Arc::new((ActiveFlag::new(), AtomicBool::new(false), AtomicUsize::new(0)));
+            let shared = Arc::new((ActiveFlag::new(), Gate::new(), AtomicUsize::new(0)));
             let twin = Arc::clone(&shared);
             let emitter = loom::thread::spawn(move || {
                 let mut pushed = 0;
@@ -248,7 +273,7 @@ mod models {
                 }
                 pushed
             });
-            ActiveFlag::close(&shared.1);
+            shared.1.close();
             while shared.0.is_occupied() {
                 loom::thread::yield_now();
             }

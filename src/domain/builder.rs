@@ -32,10 +32,7 @@ enum Target<'e> {
 
 impl<'e> EntityEmitter<'e> {
     pub(crate) fn new(emitter: &'e mut Emitter, domain: Domain, entity: &str) -> EntityEmitter<'e> {
-        let entity = emitter.symbols().intern(entity).map_err(NameRefused::from);
-        if let Ok(entity) = entity {
-            emitter.note_entity(domain, entity);
-        }
+        let entity = emitter.note_entity(domain, entity).map_err(NameRefused::from);
         EntityEmitter { target: Target::Emitter { emitter, entity }, time_ns: None }
     }
 
@@ -118,10 +115,7 @@ impl EventBuilder<'_, '_> {
             }
         };
         let made = entity.map_err(EmitError::Entity).and_then(|entity| {
-            let detail = match &*document {
-                "" => Detail::NONE,
-                document => emitter.symbols().details().insert(document).map_err(EmitError::Detail)?,
-            };
+            let detail = emitter.note_document(&document).map_err(EmitError::Detail)?;
             if let Some(field) = kind.fields.first() {
                 field.write(&mut payload, Some(Number::Detail(detail)));
             }

@@ -1,11 +1,12 @@
 //! Contexts of emitters: set once, and inherited by all that is emitted from then on.
 
 use crate::emit::Emitter;
+use crate::emit::members::OwnContext;
 use crate::emit::refusal::{ContextError, EmitError};
 use crate::emit::room::{push_when_room, wait_for_room};
 use crate::emit::source::SEQ_LAST;
 use crate::event::{
-    Context, Detail, DetailError, Domain, EventKind, Identity, Level, Payload, Record, Symbol,
+    Context, Detail, DetailError, Domain, EventKind, Identity, Level, Payload, Record, Symbol, SymbolError,
 };
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -60,6 +61,9 @@ impl Emitter {
     /// # Errors
     /// As for [`Emitter::within`].
     pub fn enter(&mut self, level: Level, name: &str) -> Result<(), ContextError> {
+        if self.emit_shared.gate.is_forked() {
+            return Err(ContextError::Forked);
+        }
         let name = self.symbols.intern(name)?;
         self.symbols.keep(name);
         self.set_context(self.context().entered(level, name))
@@ -68,7 +72,7 @@ impl Emitter {
     /// Returns the context that events belong to.
     #[must_use]
     pub fn context(&self) -> Context {
-        self.context.as_deref().copied().unwrap_or_default()
+        self.context.as_ref().map_or(Context::NONE, |own| own.context)
     }
 
     /// Takes over a context, such as that of another thread's emitter; [`Context::NONE`] leaves all.
@@ -78,6 +82,9 @@ impl Emitter {
     pub fn set_context(&mut self, context: Context) -> Result<(), ContextError> {
         if context == self.context() {
             return Ok(());
+        }
+        if self.emit_shared.gate.is_forked() {
+            return Err(ContextError::Forked);
         }
         let document = self.document_of(context)?;
         // Without a new source the definition is refused, and counted, here; it comes before what is emitted once there is one.
@@ -96,7 +103,7 @@ impl Emitter {
 
     /// Goes back to a context in which the emitter was. Where that cannot be told, what is emitted is refused until it can.
     fn go_back(&mut self, context: Context) {
-        if context == self.context() {
+        if context == self.context() || self.emit_shared.gate.is_forked() {
             return;
         }
         let document = self.document_of(context);
@@ -114,7 +121,7 @@ impl Emitter {
 
     /// Lets what is emitted belong to `context`, of which the definition is to be accepted first.
     fn move_to(&mut self, context: Context) {
-        self.context = (!context.is_none()).then(|| Box::new(context));
+        self.context = (!context.is_none()).then(|| Box::new(OwnContext::new(context)));
         self.content_scope = context.id_scope();
         self.hold_back();
     }
@@ -129,13 +136,13 @@ impl Emitter {
     /// counts only where it is accepted: until then, what is lost is each event that was to come after it.
     fn define(&mut self, document: Detail, is_first: bool) -> Result<(), EmitError> {
         let context = self.context();
-        let Some(_inside) = self.source.active.enter(&self.emit_shared.closed) else {
-            return if is_first { self.source.too_late() } else { Err(EmitError::Closed) };
+        let Some(_inside) = self.source.active.enter(&self.emit_shared.gate) else {
+            return if is_first { self.source.too_late() } else { Err(self.source.why_no_more()) };
         };
         let shard = self.emit_shared.router.shard(ContextEntered::KIND, context.innermost(), None);
         let Some(sender) = self.held_back.get_mut(shard) else { return Ok(()) };
         if !is_first && sender.producer.is_full() {
-            wait_for_room(sender, self.policy)?;
+            wait_for_room(sender, self.policy, &self.emit_shared)?;
         }
         let (source, seq) = (self.source.number(), self.source.next_seq() as u32);
         let payload = ContextEntered { context: document };
@@ -148,7 +155,7 @@ impl Emitter {
             recorder.put(record);
         }
         if sender.producer.push(record).is_err() {
-            push_when_room(sender, &self.source, self.policy, &|| record)?;
+            push_when_room(sender, &self.source, self.policy, &self.emit_shared, &|| record)?;
         } else {
             sender.published();
             self.source.accept(1);
@@ -166,6 +173,9 @@ impl Emitter {
         record: &dyn Fn(u16, u32) -> Record,
     ) -> Result<(), EmitError> {
         let missing = loop {
+            if self.emit_shared.gate.is_forked() {
+                return self.source.too_late();
+            }
             let document = self.document_of(self.context()).map_err(EmitError::Detail);
             let missing = document.and_then(|document| self.define(document, false)).err();
             if self.source.next_seq() <= SEQ_LAST {
@@ -178,7 +188,7 @@ impl Emitter {
             }
         };
         let (source, seq) = (self.source.number(), self.source.next_seq() as u32);
-        let Some(_inside) = self.source.active.enter(&self.emit_shared.closed) else {
+        let Some(_inside) = self.source.active.enter(&self.emit_shared.gate) else {
             return self.source.too_late();
         };
         if let Some(recorder) = &mut self.recorder {
@@ -189,7 +199,8 @@ impl Emitter {
         }
         let Some(sender) = self.senders.get_mut(shard) else { return self.source.too_late() };
         if sender.producer.push(record(source, seq)).is_err() {
-            return push_when_room(sender, &self.source, self.policy, &|| record(source, seq));
+            let record = || record(source, seq);
+            return push_when_room(sender, &self.source, self.policy, &self.emit_shared, &record);
         }
         sender.published();
         self.source.accept(1);
@@ -204,12 +215,29 @@ impl Emitter {
         self.symbols.details().insert(&context.document(&self.symbols))
     }
 
-    /// Notes that a typed emitter's entity belongs to the context, where there is one.
+    /// Interns the name of a typed emitter's entity, and notes that it belongs to the context, where there is one. Neither takes a
+    /// lock when the name is known and was noted before.
     #[inline]
-    pub(crate) fn note_entity(&self, domain: Domain, entity: Symbol) {
-        if let Some(context) = &self.context {
-            self.emit_shared.contexts.join(domain, entity, **context);
+    pub(crate) fn note_entity(&mut self, domain: Domain, name: &str) -> Result<Symbol, SymbolError> {
+        let entity = self.note_name(name)?;
+        if let Some(own) = self.context.as_mut().filter(|_| !self.emit_shared.gate.is_forked()) {
+            own.note(&self.emit_shared.contexts, domain, entity);
         }
+        Ok(entity)
+    }
+
+    /// Interns the name of an event's entity.
+    pub(crate) fn note_name(&self, name: &str) -> Result<Symbol, SymbolError> {
+        // In a child, what is emitted is refused; the tables may be locked for ever.
+        if self.emit_shared.gate.is_forked() { Ok(Symbol::of(name)) } else { self.symbols.intern(name) }
+    }
+
+    /// Takes an event's document, if it has one, into the table.
+    pub(crate) fn note_document(&self, document: &str) -> Result<Detail, DetailError> {
+        if document.is_empty() || self.emit_shared.gate.is_forked() {
+            return Ok(Detail::NONE);
+        }
+        self.symbols.details().insert(document)
     }
 
     /// Goes on in the same context under a new source, where the old one's numbers are used up. Journals know contexts by

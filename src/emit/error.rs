@@ -125,11 +125,11 @@ impl<'a> ErrorEvent<'a> {
     /// When the event was not accepted; it is counted.
     pub fn emit(&self, emitter: &mut Emitter, entity: &str) -> Result<(), EmitError> {
         let (document, causes) = self.document();
-        let entity: Symbol = match emitter.symbols().intern(entity) {
+        let entity: Symbol = match emitter.note_name(entity) {
             Ok(entity) => entity,
             Err(error) => return emitter.refuse_unmade(EmitError::Entity(error.into())),
         };
-        let error: Detail = match emitter.symbols().details().insert(&document) {
+        let error: Detail = match emitter.note_document(&document) {
             Ok(detail) => detail,
             Err(error) => return emitter.refuse_unmade(EmitError::Detail(error)),
         };

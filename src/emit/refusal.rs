@@ -13,6 +13,16 @@ pub enum EmitError {
     /// account.
     #[error("the pipeline is closed")]
     Closed,
+    /// The process is a child of the one in which the pipeline was made: none of its threads is here. Counted as
+    /// [`EmitError::Closed`] is, in the child.
+    #[error("the pipeline was made before this process was forked; start one of its own here")]
+    Forked,
+    /// The ring was full, and one of the pipeline's own threads (an observer's, say) has emitted: it does not wait for itself to make
+    /// room. Counted in `dropped_full`.
+    #[error(
+        "the ring is full, and a thread of the pipeline cannot wait for itself; use larger rings, or emit from another thread"
+    )]
+    FullWithin,
     /// The kind is in no registered domain; counted in `rejected`.
     #[error("{0:?} is not registered; register its domain before the pipeline starts")]
     UnknownKind(EventKind),
@@ -41,6 +51,14 @@ pub enum EmitError {
     /// The event was checked before it was offered, and its entity's state does not allow it; counted in `rejected`.
     #[error(transparent)]
     NotAllowed(Box<NotAllowed>),
+}
+
+impl EmitError {
+    /// Tells whether no event of this emitter will be taken any more.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, EmitError::Closed | EmitError::Forked)
+    }
 }
 
 /// An event that its entity's state does not allow.
@@ -88,6 +106,9 @@ pub enum ContextError {
     /// The table of contexts did not take it.
     #[error(transparent)]
     Refused(#[from] ContextRefused),
+    /// The process is a child of the one in which the pipeline was made.
+    #[error("the pipeline was made before this process was forked; start one of its own here")]
+    Forked,
     /// The table of documents refused the definition, without which no journal would know of the context.
     #[error("the definition of the context was refused: {0}")]
     Detail(#[from] DetailError),
@@ -99,6 +120,7 @@ impl From<ContextError> for EmitError {
             ContextError::Name(error) => EmitError::Entity(error.into()),
             ContextError::Refused(error) => EmitError::Context(error),
             ContextError::Detail(error) => EmitError::Detail(error),
+            ContextError::Forked => EmitError::Forked,
         }
     }
 }

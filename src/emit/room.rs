@@ -1,7 +1,7 @@
 //! Full rings: what is done when there is no room, and waiting for some.
 
 use crate::emit::refusal::EmitError;
-use crate::emit::source::Source;
+use crate::emit::source::{EmitShared, Source};
 use crate::event::Record;
 use crate::ring::ShardSender;
 use crate::sync::{Backoff, sleep, thread};
@@ -13,7 +13,8 @@ pub enum FullPolicy {
     /// Wait for room; after `timeout` drop the event. A zero timeout is [`FullPolicy::DropNewest`].
     ///
     /// Under [`Topology::Inline`](crate::pipeline::Topology::Inline) nobody makes room while the only thread
-    /// waits.
+    /// waits. An observer or a processor that emits into its own pipeline does not wait: the event is dropped at once
+    /// ([`EmitError::FullWithin`]).
     Block {
         /// How long to wait for one event.
         timeout: Duration,
@@ -35,9 +36,10 @@ pub(super) fn push_when_room(
     sender: &mut ShardSender,
     source: &Source,
     policy: FullPolicy,
+    emit_shared: &EmitShared,
     record: &dyn Fn() -> Record,
 ) -> Result<(), EmitError> {
-    if let Err(error) = wait_for_room(sender, policy) {
+    if let Err(error) = wait_for_room(sender, policy, emit_shared) {
         return source.fail(error);
     }
     // Only this emitter fills the ring: the room that was seen is still there.
@@ -51,8 +53,15 @@ pub(super) fn push_when_room(
 
 /// Waits for some room, by looking for it now and then. Nobody has to wake who waits here: a wake-up would cost the
 /// consumer a system call, and the ring is far from empty.
-pub(super) fn wait_for_room(sender: &mut ShardSender, policy: FullPolicy) -> Result<(), EmitError> {
+pub(super) fn wait_for_room(
+    sender: &mut ShardSender,
+    policy: FullPolicy,
+    emit_shared: &EmitShared,
+) -> Result<(), EmitError> {
     let FullPolicy::Block { timeout } = policy else { return Err(EmitError::Full) };
+    if emit_shared.is_own_thread() {
+        return Err(EmitError::FullWithin);
+    }
     let start = Instant::now();
     let backoff = Backoff::new();
     let (mut room, mut spins, mut nap) = (0, 0, NAP_FIRST);

@@ -118,22 +118,17 @@ pub trait EventSink {
 
 impl EventSink for Emitter {
     fn emit_event(&mut self, event: &TypedEvent<'_>) -> Result<(), EmitError> {
-        let entity = match self.symbols().intern(event.entity) {
+        let entity = match self.note_entity(event.kind.domain(), event.entity) {
             Ok(entity) => entity,
             Err(error) => return self.refuse_unmade(EmitError::Entity(NameRefused::from(error))),
         };
-        let document = match event.document {
-            "" => Ok(Detail::NONE),
-            document => self.symbols().details().insert(document),
-        };
-        let document = match document {
+        let document = match self.note_document(event.document) {
             Ok(document) => document,
             Err(error) => return self.refuse_unmade(EmitError::Detail(error)),
         };
         if event.unplaced > 0 {
             self.symbols().details().count_unplaced(event.unplaced);
         }
-        self.note_entity(event.kind.domain(), entity);
         let id = event.key.map(|key| keyed_id(key, event.kind, entity, Emitter::context(self)));
         self.emit_payload(event.kind, event.time_ns, entity, event.payload_with(document), id)
     }

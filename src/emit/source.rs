@@ -4,8 +4,10 @@ use crate::emit::refusal::EmitError;
 use crate::emit::stats::EmitStats;
 use crate::event::kind::KIND_COUNT;
 use crate::event::{Contexts, EventId, EventKind, IdScope, Identity, KindSet, Origin, Symbol};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
-use crate::wait::ActiveFlag;
+use crate::fork::Birthplace;
+use crate::sync::inside;
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, lock};
+use crate::wait::{ActiveFlag, Gate};
 use crossbeam_utils::CachePadded;
 
 /// The last number of a source; after it the emitter takes another source.
@@ -19,7 +21,14 @@ pub(crate) struct EmitShared {
     pub(crate) router: Router,
     pub(crate) sources: Arc<Sources>,
     pub(crate) contexts: Arc<Contexts>,
-    pub(crate) closed: AtomicBool,
+    pub(crate) gate: Gate,
+}
+
+impl EmitShared {
+    /// Tells whether this thread works for the pipeline: it must not wait for it.
+    pub(crate) fn is_own_thread(&self) -> bool {
+        inside::is_inside(&self.contexts)
+    }
 }
 
 /// Knows each kind's identity, and each record's shard.
@@ -95,8 +104,10 @@ pub(crate) struct Source {
     pub(crate) counts: CachePadded<Counts>,
     /// Events rejected because no source number was left for them.
     pub(crate) unnumbered: AtomicU64,
-    /// Events that came when the pipeline was closed: the emitter tells of them, the pipeline's account does not.
+    /// Events that came when the pipeline was closed, or in a child of its process: the emitter tells of them, the pipeline's account
+    /// does not.
     too_late: AtomicU64,
+    birthplace: Birthplace,
 }
 
 /// Written by one emitter, which reads them back rather than to keep copies: what bounds an emission is the number of its
@@ -141,8 +152,8 @@ impl Source {
     #[cold]
     pub(crate) fn fail(&self, error: EmitError) -> Result<(), EmitError> {
         match error {
-            EmitError::Closed => return self.too_late(),
-            EmitError::Full => raise(&self.counts.dropped_full, 1),
+            EmitError::Closed | EmitError::Forked => return self.too_late(),
+            EmitError::Full | EmitError::FullWithin => raise(&self.counts.dropped_full, 1),
             _ => raise(&self.counts.rejected, 1),
         }
         raise(&self.counts.next_seq, 1);
@@ -156,12 +167,17 @@ impl Source {
         Err(EmitError::SourcesExhausted)
     }
 
-    /// Counts an event that came after the flags were closed. It gets no number: nobody writes the other counts then, so
-    /// that the last account is the last word.
+    /// Counts an event that came after the flags were closed, or in a child of the process. It gets no number: nobody writes the
+    /// other counts then, so that the last account is the last word.
     #[cold]
     pub(crate) fn too_late(&self) -> Result<(), EmitError> {
         raise(&self.too_late, 1);
-        Err(EmitError::Closed)
+        Err(self.why_no_more())
+    }
+
+    /// Says why no event is taken any more.
+    pub(crate) fn why_no_more(&self) -> EmitError {
+        if self.birthplace.is_here() { EmitError::Closed } else { EmitError::Forked }
     }
 
     /// What became of the emitter's events, for the emitter itself.
@@ -294,6 +310,7 @@ impl Sources {
             counts: CachePadded::new(Counts { next_seq: AtomicU64::new(first_seq), ..Counts::default() }),
             unnumbered: AtomicU64::new(0),
             too_late: AtomicU64::new(0),
+            birthplace: Birthplace::here(),
         });
         state.live.push(Arc::clone(&source));
         Some(source)
@@ -336,9 +353,9 @@ impl Sources {
         lock(&self.0).live.len()
     }
 
-    /// Tells whether an emitter is in the middle of a call; meant for after the flags were closed.
-    pub(crate) fn any_inside(&self) -> bool {
-        lock(&self.0).live.iter().any(|source| source.active.is_occupied())
+    /// Returns the emitters that are in the middle of a call; meant for after the gate was closed.
+    pub(crate) fn inside(&self) -> Vec<Arc<Source>> {
+        lock(&self.0).live.iter().filter(|source| source.active.is_occupied()).map(Arc::clone).collect()
     }
 }
 

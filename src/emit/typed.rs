@@ -61,7 +61,7 @@ impl Emitter {
         if self.source.next_seq() > SEQ_LAST {
             self.renew_source()?;
         }
-        let Some(_inside) = self.source.active.enter(&self.emit_shared.closed) else {
+        let Some(_inside) = self.source.active.enter(&self.emit_shared.gate) else {
             return self.source.too_late();
         };
         self.source.fail(error)

@@ -336,6 +336,12 @@ impl Contexts {
         }
     }
 
+    /// Locks out whoever takes a lock, to test who does.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn lock_all(&self) -> impl Sized + '_ {
+        self.write()
+    }
+
     fn handled(&self) -> MutexGuard<'_, Handled> {
         self.handled.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,6 +8,7 @@ use crate::observe::presence::{Left, Presence};
 use crate::observe::{Batch, Interest, Observer, Report, Undelivered, mask};
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What became of the new events that one observer could have had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -192,6 +193,25 @@ pub(crate) struct Trouble {
     pub(crate) panicked: bool,
 }
 
+/// Which observer a worker is calling, for whoever waits for it. Not a variable that models see: nothing depends on it.
+#[derive(Default)]
+pub(crate) struct AtWork(AtomicUsize);
+
+impl AtWork {
+    /// Returns the number of the observer that is being called now.
+    pub(crate) fn number(&self) -> Option<usize> {
+        self.0.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    fn call(&self, number: usize) {
+        self.0.store(number + 1, Ordering::Relaxed);
+    }
+
+    fn rest(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
 /// Owns one instance of every observer that this worker serves.
 pub(crate) struct Worker {
     /// In the order in which they are called.
@@ -200,6 +220,7 @@ pub(crate) struct Worker {
     gone: Vec<Stay>,
     unique: u64,
     troubles: Vec<Trouble>,
+    at_work: Arc<AtWork>,
 }
 
 /// An observer with its place among the others.
@@ -217,7 +238,13 @@ pub(crate) struct Placed {
 
 impl Worker {
     pub(crate) fn new() -> Worker {
-        Worker { slots: Vec::new(), gone: Vec::new(), unique: 0, troubles: Vec::new() }
+        let (slots, gone, troubles) = (Vec::new(), Vec::new(), Vec::new());
+        Worker { slots, gone, unique: 0, troubles, at_work: Arc::default() }
+    }
+
+    /// Returns where it says which observer it is calling.
+    pub(crate) fn at_work(&self) -> Arc<AtWork> {
+        Arc::clone(&self.at_work)
     }
 
     /// Adds an observer, behind those of the same priority.
@@ -225,6 +252,7 @@ impl Worker {
         let behind = self.slots.partition_point(|other| other.priority >= placed.priority);
         let mut slot = Slot::new(placed, self.unique);
         let missed = self.unique;
+        self.at_work.call(slot.number);
         slot.guarded(
             |observer| {
                 observer.start(missed);
@@ -232,6 +260,7 @@ impl Worker {
             },
             0,
         );
+        self.at_work.rest();
         self.slots.insert(behind, slot);
     }
 
@@ -240,11 +269,13 @@ impl Worker {
         let at = self.slots.iter().position(|slot| slot.number == number)?;
         let mut slot = self.slots.remove(at);
         slot.leave(Left::Removed);
+        self.at_work.call(number);
         slot.guarded(|observer| observer.flush(), 0);
         let mut report = slot.report(self.unique);
         if let Err(trouble) = slot.dismiss() {
             report.trouble = Some(trouble);
         }
+        self.at_work.rest();
         if self.gone.len() <= slot.account {
             self.gone.resize_with(slot.account + 1, Stay::default);
         }
@@ -262,12 +293,14 @@ impl Worker {
         let kinds = Kinds::of(records);
         for slot in &mut self.slots {
             let failed_before = slot.delivery.failed;
+            self.at_work.call(slot.number);
             if !slot.take(records, verdicts, new, &kinds) {
                 self.troubles.push(slot.cut_off(slot.delivery.failed - failed_before));
             } else if slot.delivery.failed > slot.failed_bearable {
                 self.troubles.extend(slot.undelivered());
             }
         }
+        self.at_work.rest();
     }
 
     /// Takes what went wrong since the last call.
@@ -283,25 +316,34 @@ impl Worker {
     /// Flushes all observers, in the order in which they are called.
     pub(crate) fn flush(&mut self) {
         for slot in &mut self.slots {
+            self.at_work.call(slot.number);
             if !slot.cut_off && !slot.guarded(|observer| observer.flush(), 0) {
                 self.troubles.push(slot.cut_off(0));
             } else if slot.delivery.failed > slot.failed_bearable {
                 self.troubles.extend(slot.undelivered());
             }
         }
+        self.at_work.rest();
     }
 
     /// Drops all observers, whatever they do then.
     pub(crate) fn dismiss(&mut self) {
         for slot in &mut self.slots {
+            self.at_work.call(slot.number);
             // There is no report any more in which it could be told.
             let _ = slot.dismiss();
         }
+        self.at_work.rest();
     }
 
     /// Reports on all observers.
     pub(crate) fn report(&self) -> WorkerReport {
-        let slots = self.slots.iter().map(|slot| slot.report(self.unique)).collect();
+        let report = |slot: &Slot| {
+            self.at_work.call(slot.number);
+            slot.report(self.unique)
+        };
+        let slots = self.slots.iter().map(report).collect();
+        self.at_work.rest();
         WorkerReport { unique: self.unique, slots, gone: self.gone.clone() }
     }
 }

@@ -18,14 +18,15 @@ use crate::pipeline::preload::{Preload, preload};
 use crate::pipeline::processors::{self, Processors};
 use crate::pipeline::shard::{Output, ShardShared, ShardThread};
 use crate::pipeline::snapshot::ReportKey;
+use crate::pipeline::threads::{Ending, Threads};
 use crate::pipeline::ticker::Ticker;
 use crate::pipeline::topology::{DEDUP_MAX, Pinning, Topology, WORKERS_MAX, pin};
 use crate::pipeline::worker::{self, Dispatcher, WorkerReceiver, WorkerShared, WorkerThread};
-use crate::pipeline::{Pipeline, Shared, Threads};
+use crate::pipeline::{Pipeline, Shared};
 use crate::process::{DerivedBuffer, Processing, Processor};
 use crate::recorder::FlightRecorder;
-use crate::sync::{self, Arc, AtomicBool, Mutex, lock, thread};
-use crate::wait::WaitStrategy;
+use crate::sync::{self, Arc, Mutex, lock, thread};
+use crate::wait::{Gate, WaitStrategy};
 use std::time::{Duration, Instant};
 
 /// How a pipeline runs.
@@ -48,6 +49,11 @@ pub struct PipelineOptions {
     pub clock: Clock,
     /// Bytes that the table of contexts takes at most, about: [`Contexts::with_limit`].
     pub contexts_bytes: u64,
+    /// How long the pipeline may do nothing for whoever asks it: a thread that neither takes events nor answers for so long (it is
+    /// within an observer that does not return, say) is left out of a [snapshot](Pipeline::snapshot), is not waited for when an
+    /// observer is added or removed, and is given up at the [shutdown](Pipeline::shutdown), as is an emitter that does not come out of
+    /// a call. The snapshot says so. Longer than the longest flush of any observer: what is given up is lost.
+    pub stall_timeout: Duration,
 }
 
 impl Default for PipelineOptions {
@@ -61,6 +67,7 @@ impl Default for PipelineOptions {
             dedup: DedupOptions::default(),
             clock: Clock::cycles(),
             contexts_bytes: Contexts::LIMIT_DEFAULT,
+            stall_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -90,6 +97,9 @@ pub enum StartError {
         "option `ring_capacity` is {capacity} and there are {shards} shards: {bytes} bytes for each emitter; give at most {RING_BYTES_MAX} in all"
     )]
     RingMemory { capacity: usize, shards: usize, bytes: usize },
+    /// The flight recorder is that of the process by which this one was forked.
+    #[error("{}: the recorder was made before this process was forked; make one of its own here", path.display())]
+    RecorderForked { path: std::path::PathBuf },
     /// A domain was refused.
     #[error(transparent)]
     Schema(#[from] SchemaError),
@@ -232,6 +242,9 @@ impl Builder {
         let schema = Arc::new(self.whole_schema()?);
         let symbols = self.symbols.take().unwrap_or_default();
         if let Some(recorder) = &self.recorder {
+            if !recorder.is_here() {
+                return Err(StartError::RecorderForked { path: recorder.path().to_owned() });
+            }
             for domain in schema.domains().filter(|domain| !Schema::is_built_in(domain)) {
                 recorder.define_domain(domain.domain, &domain.to_json());
             }
@@ -263,7 +276,7 @@ impl Builder {
             router: Router::new(identities, whole, shards),
             sources,
             contexts: Arc::clone(&contexts),
-            closed: AtomicBool::new(false),
+            gate: Gate::new(),
         });
         let mut dedups = Vec::new();
         for _ in 0..shards {
@@ -279,6 +292,7 @@ impl Builder {
         let hosts =
             (0..).zip(observers).map(|(number, worker)| ObserverHost::new(number, worker, reporter()));
         let hosts: Vec<_> = hosts.collect();
+        let at_work = hosts.iter().map(ObserverHost::at_work).collect();
         let shared = Arc::new(Shared {
             emit_shared: Arc::clone(&emit_shared),
             shards: (0..shards).map(|_| Arc::new(ShardShared::new())).collect(),
@@ -288,6 +302,7 @@ impl Builder {
                     (0..workers).map(|_| Arc::new(WorkerShared::new())).collect()
                 }
             },
+            at_work,
             registry,
             schema: Arc::clone(&schema),
             symbols: Arc::clone(&symbols),
@@ -467,23 +482,25 @@ fn start_threads(
     let options = &shared.options;
     if options.topology == Topology::Inline {
         let inline = shards.into_iter().next().map(Mutex::new);
-        return Ok(Threads { inline, shards: vec![], workers: vec![], ticker: None });
+        return Ok(Threads { inline, ..Threads::default() });
     }
     let cores = options.pinning.choose(options.topology.threads());
     let mut cores = cores.into_iter();
-    let mut threads = Threads { inline: None, shards: Vec::new(), workers: Vec::new(), ticker: None };
+    let mut threads = Threads::default();
     let wait = options.wait;
     for (number, work) in shards.into_iter().enumerate() {
         let name = format!("pe-dedup-{number}");
-        match spawn(shared, name, cores.next().flatten(), move || work.run(wait)) {
-            Ok(thread) => threads.shards.push(thread),
+        let ending = threads.shards.next_ending();
+        match spawn(shared, name, cores.next().flatten(), ending, move || work.run(wait)) {
+            Ok(thread) => threads.shards.add(thread),
             Err(error) => return Err(abandon(shared, threads, error)),
         }
     }
     for (number, work) in workers.into_iter().enumerate() {
         let name = format!("pe-worker-{number}");
-        match spawn(shared, name, cores.next().flatten(), move || work.run(wait)) {
-            Ok(thread) => threads.workers.push(thread),
+        let ending = threads.workers.next_ending();
+        match spawn(shared, name, cores.next().flatten(), ending, move || work.run(wait)) {
+            Ok(thread) => threads.workers.add(thread),
             Err(error) => return Err(abandon(shared, threads, error)),
         }
     }
@@ -500,12 +517,8 @@ fn start_threads(
 /// Lets the threads that have started run out.
 fn abandon(shared: &Shared, threads: Threads, error: StartError) -> StartError {
     shared.start_draining();
-    for thread in threads.shards {
-        drop(thread.join());
-    }
-    for thread in threads.workers {
-        drop(thread.join());
-    }
+    threads.shards.join();
+    threads.workers.join();
     error
 }
 
@@ -513,11 +526,13 @@ fn spawn<T: Send + 'static>(
     shared: &Arc<Shared>,
     name: String,
     core: Option<usize>,
+    ending: Ending,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<thread::JoinHandle<T>, StartError> {
     let twin = Arc::clone(shared);
     let label = name.clone();
     let run = move || {
+        let _ending = ending;
         if let Some(core) = core
             && let Some(warning) = pin(&label, core)
         {

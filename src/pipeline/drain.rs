@@ -2,7 +2,9 @@
 
 use crate::event::Stages;
 use crate::observe::state::{Standing, StateQuery};
+use crate::pipeline::close::REST;
 use crate::pipeline::shard::{ShardCommand, ShardThread};
+use crate::pipeline::stall::Unanswered;
 use crate::pipeline::topology::Topology;
 use crate::pipeline::worker::WorkerCommand;
 use crate::pipeline::{Handle, Pipeline, Shared};
@@ -23,6 +25,11 @@ pub enum DrainError {
     /// The caller is called by the pipeline (it is an observer or a processor), which would wait for itself.
     #[error("a thread of the pipeline cannot wait for what it has to do itself; ask from another thread")]
     OwnThread,
+    /// The process is a child of the one in which the pipeline was made.
+    #[error(
+        "the pipeline was made before this process was forked, and its threads are not here; wait in the parent"
+    )]
+    Forked,
     /// The pipeline has no thread that would do the work, and a [`Handle`] does not own it.
     #[error("the pipeline is inline, so whoever owns it does the work; call this on the pipeline itself")]
     Inline,
@@ -119,9 +126,7 @@ impl Handle {
     /// When that takes longer than `timeout`; at once when an observer or a processor of this pipeline calls it; and
     /// under [`Topology::Inline`], where only the owner of the pipeline can do the work.
     pub fn drain(&self, timeout: Duration) -> Result<(), DrainError> {
-        if self.0.is_own_thread() {
-            return Err(DrainError::OwnThread);
-        }
+        self.0.may_drain()?;
         if self.0.options.topology == Topology::Inline {
             return Err(DrainError::Inline);
         }
@@ -156,6 +161,14 @@ impl Shared {
         }
     }
 
+    fn may_drain(&self) -> Result<(), DrainError> {
+        match self.may_wait() {
+            Ok(()) => Ok(()),
+            Err(Unanswered::Forked) => Err(DrainError::Forked),
+            Err(_) => Err(DrainError::OwnThread),
+        }
+    }
+
     /// Lets the shards hand on what is in their rings; the channel is closed when they have.
     fn catch_up_shards(&self) -> mpsc::Receiver<()> {
         let (pending, done) = mpsc::channel();
@@ -177,9 +190,7 @@ impl Shared {
     }
 
     fn drain(&self, timeout: Duration, inline: Option<&Mutex<ShardThread>>) -> Result<(), DrainError> {
-        if self.is_own_thread() {
-            return Err(DrainError::OwnThread);
-        }
+        self.may_drain()?;
         let (start, late) = (Instant::now(), DrainError::Timeout { timeout });
         // First the shards hand on what is in their rings, then the workers take it.
         let done = self.catch_up_shards();
@@ -229,6 +240,3 @@ impl Stages for Shared {
 fn wait_until_dropped(done: &mpsc::Receiver<()>, timeout: Duration) -> bool {
     !matches!(done.recv_timeout(timeout), Err(mpsc::RecvTimeoutError::Timeout))
 }
-
-/// So long a thread rests that waits for another one to have done its work.
-const REST: Duration = Duration::from_micros(100);

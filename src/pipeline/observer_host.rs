@@ -6,8 +6,8 @@ use crate::domain::pipeline::{DeliveryFailed, ObserverFailed};
 use crate::emit::source::{EmitShared, Source};
 use crate::event::json::beginning;
 use crate::event::{Identity, Record, Symbol, Symbols};
-use crate::observe::worker::{Placed, SlotReport, Trouble, Worker, WorkerReport};
-use crate::sync::mpsc::Sender;
+use crate::observe::worker::{AtWork, Placed, SlotReport, Trouble, Worker, WorkerReport};
+use crate::pipeline::stall::Reply;
 use crate::sync::{Arc, Ordering};
 
 /// Runs a worker's observers and emits an event for each that is disabled or cannot deliver.
@@ -19,19 +19,19 @@ pub(crate) struct ObserverHost {
 
 /// What a pipeline may ask of a host while it runs.
 pub(crate) enum ObserverCommand {
-    /// Take an observer in, and say so by dropping the sender.
+    /// Take an observer in.
     Add {
         /// The observer.
         placed: Box<Placed>,
-        /// Open until it is in.
-        pending: Sender<()>,
+        /// Where it is told that it is in.
+        reply: Reply<()>,
     },
     /// Take the observer with this number out.
     Remove {
         /// Its number.
         number: usize,
         /// Where the last report goes; `None` where it was not.
-        reply: Sender<Option<SlotReport>>,
+        reply: Reply<Option<SlotReport>>,
     },
 }
 
@@ -66,6 +66,11 @@ impl ObserverHost {
         self.worker.dismiss();
     }
 
+    /// Returns where it says which observer it is calling.
+    pub(crate) fn at_work(&self) -> Arc<AtWork> {
+        self.worker.at_work()
+    }
+
     /// Reports on all observers.
     pub(crate) fn report(&self) -> WorkerReport {
         self.worker.report()
@@ -74,14 +79,11 @@ impl ObserverHost {
     /// Does what the pipeline asks between two batches.
     pub(crate) fn obey(&mut self, command: ObserverCommand) {
         match command {
-            ObserverCommand::Add { placed, pending } => {
+            ObserverCommand::Add { placed, reply } => {
                 self.worker.add(*placed);
-                drop(pending);
+                reply.send(());
             }
-            ObserverCommand::Remove { number, reply } => {
-                // Whoever asked may have given up.
-                let _ = reply.send(self.worker.remove(number));
-            }
+            ObserverCommand::Remove { number, reply } => reply.send(self.worker.remove(number)),
         }
     }
 

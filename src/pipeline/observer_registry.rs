@@ -121,6 +121,11 @@ impl ObserverRegistry {
         state.entries.iter().filter(|(_, entry)| of_scope(entry)).map(|(number, _)| *number).collect()
     }
 
+    /// Returns the name of an observer that is there.
+    pub(crate) fn name(&self, number: usize) -> Option<String> {
+        lock(&self.0).entries.get(&number).map(|entry| entry.name.to_string())
+    }
+
     /// Returns the names of the observers that are there.
     pub(crate) fn present(&self) -> Vec<Arc<str>> {
         lock(&self.0).entries.values().map(|entry| Arc::clone(&entry.name)).collect()

@@ -6,6 +6,7 @@ use crate::observe::worker::WorkerReport;
 use crate::pipeline::command_queue::CommandQueue;
 use crate::pipeline::observer_host::{ObserverCommand, ObserverHost};
 use crate::pipeline::processors::{ProcessorReport, Processors};
+use crate::pipeline::stall::Reply;
 use crate::pipeline::worker::Dispatcher;
 use crate::ring::{ReceiverSet, ShardRings};
 use crate::sync::mpsc::Sender;
@@ -35,7 +36,7 @@ pub(crate) struct ShardReport {
 /// What a pipeline may ask of a shard while it runs.
 pub(crate) enum ShardCommand {
     /// Report.
-    Report(Sender<ShardReport>),
+    Report(Reply<ShardReport>),
     /// Take what is in the rings, and say so by dropping the sender.
     CatchUp(Sender<()>),
     /// Something for the shard's own observers.
@@ -193,8 +194,7 @@ impl ShardThread {
                     drop(pending);
                 }
                 (ShardCommand::Report(reply), _) => {
-                    // Whoever asked may have given up.
-                    let _ = reply.send(self.report());
+                    reply.send(self.report());
                 }
                 (ShardCommand::Host(command), Output::Here(host)) => host.obey(command),
                 (ShardCommand::Host(_), Output::Workers(_)) => {}

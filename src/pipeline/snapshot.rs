@@ -10,6 +10,7 @@ use crate::observe::worker::Delivery;
 use crate::observe::worker::{Merged, Stay, WorkerReport};
 use crate::pipeline::account::{Account, Further};
 use crate::pipeline::processors::ProcessorReport;
+use crate::pipeline::stall::Unanswered;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -56,8 +57,11 @@ pub struct Snapshot {
     pub preloaded: u64,
     /// Time since the pipeline started.
     pub elapsed: Duration,
-    /// What went wrong without stopping the pipeline.
+    /// What went wrong without stopping the pipeline, what is missing first.
     pub warnings: Vec<String>,
+    /// What is missing because a thread or an emitter did not answer; empty where all of it is there. Accounts of observers and the
+    /// reports lack it.
+    pub unanswered: Vec<Unanswered>,
     /// By source number: the name of the emitter that had it last.
     pub sources: Vec<Box<str>>,
     /// The kinds that could be emitted.

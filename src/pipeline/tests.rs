@@ -6,8 +6,7 @@ use crate::domain::{DomainDef, KindDef};
 use crate::emit::EmitStats;
 use crate::event::Shared;
 use crate::event::{Domain, EventId, EventKind, Identity, Payload, Record, Symbol};
-use crate::observe::{Batch, Interest, Undelivered};
-use std::collections::BTreeMap;
+use crate::observe::{Batch, Interest, Observer, Report, Undelivered};
 
 crate::payload! {
     struct Sample [EventKind::new(Domain::FIRST_USER, 0)] { value: u64 }

@@ -10,6 +10,7 @@ use crate::observe::mask;
 use crate::observe::worker::WorkerReport;
 use crate::pipeline::command_queue::CommandQueue;
 use crate::pipeline::observer_host::{ObserverCommand, ObserverHost};
+use crate::pipeline::stall::Reply;
 use crate::sync::mpsc::Sender;
 use crate::sync::{Arc, AtomicU64, Backoff, Ordering, rtrb};
 use crate::wait::{Idle, Parker, WaitStrategy};
@@ -40,7 +41,7 @@ impl WorkerShared {
 /// What a pipeline may ask of a worker while it runs.
 pub(crate) enum WorkerCommand {
     /// Report on all observers.
-    Report(Sender<WorkerReport>),
+    Report(Reply<WorkerReport>),
     /// Take what is in the rings, and say so by dropping the sender.
     CatchUp(Sender<()>),
     /// Something for the worker's observers.
@@ -259,8 +260,7 @@ impl WorkerThread {
                     drop(pending);
                 }
                 WorkerCommand::Report(reply) => {
-                    // Whoever asked may have given up.
-                    let _ = reply.send(self.host.report());
+                    reply.send(self.host.report());
                 }
                 WorkerCommand::Host(command) => self.host.obey(command),
             }
@@ -276,7 +276,8 @@ mod models {
     use crate::event::{IdScope, Origin};
     use crate::observe::worker::Worker;
     use crate::pipeline::observer_host::SelfReporter;
-    use crate::sync::{self, AtomicBool};
+    use crate::sync;
+    use crate::wait::Gate;
 
     fn host() -> ObserverHost {
         let origin = Origin::from_bits(7);
@@ -286,7 +287,7 @@ mod models {
             router: Router::new([], KindSet::EMPTY, 1),
             sources: Arc::default(),
             contexts: Arc::default(),
-            closed: AtomicBool::new(false),
+            gate: Gate::new(),
         };
         let reporter = SelfReporter {
             emit_shared: Arc::new(emit_shared),

@@ -1,6 +1,7 @@
 //! The names and documents in a recorder's file: a list that only grows.
 
 use crate::event::{Detail, Domain, Symbol, Tap};
+use crate::fork::Birthplace;
 use crate::recorder::format::words_check;
 use crate::recorder::map::Part;
 use crate::sync::{Mutex, lock};
@@ -32,7 +33,10 @@ pub(super) enum Tag {
 const HEAD_WORDS: usize = 3;
 
 /// Takes definitions down.
-pub(super) struct Log(Mutex<LogState>);
+pub(super) struct Log {
+    state: Mutex<LogState>,
+    birthplace: Birthplace,
+}
 
 struct LogState {
     area: Part,
@@ -56,12 +60,17 @@ impl Tap for Listener {
 
 impl Log {
     pub(super) fn new(area: Part, counts: Part) -> Log {
-        Log(Mutex::new(LogState { area, counts, at: 0, known: HashSet::new() }))
+        let state = Mutex::new(LogState { area, counts, at: 0, known: HashSet::new() });
+        Log { state, birthplace: Birthplace::here() }
     }
 
-    /// Takes a definition down, once.
+    /// Takes a definition down, once. In a child of the process that made the file, nothing.
     pub(super) fn put(&self, tag: Tag, key: u64, text: &str) {
-        let mut state = lock(&self.0);
+        if !self.birthplace.is_here() {
+            // The file is the parent's, and so is the lock.
+            return;
+        }
+        let mut state = lock(&self.state);
         if state.known.contains(&(tag, key)) {
             return;
         }

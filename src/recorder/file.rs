@@ -1,6 +1,7 @@
 //! The recorder's file: its parts, and which emitter has which track.
 
 use crate::event::{Origin, Tap, random_bits};
+use crate::fork::Birthplace;
 use crate::recorder::definitions::Log;
 use crate::recorder::format::{
     CLOSED, GONE, IN_USE, Layout, MAGIC, ORDER_MARK, RECORD_WORDS, SLOT_WORDS, VERSION, header, track,
@@ -27,6 +28,7 @@ pub(super) struct RecorderFile {
     pub(super) listeners: Mutex<Vec<Arc<dyn Tap>>>,
     /// Locked as long as the process lives: tells a reader that there is one.
     _file: File,
+    birthplace: Birthplace,
 }
 
 pub(super) struct WriterState {
@@ -66,7 +68,17 @@ impl RecorderFile {
         let log = Arc::new(Log::new(area, part(header::DEFINITIONS_LEN, 2)?));
         let state = Mutex::new(WriterState { fresh: 0, gone: VecDeque::new() });
         let listeners = Mutex::new(Vec::new());
-        Ok(RecorderFile { path: path.to_owned(), map, layout, header, log, state, listeners, _file: file })
+        Ok(RecorderFile {
+            path: path.to_owned(),
+            map,
+            layout,
+            header,
+            log,
+            state,
+            listeners,
+            _file: file,
+            birthplace: Birthplace::here(),
+        })
     }
 
     /// Writes the track's header; the state is locked. Returns the salt of its checks, its slots and its head.
@@ -116,11 +128,19 @@ impl RecorderFile {
 
     /// The track's emitter is gone; its events stay until the track is given away.
     pub(super) fn end(&self, track: usize) {
+        if !self.is_here() {
+            return;
+        }
         let mut state = lock(&self.state);
         if let Some(state) = self.map.part(self.layout.track_header(track), 1) {
             state.iter().for_each(|state| state.store(GONE, Ordering::Release));
         }
         state.gone.push_back(track);
+    }
+
+    /// Tells whether the file is this process's, and not that of a parent.
+    pub(super) fn is_here(&self) -> bool {
+        self.birthplace.is_here()
     }
 
     pub(super) fn count(&self, at: usize, more: u64) {
@@ -132,7 +152,9 @@ impl RecorderFile {
 
 impl Drop for RecorderFile {
     fn drop(&mut self) {
-        if let Some(state) = self.header.get(header::STATE) {
+        if self.is_here()
+            && let Some(state) = self.header.get(header::STATE)
+        {
             state.store(CLOSED, Ordering::Release);
         }
     }

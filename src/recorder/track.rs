@@ -77,7 +77,9 @@ impl TrackWriter {
 
 impl Drop for TrackWriter {
     fn drop(&mut self) {
-        self.tell_head();
-        self.recorder.end(self.track);
+        if self.recorder.is_here() {
+            self.tell_head();
+            self.recorder.end(self.track);
+        }
     }
 }

@@ -120,12 +120,17 @@ impl FlightRecorder {
         })
     }
 
-    /// Takes down the names and documents of `symbols`, and from now on each new one before it can be used.
+    /// Tells whether the file is this process's, and not that of a parent that has forked it.
+    pub(crate) fn is_here(&self) -> bool {
+        self.0.is_here()
+    }
+
     /// Takes down how a domain is defined.
     pub(crate) fn define_domain(&self, domain: Domain, json: &str) {
         self.0.log.put(Tag::Domain, u64::from(domain.number()), json);
     }
 
+    /// Takes down the names and documents of `symbols`, and from now on each new one before it can be used.
     pub(crate) fn listen(&self, symbols: &Symbols) {
         let inner = &self.0;
         let listener = |tag| -> Arc<dyn Tap> { Arc::new(Listener { tag, log: Arc::clone(&inner.log) }) };

@@ -7,6 +7,7 @@ mod contexts;
 mod contexts_dropped;
 mod emitters;
 mod errors;
+mod hangs;
 mod processors;
 mod registration;
 mod sinks;

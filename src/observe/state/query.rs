@@ -19,7 +19,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Answers questions about states; clones ask the same machines.
+/// Answers questions about states; clones ask the same machines. In a process that was forked since the query was made, it knows of
+/// nothing, and a wait is refused.
 ///
 /// An answer holds at the moment at which it is given and has what the pipeline's threads have handed to the observer by
 /// then: an event that is still in a ring has not moved anything, however long ago it was emitted. For an answer that has
@@ -184,8 +185,12 @@ impl StateQuery {
     /// Takes the point at which an entity is now within a context; see [`StateQuery::state_within`].
     #[must_use]
     pub fn point_within(&self, domain: Domain, entity: Symbol, context: &Context) -> Point {
+        let key = Key { domain, entity };
+        if self.0.is_forked() {
+            return Point::of(key, *context, 0, &[]);
+        }
         let registry = self.0.registry();
-        Point::of(Key { domain, entity }, *context, registry.generation, &registry.shards)
+        Point::of(key, *context, registry.generation, &registry.shards)
     }
 
     /// Waits until the entity is in one of `states`, and returns which, and where it is by then.

@@ -6,6 +6,7 @@ use super::options::StateOptions;
 use super::shard::Shard;
 use super::waiter::Waiter;
 use crate::event::Context;
+use crate::fork::Birthplace;
 use crate::sync::{Mutex, lock};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 pub(super) struct Shared {
     pub(super) options: StateOptions,
     registry: Mutex<ShardRegistry>,
+    birthplace: Birthplace,
 }
 
 /// Who is there. Locked before the shards, where both are.
@@ -28,15 +30,21 @@ pub(super) struct ShardRegistry {
 
 impl Shared {
     pub(super) fn new(options: StateOptions) -> Shared {
-        Shared { options, registry: Mutex::default() }
+        Shared { options, registry: Mutex::default(), birthplace: Birthplace::here() }
     }
 
     pub(super) fn registry(&self) -> impl std::ops::DerefMut<Target = ShardRegistry> + '_ {
         lock(&self.registry)
     }
 
+    /// Returns the shards; none in a child of the process, where their locks may be held for ever.
     pub(super) fn shards(&self) -> Vec<Arc<Shard>> {
-        lock(&self.registry).shards.clone()
+        if self.is_forked() { Vec::new() } else { lock(&self.registry).shards.clone() }
+    }
+
+    /// Tells whether this is a child of the process in which the query was made.
+    pub(super) fn is_forked(&self) -> bool {
+        !self.birthplace.is_here()
     }
 
     pub(super) fn state(&self, key: Key, within: &Context) -> Option<EntityState> {

@@ -12,7 +12,7 @@ use super::registry::Shared;
 use super::wait_error::{Reached, WaitError};
 use super::waiter::{Outcome, Waiter};
 use crate::event::Context;
-use crate::observe::inside::is_inside;
+use crate::sync::inside::is_inside;
 use std::time::Duration;
 
 /// What is waited for.
@@ -53,6 +53,9 @@ fn enter(shared: &Shared, wanted: &Wanted<'_>, states: &[&str]) -> Result<(Waite
         Wanted::From { key, within } => (*key, *within, None),
         Wanted::After(point) => (point.key, &point.within, Some(*point)),
     };
+    if shared.is_forked() {
+        return Err(WaitError::Forked);
+    }
     let mut registry = shared.registry();
     let shard = registry.shards.first().ok_or(WaitError::NotStarted)?;
     let is_own = is_inside(&shard.contexts);

@@ -54,6 +54,9 @@ pub enum WaitError {
     /// The caller is called by the pipeline, which would wait for itself.
     #[error("a thread of the pipeline cannot wait for what it has to do itself; wait on another thread")]
     OwnThread,
+    /// The process is a child of the one in which the query was made.
+    #[error("the query was made before this process was forked, and no events come here; wait in the parent")]
+    Forked,
     /// No observer is there yet.
     #[error("the pipeline has not started; start it before waiting for a state")]
     NotStarted,

@@ -6,7 +6,9 @@ use panther_events::Shared;
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Symbol};
 use panther_events::observe::{Batch, Interest, Observer, Report, Scope, Undelivered};
-use panther_events::pipeline::{AddError, Builder, ObserverOptions, Pipeline, PipelineOptions, Topology};
+use panther_events::pipeline::{
+    AddError, Builder, ObserverOptions, Pipeline, PipelineOptions, RemoveError, Topology,
+};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -104,7 +106,7 @@ fn an_observer_sees_exactly_what_comes_while_it_is_there() {
         assert_eq!(sorted(snapshot.report(key).unwrap()), (100..300).collect::<Vec<_>>(), "{topology}");
         let last = pipeline.remove_observer(key).unwrap();
         assert_eq!((sorted(&last), last.flushed), ((100..300).collect(), true), "{topology}");
-        assert!(pipeline.remove_observer(key).is_none());
+        assert!(matches!(pipeline.remove_observer(key), Err(RemoveError::NotThere)));
         emit(&pipeline, 300..350);
         let again = pipeline.add_observer("late", |_| Keep::default()).unwrap();
         emit(&pipeline, 350..360);
@@ -127,7 +129,7 @@ fn a_scope_goes_at_once() {
             pipeline.add_observer(ObserverOptions { scope, ..name.into() }, |_| Keep::default()).unwrap();
         }
         emit(&pipeline, 0..10);
-        assert_eq!((pipeline.remove_scope("test-1"), pipeline.remove_scope("test-1")), (2, 0));
+        assert_eq!((pipeline.remove_scope("test-1"), pipeline.remove_scope("test-1")), (Ok(2), Ok(0)));
         emit(&pipeline, 10..30);
         let account = pipeline.shutdown().account;
         assert_eq!(account.check(), Ok(()), "{topology}");
@@ -158,7 +160,7 @@ fn observers_come_and_go_under_load() {
                 let key = pipeline.add_observer("visitor", |_| Keep { panics, ..Keep::default() }).unwrap();
                 std::thread::yield_now();
                 let last = pipeline.remove_observer(key);
-                assert!(panics || last.is_some_and(|last| last.flushed), "{topology}");
+                assert!(panics || last.is_ok_and(|last| last.flushed), "{topology}");
             }
             done.store(true, Ordering::Relaxed);
         });
@@ -230,7 +232,7 @@ fn observers_that_come_and_go_leave_a_bounded_account() {
                 if round % 100 == 0 {
                     emit(&pipeline, round..round + 2);
                 }
-                assert!(pipeline.remove_observer(key).is_some());
+                assert!(pipeline.remove_observer(key).is_ok());
             }
             let stays = pipeline.add_observer("stays", |_| Keep::default()).unwrap();
             emit(&pipeline, 10_000..10_003);

@@ -392,7 +392,7 @@ fn an_observer_that_comes_late_or_again_is_waited_for_as_any() {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| query.wait_until_after(&first, &["on"], LONG));
         std::thread::sleep(SHORT);
-        assert!(pipeline.remove_observer(key).is_some());
+        assert!(pipeline.remove_observer(key).is_ok());
         assert!(matches!(waiting.join().unwrap(), Err(WaitError::Ended { last: Some(_) })));
     });
     // Missed by the observer, which is not there.

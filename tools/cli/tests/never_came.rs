@@ -143,7 +143,7 @@ fn a_journal_that_was_not_there_to_the_end_may_lack_a_failure() {
     let mut emitter = pipeline.emitter("runner").unwrap();
     one_that_passes(&mut emitter);
     pipeline.poll();
-    assert_eq!(pipeline.remove_scope("files"), 1);
+    assert_eq!(pipeline.remove_scope("files"), Ok(1));
     fails(&mut emitter);
     drop(emitter);
     drop(pipeline.shutdown());
