@@ -47,7 +47,7 @@ pub use self::format::InputFormat;
 #[cfg(feature = "pcap")]
 pub use self::{
     capture::{CaptureError, CaptureReader, Frame},
-    digest::{Coverage, PacketDigest, TooShort},
+    digest::{Coverage, DigestKey, DigestKeyError, PacketDigest, TooShort},
     flow::FlowKey,
     link::LinkType,
     packet::{Decoded, IpPacket, decode},

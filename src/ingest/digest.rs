@@ -20,12 +20,24 @@
 //! with seed 0, formed as an [`EventId`]. All 128 bits of both parts reach the result, so two packets that
 //! differ in either part collide no more often than 128-bit hashes do. Only the first part is ever copied.
 //!
+//! # Under a key
+//!
+//! The function above is public and can be inverted: who writes a packet's bytes chooses its digest, so a peer under test that is
+//! hostile can let two different packets pass for one. [`PacketDigest::keyed`] takes SipHash-2-4 with 128 bits of result
+//! (Aumasson and Bernstein, 2012) of *m* instead, under a key that the peer does not know; the same at all vantage points.
+//!
+//! # Lengths
+//!
 //! The IP length is a covered field: packets with equal prefixes and different lengths differ. Only packets
 //! whose header gives no length (0, segmentation offload) are told apart by their covered bytes alone.
 
-use crate::event::EventId;
+use crate::event::{EventId, random_bits};
 use crate::ingest::flow::FlowKey;
 use crate::ingest::packet::IpPacket;
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
+use std::fmt;
+use std::hash::Hasher as _;
+use std::str::FromStr;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Says how much of a packet its digest covers.
@@ -57,12 +69,68 @@ pub struct TooShort {
     pub covered: u32,
 }
 
+/// A key of digests, 128 bits; shown, and read, as 32 hexadecimal digits.
+///
+/// All vantage points of a run need the same one. It protects as long as whoever writes the packets does not know it: draw one for each
+/// run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct DigestKey([u8; 16]);
+
+impl DigestKey {
+    /// Draws a key.
+    #[must_use]
+    pub fn random() -> DigestKey {
+        DigestKey(random_bits().to_le_bytes())
+    }
+
+    /// Makes a key of bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> DigestKey {
+        DigestKey(bytes)
+    }
+
+    /// Returns the bytes.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
+/// A text is no key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a key of digests has 32 hexadecimal digits")]
+pub struct DigestKeyError;
+
+impl FromStr for DigestKey {
+    type Err = DigestKeyError;
+
+    fn from_str(text: &str) -> Result<DigestKey, DigestKeyError> {
+        let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let bits = digits.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+        bits.map(|bits| DigestKey(bits.to_be_bytes())).ok_or(DigestKeyError)
+    }
+}
+
+impl fmt::Display for DigestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+/// Not shown where it is not asked for: in logs, say.
+impl fmt::Debug for DigestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DigestKey(..)")
+    }
+}
+
 /// Computes packet digests under one coverage.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PacketDigest {
     /// `u32::MAX` for whole packets.
     prefix: u32,
     mask_l4_checksum: bool,
+    key: Option<DigestKey>,
 }
 
 impl PacketDigest {
@@ -74,7 +142,7 @@ impl PacketDigest {
             Coverage::Prefix(len) if len < Coverage::PREFIX_MIN => Coverage::PREFIX_MIN,
             Coverage::Prefix(len) => len,
         };
-        PacketDigest { prefix, mask_l4_checksum: false }
+        PacketDigest { prefix, mask_l4_checksum: false, key: None }
     }
 
     /// Sets whether TCP and UDP checksums are masked too (default: no).
@@ -84,6 +152,14 @@ impl PacketDigest {
     #[must_use]
     pub const fn mask_l4_checksum(mut self, on: bool) -> PacketDigest {
         self.mask_l4_checksum = on;
+        self
+    }
+
+    /// Computes digests under a key: for packets of a peer that may be hostile. See [the module](self). Two captures recognise each
+    /// other's packets only under the same key.
+    #[must_use]
+    pub const fn keyed(mut self, key: DigestKey) -> PacketDigest {
+        self.key = Some(key);
         self
     }
 
@@ -107,6 +183,15 @@ impl PacketDigest {
             return Err(TooShort { captured: packet.bytes().len() as u32, covered });
         };
         let mut head = [0u8; ONE_CALL_MAX];
+        if let Some(key) = &self.key {
+            let (first, rest) = bytes.split_at(bytes.len().min(HEAD_LEN));
+            head[..first.len()].copy_from_slice(first);
+            self.mask(&mut head, packet);
+            let mut hasher = SipHasher24::new_with_key(&key.0);
+            hasher.write(&head[..first.len()]);
+            hasher.write(rest);
+            return Ok(EventId::from_hash(hasher.finish128().as_u128()));
+        }
         let hash = if bytes.len() <= ONE_CALL_MAX {
             head[..bytes.len()].copy_from_slice(bytes);
             self.mask(&mut head, packet);

@@ -7,7 +7,8 @@ use crate::support::captures::packets::*;
 use crate::support::random::Rng;
 use panther_events::event::EventId;
 use panther_events::ingest::{
-    Coverage, Decoded, IpPacket, LinkType, PacketDigest, Scan, TooShort, common_coverage, decode, scan,
+    Coverage, Decoded, DigestKey, IpPacket, LinkType, PacketDigest, Scan, TooShort, common_coverage, decode,
+    scan,
 };
 use std::collections::HashSet;
 use xxhash_rust::xxh3::xxh3_128;
@@ -16,6 +17,18 @@ const WHOLE: PacketDigest = PacketDigest::new(Coverage::Whole);
 
 /// The definition in the module's documentation, written down without regard to speed.
 fn defined(packet: &IpPacket<'_>, prefix: usize, mask_l4_checksum: bool) -> EventId {
+    let mut m = masked(packet, prefix, mask_l4_checksum);
+    if m.len() <= 128 {
+        return EventId::from_hash(xxh3_128(&m));
+    }
+    let rest = xxh3_128(&m[112..]);
+    m.truncate(112);
+    m.extend(rest.to_le_bytes());
+    EventId::from_hash(xxh3_128(&m))
+}
+
+/// The covered bytes, without what routers change.
+fn masked(packet: &IpPacket<'_>, prefix: usize, mask_l4_checksum: bool) -> Vec<u8> {
     let mut m = packet.bytes()[..prefix.min(packet.ip_len() as usize)].to_vec();
     let mut zero = |places: &[usize]| {
         for &place in places {
@@ -40,13 +53,7 @@ fn defined(packet: &IpPacket<'_>, prefix: usize, mask_l4_checksum: bool) -> Even
     if packet.version() == 6 {
         m[0] = 0x60;
     }
-    if m.len() <= 128 {
-        return EventId::from_hash(xxh3_128(&m));
-    }
-    let rest = xxh3_128(&m[112..]);
-    m.truncate(112);
-    m.extend(rest.to_le_bytes());
-    EventId::from_hash(xxh3_128(&m))
+    m
 }
 
 #[test]
@@ -62,6 +69,45 @@ fn the_digest_is_the_documented_one() {
             let digest = PacketDigest::new(Coverage::Prefix(prefix as u32)).mask_l4_checksum(mask);
             assert_eq!(digest.digest(&packet), Ok(defined(&packet, prefix, mask)), "prefix {prefix}");
         }
+    }
+}
+
+/// SipHash-2-4-128 of the masked bytes, all at once.
+#[test]
+fn a_keyed_digest_is_the_documented_one_and_another_under_each_key() {
+    use siphasher::sip128::{Hasher128, SipHasher24};
+    use std::hash::Hasher;
+    let mut random = Rng::seeded();
+    let mut known = HashSet::new();
+    for round in 0..2_000 {
+        let bytes = random_packet(&mut random);
+        let packet = ip(LinkType::RAW, &bytes);
+        let key: [u8; 16] = std::array::from_fn(|_| random.index(256) as u8);
+        let prefix = 60 + random.index(200);
+        let digest = PacketDigest::new(Coverage::Prefix(prefix as u32)).mask_l4_checksum(round % 2 == 0);
+        let mut hasher = SipHasher24::new_with_key(&key);
+        hasher.write(&masked(&packet, prefix, round % 2 == 0));
+        let expected = EventId::from_hash(hasher.finish128().as_u128());
+        let keyed = digest.keyed(DigestKey::from_bytes(key));
+        assert_eq!(keyed.digest(&packet), Ok(expected));
+        for other in [digest, digest.keyed(DigestKey::random()), digest.keyed(DigestKey::random())] {
+            known.insert(other.digest(&packet).unwrap());
+        }
+        known.insert(expected);
+    }
+    assert!(known.len() > 7_990, "{}", known.len());
+}
+
+#[test]
+fn a_key_is_shown_only_where_it_is_asked_for_and_read_as_it_is_shown() {
+    let text = "000102030405060708090a0b0c0d0e0f";
+    let key = DigestKey::from_bytes(std::array::from_fn(|at| at as u8));
+    assert_eq!((key.to_string(), text.parse()), (text.to_owned(), Ok(key)));
+    assert!(!format!("{key:?}").contains('0'));
+    for wrong in
+        ["", "00", "000102030405060708090a0b0c0d0e0g", "+00102030405060708090a0b0c0d0e0f", &text.repeat(2)]
+    {
+        assert!(wrong.parse::<DigestKey>().is_err(), "{wrong}");
     }
 }
 

@@ -21,7 +21,7 @@ use panther_events::ingest::feed::{
     CaptureFeedReport, CaptureInput, CaptureReport, FeedError, FeedOptions, feed_until,
 };
 use panther_events::ingest::panther::PythonVersion;
-use panther_events::ingest::{Coverage, PacketDigest, common_coverage, scan};
+use panther_events::ingest::{Coverage, DigestKey, PacketDigest, common_coverage, scan};
 use panther_events::journal::{Durability, Options};
 use panther_events::pipeline::Topology;
 use panther_events::run::{FileFormat, FinishedRun, InputTotals, RunOptions, is_whole};
@@ -72,6 +72,10 @@ pub(crate) struct Args {
     /// Leave TCP and UDP checksums out of account: for captures on hosts that leave them to the network card.
     #[arg(long)]
     mask_checksums: bool,
+    /// Recognise packets under a key that is drawn for the run (it stands in the journal, if there is one): for packets of a peer that
+    /// may be hostile, and could make two that differ pass for one.
+    #[arg(long)]
+    keyed_digests: bool,
     /// Write all events into a journal in this directory too.
     #[arg(long, value_name = "DIR")]
     journal: Option<PathBuf>,
@@ -170,9 +174,16 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         },
         (None, None) => Coverage::Whole,
     };
+    let key = match &args.journal {
+        _ if !args.keyed_digests => None,
+        Some(journal) => {
+            Some(journal_log::earlier_key(journal, args.resume)?.unwrap_or_else(DigestKey::random))
+        }
+        None => Some(DigestKey::random()),
+    };
     let bar = progress_bar(args, &paths);
     let attempt = |coverage, flight: Option<&mut Flight>| {
-        attempt(args, &inputs, coverage, &dir, &bar, &signals, flight)
+        attempt(args, &inputs, (coverage, key), &dir, &bar, &signals, flight)
     };
     let run = match attempt(coverage, flight.as_mut())? {
         Some(run) => run,
@@ -230,7 +241,7 @@ struct Run {
 fn attempt(
     args: &Args,
     inputs: &[CaptureInput],
-    coverage: Coverage,
+    (coverage, key): (Coverage, Option<DigestKey>),
     dir: &ResultDir,
     bar: &ProgressBar,
     signals: &Signals,
@@ -257,6 +268,7 @@ fn attempt(
             window: window_text(args.window),
             digest_bytes: digest_bytes(coverage),
             mask_checksums: args.mask_checksums,
+            digest_key: key.map(|key| key.to_string()),
         };
         let log = journal_log::open(journal, args.journal_options(), args.resume, &description, &symbols)?;
         notes = Some(log.attach(&mut builder));
@@ -266,6 +278,7 @@ fn attempt(
     }
     let pipeline = builder.start()?;
     let digest = PacketDigest::new(coverage).mask_l4_checksum(args.mask_checksums);
+    let digest = key.map_or(digest, |key| digest.keyed(key));
     let mut emitter = pipeline.emitter("ingest")?;
     let fed = painted(bar, |progress| {
         let pump = || {

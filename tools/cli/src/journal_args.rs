@@ -306,6 +306,9 @@ pub(crate) struct Description {
     pub(crate) digest_bytes: Option<u32>,
     /// TCP and UDP checksums are in no digest.
     pub(crate) mask_checksums: bool,
+    /// The key of the digests, where they have one: see `DigestKey`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) digest_key: Option<String>,
 }
 
 impl Description {

@@ -5,7 +5,7 @@ use crate::results::Failure;
 use panther_events::clock::Clock;
 use panther_events::domain::Schema;
 use panther_events::event::{EventId, Record, Symbols};
-use panther_events::ingest::Coverage;
+use panther_events::ingest::{Coverage, DigestKey};
 use panther_events::journal::storage::DirStorage;
 use panther_events::journal::{
     Damage, Finding, JournalLog, JournalNotes, Options, ReadOptions, RunId, holds_journal,
@@ -49,11 +49,22 @@ pub(crate) struct Earlier {
 
 /// What of each packet the digests cover that a journal to be resumed holds; `None` where there is none.
 pub(crate) fn earlier_coverage(path: &Path, resume: bool) -> Result<Option<Coverage>, Failure> {
+    let described = earlier_description(path, resume)?;
+    Ok(described.map(|run| run.digest_bytes.map_or(Coverage::Whole, Coverage::Prefix)))
+}
+
+/// The key of the digests that a journal to be resumed holds; `None` where there is none.
+pub(crate) fn earlier_key(path: &Path, resume: bool) -> Result<Option<DigestKey>, Failure> {
+    let key = earlier_description(path, resume)?.and_then(|run| run.digest_key);
+    let parse = |key: String| key.parse().map_err(|error| format!("{}: {error}", path.display()).into());
+    key.map(parse).transpose()
+}
+
+fn earlier_description(path: &Path, resume: bool) -> Result<Option<Description>, Failure> {
     let Some(mut earlier) = earlier(path, resume)? else { return Ok(None) };
     // The description comes before the first record.
     earlier.next_block()?;
-    let described = earlier.description();
-    Ok(described.map(|run| run.digest_bytes.map_or(Coverage::Whole, Coverage::Prefix)))
+    Ok(earlier.description())
 }
 
 /// Opens the journal at `path`: a new one, or with `resume` the one that is there.
@@ -93,7 +104,8 @@ fn earlier(path: &Path, resume: bool) -> Result<Option<JournalSource>, Failure> 
 
 /// Refuses digests that would let no packet be known again.
 fn same_digests(path: &Path, earlier: &Description, now: &Description) -> Result<(), Failure> {
-    if (earlier.digest_bytes, earlier.mask_checksums) == (now.digest_bytes, now.mask_checksums) {
+    let of = |run: &Description| (run.digest_bytes, run.mask_checksums, run.digest_key.clone());
+    if of(earlier) == of(now) {
         return Ok(());
     }
     let mut options = earlier.digest_bytes.map_or_else(
@@ -104,6 +116,11 @@ fn same_digests(path: &Path, earlier: &Description, now: &Description) -> Result
         " and --mask-checksums"
     } else {
         " and no --mask-checksums"
+    });
+    options.push_str(if earlier.digest_key.is_some() {
+        " and --keyed-digests"
+    } else {
+        " and no --keyed-digests"
     });
     let shown = path.display();
     Err(format!("{shown}: its packets were recognised otherwise; give {options} as in its first run").into())

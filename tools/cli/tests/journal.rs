@@ -262,6 +262,46 @@ fn a_compressed_journal_replays_alike_and_is_resumed() {
     assert_eq!(summary(&third)["accounting"]["unique"], 0);
 }
 
+/// Under a key all is found as without, by a run that goes on with the journal too; the key stands there and is no option.
+#[test]
+fn keyed_digests_are_those_of_their_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, _) = ingested(dir.path());
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");
+    let (client, server) = (data.join("client.pcap"), data.join("server.pcap"));
+    let journal = dir.path().join("keyed");
+    let ingest = |out: &str, more: &[&str]| {
+        let mut args: Vec<std::ffi::OsString> =
+            vec!["ingest".into(), client.clone().into(), server.clone().into()];
+        let out = dir.path().join(out);
+        args.extend(["--out".into(), out.clone().into(), "--quiet".into()]);
+        args.extend(more.iter().map(Into::into));
+        (std::process::Command::new(env!("CARGO_BIN_EXE_panther-events")).args(args).output().unwrap(), out)
+    };
+    let kept = journal.to_str().unwrap();
+    let (run, out) = ingest("second", &["--keyed-digests", "--journal", kept]);
+    assert_eq!(status(&run), 0, "{}", text(&run.stderr));
+    assert_eq!(summary(&first)["packets"], summary(&out)["packets"]);
+    let (run, out) = ingest("alone", &["--keyed-digests"]);
+    assert_eq!((status(&run), &summary(&first)["packets"]), (0, &summary(&out)["packets"]));
+    let ids = |out: &Path| fs::read_to_string(out.join("events.jsonl")).unwrap();
+    assert_ne!(ids(&out), ids(&dir.path().join("second")), "each run draws a key of its own");
+    let (run, out) = ingest("third", &["--keyed-digests", "--journal", kept, "--resume"]);
+    assert_eq!(
+        (status(&run), &summary(&out)["accounting"]["unique"]),
+        (0, &0.into()),
+        "{}",
+        text(&run.stderr)
+    );
+    let (refused, _) = ingest("fourth", &["--journal", kept, "--resume"]);
+    assert_eq!(status(&refused), 2);
+    assert!(
+        text(&refused.stderr).contains("and --keyed-digests as in its first run"),
+        "{}",
+        text(&refused.stderr)
+    );
+}
+
 #[test]
 fn a_replay_keeps_the_pace_it_is_told() {
     use panther_events::domain::packet::PacketSeen;

@@ -46,6 +46,7 @@ pub(super) fn run(
             horizon_ns: nanos(args.horizon),
             window: window_text(args.window),
             digest_bytes: None,
+            digest_key: None,
             mask_checksums: false,
         };
         let log = journal_log::open(journal, args.journal_options(), args.resume, &description, &symbols)?;
