@@ -45,6 +45,8 @@
 //! - What one process began, another does not end. A run of a test is one for all processes, while no other runs the test; where
 //!   several run it at one time, what each tells is judged by its own run.
 //! - What begins again is as good as the worst of its runs.
+//! - A test that runs its steps again without a beginning of its own (`execution_started` twice in one run) has to come to the end of
+//!   each time: by `execution_completed`, or by an end of its own each time.
 //! - What is still running when a run of its test ends is incomplete, and its message says by how much it was late. A step that
 //!   began when its test had ended, or ended before it began, is judged for itself.
 //!
@@ -120,6 +122,7 @@
 //! ```
 
 mod evidence;
+mod executions;
 mod experiments;
 mod fact;
 mod judge;
@@ -144,7 +147,7 @@ use crate::event::json::{Members, beginning, unquoted};
 use crate::event::{Context, Contexts, Detail, Domain, EventKind, KindSet, Level, Record, Symbol, Symbols};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use evidence::Evidence;
-use fact::{Fact, Teller};
+use fact::{Fact, Stage, Teller};
 use report::TestKey;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -233,7 +236,7 @@ impl Results {
                     _ => Outcome::Unknown,
                 });
             }
-            if evidence.executes {
+            if evidence.executing == Some(Stage::Begins) {
                 evidence.more.step_names = names(document, "steps").map(|name| Symbol::of(&name)).collect();
             }
             if domain == Domain::EXPERIMENT {

@@ -2,6 +2,7 @@
 
 mod apart;
 mod counts;
+mod executions;
 mod experiments;
 mod failures;
 mod late;

@@ -3,7 +3,7 @@
 //! Read from kinds and from the fields that they name. Members whose form is the user's (`result`, `summary`, …) are not
 //! read: nobody knows what they mean.
 
-use super::fact::{ALL_WAYS, More, Ways};
+use super::fact::{ALL_WAYS, More, Stage, Ways};
 use super::verdict::Outcome;
 use crate::domain::{KindDef, assertion, experiment, service, step, test};
 use crate::event::json::{Members, beginning};
@@ -33,22 +33,15 @@ pub(super) struct Evidence {
     /// What became of an assertion without a name, which a test has checked.
     pub(super) check: Option<Outcome>,
     /// That a test begins to check assertions, or has come to the end of it.
-    pub(super) checking: Option<Checking>,
+    pub(super) checking: Option<Stage>,
     /// What became of a step, which a test names.
     pub(super) step: Option<Outcome>,
-    /// That a test begins to run its steps.
-    pub(super) executes: bool,
+    /// That a test begins to run its steps, or has come to the end of it.
+    pub(super) executing: Option<Stage>,
     /// What a service found that tests others.
     pub(super) found: Option<Outcome>,
     pub(super) duration_ns: Option<u64>,
     pub(super) more: More,
-}
-
-/// Where a test is in checking its assertions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Checking {
-    Begins,
-    Ends,
 }
 
 /// Returns where the event's document is.
@@ -82,11 +75,15 @@ impl Evidence {
         if matches!(record.kind().domain(), Domain::TEST | Domain::EXPERIMENT) {
             evidence.ends = told_as;
         }
-        evidence.checking = match (record.kind().domain(), &*kind.name) {
-            (Domain::TEST, "assertions_started") => Some(Checking::Begins),
-            (Domain::TEST, "assertions_completed" | "assertions_failed") => Some(Checking::Ends),
-            _ => None,
-        };
+        if record.kind().domain() == Domain::TEST {
+            let stage_of = |[begins, ends, fails]: [&str; 3]| match &*kind.name {
+                name if name == begins => Some(Stage::Begins),
+                name if name == ends || name == fails => Some(Stage::Ends),
+                _ => None,
+            };
+            evidence.checking = stage_of(["assertions_started", "assertions_completed", "assertions_failed"]);
+            evidence.executing = stage_of(["execution_started", "execution_completed", "execution_failed"]);
+        }
         match (record.kind().domain(), &*kind.name) {
             (Domain::TEST, "created") | (Domain::EXPERIMENT, "initialized") => evidence.begins = Some(0),
             (Domain::TEST, "setup_started") => evidence.begins = Some(1),
@@ -100,10 +97,7 @@ impl Evidence {
                     None => Unknown,
                 });
             }
-            (Domain::TEST, "execution_started") => {
-                evidence.executes = true;
-                evidence.more.steps = document.listed("steps");
-            }
+            (Domain::TEST, "execution_started") => evidence.more.steps = document.listed("steps"),
             (Domain::TEST, "assertions_started") => evidence.more.has = document.listed("assertions"),
             (Domain::TEST, "assertions_completed") => {
                 evidence.more.validated = Some(fields.looked_at(["total_assertions", "passed_assertions"]));
@@ -199,10 +193,10 @@ impl Evidence {
     }
 
     /// That a test begins to check assertions, or has come to the end of it, as of a part of its own.
-    pub(super) fn of_checks(&self, checking: Checking) -> Evidence {
+    pub(super) fn of_checks(&self, checking: Stage) -> Evidence {
         let (begins, ends) = match checking {
-            Checking::Begins => (Some(0), 0),
-            Checking::Ends => (None, ALL_WAYS),
+            Stage::Begins => (Some(0), 0),
+            Stage::Ends => (None, ALL_WAYS),
         };
         let More { has, validated, .. } = self.more;
         Evidence { begins, ends, more: More { has, validated, ..More::default() }, ..Evidence::default() }

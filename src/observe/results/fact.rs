@@ -34,10 +34,17 @@ pub(super) struct Fact {
     pub(super) by_other: bool,
     /// Whether its context or document names the test.
     pub(super) names_test: bool,
-    /// That a test begins to run its steps.
-    pub(super) executes: bool,
+    /// That a test begins to run its steps, or has come to the end of it.
+    pub(super) executing: Option<Stage>,
     /// The code of its kind.
     pub(super) code: u8,
+}
+
+/// Where a test is in what it does in between: it runs its steps, or checks its assertions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    Begins,
+    Ends,
 }
 
 /// What only few facts have.
@@ -65,7 +72,7 @@ impl Fact {
         self.begins.is_none()
             && self.ends == 0
             && self.outcome.is_none()
-            && !self.executes
+            && self.executing.is_none()
             && self.more.is_none()
     }
 

@@ -38,9 +38,18 @@ impl Part {
 
     /// Returns this one, which has not passed where something of it is not known.
     pub(super) fn or_unknown(self, why: Option<String>) -> Part {
+        self.unless(why, Outcome::Unknown)
+    }
+
+    /// Returns this one, which has not passed where something of it did not end.
+    pub(super) fn or_incomplete(self, why: Option<String>) -> Part {
+        self.unless(why, Outcome::Incomplete)
+    }
+
+    fn unless(self, why: Option<String>, outcome: Outcome) -> Part {
         match why {
             Some(why) if self.outcome == Outcome::Passed => {
-                Part { outcome: Outcome::Unknown, message: Some(why.into()), ..self }
+                Part { outcome, message: Some(why.into()), ..self }
             }
             _ => self,
         }

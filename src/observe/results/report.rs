@@ -85,7 +85,7 @@ pub(super) fn fact(record: &Record, names_test: bool, evidence: Evidence) -> Fac
         is_of_step: record.kind().domain() == Domain::STEP,
         by_other: false,
         names_test,
-        executes: evidence.executes,
+        executing: evidence.executing,
         code: record.kind().code(),
     }
 }

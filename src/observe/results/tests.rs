@@ -1,7 +1,8 @@
 //! What became of a test: when its runs were, and whether the steps and checks that it has came.
 
 use super::evidence::shown;
-use super::fact::{Origin, Tellers, Told, in_time};
+use super::executions;
+use super::fact::{Origin, Stage, Tellers, Told, in_time};
 use super::judge::{Judged, judge, judge_in_order};
 use super::lifecycle::follow;
 use super::report::Test;
@@ -37,8 +38,9 @@ impl<'a> JudgedTest<'a> {
         if let Some(table) = table {
             follow(table, &mut all);
         }
-        let judged = judge_in_order(all.clone(), ALONE);
+        let mut judged = judge_in_order(all.clone(), ALONE);
         let runs = runs(&all, &judged);
+        judged.part = judged.part.or_incomplete(executions::unfinished(&all, table, tellers, &runs));
         let mut checks = Tally::default();
         tests.iter().for_each(|test| checks.merge(test.checks));
         let mut unknown_checks = None;
@@ -186,7 +188,7 @@ fn runs_of(all: &[&Told<'_>], runs: &[&Run], has_first: bool) -> TestRuns {
     }
     known.iter_mut().for_each(|run| run.ends_ns.sort_unstable());
     let mut known = TestRuns::new(known);
-    for told in all.iter().filter(|told| told.fact.executes) {
+    for told in all.iter().filter(|told| told.fact.executing == Some(Stage::Begins)) {
         known.executes(told);
     }
     known
