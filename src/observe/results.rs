@@ -81,11 +81,15 @@
 //! A test that began to check assertions (`assertions_started`) and did not come to the end of it (`assertions_completed`,
 //! `assertions_failed`) has a check that is running. Unknown are also: an assertion that was checked and of which no
 //! result is told, assertions of which not all passed and none is told to have failed, an experiment that counts fewer
-//! successes than tests and no failure, or of which not all tests came that it has or names (below), a test of which fewer steps ran
-//! than it has (`steps`, `steps_completed`), fewer assertions looked at than were begun, counts that cannot be read, a flag that can
+//! successes than tests and no failure, or of which not all tests came that it has or names (below), a test of which not the steps ran
+//! that it has (below), fewer assertions looked at than were begun, counts that cannot be read, a flag that can
 //! be read neither as true nor as false,
 //! a test that began a step without a name, and whatever may have a part beyond the limit of what is followed: a test, and
 //! the whole.
+//!
+//! Each run of a test has the steps that it lists (`steps` of `execution_started`), by their ids or by the names that they tell of
+//! themselves (`step_name`), and as many as it counts (`steps_completed`). No step stands for another. Lines of PANTHER's may list
+//! descriptions instead of names: where no step has one of these, there have to be exactly as many.
 //!
 //! Each run of an experiment (`initialized` begins another) has the tests that it counts or names (`test_count`, `total_count`,
 //! `test_names`: the names of their entities), and each of them has to have ended while the run lasted, by its first and last event's
@@ -129,6 +133,7 @@ mod judge;
 mod lifecycle;
 mod part;
 mod places;
+mod plans;
 mod report;
 mod retries;
 mod sweep;
@@ -238,6 +243,10 @@ impl Results {
             }
             if evidence.executing == Some(Stage::Begins) {
                 evidence.more.step_names = names(document, "steps").map(|name| Symbol::of(&name)).collect();
+            }
+            if domain == Domain::STEP && evidence.begins.is_some() {
+                let name = document.raw("step_name").and_then(name).map(|name| Symbol::of(&name));
+                evidence.more.step_names = name.filter(|name| *name != record.entity()).into_iter().collect();
             }
             if domain == Domain::EXPERIMENT {
                 let shown = |name: Cow<'_, str>| (Symbol::of(&name), beginning(&name, NAME_LEN_MAX).into());

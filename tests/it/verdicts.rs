@@ -9,6 +9,7 @@ mod late;
 mod mixtures;
 mod open;
 mod origins;
+mod plans;
 mod random;
 mod results;
 mod several;

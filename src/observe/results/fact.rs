@@ -55,7 +55,7 @@ pub(super) struct More {
     /// How many assertions a run begins to look at, and has looked at.
     pub(super) has: Option<u64>,
     pub(super) validated: Option<u64>,
-    /// How many steps a test begins to run, their names, and how many it has completed.
+    /// How many steps a test begins to run, their names, and how many it has completed. Of a step, another name that it tells.
     pub(super) steps: Option<u64>,
     pub(super) step_names: Vec<Symbol>,
     pub(super) steps_completed: Option<u64>,

@@ -17,6 +17,7 @@ use super::retries::mark;
 use super::sweep::{Law, Run, Sweep, ended};
 use super::test_runs::{RunKey, TestRuns};
 use super::verdict::Outcome;
+use crate::event::Symbol;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
@@ -31,6 +32,8 @@ pub(super) struct Judged {
     pub(super) open: u64,
     /// Its runs, in the order of time, and which process tells of each.
     pub(super) runs: Vec<(Origin, Run)>,
+    /// Other names that it tells of itself.
+    pub(super) names: Vec<Symbol>,
     /// By run of its test: how often it was run.
     pub(super) came: Vec<(RunKey, Came)>,
 }
@@ -68,6 +71,10 @@ pub(super) fn judge<'a>(facts: impl Iterator<Item = &'a Fact>, tellers: &Tellers
 
 /// As [`judge`], of facts that are in the order of time.
 pub(super) fn judge_in_order(mut all: Vec<Told<'_>>, law: Law<'_>) -> Judged {
+    let names = all.iter().flat_map(|told| told.fact.more.iter().flat_map(|more| &more.step_names));
+    let mut names: Vec<Symbol> = names.copied().collect();
+    names.sort_unstable();
+    names.dedup();
     let is_silent = |of_origin: &[Told<'_>]| !of_origin.iter().any(Told::tells_of_runs);
     let all_are_silent = is_silent(&all);
     // What is of one origin stays in the order of time.
@@ -90,6 +97,7 @@ pub(super) fn judge_in_order(mut all: Vec<Told<'_>>, law: Law<'_>) -> Judged {
         });
     }
     let mut judged = judged.unwrap_or_default();
+    judged.names = names;
     judged.part.runs = judged.part.runs.max(1);
     judged.runs.sort_by_key(|(_, run)| run.began_ns);
     judged

@@ -1,17 +1,17 @@
 //! What became of a test: when its runs were, and whether the steps and checks that it has came.
 
-use super::evidence::shown;
 use super::executions;
 use super::fact::{Origin, Stage, Tellers, Told, in_time};
 use super::judge::{Judged, judge, judge_in_order};
 use super::lifecycle::follow;
+use super::plans;
 use super::report::Test;
 use super::sweep::{ALONE, Law, Run};
-use super::test_runs::{RunKey, TestRun, TestRuns};
+use super::test_runs::{TestRun, TestRuns};
 use super::verdict::{Outcome, Tally};
 use crate::domain::StateTable;
 use crate::event::Symbol;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 /// A test, judged by what it says of itself.
 pub(super) struct JudgedTest<'a> {
@@ -22,14 +22,6 @@ pub(super) struct JudgedTest<'a> {
     all: Vec<Told<'a>>,
     /// Why it is not known what became of its checks.
     unknown_checks: Option<String>,
-}
-
-/// The steps that one run of a test says that it has.
-#[derive(Default)]
-struct Listed {
-    count: u64,
-    completed: u64,
-    names: HashMap<Symbol, u64>,
 }
 
 impl<'a> JudgedTest<'a> {
@@ -62,79 +54,7 @@ impl<'a> JudgedTest<'a> {
 
     /// Says what is not known of the test's checks and of these steps of it.
     pub(super) fn lacks<'j>(&self, steps: impl Iterator<Item = (Symbol, &'j Judged)>) -> Option<String> {
-        if self.unknown_checks.is_some() {
-            return self.unknown_checks.clone();
-        }
-        // By run of the test and way: how often each step was run.
-        let mut came: HashMap<(RunKey, usize), HashMap<Symbol, u64>> = HashMap::new();
-        let mut known = HashSet::new();
-        for (step, judged) in steps {
-            known.insert(step);
-            for (run, times) in &judged.came {
-                for way in 0..2 {
-                    let runs = came.entry((*run, way)).or_default().entry(step).or_default();
-                    *runs = runs.saturating_add(times.in_way(way));
-                }
-            }
-        }
-        let none = HashMap::new();
-        let mut listed: Vec<_> = self.listed().into_iter().collect();
-        listed.sort_by_key(|(run, _)| *run);
-        listed.into_iter().find_map(|(run, listed)| {
-            let of = |way: usize| came.get(&(run, way)).unwrap_or(&none);
-            let most = |count: &dyn Fn(&Symbol, u64) -> u64| {
-                let of_way = |way: usize| of(way).iter().map(|(step, runs)| count(step, *runs)).sum::<u64>();
-                (0..2).map(of_way).max().unwrap_or(0)
-            };
-            let says = |needs: u64, has: u64| {
-                (has < needs)
-                    .then(|| format!("it has {} steps, and {has} are known to have been run", shown(needs)))
-            };
-            // A step that runs more often stands for no other.
-            let beside = |step: &Symbol, runs: u64| match listed.names.get(step) {
-                None if listed.names.is_empty() => runs,
-                None => runs.min(1),
-                Some(_) => 0,
-            };
-            let times =
-                |step: &Symbol| (0..2).filter_map(|way| of(way).get(step)).max().copied().unwrap_or(0);
-            let named = listed.names.iter().map(|(step, listed)| times(step).min(*listed)).sum::<u64>();
-            let lacks = says(listed.count, named.saturating_add(most(&beside)));
-            lacks.or_else(|| says(listed.completed, most(&|_, runs| runs))).or_else(|| {
-                // Where it names its steps as they name themselves, these have to be those.
-                let knows_some = listed.names.keys().any(|step| known.contains(step));
-                let is_missing = |(step, listed): &(&Symbol, &u64)| knows_some && times(step) < **listed;
-                let missing = listed.names.iter().filter(is_missing).count();
-                (missing > 0)
-                    .then(|| format!("{missing} of the steps that it names are not known to have been run"))
-            })
-        })
-    }
-
-    /// Returns the steps that it says it has, by run.
-    fn listed(&self) -> HashMap<RunKey, Listed> {
-        let mut all: HashMap<RunKey, Listed> = HashMap::new();
-        for told in &self.all {
-            let Some(more) = told.fact.more.as_ref() else { continue };
-            let runs = self.runs.of_origin(told.teller.origin());
-            let listed = all.entry(runs.key(runs.at(told, |_| false))).or_default();
-            let (count, completed) = (more.steps.unwrap_or(0), more.steps_completed.unwrap_or(0));
-            if told.is_invalid {
-                // It may say again what it has said.
-                listed.count = listed.count.max(count);
-                listed.completed = listed.completed.max(completed);
-            } else {
-                listed.count = listed.count.saturating_add(count);
-                listed.completed = listed.completed.saturating_add(completed);
-            }
-            let mut names: HashMap<Symbol, u64> = HashMap::new();
-            more.step_names.iter().for_each(|name| *names.entry(*name).or_default() += 1);
-            for (name, times) in names {
-                let known = listed.names.entry(name).or_default();
-                *known = if told.is_invalid { times.max(*known) } else { times.saturating_add(*known) };
-            }
-        }
-        all
+        self.unknown_checks.clone().or_else(|| plans::lacks(&self.all, &self.runs, steps))
     }
 }
 

@@ -1,0 +1,149 @@
+//! Whether the steps ran that a test says it has.
+//!
+//! A test lists its steps when it begins to run them. A step is one of the list if its id is there or the name that it tells of
+//! itself, and each has to have been run as often as it is listed. PANTHER's logs may describe steps there instead: where none of
+//! such a list is known, and for what is no name in any list, the number of steps counts. It has to be the number of those that are
+//! listed: one more, and nobody knows which of them is not of the list.
+
+use super::evidence::shown;
+use super::fact::Told;
+use super::judge::Judged;
+use super::test_runs::{RunKey, TestRuns};
+use crate::event::Symbol;
+use std::collections::{HashMap, HashSet};
+
+/// The steps that one run of a test says that it has.
+#[derive(Default)]
+struct Plan {
+    count: u64,
+    completed: u64,
+    /// How often it lists each.
+    names: HashMap<Symbol, u64>,
+    /// What it lists are names: not all of it was told by PANTHER.
+    has_names: bool,
+}
+
+/// How often each step was run, in one way to tell it.
+type Came<'j> = HashMap<Symbol, (u64, &'j Judged)>;
+
+/// Says what is not known of the steps that a test has, given all that it tells of itself and what is known of its steps.
+pub(super) fn lacks<'j>(
+    all: &[Told<'_>],
+    runs: &TestRuns,
+    steps: impl Iterator<Item = (Symbol, &'j Judged)>,
+) -> Option<String> {
+    let mut plans: Vec<_> = plans(all, runs).into_iter().collect();
+    if plans.is_empty() {
+        return None;
+    }
+    plans.sort_by_key(|(run, _)| *run);
+    // By run of the test and way.
+    let mut came: HashMap<(RunKey, usize), Came<'j>> = HashMap::new();
+    let mut known = HashSet::new();
+    for (step, judged) in steps {
+        known.extend(names_of(step, judged));
+        for (run, times) in &judged.came {
+            for way in 0..2 {
+                let (runs, _) = came.entry((*run, way)).or_default().entry(step).or_insert((0, judged));
+                *runs = runs.saturating_add(times.in_way(way));
+            }
+        }
+    }
+    let none = HashMap::new();
+    plans
+        .into_iter()
+        .find_map(|(run, plan)| plan.lacks([0, 1].map(|way| came.get(&(run, way)).unwrap_or(&none)), &known))
+}
+
+fn names_of(step: Symbol, judged: &Judged) -> impl Iterator<Item = Symbol> {
+    std::iter::once(step).chain(judged.names.iter().copied())
+}
+
+fn add(known: &mut u64, more: u64) {
+    *known = known.saturating_add(more);
+}
+
+impl Plan {
+    fn lacks(&self, came: [&Came<'_>; 2], known: &HashSet<Symbol>) -> Option<String> {
+        // Each step is one of the list: by its id or, if that is not there, by another name of it.
+        let mut times: HashMap<Symbol, [u64; 2]> = HashMap::new();
+        let (mut runs, mut others) = ([0; 2], [0; 2]);
+        let ways = came.into_iter().zip(&mut runs).zip(&mut others).enumerate();
+        for (way, ((came, runs), others)) in ways {
+            for (step, (of_step, judged)) in came {
+                add(runs, *of_step);
+                match names_of(*step, judged).find(|name| self.names.contains_key(name)) {
+                    Some(name) => times
+                        .entry(name)
+                        .or_default()
+                        .get_mut(way)
+                        .into_iter()
+                        .for_each(|known| add(known, *of_step)),
+                    // One that runs more often stands for no other.
+                    None if !self.names.is_empty() => add(others, (*of_step).min(1)),
+                    None => add(others, *of_step),
+                }
+            }
+        }
+        // What one way says of a step, another says again.
+        let most = |ways: [u64; 2]| ways.into_iter().max().unwrap_or(0);
+        let times = |name: &Symbol| times.get(name).copied().map_or(0, most);
+        let (runs, others) = (most(runs), most(others));
+        let named =
+            self.names.iter().map(|(name, listed)| times(name).min(*listed)).fold(0, u64::saturating_add);
+        let says = |needs: u64, has: u64| {
+            (has < needs)
+                .then(|| format!("it has {} steps, and {has} are known to have been run", shown(needs)))
+        };
+        let has_names = self.has_names || self.names.keys().any(|name| known.contains(name));
+        let is_missing = |(name, listed): &(&Symbol, &u64)| times(name) < **listed;
+        let missing = if has_names { self.names.iter().filter(is_missing).count() } else { 0 };
+        let listed = if has_names { self.names.values().copied().fold(0, u64::saturating_add) } else { 0 };
+        let without_name = self.count.saturating_sub(listed);
+        says(self.count, named.saturating_add(others))
+            .or_else(|| says(self.completed, runs))
+            .or_else(|| {
+                (missing > 0).then(|| {
+                    format!(
+                        "{missing} of the steps that it lists are not known to have been run, by id or by name"
+                    )
+                })
+            })
+            .or_else(|| {
+                (without_name > 0 && others > without_name).then(|| {
+                    format!(
+                        "it lists {without_name} steps by what is no name of theirs, and {others} others were run: \
+                         which of them it has is not known"
+                    )
+                })
+            })
+    }
+}
+
+/// Returns the steps that a test says it has, by run.
+fn plans(all: &[Told<'_>], runs: &TestRuns) -> HashMap<RunKey, Plan> {
+    let mut plans: HashMap<RunKey, Plan> = HashMap::new();
+    for told in all {
+        let Some(more) = told.fact.more.as_ref() else { continue };
+        let (count, completed) = (more.steps.unwrap_or(0), more.steps_completed.unwrap_or(0));
+        if count == 0 && completed == 0 {
+            continue;
+        }
+        let seen = runs.of_origin(told.teller.origin());
+        let plan = plans.entry(seen.key(seen.at(told, |_| false))).or_default();
+        plan.has_names |= count > 0 && !told.teller.is_panthers;
+        // It may say again what it has said.
+        let add = |known: u64, more: u64| {
+            if told.is_invalid { known.max(more) } else { known.saturating_add(more) }
+        };
+        plan.count = add(plan.count, count);
+        plan.completed = add(plan.completed, completed);
+        let mut names: HashMap<Symbol, u64> = HashMap::new();
+        more.step_names.iter().for_each(|name| *names.entry(*name).or_default() += 1);
+        for (name, times) in names {
+            let known = plan.names.entry(name).or_default();
+            *known = add(*known, times);
+        }
+    }
+    plans
+}
