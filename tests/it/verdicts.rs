@@ -5,6 +5,7 @@ mod counts;
 mod executions;
 mod experiments;
 mod failures;
+mod keyed;
 mod late;
 mod mixtures;
 mod open;

@@ -192,6 +192,28 @@ impl Evidence {
         Evidence { begins, ends, outcome, ..Evidence::default() }
     }
 
+    /// The worst that it says.
+    pub(super) fn worst(&self) -> Outcome {
+        let says = [self.outcome, self.check, self.step, self.found].into_iter().flatten();
+        // That something goes on is no result.
+        let results = says.filter(|outcome| *outcome != Outcome::Running);
+        results.max_by_key(|outcome| outcome.weight()).unwrap_or(Outcome::Passed)
+    }
+
+    /// What it says that is no pass, and nothing of what begins or ends: another has told of that.
+    pub(super) fn contrary(self) -> Evidence {
+        let message = self.more.message.or_else(|| Some("so says another teller of its key".into()));
+        let More { payload, .. } = self.more;
+        Evidence {
+            begins: None,
+            ends: 0,
+            checking: None,
+            executing: None,
+            more: More { message, payload, ..More::default() },
+            ..self
+        }
+    }
+
     /// That a test begins to check assertions, or has come to the end of it, as of a part of its own.
     pub(super) fn of_checks(&self, checking: Stage) -> Evidence {
         let (begins, ends) = match checking {

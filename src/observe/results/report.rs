@@ -3,8 +3,8 @@
 use super::evidence::Evidence;
 use super::fact::{Fact, More, Teller, Tellers, extend};
 use super::verdict::Tally;
-use crate::domain::StateTable;
-use crate::event::{Domain, Record, Shared, Symbol};
+use crate::domain::{Schema, StateTable};
+use crate::event::{Domain, Record, Shared, Symbol, Symbols};
 use crate::observe::Report;
 use std::collections::HashMap;
 
@@ -22,6 +22,8 @@ pub struct ResultsReport {
     pub(super) experiments: HashMap<Symbol, Vec<Fact>>,
     pub(super) log: Log,
     pub(super) untracked: u64,
+    /// What said worse than another teller of its key had.
+    pub(super) contrary: u64,
 }
 
 /// A test and the experiment in whose context it is, each [`Symbol::NONE`] where it is not known.
@@ -97,6 +99,12 @@ impl ResultsReport {
         self.untracked
     }
 
+    /// Returns how many events said worse than the first teller of their key did. The worst counts.
+    #[must_use]
+    pub fn contrary(&self) -> u64 {
+        self.contrary
+    }
+
     /// Tells whether no test, step or assertion is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -132,5 +140,16 @@ impl Report for ResultsReport {
         self.experiment_table = self.experiment_table.take().or(other.experiment_table);
         self.log.facts += other.log.facts;
         self.untracked += other.untracked;
+        self.contrary += other.contrary;
+    }
+
+    fn warnings(&self, _: &Schema, _: &Symbols) -> Vec<String> {
+        let says = |contrary: u64| {
+            format!(
+                "{contrary} events say worse of a test, a step or an assertion than the first teller of their key did; \
+                 the worst of these counts"
+            )
+        };
+        Some(self.contrary).filter(|contrary| *contrary > 0).map(says).into_iter().collect()
     }
 }
