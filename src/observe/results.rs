@@ -46,7 +46,8 @@
 //!   several run it at one time, what each tells is judged by its own run.
 //! - What begins again is as good as the worst of its runs.
 //! - A test that runs its steps again without a beginning of its own (`execution_started` twice in one run) has to come to the end of
-//!   each time: by `execution_completed`, or by an end of its own each time.
+//!   each time: by `execution_completed`, or by an end of its own each time. One that prepares for it when it has ended
+//!   (`environment_setup_started`, `deployment_started`) has to end again.
 //! - What is still running when a run of its test ends is incomplete, and its message says by how much it was late. A step that
 //!   began when its test had ended, or ended before it began, is judged for itself.
 //!
@@ -92,7 +93,7 @@
 //! a test that began a step without a name, and whatever may have a part beyond the limit of what is followed: a test, and
 //! the whole.
 //!
-//! Each run of a test has the steps that it lists (`steps` of `execution_started`), by their ids or by the names that they tell of
+//! Each run of a test, and each execution in it, has the steps that it lists (`steps` of `execution_started`), by their ids or by the names that they tell of
 //! themselves (`step_name`), and as many as it counts (`steps_completed`). No step stands for another. Lines of PANTHER's may list
 //! descriptions instead of names: where no step has one of these, there have to be exactly as many.
 //!

@@ -36,7 +36,7 @@ pub(super) struct Evidence {
     pub(super) checking: Option<Stage>,
     /// What became of a step, which a test names.
     pub(super) step: Option<Outcome>,
-    /// That a test begins to run its steps, or has come to the end of it.
+    /// That a test prepares to run its steps, begins that, or has come to the end of it.
     pub(super) executing: Option<Stage>,
     /// What a service found that tests others.
     pub(super) found: Option<Outcome>,
@@ -82,7 +82,10 @@ impl Evidence {
                 _ => None,
             };
             evidence.checking = stage_of(["assertions_started", "assertions_completed", "assertions_failed"]);
-            evidence.executing = stage_of(["execution_started", "execution_completed", "execution_failed"]);
+            evidence.executing = match &*kind.name {
+                "environment_setup_started" | "deployment_started" => Some(Stage::Prepares),
+                _ => stage_of(["execution_started", "execution_completed", "execution_failed"]),
+            };
         }
         match (record.kind().domain(), &*kind.name) {
             (Domain::TEST, "created") | (Domain::EXPERIMENT, "initialized") => evidence.begins = Some(0),
@@ -219,6 +222,7 @@ impl Evidence {
         let (begins, ends) = match checking {
             Stage::Begins => (Some(0), 0),
             Stage::Ends => (None, ALL_WAYS),
+            Stage::Prepares => (None, 0),
         };
         let More { has, validated, .. } = self.more;
         Evidence { begins, ends, more: More { has, validated, ..More::default() }, ..Evidence::default() }

@@ -1,6 +1,6 @@
 //! Whether a test came to the end of each time that it ran its steps.
 //!
-//! A test may be executed again without telling a beginning of its own. It ends an execution by saying so, or by its own end, or by a
+//! A test may be prepared and executed again without telling a beginning of its own. It ends an execution by saying so, or by its own end, or by a
 //! result behind that: where it was executed several times in one run, one of these ways has to have all ends. An execution that ends
 //! when the test has ended was still running then.
 
@@ -16,6 +16,10 @@ use std::collections::BTreeMap;
 #[derive(Default)]
 struct Executions {
     begun: u64,
+    /// The test has ended.
+    has_ended: bool,
+    /// Behind that it prepared to be executed again, and nothing has ended since.
+    goes_on: bool,
     /// By the ends of executions that it tells.
     own: Vec<Fact>,
     /// By the ends of the test.
@@ -47,21 +51,31 @@ pub(super) fn unfinished(
                 of_run.with_test.push(fact.clone());
                 of_run.own.push(fact);
             }
-            Some(Stage::Ends) => of_run.own.push(Fact { ends: 1, ..fact }),
-            None => of_run.with_test.push(Fact { ends, ..fact }),
+            Some(Stage::Prepares) => of_run.goes_on |= of_run.has_ended,
+            Some(Stage::Ends) => {
+                of_run.goes_on = false;
+                of_run.own.push(Fact { ends: 1, ..fact });
+            }
+            None => {
+                (of_run.has_ended, of_run.goes_on) = (true, false);
+                of_run.with_test.push(Fact { ends, ..fact });
+            }
         }
     }
+    let again = "it was executed again, and did not come to the end of that";
     let lacks = |executions: &Executions| {
+        if executions.goes_on {
+            return Some(again.to_owned());
+        }
         let own = judge(executions.own.iter(), tellers, Law { test: Some(runs), ..ALONE });
         if own.open == 0 && own.part.outcome != Outcome::Running {
             // Where it says when each of them ended, that counts.
             return own.part.message.map(|message| format!("its execution {message}"));
         }
         let with_test = || judge(executions.with_test.iter(), tellers, ALONE).part.outcome;
-        (executions.begun > 1 && with_test() != Outcome::Passed)
-            .then(|| "it was executed again, and did not come to the end of that".to_owned())
+        (executions.begun > 1 && with_test() != Outcome::Passed).then(|| again.to_owned())
     };
-    by_run.values().filter(|executions| executions.begun > 0).find_map(lacks)
+    by_run.values().filter(|executions| executions.begun > 0 || executions.goes_on).find_map(lacks)
 }
 
 /// Whether a test that goes on ends by that, allowed or not: one that is executed again may tell its end again.

@@ -34,15 +34,16 @@ pub(super) struct Fact {
     pub(super) by_other: bool,
     /// Whether its context or document names the test.
     pub(super) names_test: bool,
-    /// That a test begins to run its steps, or has come to the end of it.
+    /// That a test prepares to run its steps, begins that, or has come to the end of it.
     pub(super) executing: Option<Stage>,
     /// The code of its kind.
     pub(super) code: u8,
 }
 
-/// Where a test is in what it does in between: it runs its steps, or checks its assertions.
+/// Where a test is in what it does in between: it prepares to run its steps, it runs them, or checks its assertions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stage {
+    Prepares,
     Begins,
     Ends,
 }

@@ -6,7 +6,7 @@
 //! listed: one more, and nobody knows which of them is not of the list.
 
 use super::evidence::shown;
-use super::fact::Told;
+use super::fact::{More, Stage, Told};
 use super::judge::Judged;
 use super::test_runs::{RunKey, TestRuns};
 use crate::event::Symbol;
@@ -19,6 +19,8 @@ struct Plan {
     completed: u64,
     /// How often it lists each.
     names: HashMap<Symbol, u64>,
+    /// It has come to the end of what it listed last.
+    has_ended: bool,
     /// What it lists are names: not all of it was told by PANTHER.
     has_names: bool,
 }
@@ -124,22 +126,27 @@ impl Plan {
 fn plans(all: &[Told<'_>], runs: &TestRuns) -> HashMap<RunKey, Plan> {
     let mut plans: HashMap<RunKey, Plan> = HashMap::new();
     for told in all {
-        let Some(more) = told.fact.more.as_ref() else { continue };
-        let (count, completed) = (more.steps.unwrap_or(0), more.steps_completed.unwrap_or(0));
-        if count == 0 && completed == 0 {
+        let ends = told.fact.executing == Some(Stage::Ends) || told.ends != 0;
+        let more = told.fact.more.as_deref();
+        let count = |count: fn(&More) -> Option<u64>| more.and_then(count).unwrap_or(0);
+        let (count, completed) = (count(|more| more.steps), count(|more| more.steps_completed));
+        if count == 0 && completed == 0 && !ends {
             continue;
         }
         let seen = runs.of_origin(told.teller.origin());
         let plan = plans.entry(seen.key(seen.at(told, |_| false))).or_default();
         plan.has_names |= count > 0 && !told.teller.is_panthers;
-        // It may say again what it has said.
+        // It may say again what it has said, as long as that goes on.
+        let is_again = told.is_invalid && !plan.has_ended;
+        plan.has_ended = ends || plan.has_ended && count == 0;
         let add = |known: u64, more: u64| {
-            if told.is_invalid { known.max(more) } else { known.saturating_add(more) }
+            if is_again { known.max(more) } else { known.saturating_add(more) }
         };
         plan.count = add(plan.count, count);
         plan.completed = add(plan.completed, completed);
         let mut names: HashMap<Symbol, u64> = HashMap::new();
-        more.step_names.iter().for_each(|name| *names.entry(*name).or_default() += 1);
+        let listed = more.into_iter().flat_map(|more| &more.step_names);
+        listed.for_each(|name| *names.entry(*name).or_default() += 1);
         for (name, times) in names {
             let known = plan.names.entry(name).or_default();
             *known = add(*known, times);

@@ -8,6 +8,8 @@ use panther_events::event::Value;
 /// What a test tells of its executions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Tell {
+    Prepares,
+    Deploys,
     Executes,
     Executed,
     TearsDown,
@@ -19,6 +21,8 @@ use Tell::*;
 fn tell(emitter: &mut Emitter, time_ns: u64, what: Tell) -> Emitted {
     let mut test = emitter.test("t").at(time_ns);
     match what {
+        Prepares => test.environment_setup_started("docker", Default::default())?,
+        Deploys => test.deployment_started(Value::Null)?,
         Executes => test.execution_started(Value::Null, Default::default())?,
         Executed => test.execution_completed(Default::default())?,
         TearsDown => test.teardown_started()?,
@@ -30,7 +34,7 @@ fn tell(emitter: &mut Emitter, time_ns: u64, what: Tell) -> Emitted {
 
 #[test]
 fn what_is_executed_again_has_to_end_again() {
-    let cases: [(&[Tell], &str); 13] = [
+    let cases: [(&[Tell], &str); 17] = [
         // It may leave it to its own end to tell that.
         (&[TearsDown, Completes], "passed"),
         (&[Executed, TearsDown, Completes], "passed"),
@@ -43,6 +47,12 @@ fn what_is_executed_again_has_to_end_again() {
         (&[Executes, Executed, TearsDown, Completes], "incomplete"),
         (&[Executed, TearsDown, Completes, Executes], "incomplete"),
         (&[TearsDown, Completes, Results, Executes], "incomplete"),
+        // It is prepared again, and hangs before it runs.
+        (&[TearsDown, Completes, Prepares], "incomplete"),
+        (&[TearsDown, Completes, Deploys], "incomplete"),
+        (&[TearsDown, Completes, Prepares, Deploys, Executes, TearsDown, Completes], "passed"),
+        // Another environment.
+        (&[Prepares, Executed, TearsDown, Completes], "passed"),
         // Behind the end of the test.
         (&[Executed, Executes, TearsDown, Completes, Executed], "incomplete"),
         (&[TearsDown, Completes, Executed], "incomplete"),

@@ -42,6 +42,32 @@ fn a_step_that_is_not_listed_stands_for_none_that_is() {
     assert_eq!(with_list(twice, &[("s-1", "connect"), ("s-2", "connect")]), ["passed"]);
 }
 
+/// Each time that it is executed it has the steps that it lists.
+#[test]
+fn a_test_that_is_executed_again_runs_its_steps_again() {
+    for (again, verdict) in [(true, "passed"), (false, "unknown")] {
+        let tree = run(TOPOLOGIES[0], |e| {
+            let mut e = e.within(Level::Test, "t")?;
+            let mut test = e.test("t").at(1);
+            test.created("t", Value::Null, Default::default())?;
+            sets_up(&mut test, Value::from(&["a"]))?;
+            for (time_ns, runs) in [(10, true), (20, again)] {
+                let mut test = e.test("t").at(time_ns);
+                if time_ns == 20 {
+                    test.execution_started(Value::from(&["a"]), Default::default())?;
+                }
+                if runs {
+                    test.step_started("a", Default::default())?;
+                    test.step_completed("a", Default::default())?;
+                }
+                test.execution_completed(Default::default())?;
+            }
+            end_at(&mut e, "t", 100)
+        });
+        assert_eq!(verdicts(&tree), [verdict], "{again}: {tree:?}");
+    }
+}
+
 /// By lines of PANTHER's: what such a test lists, and the ids and names of the steps that run.
 #[cfg(all(feature = "panther", feature = "json"))]
 fn by_panther(listed: &str, steps: &[(&str, &str)]) -> Vec<&'static str> {
