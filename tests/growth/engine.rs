@@ -1,8 +1,6 @@
-//! Promise: bytes that somebody chooses make nothing quadratic. The time for 4 n is compared with that for n, which is the only
-//! way to see it from outside; the limit lies halfway, on a scale of powers, between the 4 of linear growth and the 16 of quadratic.
-#![cfg(all(feature = "pcap", feature = "journal"))]
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+//! The dedup stage, the tables of names and machines, the pairing of packets.
 
+use crate::check_growth;
 use bytemuck::Zeroable;
 use panther_events::dedup::{BATCH, Dedup, DedupOptions, Verdict};
 use panther_events::domain::Schema;
@@ -12,26 +10,7 @@ use panther_events::observe::state::{StateOptions, States};
 use panther_events::observe::{Batch, Observer};
 use panther_events::paths::{Sightings, SightingsOptions};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// The shortest of a few runs each of `work(n)` and `work(4 n)`: what disturbs makes a run longer, never shorter.
-fn check_growth(name: &str, n: usize, mut work: impl FnMut(usize)) {
-    let mut fastest = |n| {
-        let one = |_| {
-            let start = Instant::now();
-            work(n);
-            start.elapsed()
-        };
-        (0..3).map(one).min().unwrap()
-    };
-    let (one, four) = (fastest(n), fastest(4 * n));
-    let ratio = four.as_secs_f64() / one.as_secs_f64().max(1e-3);
-    println!("{name}: {n} in {one:?}, four times as many in {four:?}: {ratio:.1}");
-    assert!(
-        ratio < 10.0 || four < Duration::from_millis(50),
-        "{name}: {ratio:.1} times as long for 4 times as many"
-    );
-}
+use std::time::Duration;
 
 /// Gives records to an observer, a batch after the other.
 fn feed<O: Observer>(observer: &mut O, records: &[Record]) {
