@@ -142,6 +142,7 @@ pub use pipeline::{
 pub use hdrhistogram;
 pub use uuid;
 
+mod directory;
 mod fence;
 mod fork;
 mod hash;

@@ -120,6 +120,7 @@ mod map;
 mod read;
 mod stores;
 mod track;
+mod words;
 mod write;
 
 pub use definitions::RecordedDefinition;

@@ -10,6 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Used by all who need them; they use each other only downwards.
     ("guide", &[]),
     ("hash", &[]),
+    ("directory", &[]),
     ("sync", &[]),
     ("fork", &[]),
     ("fence", &["fork", "sync"]),
@@ -18,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("event", &["hash"]),
     // The stages, in the order in which data passes them.
     ("ring", &["event", "sync", "wait"]),
-    ("recorder", &["event", "fork", "sync"]),
+    ("recorder", &["directory", "event", "fork", "sync"]),
     ("emit", &["clock", "event", "fork", "recorder", "ring", "sync", "wait"]),
     // The schema, with the typed emitters of its events.
     ("domain", &["emit", "event"]),
@@ -27,7 +28,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("process", &["emit", "event"]),
     ("observe", &["dedup", "domain", "event", "fork", "hash", "sync"]),
     ("paths", &["domain", "event", "hash", "observe"]),
-    ("journal", &["clock", "dedup", "domain", "emit", "event", "hash", "observe", "recorder", "sync"]),
+    (
+        "journal",
+        &["clock", "dedup", "directory", "domain", "emit", "event", "hash", "observe", "recorder", "sync"],
+    ),
     // Knows all stages and starts the threads.
     (
         "pipeline",
@@ -37,7 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     // File formats, around the pipeline: nothing before them knows them.
-    ("export", &["dedup", "domain", "event", "observe", "paths", "pipeline", "process"]),
+    ("export", &["dedup", "directory", "domain", "event", "observe", "paths", "pipeline", "process"]),
     // The standard observers and the files that they fill.
     ("run", &["dedup", "emit", "event", "export", "observe", "paths", "pipeline"]),
     ("ingest", &["domain", "emit", "event", "hash", "pipeline"]),

@@ -2,9 +2,11 @@
 
 pub(super) mod lock;
 
-use std::fs::{File, OpenOptions};
+use crate::directory::{self, Directory};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// A directory that holds a journal's segments.
 ///
@@ -101,6 +103,13 @@ pub trait StorageFile: Send {
     fn is_linked(&self) -> io::Result<bool> {
         Ok(true)
     }
+
+    /// Returns the first place at or after `offset` where the file may hold something else than zeros; `None` where there is
+    /// none up to its end. So a hole need not be read, which costs nothing to make and may be as long as any file. Where holes
+    /// are not told, that is `offset`.
+    fn next_data(&self, offset: u64) -> Option<u64> {
+        Some(offset)
+    }
 }
 
 impl<S: Storage + ?Sized> Storage for &S {
@@ -137,10 +146,13 @@ impl<S: Storage + ?Sized> Storage for &S {
     }
 }
 
-/// The real directory.
+/// The real directory, and regular files in it: a link is not followed, a pipe not waited for.
+///
+/// On Linux it is the directory that was there at first, wherever it is moved; elsewhere what its path leads to.
 #[derive(Debug)]
 pub struct DirStorage {
     path: PathBuf,
+    opened: OnceLock<Directory>,
     /// The directory is made where it is missing.
     makes_dir: bool,
 }
@@ -148,57 +160,60 @@ pub struct DirStorage {
 impl DirStorage {
     /// Names the directory at `path`; it is created by the first [`Storage::create`] when it is missing.
     pub fn new(path: impl Into<PathBuf>) -> DirStorage {
-        DirStorage { path: path.into(), makes_dir: true }
+        DirStorage { path: path.into(), opened: OnceLock::new(), makes_dir: true }
     }
 
-    /// Names a directory that is there. Once it is gone it is not made again: another writer may make it.
-    pub(crate) fn of_existing(path: &Path) -> DirStorage {
-        DirStorage { path: path.to_owned(), makes_dir: false }
+    /// Takes a directory that is there. Once it is gone it is not made again: another writer may make it.
+    pub(crate) fn of_existing(dir: Directory) -> DirStorage {
+        DirStorage { path: dir.path().to_owned(), opened: OnceLock::from(dir), makes_dir: false }
+    }
+
+    fn dir(&self) -> io::Result<&Directory> {
+        match self.opened.get() {
+            Some(dir) => Ok(dir),
+            None => {
+                let dir = Directory::open(&self.path)?;
+                Ok(self.opened.get_or_init(|| dir))
+            }
+        }
     }
 }
 
 impl Storage for DirStorage {
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.path)? {
-            // A name that is not Unicode is none of ours.
-            names.extend(entry?.file_name().into_string());
-        }
-        Ok(names)
+        // A name that is not Unicode is none of ours.
+        Ok(self.dir()?.names()?.into_iter().filter_map(|name| name.into_string().ok()).collect())
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        let path = self.path.join(name);
-        let create = || OpenOptions::new().read(true).write(true).create_new(true).open(&path);
-        let file = match create() {
+        let dir = match self.dir() {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.makes_dir => {
                 std::fs::create_dir_all(&self.path)?;
-                create()?
+                self.dir()?
             }
             other => other?,
         };
-        Ok(Box::new(DirFile(file)))
+        Ok(Box::new(DirFile(dir.create_new(name)?)))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        Ok(Box::new(DirFile(File::open(self.path.join(name))?)))
+        Ok(Box::new(DirFile(self.dir()?.open_file(name)?)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        std::fs::rename(self.path.join(from), self.path.join(to))
+        self.dir()?.rename(from, to)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        std::fs::remove_file(self.path.join(name))
+        self.dir()?.remove(name)
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        // Elsewhere a directory cannot be opened as a file, and its entries are synced with the file.
-        if cfg!(unix) { File::open(&self.path)?.sync_all() } else { Ok(()) }
+        self.dir()?.sync()
     }
 
     fn writer(&self) -> Option<String> {
-        lock::holder(&self.path)
+        lock::holder(self.dir().ok()?)
     }
 
     fn path(&self) -> &Path {
@@ -236,6 +251,10 @@ impl StorageFile for DirFile {
 
     fn is_linked(&self) -> io::Result<bool> {
         Ok(std::os::unix::fs::MetadataExt::nlink(&self.0.metadata()?) > 0)
+    }
+
+    fn next_data(&self, offset: u64) -> Option<u64> {
+        directory::next_data(&self.0, offset)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The recorder's file: its parts, and which emitter has which track.
 
+use crate::directory::is_at;
 use crate::event::{Origin, Tap, random_bits};
 use crate::fork::Birthplace;
 use crate::recorder::definitions::Log;
@@ -27,7 +28,7 @@ pub(super) struct RecorderFile {
     /// Who listens to tables of symbols on behalf of the log; tables hold them weakly.
     pub(super) listeners: Mutex<Vec<Arc<dyn Tap>>>,
     /// Locked as long as the process lives: tells a reader that there is one.
-    _file: File,
+    file: File,
     birthplace: Birthplace,
 }
 
@@ -76,9 +77,12 @@ impl RecorderFile {
             log,
             state,
             listeners,
-            _file: file,
+            file,
             birthplace: Birthplace::here(),
         })
+    }
+
+    /// Tells whether the path leads to the file.
     }
 
     /// Writes the track's header; the state is locked. Returns the salt of its checks, its slots and its head.

@@ -1,13 +1,15 @@
 //! Reading a recorder's file: of a process that is dead, or lives.
 
+use crate::directory::open_regular;
 use crate::event::{Origin, Record, Symbols};
 use crate::recorder::definitions::{RecordedDefinition, parse};
 use crate::recorder::format::{
     CLOSED, GONE, HEAD_BEHIND, IN_USE, Layout, MAGIC, ORDER_MARK, PAGE_WORDS, RECORD_WORDS, SLOT_WORDS,
     VERSION, header, slot_check, track, words_check,
 };
-use std::fs::{File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom};
+use crate::recorder::words::{FileWords, Words};
+use std::fs::TryLockError;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// What a flight recorder held when it was read.
@@ -137,18 +139,15 @@ impl Recording {
     /// When the file is no recorder's, is cut, or cannot be read. Damage to events is no error: it is counted.
     pub fn read(path: &Path) -> Result<Recording, RecordingError> {
         let io = |source| RecordingError::Io { path: path.to_owned(), offset: 0, source };
-        // A pipe would be waited for.
-        if !std::fs::metadata(path).map_err(io)?.is_file() {
-            return Err(RecordingError::Foreign { path: path.to_owned() });
-        }
-        let mut file = File::open(path).map_err(io)?;
+        // Whatever else has the name is not waited for.
+        let file = open_regular(path).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => RecordingError::Foreign { path: path.to_owned() },
+            _ => io(error),
+        })?;
         let words = file.metadata().map_err(io)?.len() / 8;
         // The writer holds the lock as long as it lives.
         let live = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
-        Recording::of(path, words, live, |from, words| {
-            file.seek(SeekFrom::Start(from as u64 * 8))?;
-            file.read_exact(bytemuck::cast_slice_mut(words))
-        })
+        Recording::of(path, words, live, FileWords(file))
     }
 
     /// Reads the bytes of a file that no process has open; `path` is what errors call it.
@@ -156,7 +155,7 @@ impl Recording {
     /// # Errors
     /// As for [`Recording::read`].
     pub fn of_bytes(path: &Path, bytes: &[u8]) -> Result<Recording, RecordingError> {
-        Recording::of(path, bytes.len() as u64 / 8, false, |from, words| {
+        Recording::of(path, bytes.len() as u64 / 8, false, |from: usize, words: &mut [u64]| {
             let to: &mut [u8] = bytemuck::cast_slice_mut(words);
             let there = bytes.get(from * 8..).and_then(|rest| rest.get(..to.len()));
             to.copy_from_slice(there.ok_or(io::ErrorKind::UnexpectedEof)?);
@@ -164,14 +163,14 @@ impl Recording {
         })
     }
 
-    /// Reads a file of `file_words` words through `load`, which takes the first word's place.
+    /// Reads a file of `file_words` words.
     pub(super) fn of(
         path: &Path,
         file_words: u64,
         live: bool,
-        load: impl FnMut(usize, &mut [u64]) -> io::Result<()>,
+        words: impl Words,
     ) -> Result<Recording, RecordingError> {
-        let mut source = Source { path, load };
+        let mut source = Source { path, words };
         if file_words < PAGE_WORDS as u64 {
             return Err(RecordingError::Foreign { path: path.to_owned() });
         }
@@ -330,15 +329,15 @@ enum Track {
 }
 
 /// Where words come from.
-struct Source<'a, L> {
+struct Source<'a, W> {
     path: &'a Path,
-    load: L,
+    words: W,
 }
 
-impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
+impl<W: Words> Source<'_, W> {
     fn fill(&mut self, from: usize, words: &mut [u64]) -> Result<(), RecordingError> {
         let path = self.path;
-        (self.load)(from, words).map_err(|source| RecordingError::Io {
+        self.words.load(from, words).map_err(|source| RecordingError::Io {
             path: path.to_owned(),
             offset: from as u64 * 8,
             source,
@@ -426,40 +425,52 @@ impl<L: FnMut(usize, &mut [u64]) -> io::Result<()>> Source<'_, L> {
         let slots = layout.slots as u64;
         let [mut head]: [u64; 1] = self.array(head_at)?;
         let mut found = Slots { events: Vec::new(), misfits: Vec::new() };
-        let mut piece = Vec::new();
-        for slot in 0..layout.slots {
-            let at = slot % PIECE_SLOTS;
-            if at == 0 {
-                piece = self.piece(layout, track, slot, PIECE_SLOTS.min(layout.slots - slot))?;
-            }
-            let Some(mut words) = piece.get(at).copied() else { break };
-            // Nothing was ever here, and nobody is there who might write, or he has told of nothing here yet.
-            if words == ([0; RECORD_WORDS], 0) && (tries == 1 || slot as u64 >= head) {
-                continue;
-            }
-            let mut tries = tries;
-            loop {
-                let fits = |number: &u64| slot_check(&words.0, salt, *number) == words.1;
-                match candidates(head, slot as u64, slots).find(fits) {
-                    Some(number) => {
-                        found.events.push((number, Record::from_words(words.0)));
-                        break;
-                    }
-                    None if tries > 1 => {
-                        tries -= 1;
-                        let (record, check) = layout.slot(track, slot);
-                        words = (self.array(record)?, self.array::<1>(check)?[0]);
-                        [head] = self.array(head_at)?;
-                    }
-                    None => {
-                        let is_empty = words == ([0; RECORD_WORDS], 0);
-                        found.misfits.extend((!is_empty).then_some(slot as u64));
-                        break;
+        let mut first = 0;
+        // A hole has no event: whoever made the file has written all of it.
+        while let Some(next) = self.next_slot(layout, track, first) {
+            first = next / PIECE_SLOTS * PIECE_SLOTS;
+            let piece = self.piece(layout, track, first, PIECE_SLOTS.min(layout.slots - first))?;
+            for (slot, mut words) in (first..).zip(piece) {
+                // Nothing was ever here, and nobody is there who might write, or he has told of nothing here yet.
+                if words == ([0; RECORD_WORDS], 0) && (tries == 1 || slot as u64 >= head) {
+                    continue;
+                }
+                let mut tries = tries;
+                loop {
+                    let fits = |number: &u64| slot_check(&words.0, salt, *number) == words.1;
+                    match candidates(head, slot as u64, slots).find(fits) {
+                        Some(number) => {
+                            found.events.push((number, Record::from_words(words.0)));
+                            break;
+                        }
+                        None if tries > 1 => {
+                            tries -= 1;
+                            let (record, check) = layout.slot(track, slot);
+                            words = (self.array(record)?, self.array::<1>(check)?[0]);
+                            [head] = self.array(head_at)?;
+                        }
+                        None => {
+                            let is_empty = words == ([0; RECORD_WORDS], 0);
+                            found.misfits.extend((!is_empty).then_some(slot as u64));
+                            break;
+                        }
                     }
                 }
             }
+            first += PIECE_SLOTS;
         }
         Ok(found)
+    }
+
+    /// Returns the first slot at or after `first` that may have something in it.
+    fn next_slot(&mut self, layout: &Layout, track: usize, first: usize) -> Option<usize> {
+        if first >= layout.slots {
+            return None;
+        }
+        let ((records, checks), (record, check)) = (layout.slot(track, 0), layout.slot(track, first));
+        let by_record = self.words.next_data(record).map(|at| (at - records) / RECORD_WORDS);
+        let by_check = self.words.next_data(check).map(|at| at - checks);
+        by_record.into_iter().chain(by_check).min().filter(|slot| *slot < layout.slots)
     }
 
     /// Reads `len` slots, each a record's words and its check.
@@ -561,18 +572,19 @@ mod tests {
         (in_use[track::STATE], in_use[track::HEAD]) = (IN_USE, u64::MAX / 2);
         in_use[track::CHECK] = words_check(&in_use[track::SALT..track::CHECK]);
         let (mut longest, mut total) = (0, 0);
-        let recording = Recording::of(Path::new("x"), layout.words(), false, |from, words| {
-            (longest, total) = (longest.max(words.len()), total + words.len());
-            words.fill(0);
-            for (at, part) in
-                [(0, &head[..]), (layout.track_header(0), &in_use), (layout.track_header(1), &in_use)]
-            {
-                if let Some(part) = from.checked_sub(at).and_then(|skip| part.get(skip..)) {
-                    words.iter_mut().zip(part).for_each(|(to, word)| *to = *word);
+        let recording =
+            Recording::of(Path::new("x"), layout.words(), false, |from: usize, words: &mut [u64]| {
+                (longest, total) = (longest.max(words.len()), total + words.len());
+                words.fill(0);
+                for (at, part) in
+                    [(0, &head[..]), (layout.track_header(0), &in_use), (layout.track_header(1), &in_use)]
+                {
+                    if let Some(part) = from.checked_sub(at).and_then(|skip| part.get(skip..)) {
+                        words.iter_mut().zip(part).for_each(|(to, word)| *to = *word);
+                    }
                 }
-            }
-            Ok(())
-        });
+                Ok(())
+            });
         let recording = recording.unwrap();
         assert_eq!((recording.tracks.len(), recording.tracks_damaged), (2, 0));
         assert!(recording.tracks.iter().all(|track| track.records.is_empty() && track.damaged == 1 << 18));

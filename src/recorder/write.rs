@@ -1,5 +1,6 @@
 //! Making a recorder's file, and giving its tracks to emitters.
 
+use crate::directory::is_at;
 use crate::event::{Domain, Origin, Symbols, Tap};
 use crate::recorder::definitions::{Listener, Tag};
 use crate::recorder::file::RecorderFile;
@@ -89,9 +90,12 @@ impl FlightRecorder {
             _ => RecorderError::Io { path: path.to_owned(), bytes, source },
         };
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(io)?;
+        let made = file.try_clone().map_err(io)?;
         let inner = RecorderFile::new(path, file, layout, now_ns).map_err(|source| {
-            // Half a recorder is of no use to anyone, and would be in the way of the next try.
-            let _ = std::fs::remove_file(path);
+            // Half a recorder is of no use to anyone, and would be in the way of the next try. Another file may be there by now.
+            if is_at(&made, path) {
+                let _ = std::fs::remove_file(path);
+            }
             io(source)
         })?;
         Ok(FlightRecorder(Arc::new(inner)))
@@ -103,6 +107,15 @@ impl FlightRecorder {
         &self.0.path
     }
 
+    /// Removes the file, where its path still leads to it: another one, which somebody put in its place, stays. Whoever has it
+    /// mapped keeps what it had.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn remove_file(&self) -> io::Result<()> {
+        if self.0.is_in_place() { std::fs::remove_file(&self.0.path) } else { Ok(()) }
+    }
+
     /// Copies what the recorder holds now, while emitters write on. Events that are overwritten meanwhile count as
     /// overwritten.
     ///
@@ -110,7 +123,7 @@ impl FlightRecorder {
     /// Never on account of the file: it is in memory.
     pub fn snapshot(&self) -> Result<Recording, crate::recorder::read::RecordingError> {
         let map = &self.0.map;
-        Recording::of(&self.0.path, self.0.layout.words(), true, |from, words| {
+        Recording::of(&self.0.path, self.0.layout.words(), true, |from: usize, words: &mut [u64]| {
             let part = map.part(from, words.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
             for (to, word) in words.iter_mut().zip(part.iter()) {
                 // Relaxed: a slot is believed by its check.

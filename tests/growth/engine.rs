@@ -6,6 +6,8 @@ use panther_events::dedup::{BATCH, Dedup, DedupOptions, Verdict};
 use panther_events::domain::Schema;
 use panther_events::domain::packet::PacketSeen;
 use panther_events::event::{Domain, EventId, EventKind, Identity, Record, Symbol, Symbols};
+use panther_events::journal::storage::DirStorage;
+use panther_events::journal::{Durability, JournalWriter, Options, ReadOptions, RunId, verify};
 use panther_events::observe::state::{StateOptions, States};
 use panther_events::observe::{Batch, Observer};
 use panther_events::paths::{Sightings, SightingsOptions};
@@ -139,5 +141,41 @@ fn many_names() {
             symbols.intern(&format!("name {n}")).unwrap();
         }
         assert_eq!(symbols.len(), n);
+    });
+}
+
+/// A segment with a block, empty ones, and one whose first block is damaged: each empty one is a damaged place with blocks somewhere
+/// behind it.
+fn empty_segments(n: usize) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let write = || {
+        let options = Options::new(Durability::Buffered);
+        let mut writer = JournalWriter::open(dir.path(), RunId([7; 16]), options, 7).unwrap();
+        let kind = EventKind::new(Domain::SERVICE, 0);
+        let record = Record::of_kind(kind, Identity::Occurrence, 7, Symbol::NONE, [0; Record::PAYLOAD_LEN]);
+        assert_eq!(writer.append(&[record]).lost, 0);
+        writer.close().unwrap();
+    };
+    let path = |number: usize| dir.path().join(format!("{number:08}.journal"));
+    let empty = |number: usize| drop(std::fs::File::create(path(number)).unwrap());
+    write();
+    empty(n - 1);
+    // Goes on behind the last one.
+    write();
+    (1..n - 1).for_each(empty);
+    let mut bytes = std::fs::read(path(n)).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(path(n), bytes).unwrap();
+    dir
+}
+
+#[test]
+fn segments_without_a_block() {
+    const N: usize = 5_000;
+    let dirs = [N, 4 * N].map(|n| (n, empty_segments(n)));
+    check_growth("empty segments", N, |n| {
+        let (_, dir) = dirs.iter().find(|(len, _)| *len == n).unwrap();
+        let report = verify(DirStorage::new(dir.path()), ReadOptions::default()).unwrap();
+        assert_eq!((report.records, report.findings.len()), (2, n));
     });
 }

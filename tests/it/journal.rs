@@ -5,6 +5,7 @@ mod compress;
 mod crash;
 mod damage;
 mod faults;
+mod foreign;
 mod format;
 mod log;
 mod operations;

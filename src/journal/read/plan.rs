@@ -5,7 +5,7 @@ use crate::journal::format::names::{Form, compressed_name, parse_name, segment_n
 use crate::journal::format::{BlockHeader, BlockKind, HEADER_LEN_MAX, Link, Position, RunId};
 use crate::journal::read::scan::Scan;
 use crate::journal::storage::Storage;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 
 /// A journal's segments in reading order.
@@ -108,9 +108,9 @@ impl Plan {
             };
         }
         steps.reverse();
-        let used = |number: &u32| steps.iter().any(|step| step.number == *number);
-        self.abandoned =
-            firsts.keys().copied().filter(|number| !used(number) && *number >= self.oldest_segment).collect();
+        let used: HashSet<u32> = steps.iter().map(|step| step.number).collect();
+        let unused = firsts.keys().copied().filter(|number| !used.contains(number));
+        self.abandoned = unused.filter(|number| *number >= self.oldest_segment).collect();
         self.steps = steps;
     }
 }
@@ -171,9 +171,10 @@ fn first_block(scan: &mut Scan, number: u32) -> io::Result<Option<(BlockHeader, 
 /// The run of most segments: a stray segment of another run does not take the journal over.
 fn common_run(firsts: &BTreeMap<u32, First>) -> Option<RunId> {
     let runs = || firsts.values().filter_map(|first| first.open).map(|(header, _)| header.run);
-    let count = |run: RunId| runs().filter(|other| *other == run).count();
+    let mut counts: HashMap<RunId, usize> = HashMap::new();
+    runs().for_each(|run| *counts.entry(run).or_default() += 1);
     // Of equally common ones the first.
-    runs().rev().max_by_key(|run| count(*run))
+    runs().rev().max_by_key(|run| counts.get(run).copied())
 }
 
 /// The run of any block, when no segment's first block is intact.

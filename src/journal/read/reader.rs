@@ -10,7 +10,7 @@ use crate::journal::read::defined::Key;
 use crate::journal::read::error::ReadError;
 use crate::journal::read::filter::{Filter, Target};
 use crate::journal::read::plan::{self, Plan, Step};
-use crate::journal::read::recovery::Found;
+use crate::journal::read::recovery::{Found, Surveyed};
 use crate::journal::read::scan::{Expect, Probe, Scan};
 use crate::journal::storage::{DirStorage, Storage};
 use std::collections::{BTreeMap, HashMap};
@@ -90,8 +90,8 @@ pub struct JournalReader<'s> {
     pub(super) oldest_segment: u32,
     pub(super) tail: Option<Tail>,
     pub(super) synced: Position,
-    /// `synced` is what the whole journal says, not only its blocks so far.
-    pub(super) synced_surveyed: bool,
+    /// Once `synced` is what the whole journal says, and not only its blocks so far.
+    pub(super) surveyed: Option<Surveyed>,
     pub(super) closed: bool,
     /// A live process was writing when the end was looked at last, or when the journal was opened.
     saw_writer: bool,
@@ -159,7 +159,7 @@ impl<'s> JournalReader<'s> {
             oldest_segment: 0,
             tail: None,
             synced: Position::default(),
-            synced_surveyed: false,
+            surveyed: None,
             closed: false,
             saw_writer: false,
             findings: Vec::new(),
@@ -322,7 +322,7 @@ impl<'s> JournalReader<'s> {
         self.from_start = false;
         self.records_expected = None;
         self.totals = Totals::default();
-        self.synced_surveyed = false;
+        self.surveyed = None;
         self.tail = None;
         self.closed = false;
     }

@@ -73,6 +73,13 @@ impl Behind {
     pub(crate) const ALL: [Behind; 2] = [Behind::Nothing, Behind::Blocks];
 }
 
+/// What was found when everything behind a damaged place was looked at.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Surveyed {
+    /// The last segment that has an intact block.
+    pub(crate) last_with_blocks: Option<u32>,
+}
+
 /// What the reader does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Action {

@@ -6,7 +6,7 @@ use crate::journal::read::damage::{Damage, Finding};
 use crate::journal::read::error::ReadError;
 use crate::journal::read::plan::{self, Step};
 use crate::journal::read::reader::{JournalReader, Status, plan_of};
-use crate::journal::read::recovery::{Action, Behind, Found, Place, decide};
+use crate::journal::read::recovery::{Action, Behind, Found, Place, Surveyed, decide};
 use std::io;
 
 impl JournalReader<'_> {
@@ -58,6 +58,8 @@ impl JournalReader<'_> {
             Action::CutTail => {
                 let len = self.rest_len(step, offset)?;
                 let mut finding = Finding::new(Damage::TornTail(found), at, len);
+                let is_partial = behind.blocks > 0 && behind.is_partial;
+                let behind = if is_partial { self.survey_all(step, at, damaged)? } else { behind };
                 finding.set_aside = behind.records;
                 self.findings.push(finding);
                 self.status = Status::Ended;
@@ -155,6 +157,7 @@ impl JournalReader<'_> {
             (None, None) => 0,
         };
         self.plan = plan;
+        self.surveyed = None;
         self.status = Status::Reading;
         if let Some(cursor) = &mut self.cursor {
             cursor.scan.refresh();
@@ -165,46 +168,57 @@ impl JournalReader<'_> {
         Ok(())
     }
 
-    /// Counts the intact blocks behind a damaged place, and learns how far the writer had synced.
+    /// Looks for intact blocks behind a damaged place. What lies behind it in other segments is looked at once, however many
+    /// places are damaged.
     fn survey(&mut self, step: &Step, at: Position, damaged: Option<BlockHeader>) -> io::Result<Rest> {
-        let mut rest = Rest::default();
+        let (Some(run), Some(surveyed)) = (self.plan.run, self.surveyed) else {
+            return self.survey_all(step, at, damaged);
+        };
+        let mut rest = Rest { is_partial: true, ..Rest::default() };
+        let (from, end) = (behind(at, damaged), end_of(step));
+        if let Some(cursor) = &mut self.cursor
+            && let Some(header) =
+                cursor.scan.next_header(run, step.number, from)?.filter(|header| header.at.offset < end)
+        {
+            rest.next_offset = Some(header.at.offset);
+            rest.add(&header);
+            self.synced = self.synced.max(header.synced);
+        } else {
+            rest.blocks = u64::from(surveyed.last_with_blocks.is_some_and(|last| last > step.number));
+        }
+        Ok(rest)
+    }
+
+    /// Counts the intact blocks behind a damaged place, and learns how far the writer had synced.
+    fn survey_all(&mut self, step: &Step, at: Position, damaged: Option<BlockHeader>) -> io::Result<Rest> {
+        let (mut rest, mut surveyed) = (Rest::default(), Surveyed::default());
         let Some(run) = self.plan.run else { return Ok(rest) };
-        // Before `synced` is known, everything is looked at; later, the next intact block is enough.
         let mut synced = self.synced;
         if let Some(cursor) = &mut self.cursor {
-            let mut from = damaged.map_or(at.offset + 1, |header| header.end().offset);
-            let end = step.end.map_or(u64::MAX, |(end, _)| end);
+            let (mut from, end) = (behind(at, damaged), end_of(step));
             while let Some(header) =
-                cursor.scan.next_header(run, step.number, from)?.filter(|h| h.at.offset < end)
+                cursor.scan.next_header(run, step.number, from)?.filter(|header| header.at.offset < end)
             {
                 rest.next_offset.get_or_insert(header.at.offset);
                 rest.add(&header);
                 synced = synced.max(header.synced);
                 from = header.end().offset;
-                if self.synced_surveyed {
-                    break;
-                }
             }
         }
-        if rest.blocks == 0 || !self.synced_surveyed {
-            for step in self.plan.steps.iter().skip(self.step + 1) {
-                if step.name.is_none() {
-                    continue;
-                }
-                let Some(mut scan) = plan::open(&*self.storage, step.number)? else { continue };
-                let mut from = 0;
-                let end = step.end.map_or(u64::MAX, |(end, _)| end);
-                while let Some(header) =
-                    scan.next_header(run, step.number, from)?.filter(|h| h.at.offset < end)
-                {
-                    rest.add(&header);
-                    synced = synced.max(header.synced);
-                    from = header.end().offset;
-                }
+        for step in self.plan.steps.iter().skip(self.step + 1).filter(|step| step.name.is_some()) {
+            let Some(mut scan) = plan::open(&*self.storage, step.number)? else { continue };
+            let (mut from, end) = (0, end_of(step));
+            while let Some(header) =
+                scan.next_header(run, step.number, from)?.filter(|header| header.at.offset < end)
+            {
+                rest.add(&header);
+                surveyed.last_with_blocks = Some(step.number);
+                synced = synced.max(header.synced);
+                from = header.end().offset;
             }
         }
         self.synced = synced;
-        self.synced_surveyed = true;
+        self.surveyed = Some(surveyed);
         Ok(rest)
     }
 
@@ -215,9 +229,20 @@ impl JournalReader<'_> {
     }
 }
 
+/// Where the next intact block may be behind a damaged place.
+fn behind(at: Position, damaged: Option<BlockHeader>) -> u64 {
+    damaged.map_or(at.offset + 1, |header| header.end().offset)
+}
+
+fn end_of(step: &Step) -> u64 {
+    step.end.map_or(u64::MAX, |(end, _)| end)
+}
+
 /// The intact blocks behind a place.
 #[derive(Clone, Copy, Default)]
 struct Rest {
+    /// There may be more of them.
+    is_partial: bool,
     blocks: u64,
     records: u64,
     /// The first of them, when it is in the same segment.

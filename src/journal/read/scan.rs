@@ -143,8 +143,26 @@ impl Scan {
         segment: u32,
         from: u64,
     ) -> io::Result<Option<BlockHeader>> {
+        self.find_header(from, |header, offset| {
+            header.run == run && header.at == Position { segment, offset }
+        })
+    }
+
+    /// Returns the first intact header that any journal has in this file.
+    pub(crate) fn any_header(&mut self) -> io::Result<Option<BlockHeader>> {
+        self.find_header(0, |_, _| true)
+    }
+
+    /// Returns the first intact header at or after `from` that is `wanted` where it is.
+    fn find_header(
+        &mut self,
+        from: u64,
+        wanted: impl Fn(&BlockHeader, u64) -> bool,
+    ) -> io::Result<Option<BlockHeader>> {
         let mut offset = from.next_multiple_of(ALIGN as u64);
         loop {
+            let Some(next) = self.behind_hole(offset) else { return Ok(None) };
+            offset = next;
             let bytes = self.bytes(offset, READ_LEN, true)?;
             let last = bytes.len() < READ_LEN;
             // A header that the window cuts off is looked at again from its own start.
@@ -154,9 +172,8 @@ impl Scan {
                 if !rest.starts_with(&MAGIC) {
                     continue;
                 }
-                let here = Position { segment, offset: offset + at as u64 };
                 match BlockHeader::decode(rest) {
-                    Ok(header) if header.run == run && header.at == here => return Ok(Some(header)),
+                    Ok(header) if wanted(&header, offset + at as u64) => return Ok(Some(header)),
                     _ => {}
                 }
             }
@@ -167,15 +184,11 @@ impl Scan {
         }
     }
 
-    /// Returns the first intact header that any journal has in this file.
-    pub(crate) fn any_header(&mut self) -> io::Result<Option<BlockHeader>> {
-        let len = self.len()?;
-        for offset in (0..len).step_by(ALIGN) {
-            if let Ok(header) = BlockHeader::decode(self.bytes(offset, HEADER_LEN_MAX, true)?) {
-                return Ok(Some(header));
-            }
-        }
-        Ok(None)
+    /// Returns where reading goes on at or after `offset`, a multiple of [`ALIGN`]: a hole has no block. `None` where nothing
+    /// but a hole follows.
+    fn behind_hole(&self, offset: u64) -> Option<u64> {
+        let align = ALIGN as u64;
+        self.file.next_data(offset).map(|data| (data / align * align).max(offset))
     }
 
     pub(crate) fn len(&self) -> io::Result<u64> {
@@ -190,6 +203,8 @@ impl Scan {
     /// Tells whether the file has only zeros from `offset` on.
     pub(crate) fn zeros_from(&mut self, mut offset: u64) -> io::Result<bool> {
         loop {
+            let Some(next) = self.behind_hole(offset) else { return Ok(true) };
+            offset = next;
             let bytes = self.bytes(offset, READ_LEN, true)?;
             if !all_zero(bytes) {
                 return Ok(false);

@@ -1,7 +1,8 @@
 //! One writer per journal: a lock file that says who holds it.
 
+use crate::directory::Directory;
 use std::collections::hash_map::RandomState;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::hash::BuildHasher;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
@@ -15,6 +16,8 @@ pub const LOCK_NAME: &str = "LOCK";
 const TRIES: u32 = 5;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(10);
 const TEXT_LEN_MAX: u64 = 512;
+/// Begins what it says.
+const PROCESS: &str = "process";
 /// Characters; at four bytes each, the text is short enough.
 const HOST_LEN_MAX: usize = 64;
 
@@ -33,7 +36,7 @@ impl Lock {
         let number = RandomState::new().hash_one(now_ns);
         let (id, host) = (std::process::id(), host().chars().take(HOST_LEN_MAX).collect::<String>());
         let mut text =
-            format!("process {id} on {host}, since {now_ns} ns after 1970, number {number:016x}\n");
+            format!("{PROCESS} {id} on {host}, since {now_ns} ns after 1970, number {number:016x}\n");
         let written =
             file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
         if written.is_err() {
@@ -54,7 +57,7 @@ impl Lock {
             if own.nlink() == 0 {
                 return false;
             }
-            match std::fs::metadata(&path) {
+            match std::fs::symlink_metadata(&path) {
                 Ok(there) if (there.dev(), there.ino()) == (own.dev(), own.ino()) => return true,
                 // Not every file system gives a file the same number each time: what it says decides.
                 Ok(_) if self.text.is_empty() => return false,
@@ -75,11 +78,15 @@ fn was_removed(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Takes the lock of the journal at `dir`; `Ok(Err(holder))` when another writer has it.
+/// Takes the lock of the journal in `dir`; `Ok(Err(holder))` when another writer has it.
 ///
-/// `now_ns` is what the lock file shall say of the time at which it was taken.
-pub(crate) fn acquire(dir: &Path, now_ns: u64) -> io::Result<Result<Lock, String>> {
-    let mut file = open(dir)?;
+/// `now_ns` is what the lock file shall say of the time at which it was taken. A file of that name that is no journal's lock is
+/// an error, and stays as it is.
+pub(crate) fn acquire(dir: &Directory, now_ns: u64) -> io::Result<Result<Lock, String>> {
+    let mut file = dir.open_or_create(LOCK_NAME).map_err(|error| named(&error))?;
+    if !is_of_a_journal(&mut file) {
+        return Err(named(&"it is of another program, not of a journal"));
+    }
     for attempt in 1.. {
         match file.try_lock() {
             Ok(()) => break,
@@ -91,17 +98,25 @@ pub(crate) fn acquire(dir: &Path, now_ns: u64) -> io::Result<Result<Lock, String
     Ok(Ok(Lock::of(file, now_ns)))
 }
 
-fn open(dir: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK_NAME))
+/// Says that it is about the lock file, and what to do.
+fn named(why: &dyn std::fmt::Display) -> io::Error {
+    io::Error::other(format!("{LOCK_NAME}: {why}; move it away or choose another directory"))
 }
 
-/// Says who holds the lock of the journal at `dir`; `None` when nobody does. Changes no file.
-pub(crate) fn holder(dir: &Path) -> Option<String> {
-    let mut file = File::open(dir.join(LOCK_NAME)).ok()?;
+/// Says who holds the lock of the journal in `dir`; `None` when nobody does. Changes no file.
+pub(crate) fn holder(dir: &Directory) -> Option<String> {
+    let mut file = dir.open_file(LOCK_NAME).ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => Some(text_of(&mut file)),
         Ok(()) | Err(TryLockError::Error(_)) => None,
     }
+}
+
+/// Tells whether a lock file says what a writer puts there; nothing, where its disk was full, or it died before that.
+fn is_of_a_journal(file: &mut File) -> bool {
+    let begins = format!("{PROCESS} ");
+    // A file that is locked may not be readable.
+    raw_text(file).is_none_or(|text| text.is_empty() || text.starts_with(&begins))
 }
 
 fn text_of(file: &mut File) -> String {
@@ -132,22 +147,26 @@ fn host() -> String {
 mod tests {
     use super::*;
 
+    fn opened(path: &Path) -> Directory {
+        Directory::open(path).unwrap()
+    }
+
     #[test]
     fn a_second_writer_is_refused_and_told_who_holds_the_lock() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(holder(dir.path()), None);
-        let lock = acquire(dir.path(), 42).unwrap().unwrap();
+        assert_eq!(holder(&opened(dir.path())), None);
+        let lock = acquire(&opened(dir.path()), 42).unwrap().unwrap();
         let expected = format!("process {} on ", std::process::id());
-        let refused = acquire(dir.path(), 43).unwrap().unwrap_err();
+        let refused = acquire(&opened(dir.path()), 43).unwrap().unwrap_err();
         assert!(
             refused.starts_with(&expected) && refused.contains(", since 42 ns after 1970, number "),
             "{refused}"
         );
-        assert_eq!(holder(dir.path()), Some(refused));
+        assert_eq!(holder(&opened(dir.path())), Some(refused));
         assert!(lock.is_in(dir.path()));
         drop(lock);
-        assert_eq!(holder(dir.path()), None);
-        assert!(acquire(dir.path(), 44).unwrap().is_ok());
+        assert_eq!(holder(&opened(dir.path())), None);
+        assert!(acquire(&opened(dir.path()), 44).unwrap().is_ok());
     }
 
     #[test]
@@ -155,7 +174,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let (dir, away) = (parent.path().join("here"), parent.path().join("away"));
         std::fs::create_dir(&dir).unwrap();
-        let lock = acquire(&dir, 42).unwrap().unwrap();
+        let lock = acquire(&opened(&dir), 42).unwrap().unwrap();
         let path = dir.join(LOCK_NAME);
         let text = std::fs::read(&path).unwrap();
         // Changed, but the same.
@@ -171,5 +190,35 @@ mod tests {
         assert!(lock.is_in(&dir));
         std::fs::remove_file(away.join(LOCK_NAME)).unwrap();
         assert!(!lock.is_in(&dir) && !lock.is_in(&away), "removed, whatever lies there now");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_file_that_is_not_ours_stays_as_it_is() {
+        let temp = tempfile::tempdir().unwrap();
+        let precious = temp.path().join("precious");
+        let plant: [(&str, fn(&Path, &Path) -> io::Result<()>); 5] = [
+            ("no regular file", |precious, lock| std::os::unix::fs::symlink(precious, lock)),
+            ("hard link", |precious, lock| std::fs::hard_link(precious, lock)),
+            ("another program", |precious, lock| std::fs::copy(precious, lock).map(drop)),
+            ("directory", |_, lock| std::fs::create_dir(lock)),
+            ("no regular file", |_, lock| std::process::Command::new("mkfifo").arg(lock).status().map(drop)),
+        ];
+        for (number, (why, plant)) in plant.into_iter().enumerate() {
+            std::fs::write(&precious, "a process of mine").unwrap();
+            let dir = temp.path().join(number.to_string());
+            std::fs::create_dir(&dir).unwrap();
+            plant(&precious, &dir.join(LOCK_NAME)).unwrap();
+            // Nobody is said to hold it, and nobody waits for the pipe's other end.
+            assert_eq!(holder(&opened(&dir)), None);
+            let refused = acquire(&opened(&dir), 7).unwrap_err().to_string();
+            assert!(refused.starts_with("LOCK: ") && refused.contains(why), "{refused}");
+            assert!(refused.ends_with("choose another directory"), "{refused}");
+            assert_eq!(std::fs::read(&precious).unwrap(), b"a process of mine");
+        }
+        // An earlier writer's.
+        let dir = opened(temp.path());
+        drop(acquire(&dir, 7).unwrap().unwrap());
+        drop(acquire(&dir, 8).unwrap().unwrap());
     }
 }

@@ -1,5 +1,6 @@
 //! The writer: takes records and definitions, fills blocks, and answers for every record it was given.
 
+use crate::directory::Directory;
 use crate::domain::Schema;
 use crate::event::{KindSet, Origin, Record, Symbol};
 use crate::journal::format::marks::Marks;
@@ -113,10 +114,11 @@ impl JournalWriter {
         let path = &*std::path::absolute(path).map_err(io("find"))?;
         let io = |action| move |source| OpenError::Io { action, path: path.to_owned(), source };
         std::fs::create_dir_all(path).map_err(io("create"))?;
-        let lock = lock::acquire(path, now_ns)
+        let dir = Directory::open(path).map_err(io("open"))?;
+        let lock = lock::acquire(&dir, now_ns)
             .map_err(io("lock"))?
             .map_err(|holder| OpenError::Locked { path: path.to_owned(), holder })?;
-        let mut writer = JournalWriter::over(Box::new(DirStorage::of_existing(path)), run, options, now_ns)?;
+        let mut writer = JournalWriter::over(Box::new(DirStorage::of_existing(dir)), run, options, now_ns)?;
         writer.segments.hold(lock);
         Ok(writer)
     }

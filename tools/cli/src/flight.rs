@@ -23,8 +23,7 @@ impl Flight {
 
     /// Forgets all events: what was emitted comes again, under the same numbers.
     pub(crate) fn restart(&mut self) -> Result<(), Failure> {
-        // The file is this run's own. Whoever else has it mapped keeps what it had.
-        std::fs::remove_file(&self.path)?;
+        self.recorder.remove_file()?;
         self.recorder = FlightRecorder::create(&self.path, &RecorderOptions::default(), now_ns())?;
         Ok(())
     }
