@@ -121,7 +121,9 @@ def main():
 def check_manifest(folder, report):
     """Every file that the manifest lists is there and has its size."""
     manifest = (folder / "MANIFEST").read_text(encoding="utf-8")
-    files = [line.split(" ", 1) for line in manifest.splitlines()]
+    first, *lines = manifest.splitlines()
+    report.equal("MANIFEST: first line", first, "panther-events result 1")
+    files = [line.split(" ", 1) for line in lines]
     for size, name in files:
         report.equal(f"MANIFEST: size of {name}", (folder / name).stat().st_size, int(size))
     report.holds("MANIFEST: does not list summary.json", "summary.json" in [name for _, name in files])

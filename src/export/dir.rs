@@ -2,7 +2,8 @@
 //!
 //! Every file is written under a temporary name (`.NAME.panther-partial`) and gets its own name only in
 //! [`ResultDir::commit`], when all files are complete and on the disk. The last file to appear is
-//! `MANIFEST`: one line for each file of the result, its size in bytes and its name.
+//! `MANIFEST`: a first line that says so, `panther-events result 1`, and one for each file of the result, its size in bytes and its
+//! name.
 //!
 //! # What holds after a kill, a crash or a failed write, at any moment
 //!
@@ -14,8 +15,18 @@
 //! - Files named `.*.panther-partial` are leftovers. The next run in the directory removes them, and with
 //!   [`Overwrite::Force`] also every file of an interrupted commit: what a commit is about to touch is
 //!   listed in `.intent` before it touches anything.
-//! - Files that this crate did not write are never removed, unless a result file of the same name replaces
-//!   them.
+//!
+//! # Files that are not ours
+//!
+//! They are never removed and never replaced. A file counts as ours where a `MANIFEST` of ours, or the `.intent` of an interrupted
+//! commit, lists it; a list is ours by its first line. What has the name of a list and does not begin so, or has a line that we
+//! would not write, is refused by name; so is anything but a regular file, and whatever has the name of a result file and is
+//! not listed. A listed file that the new result does not have is removed only while it has the size that is listed: one that
+//! was changed since is somebody's work, and stays.
+//!
+//! No link is followed in the directory, and no pipe waited for. On Linux everything goes by the directory that was opened, whatever
+//! becomes of its path: when it is moved, the result comes to be where it is now, and [`ResultDir::commit`] says so; what lies at the path
+//! by then is not touched. On other systems files are found by the path again.
 //!
 //! On Unix, files and directory are synced in the order that this needs, so it holds for a power failure
 //! as far as the disk keeps its word. Elsewhere the directory is not synced.
@@ -23,9 +34,21 @@
 //! Two runs never write into one directory at once: the directory is locked (Unix, and filesystems that
 //! have locks; on others this is not detected). The lock goes away with the process.
 
+mod error;
+mod list;
+mod name;
+mod publish;
+
+pub use error::{DirError, FileError};
+
+use crate::directory::{Directory, Entry};
+use error::refused;
+use list::{Listed, earlier, may_be_replaced};
+use name::{FILES_MAX, INTENT, MANIFEST, check_name, is_leftover, partial};
+use publish::publish;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read as _, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,112 +57,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub enum Overwrite {
     /// Refuse it.
     Refuse,
-    /// Replace the earlier result in it; other files stay.
+    /// Replace the earlier result in it; other files stay, and where one of them has the name of a result file, it is refused.
     Force,
-}
-
-/// Why a result directory could not be made or completed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DirError {
-    /// The directory that should hold it does not exist.
-    #[error("{}: the directory {} does not exist; create it first", path.display(), parent.display())]
-    ParentMissing {
-        /// The directory that was asked for.
-        path: PathBuf,
-        /// What is missing.
-        parent: PathBuf,
-    },
-    /// Something else has this name.
-    #[error("{}: not a directory; choose another path or remove what is there", path.display())]
-    NotADirectory {
-        /// The path that was asked for.
-        path: PathBuf,
-    },
-    /// The directory holds files, and overwriting was not allowed.
-    #[error("{}: the directory holds files ({example:?}, for one); choose another or allow overwriting",
-            path.display())]
-    NotEmpty {
-        /// The directory.
-        path: PathBuf,
-        /// One of the files in it.
-        example: String,
-    },
-    /// Another run is writing into the directory.
-    #[error("{}: another run is writing into this directory; wait for it or choose another", path.display())]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The user may not write here, or the filesystem is read-only.
-    #[error("{}: no permission to {action}; choose a directory that you may write to", path.display())]
-    NotPermitted {
-        /// What was tried.
-        action: &'static str,
-        /// What it was tried on.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A file was neither committed nor dropped when the directory was committed.
-    #[error("{}: the file is still being written; commit or drop it before the directory", path.display())]
-    StillOpen {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Any other failure, a full disk among them.
-    #[error("{}: cannot {action}: {source}; {}", path.display(), remedy(source))]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// What it was tried on.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-/// Why a result file could not be made or completed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FileError {
-    /// The name cannot be that of a result file.
-    #[error("{name:?} cannot name a result file: {reason}")]
-    Name {
-        /// The name.
-        name: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// The run has already made a file of this name.
-    #[error("{}: this run has made the file already; write it once", path.display())]
-    Repeated {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The directory was committed or dropped.
-    #[error("{}: the result is already committed or given up; commit files before their directory",
-            path.display())]
-    Closed {
-        /// The file.
-        path: PathBuf,
-    },
-    /// An earlier write to the file failed, so that it cannot be whole.
-    #[error("{}: an earlier write failed, the file is not whole; see that write's error", path.display())]
-    Incomplete {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A system call failed: a full disk, for example.
-    #[error("{}: cannot {action}: {source}; {}", path.display(), remedy(source))]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file's final name.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
 }
 
 /// Holds the files of one run until they appear together.
@@ -168,9 +87,10 @@ pub struct ResultFile {
 
 #[derive(Debug)]
 struct Shared {
-    path: PathBuf,
-    /// Held open for its lock.
-    _lock: Option<File>,
+    /// Its lock is held as long as it is open.
+    dir: Directory,
+    /// The files of an earlier result, and of an interrupted commit.
+    earlier: Listed,
     files: Mutex<Files>,
 }
 
@@ -184,7 +104,7 @@ struct Files {
 
 impl ResultDir {
     /// The file that lists a whole result; it appears last.
-    pub const MANIFEST: &str = "MANIFEST";
+    pub const MANIFEST: &str = MANIFEST;
 
     /// Makes the directory `path`, or takes an existing one, for the files of one run.
     ///
@@ -194,47 +114,70 @@ impl ResultDir {
     ///
     /// # Errors
     /// When the parent is missing, the path is no directory, it holds files and may not be overwritten,
-    /// another run is using it, or the system refuses.
+    /// another run is using it, what looks like a file of ours is not, or the system refuses.
     pub fn create(path: impl AsRef<Path>, overwrite: Overwrite) -> Result<ResultDir, DirError> {
         let path = path.as_ref();
         let made = make_dir(path)?;
-        let lock = lock_dir(path)?;
-        let (leftovers, files): (Vec<_>, Vec<_>) =
-            entries(path)?.into_iter().partition(|name| is_leftover(name));
+        let dir = Directory::open(path).map_err(|error| refused("open the directory", path, error))?;
+        lock(&dir)?;
+        let names = dir.names().map_err(|error| refused("list the directory", path, error))?;
+        let names = names.iter().map(|name| name.to_string_lossy());
+        let (leftovers, files): (Vec<_>, Vec<_>) = names.partition(|name| is_leftover(name));
         if overwrite == Overwrite::Refuse
             && let Some(example) = files.into_iter().find(|name| name != INTENT)
         {
-            return Err(DirError::NotEmpty { path: path.to_path_buf(), example });
+            return Err(DirError::NotEmpty { path: path.to_path_buf(), example: example.into_owned() });
         }
+        let earlier = earlier(&dir)?;
         for name in leftovers {
-            remove(&path.join(name))?;
+            match dir.entry(&name) {
+                Ok(Entry::Absent) => {}
+                Ok(Entry::Regular { .. }) => publish::remove(&dir, &name)?,
+                Ok(Entry::Other) => return Err(DirError::Foreign { path: path.join(&*name) }),
+                Err(error) => return Err(refused("look at the earlier file", &path.join(&*name), error)),
+            }
         }
-        let shared = Shared { path: path.to_path_buf(), _lock: lock, files: Mutex::default() };
+        let shared = Shared { dir, earlier, files: Mutex::default() };
         Ok(ResultDir { shared: Arc::new(shared), made, sealed: false })
     }
 
     /// Returns the directory's path, as it was given.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.shared.path
+        self.shared.dir.path()
+    }
+
+    /// Tells whether a file `name` could be made: whoever writes it only at the end of a long run asks before.
+    ///
+    /// # Errors
+    /// When the name is not a plain file name, or something has it that is not of an earlier result.
+    pub fn may_write(&self, name: &str) -> Result<(), FileError> {
+        check_name(name).map_err(|reason| FileError::Name { name: name.to_owned(), reason })?;
+        let path = self.path().join(name);
+        match may_be_replaced(&self.shared.dir, &self.shared.earlier, name) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(FileError::Foreign { path }),
+            Err(source) => Err(FileError::Io { action: "look at the earlier file", path, source }),
+        }
     }
 
     /// Begins the file `name`, which appears under this name in [`ResultDir::commit`].
     ///
     /// # Errors
-    /// When the name is not a plain file name, was used in this run, or the system refuses.
+    /// When the name is not a plain file name, was used in this run, is that of something else than a file of an earlier
+    /// result, or the system refuses.
     pub fn file(&self, name: &str) -> Result<ResultFile, FileError> {
-        check_name(name).map_err(|reason| FileError::Name { name: name.to_owned(), reason })?;
+        self.may_write(name)?;
         let mut files = self.shared.files();
-        let path = self.shared.path.join(name);
+        let path = self.path().join(name);
         if files.open.contains(name) || files.ready.contains_key(name) {
             return Err(FileError::Repeated { path });
         }
-        let file = File::create(self.shared.path.join(partial(name))).map_err(|source| FileError::Io {
-            action: "create the file",
-            path,
-            source,
-        })?;
+        if files.open.len() + files.ready.len() >= FILES_MAX {
+            return Err(FileError::TooMany { path });
+        }
+        let file = self.shared.dir.create_new(&partial(name));
+        let file = file.map_err(|source| FileError::Io { action: "create the file", path, source })?;
         files.open.insert(name.to_owned());
         drop(files);
         Ok(ResultFile::new(Arc::clone(&self.shared), name, file))
@@ -246,18 +189,21 @@ impl ResultDir {
     /// not write are removed. See [the module](self) for what holds when this is interrupted.
     ///
     /// # Errors
-    /// When a file is still open, or the system refuses; the files that have not got their names are then
-    /// removed, and without a `MANIFEST` the rest is no result.
+    /// When a file is still open, something else has taken a name, or the system refuses; the files that have not got their names
+    /// are then removed, and without a `MANIFEST` the rest is no result. [`DirError::Moved`] when the result is whole elsewhere.
     pub fn commit(mut self) -> Result<BTreeMap<String, u64>, DirError> {
         let mut files = self.shared.files();
         if let Some(name) = files.open.first() {
-            return Err(DirError::StillOpen { path: self.shared.path.join(name) });
+            return Err(DirError::StillOpen { path: self.path().join(name) });
         }
-        publish(&self.shared.path, &files.ready)?;
+        publish(&self.shared.dir, &files.ready)?;
         files.closed = true;
         let sealed = std::mem::take(&mut files.ready);
         drop(files);
         self.sealed = true;
+        if !self.shared.dir.is_in_place() {
+            return Err(DirError::Moved { path: self.path().to_path_buf() });
+        }
         Ok(sealed)
     }
 }
@@ -271,12 +217,12 @@ impl Drop for ResultDir {
         files.closed = true;
         for name in std::mem::take(&mut files.ready).into_keys() {
             // Best effort: what stays is a leftover, which the next run removes.
-            let _ = fs::remove_file(self.shared.path.join(partial(&name)));
+            let _ = self.shared.dir.remove(&partial(&name));
         }
         drop(files);
-        if self.made {
+        if self.made && self.shared.dir.is_in_place() {
             // Fails, as it should, when files are left in it.
-            let _ = fs::remove_dir(&self.shared.path);
+            let _ = fs::remove_dir(self.path());
         }
     }
 }
@@ -290,7 +236,7 @@ impl ResultFile {
     /// Returns the path that the file will have.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.shared.path.join(&self.name)
+        self.shared.dir.path().join(&self.name)
     }
 
     /// Completes the file: flushes, syncs, and leaves it for [`ResultDir::commit`] to name.
@@ -346,7 +292,7 @@ impl Drop for ResultFile {
         }
         self.shared.files().open.remove(&self.name);
         // Best effort: what stays is a leftover, which the next run removes.
-        let _ = fs::remove_file(self.shared.path.join(partial(&self.name)));
+        let _ = self.shared.dir.remove(&partial(&self.name));
     }
 }
 
@@ -355,41 +301,6 @@ impl Shared {
     fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Lists what a commit is about to touch; gone again when the result is sealed.
-const INTENT: &str = ".intent";
-/// Manifests longer than this are not this crate's.
-const MANIFEST_LEN_MAX: u64 = 1 << 20;
-/// Ends the temporary names. Long, because leftovers with it are removed unasked.
-const PARTIAL: &str = ".panther-partial";
-const NAME_LEN_MAX: usize = 128;
-
-fn partial(name: &str) -> String {
-    format!(".{name}{PARTIAL}")
-}
-
-fn is_leftover(name: &str) -> bool {
-    name.starts_with('.') && name.ends_with(PARTIAL)
-}
-
-fn check_name(name: &str) -> Result<(), &'static str> {
-    if name.is_empty() {
-        return Err("it is empty; give a name");
-    }
-    if name.len() > NAME_LEN_MAX {
-        return Err("it is longer than 128 bytes; shorten it");
-    }
-    if name.starts_with('.') {
-        return Err("it begins with a dot; such names are kept for temporary files");
-    }
-    if name == ResultDir::MANIFEST {
-        return Err("it names the list of the result's files; choose another");
-    }
-    if name.chars().any(|c| matches!(c, '/' | '\\' | ':') || c.is_control()) {
-        return Err("it holds a separator or a control character; give a plain name without a directory");
-    }
-    Ok(())
 }
 
 /// Returns whether the directory was made now.
@@ -409,142 +320,15 @@ fn make_dir(path: &Path) -> Result<bool, DirError> {
 }
 
 /// Locks the directory itself, so that no lock file stays behind.
-fn lock_dir(path: &Path) -> Result<Option<File>, DirError> {
-    if !cfg!(unix) {
-        return Ok(None);
+fn lock(dir: &Directory) -> Result<(), DirError> {
+    match dir.file().map(File::try_lock) {
+        Some(Err(fs::TryLockError::WouldBlock)) => Err(DirError::InUse { path: dir.path().to_path_buf() }),
+        // Where directories are not opened, or a file system has no locks on them, another run is not noticed.
+        None | Some(Ok(()) | Err(fs::TryLockError::Error(_))) => Ok(()),
     }
-    let dir = File::open(path).map_err(|error| refused("open the directory", path, error))?;
-    match dir.try_lock() {
-        Ok(()) => Ok(Some(dir)),
-        Err(fs::TryLockError::WouldBlock) => Err(DirError::InUse { path: path.to_path_buf() }),
-        // A filesystem without locks on directories.
-        Err(fs::TryLockError::Error(_)) => Ok(None),
-    }
-}
-
-fn entries(path: &Path) -> Result<Vec<String>, DirError> {
-    let list = |path| -> io::Result<Vec<String>> {
-        fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-    };
-    list(path).map_err(|error| refused("list the directory", path, error))
-}
-
-/// Names the files of `ready` for good, in the order that the module's documentation promises.
-fn publish(dir: &Path, ready: &BTreeMap<String, u64>) -> Result<(), DirError> {
-    let earlier: BTreeSet<String> =
-        [ResultDir::MANIFEST, INTENT].iter().flat_map(|list| listed(&dir.join(list))).collect();
-    let touched = earlier.iter().map(|name| (name, 0)).chain(ready.iter().map(|(name, len)| (name, *len)));
-    place_list(dir, INTENT, touched)?;
-    sync_dir(dir)?;
-
-    remove(&dir.join(ResultDir::MANIFEST))?;
-    sync_dir(dir)?;
-
-    for name in ready.keys() {
-        rename(dir, name)?;
-    }
-    for name in earlier.iter().filter(|name| !ready.contains_key(*name)) {
-        remove(&dir.join(name))?;
-    }
-    sync_dir(dir)?;
-
-    place_list(dir, ResultDir::MANIFEST, ready.iter().map(|(name, len)| (name, *len)))?;
-    sync_dir(dir)?;
-    remove(&dir.join(INTENT))
-}
-
-fn place_list<'a>(
-    dir: &Path,
-    list: &str,
-    files: impl Iterator<Item = (&'a String, u64)>,
-) -> Result<(), DirError> {
-    let text: String = files.map(|(name, len)| format!("{len} {name}\n")).collect();
-    let path = dir.join(partial(list));
-    let write = || -> io::Result<()> {
-        interruption(Change::Write(&path))?;
-        let mut file = File::create(&path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(|error| refused("write the list of files", &path, error))?;
-    rename(dir, list)
-}
-
-/// Reads the names in a list. What is not there lists nothing, and lines that this crate would not write
-/// (a foreign file of that name) are passed over: they name no file of ours.
-fn listed(path: &Path) -> Vec<String> {
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(MANIFEST_LEN_MAX).read_to_string(&mut text));
-    if read.is_err() {
-        return Vec::new();
-    }
-    let name = |line: &str| -> Option<String> {
-        let (len, name) = line.split_once(' ')?;
-        (len.parse::<u64>().is_ok() && check_name(name).is_ok()).then(|| name.to_owned())
-    };
-    text.lines().filter_map(name).collect()
-}
-
-fn rename(dir: &Path, name: &str) -> Result<(), DirError> {
-    let path = dir.join(name);
-    let from = dir.join(partial(name));
-    let renamed = interruption(Change::Rename(&from, &path)).and_then(|()| fs::rename(&from, &path));
-    renamed.map_err(|error| refused("rename the finished file", &path, error))
-}
-
-fn remove(path: &Path) -> Result<(), DirError> {
-    match interruption(Change::Remove(path)).and_then(|()| fs::remove_file(path)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(refused("remove the earlier file", path, error))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn sync_dir(path: &Path) -> Result<(), DirError> {
-    if !cfg!(unix) {
-        return Ok(());
-    }
-    let synced = interruption(Change::SyncDir).and_then(|()| File::open(path)?.sync_all());
-    synced.map_err(|error| refused("sync the directory", path, error))
-}
-
-/// What a commit does to the directory.
-#[cfg_attr(not(test), allow(dead_code, reason = "a test looks at it"))]
-enum Change<'a> {
-    Write(&'a Path),
-    Rename(&'a Path, &'a Path),
-    Remove(&'a Path),
-    SyncDir,
-}
-
-/// Stands before every change that a commit makes, so that a test can see their order and stop the commit at each of them.
-#[cfg(not(test))]
-fn interruption(_change: Change<'_>) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]
-use tests::interruption;
-
-fn refused(action: &'static str, path: &Path, source: io::Error) -> DirError {
-    let path = path.to_path_buf();
-    match source.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            DirError::NotPermitted { action, path, source }
-        }
-        _ => DirError::Io { action, path, source },
-    }
-}
-
-fn remedy(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::StorageFull => "free space there or choose another directory",
-        io::ErrorKind::QuotaExceeded => "raise the quota or choose another directory",
-        io::ErrorKind::PermissionDenied => "choose a directory that you may write to",
-        _ => "check the path and its filesystem, or choose another directory",
-    }
-}
-
+mod foreign_tests;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use crate::observe::results::{Results, ResultsReport};
 use crate::observe::state::{StateOptions, StateQuery, StateReport};
 use crate::paths::{Sightings, SightingsOptions, SightingsReport};
 use crate::pipeline::{Builder, PipelineOptions, ReportKey};
-use crate::run::names::EVENTS;
+use crate::run::names::{EVENTS, FILE_NAMES};
 use crate::run::options::{EventChoice, RunOptions};
 use std::sync::Arc;
 
@@ -32,8 +32,13 @@ impl RunOptions {
     /// Begins a pipeline with the observers that fill the result directory `dir`.
     ///
     /// # Errors
-    /// When `events.jsonl` cannot be made.
+    /// When `events.jsonl` cannot be made, or something in the directory has the name of a result file and is none.
     pub fn builder(self, symbols: &Arc<Symbols>, dir: &ResultDir) -> Result<(Builder, Observers), FileError> {
+        // Most are written at the end: what is in their way is told before anything is read.
+        FILE_NAMES
+            .iter()
+            .filter(|name| **name != ResultDir::MANIFEST)
+            .try_for_each(|name| dir.may_write(name))?;
         let events = match self.events {
             EventChoice::None => None,
             _ => {
