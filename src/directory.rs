@@ -215,6 +215,31 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     check_regular(options.open(path)?)
 }
 
+/// Gives the file or directory `from` the name `to`, where nothing has that; `AlreadyExists` where something has. Where the system
+/// cannot promise it, an empty directory or a file of that name is replaced.
+#[cfg(feature = "journal")]
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // A file system that does not know it.
+            Err(Errno::INVAL | Errno::NOSYS) => {}
+            renamed => return Ok(renamed?),
+        }
+    }
+    std::fs::rename(from, to)
+}
+
+/// Returns what more there is to say of an error that comes of a limit on the size of files.
+pub(crate) fn size_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => "; raise the limit on the size of files (`ulimit -f`)",
+        _ => "",
+    }
+}
+
 /// Tells whether `path` leads to the open file. It does where that cannot be found out.
 pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     let there = std::fs::metadata(path);

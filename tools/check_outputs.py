@@ -214,10 +214,17 @@ def path_tag(source, target):
     return f"{escape(source)}->{escape(target)}"
 
 
+def names_of(row):
+    """A row with its cells as they were before they were made harmless: no quote in front, no escapes."""
+    def name(cell):
+        return re.sub(r"\\u\{([0-9a-f]+)\}", lambda code: chr(int(code[1], 16)), cell.removeprefix("'"))
+    return {column: name(cell) for column, cell in row.items()}
+
+
 def check_paths(path, paths, report):
     """Each row equals the summary's entry, cell by cell."""
     with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [names_of(row) for row in csv.DictReader(file)]
     report.equal("paths.csv: paths", sorted((row["from"], row["to"]) for row in rows), sorted(paths))
     for row in rows:
         entry = paths.get((row["from"], row["to"]))
@@ -244,7 +251,7 @@ def check_paths(path, paths, report):
 def check_states(path, summary, report):
     """The states of the rows add up to the summary's, and each entity stands there once."""
     with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [names_of(row) for row in csv.DictReader(file)]
     final = {}
     for row in rows:
         state = f"{row['domain']}.{row['state']}"

@@ -3,10 +3,19 @@
 //! RFC 4180 with a header row, `,` between cells and `\n` after rows. A cell without a value is empty: a path
 //! without a single delay has no quantiles, which is not the same as zero.
 //!
-//! Names stand as they are, so that rows can be joined with the other files. A spreadsheet may take a name
-//! that begins with `=`, `+`, `-` or `@` for a formula: names come from whoever runs the test, who should
-//! import the file as text if they are not their own.
+//! # Names
+//!
+//! Names come from whoever runs the test, and from captures, so a cell of text is made harmless ([`cell`]):
+//!
+//! - A cell that begins with `=`, `+`, `-`, `@` or their full-width forms, which spreadsheets take for a formula, or with `'`, gets one `'`
+//!   before it. Numbers of ours are not text, and stand as they are.
+//! - Control characters, and those that turn the direction of text, are written as `\u{a}`; a backslash before `u{` as `\u{5c}`.
+//!
+//! Other names stand as they are. Who joins rows with other files takes the first `'` off a cell and then the escapes; no two names give
+//! one cell.
 
+use crate::event::is_harmful;
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// What is known of one path between two vantage points; counts are packets, delays nanoseconds.
@@ -96,7 +105,10 @@ pub fn write_states<'a>(out: &mut dyn Write, rows: impl IntoIterator<Item = Stat
     for row in rows {
         let since_ns = row.since_ns.to_string();
         let context = [row.experiment, row.test, row.step];
-        table.write_record([row.entity, row.domain, row.state, &since_ns].into_iter().chain(context))?;
+        let [entity, domain, state] = [row.entity, row.domain, row.state].map(cell);
+        let [experiment, test, step] = context.map(cell);
+        let cells = [entity, domain, state, since_ns.into(), experiment, test, step];
+        table.write_record(cells.iter().map(|cell| cell.as_bytes()))?;
     }
     table.flush()
 }
@@ -116,8 +128,31 @@ pub fn write_paths<'a>(out: &mut dyn Write, rows: impl IntoIterator<Item = PathR
         };
         let numbers = counts.into_iter().map(Some).chain(delays).chain([Some(row.beyond_horizon)]);
         let cells = numbers.map(|number| number.map_or_else(String::new, |number| number.to_string()));
-        let names = [row.from.to_owned(), row.to.to_owned()];
+        let names = [row.from, row.to].map(|name| cell(name).into_owned());
         table.write_record(names.into_iter().chain(cells))?;
     }
     table.flush()
+}
+
+/// Returns a name as a cell has it: no formula, no control character. See [the module](self).
+#[must_use]
+pub fn cell(name: &str) -> Cow<'_, str> {
+    let is_formula =
+        name.starts_with(['=', '+', '-', '@', '\'', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']);
+    if !is_formula && !name.contains(is_harmful) && !name.contains("\\u{") {
+        return Cow::Borrowed(name);
+    }
+    let mut text = String::with_capacity(name.len() + 8);
+    if is_formula {
+        text.push('\'');
+    }
+    for (at, character) in name.char_indices() {
+        let looks_escaped = || name.get(at..).is_some_and(|rest| rest.starts_with("\\u{"));
+        if is_harmful(character) || (character == '\\' && looks_escaped()) {
+            text.extend(character.escape_unicode());
+        } else {
+            text.push(character);
+        }
+    }
+    Cow::Owned(text)
 }

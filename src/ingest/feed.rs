@@ -142,13 +142,21 @@ pub struct CaptureFeedReport {
 }
 
 /// Why a feed gave up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FeedError {
     /// A capture is cut, and the digest is to cover whole packets: scan the captures for a common
     /// [`Coverage`] and begin anew.
     #[error("a capture holds only the beginning of its packets; digests must cover a prefix")]
     Cut,
+    /// The system gave no thread. Nothing was read.
+    #[error("{}: the thread that reads it could not be started: {source}; raise the limit on threads (`ulimit -u`, a container's `pids.max`) or on memory (`ulimit -v`), or read fewer captures at once", path.display())]
+    Thread {
+        /// The capture.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
 }
 
 /// Feeds all captures through `emitter`, and names flows and vantage points in `symbols`.
@@ -158,7 +166,7 @@ pub enum FeedError {
 /// [`CaptureReport::error`]; what was read before is used.
 ///
 /// # Errors
-/// Only [`FeedError::Cut`]; some packets have been emitted then.
+/// [`FeedError::Cut`], when some packets have been emitted; [`FeedError::Thread`], when none was.
 pub fn feed(
     inputs: &[CaptureInput],
     options: FeedOptions,
@@ -205,12 +213,25 @@ fn feed_with(
 ) -> Result<CaptureFeedReport, FeedError> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let (mut readers, mut heads) = (Vec::new(), Vec::new());
-        for input in inputs {
+        let (mut readers, mut heads, mut gates) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, input) in inputs.iter().enumerate() {
             let (sender, receiver) = sync_channel(BLOCKS_AHEAD);
+            let (gate, opened) = sync_channel::<()>(1);
             let reader = Reader { input, options, symbols, progress, stop: &stop, interrupt, blocks: sender };
-            readers.push(scope.spawn(move || reader.run(read)));
+            // Where one cannot be had, the others end without having touched their files: their gates are gone.
+            let run = move || match opened.recv() {
+                Ok(()) => reader.run(read),
+                Err(_) => CaptureReport::new(reader.input),
+            };
+            let thread = std::thread::Builder::new().name(format!("pe-capture-{number}"));
+            let thread = thread.spawn_scoped(scope, run);
+            readers.push(thread.map_err(|source| FeedError::Thread { path: input.path.clone(), source })?);
+            gates.push(gate);
             heads.push(Head { receiver, block: Vec::new().into_iter(), next: None, after: None });
+        }
+        for gate in gates {
+            // A thread that is there waits for it.
+            let _ = gate.send(());
         }
         let sent = merge(heads, emitter, pump);
         // Readers end when their files do, or when the first of them finds its packets cut.

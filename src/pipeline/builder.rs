@@ -107,7 +107,9 @@ pub enum StartError {
     #[error(transparent)]
     Dedup(#[from] DedupError),
     /// The system gave no thread.
-    #[error("thread {name} could not be started: {source}; use a topology with fewer threads")]
+    #[error(
+        "thread {name} could not be started: {source}; raise the limit on threads (`ulimit -u`, a container's `pids.max`) or on memory (`ulimit -v`), or use a topology with fewer threads"
+    )]
     Thread { name: String, source: std::io::Error },
 }
 

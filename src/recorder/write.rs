@@ -1,6 +1,6 @@
 //! Making a recorder's file, and giving its tracks to emitters.
 
-use crate::directory::is_at;
+use crate::directory::{is_at, size_hint};
 use crate::event::{Domain, Origin, Symbols, Tap};
 use crate::recorder::definitions::{Listener, Tag};
 use crate::recorder::file::RecorderFile;
@@ -56,7 +56,8 @@ pub enum RecorderError {
     },
     /// The operating system refused.
     #[error(
-        "{path}: the flight recorder cannot be made: {source}; choose a place with room for {bytes} bytes"
+        "{path}: the flight recorder cannot be made: {source}; choose a place with room for {bytes} bytes{}",
+        size_hint(source)
     )]
     Io {
         /// The file.

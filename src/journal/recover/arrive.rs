@@ -1,5 +1,6 @@
 //! A journal that appears whole or not at all.
 
+use crate::directory::rename_new;
 use crate::journal::format::RunId;
 use crate::journal::recover::repair::RepairError;
 use crate::journal::write::options::OpenError;
@@ -75,7 +76,10 @@ pub(super) fn arrive<T>(
     std::fs::create_dir(&partial).map_err(io_error("create", &partial))?;
     let arrived = write(&partial).and_then(|written| {
         sync_dir(&partial)?;
-        std::fs::rename(&partial, &path).map_err(io_error("rename", &partial))?;
+        rename_new(&partial, &path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => exists(),
+            _ => io_error("rename", &partial)(error),
+        })?;
         Ok(written)
     });
     if arrived.is_err() {

@@ -135,11 +135,7 @@ impl JournalLog {
         let select = options.select;
         let writer = JournalWriter::open(path, run, options, clock.now_ns())?;
         let worker = JournalWorker::start(writer, QUEUE_LEN, move || clock.now_ns());
-        let worker = worker.map_err(|source| OpenError::Io {
-            action: "start a thread for",
-            path: path.to_owned(),
-            source,
-        })?;
+        let worker = worker.map_err(|source| OpenError::Thread { path: path.to_owned(), source })?;
         Ok(JournalLog::new(worker, select, symbols, schema))
     }
 

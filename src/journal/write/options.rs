@@ -164,6 +164,16 @@ pub enum OpenError {
         /// What is wrong with them.
         why: String,
     },
+    /// The system gave no thread.
+    #[error(
+        "the thread that writes the journal {path} could not be started: {source}; raise the limit on threads (`ulimit -u`, a container's `pids.max`) or on memory (`ulimit -v`)"
+    )]
+    Thread {
+        /// The journal's directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// The directory cannot be used.
     #[error("cannot {action} {path}: {source}; check that the directory exists and can be written to")]
     Io {

@@ -1,6 +1,6 @@
 //! The writer: takes records and definitions, fills blocks, and answers for every record it was given.
 
-use crate::directory::Directory;
+use crate::directory::{Directory, size_hint};
 use crate::domain::Schema;
 use crate::event::{KindSet, Origin, Record, Symbol};
 use crate::journal::format::marks::Marks;
@@ -58,7 +58,8 @@ pub(super) struct Progress {
 /// its lock was removed, when it stops for good.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot write the journal {path} since {since_ns} ns after 1970: {source}{}",
+    "cannot write the journal {path} since {since_ns} ns after 1970: {source}{}{}",
+    size_hint(source),
     if *for_good { "" } else { "; free space or repair the disk, writing then resumes by itself" }
 )]
 pub struct WriteStall {
@@ -76,7 +77,10 @@ pub struct WriteStall {
 
 /// Why [`JournalWriter::close`] could not end the journal in order.
 #[derive(Debug, thiserror::Error)]
-#[error("the journal was not closed in order: {source}; {} of its records are lost, the rest can be read", account.lost)]
+#[error(
+    "the journal was not closed in order: {source}{}; {} of its records are lost, the rest can be read",
+    size_hint(source), account.lost
+)]
 pub struct CloseError {
     /// What the operating system said.
     pub source: io::Error,

@@ -1,7 +1,10 @@
-//! `paths.csv` reads back, whatever the names hold.
+//! `paths.csv` and `states.csv` read back, whatever the names hold, and no cell of theirs does anything.
 #![cfg(feature = "csv")]
 
-use panther_events::export::csv::{DelayCells, PATH_COLUMNS, PathRow, write_paths};
+use crate::support::skip::skip;
+use panther_events::export::csv::{
+    DelayCells, PATH_COLUMNS, PathRow, STATE_COLUMNS, StateRow, write_paths, write_states,
+};
 
 const ROW: PathRow<'_> = PathRow {
     from: "client",
@@ -36,16 +39,91 @@ fn rows_stand_under_the_columns_they_belong_to() {
     assert_eq!(PATH_COLUMNS.join(","), expected.lines().next().unwrap());
 }
 
+/// Takes back what makes a cell harmless.
+fn name_of(cell: &str) -> String {
+    let mut rest = cell.strip_prefix('\'').unwrap_or(cell);
+    let mut name = String::new();
+    while let Some((before, escaped)) = rest.split_once("\\u{") {
+        let (code, behind) = escaped.split_once('}').unwrap();
+        name.push_str(before);
+        name.push(char::from_u32(u32::from_str_radix(code, 16).unwrap()).unwrap());
+        rest = behind;
+    }
+    name + rest
+}
+
+const NAMES: [&str; 24] = [
+    "a,b",
+    "say \"hi\"",
+    "two\nlines",
+    "\r",
+    "\t=1",
+    "=1+1",
+    "=HYPERLINK(\"http://x\",\"y\")",
+    "+49",
+    "-1",
+    "-server",
+    "@SUM(A1)",
+    "\u{ff1d}1",
+    "'quoted",
+    "'=1",
+    "''",
+    " padded ",
+    "",
+    "ü🦀",
+    "a;b\tc",
+    "\0\u{1b}[2J\u{7f}\u{9b}31m",
+    "\u{202e}cba",
+    "C:\\users\\u",
+    "\\u{1b}",
+    "\\\\u{5c}u{",
+];
+
 #[test]
-fn names_of_any_text_come_back_unchanged() {
-    let names = ["a,b", "say \"hi\"", "two\nlines", "\r", "=1+1", " padded ", "", "ü🦀", "a;b\tc"];
-    let rows = names.map(|name| PathRow { from: name, to: name, ..ROW });
+fn names_come_back_and_none_is_a_formula_or_steers_a_terminal() {
     let mut out = Vec::new();
-    write_paths(&mut out, rows).unwrap();
-    let mut reader = csv::Reader::from_reader(out.as_slice());
-    let read: Vec<_> = reader.records().map(Result::unwrap).collect();
-    assert_eq!(read.len(), names.len());
-    for (record, name) in read.iter().zip(names) {
-        assert_eq!((&record[0], &record[1], &record[2]), (name, name, "1201"));
+    write_paths(&mut out, NAMES.map(|name| PathRow { from: name, to: name, ..ROW })).unwrap();
+    let mut states = Vec::new();
+    write_states(&mut states, NAMES.map(state_row)).unwrap();
+    for (bytes, text_columns) in [(out, &[0, 1][..]), (states, &[0, 1, 2, 4, 5, 6])] {
+        assert!(bytes.iter().all(|byte| *byte == b'\n' || (*byte >= b' ' && *byte != 0x7f)));
+        let mut reader = csv::Reader::from_reader(bytes.as_slice());
+        let read: Vec<_> = reader.records().map(Result::unwrap).collect();
+        assert_eq!(read.len(), NAMES.len());
+        for (record, name) in read.iter().zip(NAMES) {
+            for column in text_columns {
+                let cell = &record[*column];
+                assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\u{ff1d}']), "{cell:?}");
+                assert!(!cell.contains(panther_events::event::is_harmful), "{cell:?}");
+                assert_eq!(name_of(cell), name, "{cell:?}");
+            }
+        }
+    }
+}
+
+fn state_row(name: &str) -> StateRow<'_> {
+    let (experiment, test, step) = (name, name, name);
+    StateRow { entity: name, domain: name, state: name, since_ns: 7, experiment, test, step }
+}
+
+/// Python's reader, which spreadsheets and data frames resemble.
+#[test]
+fn python_reads_the_same_cells() {
+    const SCRIPT: &str = "import csv, json, sys\n\
+        rows = list(csv.reader(open(sys.argv[1], newline='', encoding='utf-8'), strict=True))\n\
+        print(json.dumps(rows))";
+    let python = std::env::var("PANTHER_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    write_states(&mut file.as_file(), NAMES.map(state_row)).unwrap();
+    let Ok(output) = std::process::Command::new(python).args(["-c", SCRIPT]).arg(file.path()).output() else {
+        return skip("python", "python3 is not here");
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows: Vec<Vec<String>> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(rows[0], STATE_COLUMNS);
+    assert_eq!(rows.len(), NAMES.len() + 1);
+    for (row, name) in rows[1..].iter().zip(NAMES) {
+        assert_eq!((name_of(&row[0]), &*row[3], name_of(&row[6])), (name.to_owned(), "7", name.to_owned()));
+        assert!(!row[0].starts_with(['=', '+', '-', '@', '\t', '\r']), "{row:?}");
     }
 }

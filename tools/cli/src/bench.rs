@@ -208,9 +208,20 @@ fn options(expected_ids: u64) -> PipelineOptions {
 
 /// Runs `work` on a thread of its own on the first core, away from the pipeline's, which take the last ones. Where the
 /// thread stays on the core of a pipeline's, each waits for the other until the system moves it.
-fn on_first_core<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+fn on_first_core<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R, Failure> {
     let core = core_affinity::get_core_ids().and_then(|cores| cores.first().copied());
-    std::thread::scope(|scope| finish(scope.spawn(move || on_core(core, work))))
+    std::thread::scope(|scope| Ok(finish(spawn(scope, move || on_core(core, work))?)))
+}
+
+/// Starts a thread that measures.
+fn spawn<'scope, R: Send + 'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    work: impl FnOnce() -> R + Send + 'scope,
+) -> Result<std::thread::ScopedJoinHandle<'scope, R>, Failure> {
+    let remedy =
+        "raise the limit on threads (`ulimit -u`, a container's `pids.max`) or on memory (`ulimit -v`)";
+    let spawned = std::thread::Builder::new().spawn_scoped(scope, work);
+    spawned.map_err(|error| format!("a thread that measures could not be started: {error}; {remedy}").into())
 }
 
 /// Runs `work` on this thread, on `core` if the system allows it.
@@ -275,7 +286,7 @@ fn through(events: u64, ids: u64, observers: usize, warnings: &mut Vec<String>) 
             emitter.emit(entity(number), &sample(number))?;
         }
         Ok::<_, EmitError>(start)
-    })?;
+    })??;
     drop(emitter);
     // Ends when the last event is through.
     let snapshot = checked(pipeline, events)?;
@@ -394,7 +405,7 @@ fn delay(args: &Args, wait: WaitStrategy) -> Result<Delay, Failure> {
     let key = builder.observer("delays", move |_| Delays { start, histogram: histogram.clone() });
     let pipeline = builder.start()?;
     let mut emitter = pipeline.emitter("bench")?;
-    let time = on_first_core(|| emit_at_rate(&mut emitter, start, args.rate, count));
+    let time = on_first_core(|| emit_at_rate(&mut emitter, start, args.rate, count))?;
     drop(emitter);
     let snapshot = pipeline.shutdown();
     snapshot.account.check()?;
@@ -434,9 +445,9 @@ fn lateness(args: &Args) -> Result<Histogram<u64>, Failure> {
     let (first, last) = (cores.first().copied(), cores.last().copied());
     let mut both = Histogram::new(3)?;
     std::thread::scope(|scope| {
-        let threads = [first, last].map(|core| scope.spawn(move || on_core(core, wait)));
-        threads.map(finish)
-    })
+        let [first, last] = [first, last].map(|core| spawn(scope, move || on_core(core, wait)));
+        Ok::<_, Failure>([first?, last?].map(finish))
+    })?
     .into_iter()
     .try_for_each(|late| Ok::<_, Failure>(both.add(&late?)?))?;
     Ok(both)

@@ -361,20 +361,23 @@ fn input_summary(capture: &CaptureReport) -> InputSummary {
     }
 }
 
-/// Calls `feed`, and moves the bar as it raises the bytes read.
+/// Calls `feed`, and moves the bar as it raises the bytes read. Where the system gives no thread for it, it does not move.
 fn painted<R>(bar: &ProgressBar, feed: impl FnOnce(&AtomicU64) -> R) -> R {
     let progress = AtomicU64::new(0);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let painter = scope.spawn(|| {
+        let paint = || {
             while !done.load(Ordering::Relaxed) {
                 bar.set_position(progress.load(Ordering::Relaxed));
                 std::thread::park_timeout(Duration::from_millis(100));
             }
-        });
+        };
+        let painter = (!bar.is_hidden()).then(|| std::thread::Builder::new().spawn_scoped(scope, paint));
         let fed = feed(&progress);
         done.store(true, Ordering::Relaxed);
-        painter.thread().unpark();
+        if let Some(Ok(painter)) = painter {
+            painter.thread().unpark();
+        }
         fed
     })
 }

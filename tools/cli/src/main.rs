@@ -73,7 +73,11 @@ enum Outcome {
 
 fn main() -> ExitCode {
     // Clap itself exits with 2 for unusable arguments.
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if let Err(error) = signals::outlive_file_size_limits() {
+        return ExitCode::from(ended(Err(error.into())) as u8);
+    }
+    let outcome = match command {
         Command::Bench(args) => bench::run(&args),
         Command::Ingest(args) => ended(ingest::run(&args)),
         Command::Cat(args) => ended(cat::run(&args)),

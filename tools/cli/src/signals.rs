@@ -4,6 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Makes a limit on the size of files (`ulimit -f`) an error of the write that reaches it, as a full disk is, and no end of the
+/// process. Where there is no such signal, it does nothing.
+pub(crate) fn outlive_file_size_limits() -> io::Result<()> {
+    // Caught, a signal does not end the process; what it sets nobody reads.
+    #[cfg(unix)]
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default())?;
+    Ok(())
+}
+
 /// What was asked for so far.
 #[derive(Clone, Default)]
 pub(crate) struct Signals {
