@@ -83,6 +83,8 @@ impl RecorderFile {
     }
 
     /// Tells whether the path leads to the file.
+    pub(super) fn is_in_place(&self) -> bool {
+        is_at(&self.file, &self.path)
     }
 
     /// Writes the track's header; the state is locked. Returns the salt of its checks, its slots and its head.

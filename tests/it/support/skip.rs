@@ -1,7 +1,7 @@
 //! Tests that need what a machine may lack.
 
 /// Says that a test, or a part of it, is skipped because this machine lacks `what` it needs: `data` (the reference data), `mount`,
-/// `python`, `trace` or `shell`. With `PANTHER_REQUIRE_ALL=1` the test fails instead, unless `PANTHER_MAY_SKIP` names it among
+/// `python`, `limits` (of another user's threads), `trace` or `shell`. With `PANTHER_REQUIRE_ALL=1` the test fails instead, unless `PANTHER_MAY_SKIP` names it among
 /// others, with commas between them.
 #[track_caller]
 pub(crate) fn skip(what: &str, why: &str) {

@@ -3,8 +3,12 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests are tests")]
 
+#[path = "../../../tests/it/support/skip.rs"]
+mod skip;
+
 use panther_events::event::{Record, Symbol};
 use panther_events::journal::{Durability, JournalWriter, Options, RunId};
+use skip::skip;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -97,18 +101,16 @@ fn threads_that_the_system_refuses_end_a_command_with_what_to_do() {
     fs::copy(PROGRAM, &program).unwrap();
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
     if !is_root {
-        println!("skipped: only the superuser can become a user without other processes");
-        return;
+        return skip("limits", "only the superuser can become a user without other processes");
     }
     let as_nobody = |threads: u32, args: &[&str]| {
-        let shell = format!("ulimit -u {threads} && exec \"$0\" \"$@\"");
+        let limit = format!("--nproc={threads}");
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", NOBODY, "--clear-groups", "sh", "-c", &shell]).arg(&program);
+        command.args(["--reuid", NOBODY, "--clear-groups", "timeout", "60", "prlimit", &limit]).arg(&program);
         command.args(args).current_dir(dir).output()
     };
     if !as_nobody(1, &["--version"]).is_ok_and(|output| output.status.success()) {
-        println!("skipped: setpriv is not here, or may not change the user");
-        return;
+        return skip("limits", "setpriv or prlimit is not here, or may not change the user");
     }
     let journal = ["--journal", "JOURNAL"];
     let captures = ["ingest", "client.pcap", "server.pcap", "--digest-bytes", "60"];
