@@ -197,7 +197,8 @@ mod tests {
     fn a_lock_file_that_is_not_ours_stays_as_it_is() {
         let temp = tempfile::tempdir().unwrap();
         let precious = temp.path().join("precious");
-        let plant: [(&str, fn(&Path, &Path) -> io::Result<()>); 5] = [
+        type Plant = fn(&Path, &Path) -> io::Result<()>;
+        let plant: [(&str, Plant); 5] = [
             ("no regular file", |precious, lock| std::os::unix::fs::symlink(precious, lock)),
             ("hard link", |precious, lock| std::fs::hard_link(precious, lock)),
             ("another program", |precious, lock| std::fs::copy(precious, lock).map(drop)),
