@@ -1,5 +1,6 @@
 //! `paths.csv` and `states.csv` read back, whatever the names hold, and no cell of theirs does anything.
 #![cfg(feature = "csv")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use crate::support::skip::skip;
 use panther_events::export::csv::{
