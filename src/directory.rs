@@ -121,6 +121,7 @@ impl Directory {
 
     /// Opens the regular file `name` for reading and writing, or makes it. One that has other names too may be somebody's
     /// under these, and is refused.
+    #[cfg(feature = "journal")]
     pub(crate) fn open_or_create(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -171,6 +172,7 @@ impl Directory {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let flags = match creates {
             Creates::Nothing => flags | OFlags::RDONLY,
+            #[cfg(feature = "journal")]
             Creates::Missing => flags | OFlags::RDWR | OFlags::CREATE,
             Creates::New => flags | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
         };
@@ -202,6 +204,7 @@ impl Directory {
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "the options say it"))]
 enum Creates {
     Nothing,
+    #[cfg(feature = "journal")]
     Missing,
     New,
 }
@@ -286,7 +289,7 @@ fn irregular() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(all(test, unix, feature = "journal"))]
 mod tests {
     use super::*;
     use std::io::{Read, Write};
