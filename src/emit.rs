@@ -211,6 +211,7 @@ impl Emitter {
                 }
             });
         }
+        self.emit_shared.sources.number_elsewhere();
         self.emit_known::<KEEP>(records)
     }
 

@@ -34,7 +34,8 @@
 //! - A *journal* is a directory with one run's records; it has one writer at a time, and any readers.
 //! - A *segment* is one file of it. One is open; when it is full or old it ends, and the next one begins.
 //! - A *block* is what is written at once: a header with checksums, a table of sources, and records or definitions.
-//! - A *definition* is the name behind a symbol, the document behind a digest, or what a domain's kinds are: records refer to them.
+//! - A *definition* is the name behind a symbol, the document behind a digest, or what a domain's kinds are: records refer to them. Or
+//!   it says of a source what its emitter is named, or in which context it is, from a number on.
 //! - The *watermark* says up to which record of each source the [`Durability`]'s promise holds.
 //! - A *gap* is records that are missing, by source and numbers, as later blocks tell.
 //! - A *stall* is what keeps a writer from writing. It holds records meanwhile and tries again; unless somebody removed the
@@ -78,7 +79,10 @@
 //!            20  the source's records before this block 4
 //!
 //! body        records       64 bytes each, as in memory; id 16, time 8, entity 8, kind 2, source 2, seq 4 turned
-//!             definitions   tag 1 (1 name, 2 document), 0 3, length 4, symbol or digest 16, bytes, 0 to a multiple of 8
+//!             definitions   tag 1 (1 name, 2 document, 3 name of a source, 4 context), 0 1, source 2 (of tags 3 and 4),
+//!                           length 4, symbol, digest or origin 16, bytes, 0 to a multiple of 8; of tags 3 and 4 the bytes
+//!                           begin with the number from which on it holds 4, 0 4; then the name, empty where it is not known,
+//!                           or the digest of the context's document 8, 0 for no context
 //!             open          previous segment 4 (2^32-1: none), 1 when resumed else 0 1, 0 3, its end 8
 //!             loss          none; the table says what is lost
 //!             end           reason 1 (1 rotated, 2 closed), 0 7
@@ -93,6 +97,10 @@
 //!   source came before, so a gap is named by source and numbers by the first blocks behind it.
 //! - Definitions come before their first use, in each segment: it holds those that its records refer to and no others, so that
 //!   it can be read alone, whatever became of the others, and what is defined goes with the records when retention removes them.
+//! - What is said of a source comes before the first block of a segment that has records of it, and again where it changes unless
+//!   these records tell of it themselves, as those of the kind [`ContextEntered`](crate::emit::ContextEntered) do of contexts: of each
+//!   source that ever was in a context, and of each whose emitter's name is known. A source of which a segment says no context is in
+//!   none. Where the journal has not the document, the context is not known ([`EnteredContext::Unknown`]).
 //! - Documents above 64 bits are not of events. Those that begin with `domain/`, a byte with the number of a domain and 8 bytes of
 //!   the text's hash, are definitions of domains ([`DomainDef::to_json`](crate::domain::DomainDef::to_json)), and stand where a segment
 //!   has records of the domain. The others are notes, which stand in each segment. Two are the journal's own: under `kinds/1:` (and 8 bytes of its digest) the kinds
@@ -139,7 +147,7 @@ mod recover;
 pub mod storage;
 mod write;
 
-pub use format::block::Definition;
+pub use format::definition::{Definition, SourceFrom};
 pub use format::marks::{Mark, Marks};
 pub use format::select::Select;
 pub use format::{Position, RunId};
@@ -150,6 +158,7 @@ pub use read::filter::Filter;
 pub use read::lacking::Lacking;
 pub use read::reader::{JournalReader, ReadBlock, ReadOptions, Status};
 pub use read::recovery::Found;
+pub use read::sources::EnteredContext;
 pub use read::verify::{VerifyReport, holds_journal, verify};
 pub use recover::arrive::RecoverError;
 pub use recover::journal::recover;

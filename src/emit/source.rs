@@ -6,7 +6,7 @@ use crate::event::kind::KIND_COUNT;
 use crate::event::{Contexts, EventId, EventKind, IdScope, Identity, KindSet, Origin, Symbol};
 use crate::fork::Birthplace;
 use crate::sync::inside;
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
 use crate::wait::{ActiveFlag, Gate};
 use crossbeam_utils::CachePadded;
 
@@ -223,7 +223,11 @@ impl Offered {
 
 /// All sources of a pipeline.
 #[derive(Default)]
-pub(crate) struct Sources(Mutex<SourcesState>);
+pub(crate) struct Sources {
+    state: Mutex<SourcesState>,
+    /// Records come that another pipeline numbered: the names are not theirs.
+    is_foreign: AtomicBool,
+}
 
 /// What became of all events that were offered to a pipeline so far.
 #[derive(Clone)]
@@ -241,10 +245,16 @@ impl EmitTotals {
         self.0.totals().sent
     }
 
+    /// Lets `tell` know which emitter has which source, from which number on, of all that there are and of each new one, until it
+    /// returns false. An empty name says that records of that source come which another pipeline numbered.
+    pub(crate) fn tell_names(&self, tell: TellName) {
+        self.0.tell_names(tell);
+    }
+
     /// Tells whether the pipeline takes no more events, since it is being shut down.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        lock(&self.0.0).closed
+        lock(&self.0.state).closed
     }
 }
 
@@ -253,6 +263,9 @@ impl std::fmt::Debug for EmitTotals {
         f.debug_tuple("EmitTotals").field(&self.sums()).finish()
     }
 }
+
+/// Is told a source, a number, and the name of the emitter that has it from there on.
+pub(crate) type TellName = Box<dyn Fn(u16, u32, &str) -> bool + Send>;
 
 #[derive(Default)]
 struct SourcesState {
@@ -263,18 +276,19 @@ struct SourcesState {
     gone: Offered,
     /// The pipeline takes no more events.
     closed: bool,
-    /// By source number: the name of the emitter that had it last.
-    names: Vec<Box<str>>,
+    /// By source number: the name of the emitter that had it last, and its first number.
+    names: Vec<(Box<str>, u64)>,
+    told: Vec<TellName>,
 }
 
 impl Sources {
     /// Begins behind the numbers that an earlier part of the run has used: `last[source]` is a source's last one.
     pub(crate) fn begin_after(&self, last: &[Option<u32>]) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let known = last.iter().rposition(Option::is_some).map_or(0, |source| source + 1);
         state.fresh = state.fresh.max(known as u32);
         let names = known.max(state.names.len());
-        state.names.resize_with(names, Box::default);
+        state.names.resize_with(names, Default::default);
         for (source, last) in (0..=u16::MAX).zip(last) {
             // A source that the earlier part did not use up goes on once the fresh ones are gone.
             let next_seq = last.map_or(0, |last| u64::from(last) + 1);
@@ -287,17 +301,17 @@ impl Sources {
     /// Gives an emitter a source: a fresh number while there are any, else one of an emitter that is gone, whose
     /// sequence goes on, so that source and number together never repeat. `None` when all are in use.
     pub(crate) fn open(&self, name: &str) -> Option<Arc<Source>> {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let (number, first_seq) = match u16::try_from(state.fresh) {
             Ok(number) => {
                 state.fresh += 1;
-                state.names.push(name.into());
+                state.names.push((name.into(), 0));
                 (number, 0)
             }
             Err(_) => {
                 let (number, first_seq) = state.free.pop()?;
                 if let Some(slot) = state.names.get_mut(usize::from(number)) {
-                    *slot = name.into();
+                    *slot = (name.into(), first_seq);
                 }
                 (number, first_seq)
             }
@@ -313,17 +327,18 @@ impl Sources {
             birthplace: Birthplace::here(),
         });
         state.live.push(Arc::clone(&source));
+        state.told.retain(|tell| tell(number, first_seq as u32, name));
         Some(source)
     }
 
     /// Says that no emitter counts any more.
     pub(crate) fn set_closed(&self) {
-        lock(&self.0).closed = true;
+        lock(&self.state).closed = true;
     }
 
     /// Takes back the source of a teller, or of an emitter that is gone.
     pub(crate) fn close(&self, source: &Arc<Source>) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let Some(at) = state.live.iter().position(|live| Arc::ptr_eq(live, source)) else { return };
         state.live.swap_remove(at);
         state.gone.add(source.totals());
@@ -335,7 +350,7 @@ impl Sources {
 
     /// Returns the counts over all sources, past and present.
     pub(crate) fn totals(&self) -> Offered {
-        let state = lock(&self.0);
+        let state = lock(&self.state);
         let mut totals = state.gone;
         for source in &state.live {
             totals.add(source.totals());
@@ -345,17 +360,45 @@ impl Sources {
 
     /// Returns the names of the emitters that had the source numbers last, by number.
     pub(crate) fn names(&self) -> Vec<Box<str>> {
-        lock(&self.0).names.clone()
+        lock(&self.state).names.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn tell_names(&self, tell: TellName) {
+        let mut state = lock(&self.state);
+        // Relaxed: changed under the lock.
+        if self.is_foreign.load(Ordering::Relaxed) {
+            return;
+        }
+        let named = (0..=u16::MAX).zip(&state.names).filter(|(_, (name, _))| !name.is_empty());
+        named.for_each(|(source, (name, first_seq))| {
+            tell(source, *first_seq as u32, name);
+        });
+        state.told.push(tell);
+    }
+
+    /// Takes in that records come which another pipeline numbered.
+    pub(crate) fn number_elsewhere(&self) {
+        // Relaxed: who comes at the same time may be a little before those who read the names.
+        if self.is_foreign.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut state = lock(&self.state);
+        self.is_foreign.store(true, Ordering::Relaxed);
+        for tell in std::mem::take(&mut state.told) {
+            (0..=u16::MAX).zip(&state.names).for_each(|(source, _)| {
+                tell(source, 0, "");
+            });
+        }
     }
 
     /// Returns how many emitters there are.
     pub(crate) fn live(&self) -> usize {
-        lock(&self.0).live.len()
+        lock(&self.state).live.len()
     }
 
     /// Returns the emitters that are in the middle of a call; meant for after the gate was closed.
     pub(crate) fn inside(&self) -> Vec<Arc<Source>> {
-        lock(&self.0).live.iter().filter(|source| source.active.is_occupied()).map(Arc::clone).collect()
+        lock(&self.state).live.iter().filter(|source| source.active.is_occupied()).map(Arc::clone).collect()
     }
 }
 

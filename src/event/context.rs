@@ -162,12 +162,14 @@ impl Context {
         text
     }
 
-    /// Reads a document.
-    pub(super) fn read(document: &str) -> Context {
+    /// Reads a document, and takes its names into a table; one that the table refuses, it counts.
+    pub(super) fn read(document: &str, symbols: &Symbols) -> Context {
         let part = |level: Level| {
             let members = Members::of(document);
             let number = || members.raw(level.name())?.parse().ok().map(Symbol::from_bits);
-            let name = members.text(level.name()).map(|name| Symbol::of(&name));
+            let name = members
+                .text(level.name())
+                .map(|name| symbols.intern(&name).unwrap_or_else(|_| Symbol::of(&name)));
             name.or_else(number).unwrap_or(Symbol::NONE)
         };
         Context(Level::ALL.map(part))
@@ -241,7 +243,9 @@ mod tests {
             document,
             format!(r##"{{"experiment":{},"test":"a \"test\"\n"}}"##, Symbol::of("unknown").bits())
         );
-        assert_eq!(Context::read(&document), context);
-        assert_eq!(Context::read(&Context::NONE.document(&symbols)), Context::NONE);
+        let elsewhere = Symbols::new();
+        assert_eq!(Context::read(&document, &elsewhere), context);
+        assert_eq!(elsewhere.name(name).as_deref(), Some("a \"test\"\n"));
+        assert_eq!(Context::read(&Context::NONE.document(&symbols), &elsewhere), Context::NONE);
     }
 }

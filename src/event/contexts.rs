@@ -1,12 +1,12 @@
 //! The table of contexts: which events and entities belong to which.
 
 use crate::event::stages::{Handled, Stages};
-use crate::event::{Context, ContextRefused, Domain, Record, Symbol};
+use crate::event::{Context, ContextRefused, Domain, Record, Symbol, Symbols};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 /// What a change of context takes at most, about: a context of its own that nothing else is in, and its places in the maps.
 const CHANGE_BYTES: u64 = 192;
@@ -37,9 +37,13 @@ pub struct Contexts {
     changes_max: usize,
     members_max: usize,
     evicted: AtomicU64,
+    /// How often a context was asked for that was evicted.
+    missed: AtomicU64,
     forgotten: AtomicU64,
     /// Taken behind the state's lock.
     handled: Mutex<Handled>,
+    /// The names of what contexts are parts of.
+    symbols: Arc<Symbols>,
     state: RwLock<ContextsState>,
 }
 
@@ -51,6 +55,8 @@ struct ContextsState {
     numbers: HashMap<Context, u32>,
     /// By source: from which number on it is in which context, ascending.
     changes: HashMap<u16, VecDeque<Change>>,
+    /// By source: from which number on changes were evicted.
+    evicted: HashMap<u16, u32>,
     change_count: usize,
     /// Of all that ever were.
     changes_ever: u64,
@@ -81,10 +87,10 @@ impl Contexts {
     /// Bytes that a table takes at most, about, unless told otherwise: 256 MiB.
     pub const LIMIT_DEFAULT: u64 = 1 << 28;
 
-    /// Makes an empty table of at most about `limit` bytes: half of them for changes of context, at 192 bytes each, half for
+    /// Makes an empty table for contexts whose names are in `symbols`, of at most about `limit` bytes: half of them for changes of context, at 192 bytes each, half for
     /// entities, at 160 bytes for each context that one belongs to. There is room for 64 of each at least.
     #[must_use]
-    pub fn with_limit(limit: u64) -> Contexts {
+    pub fn new(symbols: &Arc<Symbols>, limit: u64) -> Contexts {
         let places = |each| usize::try_from(limit / 2 / each).unwrap_or(usize::MAX).max(64);
         Contexts {
             used: AtomicBool::new(false),
@@ -93,8 +99,10 @@ impl Contexts {
             changes_max: places(CHANGE_BYTES),
             members_max: places(MEMBER_BYTES),
             evicted: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
             forgotten: AtomicU64::new(0),
             handled: Mutex::default(),
+            symbols: Arc::clone(symbols),
             state: RwLock::default(),
         }
     }
@@ -106,7 +114,15 @@ impl Contexts {
         if !self.used.load(Ordering::Acquire) {
             return Context::NONE;
         }
-        self.read().of(record.source(), record.seq())
+        self.look_up(record.source(), record.seq()).0
+    }
+
+    fn look_up(&self, source: u16, seq: u32) -> (Context, RangeInclusive<u32>) {
+        let state = self.read();
+        if state.has_evicted(source, seq) {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+        state.span(source, seq)
     }
 
     /// Returns the context of number `seq` of `source`, and the numbers around it that are in the same one. It holds for
@@ -116,7 +132,7 @@ impl Contexts {
         if !self.used.load(Ordering::Acquire) {
             return (Context::NONE, 0..=u32::MAX);
         }
-        self.read().span(source, seq)
+        self.look_up(source, seq)
     }
 
     /// Tells whether the entity belongs to a context within `outer`.
@@ -150,6 +166,12 @@ impl Contexts {
         self.evicted.load(Ordering::Relaxed)
     }
 
+    /// Returns how often the context of an event was asked for in vain, because it had been evicted.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+
     /// Returns how often it was forgotten that an entity belongs to a context, because others came.
     #[must_use]
     pub fn forgotten(&self) -> u64 {
@@ -159,10 +181,10 @@ impl Contexts {
     /// Says what is not known any more although somebody may ask for it.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
         let remedy = "stay longer in each, or raise `contexts_bytes`";
-        let evicted = Some(self.evicted()).filter(|evicted| *evicted > 0).map(|evicted| {
+        let missed = Some(self.missed()).filter(|missed| *missed > 0).map(|missed| {
             format!(
-                "{evicted} changes of context were evicted; earlier events that are still held, as by a history, are shown without \
-                 a context; {remedy}"
+                "{missed} times, the context of an event was asked for that had been evicted, and the event is taken for one without: it \
+                 was held for long, as by a history; {remedy}"
             )
         });
         let forgotten = Some(self.forgotten()).filter(|forgotten| *forgotten > 0).map(|forgotten| {
@@ -171,18 +193,23 @@ impl Contexts {
                  may lack entities; {remedy}"
             )
         });
-        evicted.into_iter().chain(forgotten)
+        missed.into_iter().chain(forgotten)
     }
 
     /// Takes a definition from elsewhere, such as a journal: from `seq` on, events of `source` are in the context that
-    /// `document` describes; `None` for no context. Numbers are one origin's: see [`Contexts::forget_numbers`].
+    /// `document` describes; `None` for no context. Its names come into the table of names. Numbers are one origin's: see
+    /// [`Contexts::forget_numbers`].
     ///
     /// # Errors
     /// When the table is full of changes that events on their way belong to, or an emitter of the pipeline has entered a context.
     pub fn restore(&self, source: u16, seq: u32, document: Option<&str>) -> Result<(), ContextRefused> {
         self.number_elsewhere()?;
+        let context = document.map_or(Context::NONE, |document| Context::read(document, &self.symbols));
+        if self.read().is_noted(source, seq, context) {
+            return Ok(());
+        }
         // A pipeline has told of what was entered, and of what was left.
-        self.enter_up_to(2 * self.changes_max, source, seq, document.map_or(Context::NONE, Context::read))
+        self.enter_up_to(2 * self.changes_max, source, seq, context)
     }
 
     /// Forgets in which contexts events are, and not which entities belong to contexts. A reader of events of several
@@ -196,6 +223,7 @@ impl Contexts {
             state.release(change.number);
         }
         state.superseded.clear();
+        state.evicted.clear();
         state.change_count = 0;
     }
 
@@ -297,6 +325,7 @@ impl Contexts {
             state.superseded.pop_front();
             if let Some(change) = state.changes.get_mut(&source).and_then(VecDeque::pop_front) {
                 state.release(change.number);
+                state.evicted.entry(source).or_insert(change.seq);
                 state.change_count -= 1;
                 self.evicted.fetch_add(1, Ordering::Relaxed);
             }
@@ -358,7 +387,7 @@ impl Contexts {
 
 impl Default for Contexts {
     fn default() -> Contexts {
-        Contexts::with_limit(Contexts::LIMIT_DEFAULT)
+        Contexts::new(&Arc::default(), Contexts::LIMIT_DEFAULT)
     }
 }
 
@@ -377,6 +406,21 @@ impl ContextsState {
 
     fn of(&self, source: u16, seq: u32) -> Context {
         self.span(source, seq).0
+    }
+
+    /// Tells whether the change was evicted that `seq` of `source` belongs to.
+    fn has_evicted(&self, source: u16, seq: u32) -> bool {
+        // Most tables have evicted nothing.
+        let evicted = if self.evicted.is_empty() { None } else { self.evicted.get(&source) };
+        let first = || self.changes.get(&source).and_then(VecDeque::front);
+        evicted.is_some_and(|evicted| seq >= *evicted && first().is_some_and(|first| seq < first.seq))
+    }
+
+    /// Tells whether a change to `context` is noted at that very number.
+    fn is_noted(&self, source: u16, seq: u32, context: Context) -> bool {
+        let changes = self.changes.get(&source);
+        let known = changes.and_then(|changes| changes.get(changes.partition_point(|known| known.seq < seq)));
+        known.is_some_and(|known| known.seq == seq && self.context(known.number) == context)
     }
 
     fn span(&self, source: u16, seq: u32) -> (Context, RangeInclusive<u32>) {
@@ -445,149 +489,4 @@ impl ContextsState {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::Level;
-    use crate::event::stages::Slow;
-    use std::sync::Arc;
-
-    #[test]
-    fn spans_hold_from_their_number_on_and_per_source() {
-        let contexts = Contexts::default();
-        let (a, b) = (Context::of(Level::Test, "a"), Context::of(Level::Test, "b"));
-        contexts.enter(3, 10, a).unwrap();
-        contexts.enter(3, 20, b).unwrap();
-        contexts.enter(3, 20, a).unwrap();
-        contexts.enter(3, 30, Context::NONE).unwrap();
-        let of = |source, seq| contexts.read().of(source, seq);
-        assert_eq!(
-            [of(3, 9), of(3, 10), of(3, 29), of(3, 30), of(2, 15)],
-            [Context::NONE, a, a, Context::NONE, Context::NONE]
-        );
-        for seq in 0..40 {
-            let (context, same) = contexts.span(3, seq);
-            assert_eq!(context, of(3, seq));
-            assert!(same.contains(&seq) && same.clone().take(40).all(|other| of(3, other) == context));
-        }
-        assert_eq!(contexts.span(2, 15), (Context::NONE, 0..=u32::MAX));
-        assert!(contexts.holds(Domain::TEST, Symbol::of("b"), &b));
-        contexts.join(Domain::SERVICE, Symbol::of("s"), a);
-        assert_eq!(
-            contexts.entities(&a),
-            [(Domain::TEST, Symbol::of("a")), (Domain::SERVICE, Symbol::of("s"))]
-        );
-    }
-
-    /// A table that is full of changes that have not been handled, of source 3, and what says that they have.
-    fn full() -> (Contexts, Arc<Slow>, u32) {
-        let (contexts, stages) = (Contexts::with_limit(0), Arc::new(Slow::default()));
-        let served: Arc<dyn Stages> = stages.clone();
-        contexts.serve(Arc::downgrade(&served));
-        let mut seq = 0;
-        while contexts.enter(3, seq, test_of(seq)).is_ok() {
-            seq += 1;
-        }
-        assert_eq!((seq, contexts.evicted()), (64, 0));
-        (contexts, stages, seq)
-    }
-
-    fn test_of(seq: u32) -> Context {
-        Context::of(Level::Test, &format!("test {seq}"))
-    }
-
-    /// Checks that the account of references is that of what refers.
-    fn check(contexts: &Contexts) {
-        let state = contexts.read();
-        let changes = state.changes.values().flatten().map(|change| change.number);
-        let mut references: HashMap<u32, u32> = HashMap::new();
-        changes.chain(state.members.iter().map(|member| member.2)).for_each(|number| {
-            *references.entry(number).or_default() += 1;
-        });
-        for (number, counted) in state.contexts.iter().enumerate() {
-            let number = number as u32;
-            assert_eq!(references.get(&number).copied().unwrap_or(0), counted.references);
-            assert_eq!(state.free.contains(&number), counted.references == 0);
-            let known = state.numbers.get(&counted.context) == Some(&number);
-            assert_eq!(known, counted.references > 0);
-        }
-        assert_eq!(state.changes.values().map(VecDeque::len).sum::<usize>(), state.change_count);
-        assert_eq!(state.members.len(), state.members_in_order.len());
-        assert_eq!(state.members.len(), state.entities.values().map(VecDeque::len).sum::<usize>());
-    }
-
-    #[test]
-    fn all_that_a_pipeline_can_have_told_of_contexts_is_restored() {
-        let (contexts, _stages, seq) = full();
-        assert_eq!(contexts.restore(3, 10, Some("{\"test\":\"a\"}")), Err(ContextRefused::Mixed));
-        let (restored, stages) = (Contexts::with_limit(0), Arc::new(Slow::default()));
-        let served: Arc<dyn Stages> = stages.clone();
-        restored.serve(Arc::downgrade(&served));
-        for number in 0..seq {
-            restored.restore(3, 2 * number, Some(&format!("{{\"test\":\"test {number}\"}}"))).unwrap();
-            restored.restore(3, 2 * number + 1, None).unwrap();
-        }
-        assert_eq!(restored.read().of(3, 2 * seq - 2), test_of(seq - 1));
-        assert_eq!(restored.enter(3, 1000, Context::of(Level::Test, "a")), Err(ContextRefused::Mixed));
-        assert_eq!(restored.restore(3, 1000, None), Err(ContextRefused::Full { changes: 128 }));
-        restored.forget_numbers();
-        check(&restored);
-    }
-
-    #[test]
-    fn changes_that_are_told_again_or_late_hold_where_they_belong() {
-        let contexts = Contexts::default();
-        let [a, b] = ["a", "b"].map(|name| Context::of(Level::Test, name));
-        let document = |name| Some(format!("{{\"test\":\"{name}\"}}"));
-        for (seq, document) in [(10, document("a")), (30, None), (10, document("a")), (20, document("b"))] {
-            contexts.restore(3, seq, document.as_deref()).unwrap();
-        }
-        let of = |seq| contexts.read().of(3, seq);
-        assert_eq!([9, 10, 19, 20, 29, 30].map(of), [Context::NONE, a, a, b, b, Context::NONE]);
-        check(&contexts);
-    }
-
-    #[test]
-    fn who_is_in_a_context_can_leave_it_although_the_table_is_full() {
-        let (contexts, _stages, seq) = full();
-        assert_eq!(contexts.enter(3, seq, Context::NONE), Err(ContextRefused::Full { changes: 64 }));
-        contexts.go_on(3, seq, Context::NONE);
-        let of = |seq| contexts.read().of(3, seq);
-        assert_eq!([of(seq - 1), of(seq), of(seq + 1)], [test_of(seq - 1), Context::NONE, Context::NONE]);
-        let before = contexts.read().change_count;
-        contexts.go_on(3, seq + 10, Context::NONE);
-        assert_eq!(contexts.read().change_count, before, "where it is already, nothing is noted");
-        assert!(contexts.knows(3) && !contexts.knows(4));
-        check(&contexts);
-    }
-
-    #[test]
-    fn changes_go_when_all_events_before_them_have_been_handled() {
-        let (contexts, stages, seq) = full();
-        contexts.enter(4, 0, test_of(1)).unwrap_err();
-        // All that came before the first question: behind the half that was full then.
-        let asked = 33;
-        stages.handled.store(1, Ordering::Relaxed);
-        contexts.enter(4, 7, test_of(1)).unwrap();
-        for seq in 100..140 {
-            let _ = contexts.enter(3, seq, test_of(seq));
-        }
-        let known = |seq: &u32| contexts.read().of(3, *seq) == test_of(*seq);
-        assert!((asked..seq).all(|seq| known(&seq)), "these may still be asked for");
-        assert!(!known(&0) && contexts.evicted() > 10);
-        assert_eq!(contexts.read().of(4, 7), test_of(1), "the last one of a source stays");
-        stages.handled.store(u64::MAX, Ordering::Relaxed);
-        for seq in 200..100_000 {
-            contexts.enter(3, seq, test_of(seq)).unwrap();
-            contexts.join(Domain::SERVICE, Symbol::from_bits(u64::from(seq)), test_of(seq));
-        }
-        assert_eq!(contexts.read().of(4, 7), test_of(1));
-        assert!((99_970..100_000).all(|seq| known(&seq)));
-        let state = contexts.read();
-        assert!(state.change_count <= 64 && state.contexts.len() <= 200 && state.members.len() <= 64);
-        drop(state);
-        assert!(contexts.forgotten() > 100_000);
-        assert!(contexts.holds(Domain::SERVICE, Symbol::from_bits(99_999), &test_of(99_999)));
-        assert!(!contexts.holds(Domain::SERVICE, Symbol::from_bits(200), &test_of(200)));
-        check(&contexts);
-    }
-}
+mod tests;

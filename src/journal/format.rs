@@ -33,6 +33,7 @@
 
 pub(super) mod block;
 pub(super) mod compressed;
+pub(super) mod definition;
 mod header;
 pub(super) mod marks;
 pub(super) mod names;

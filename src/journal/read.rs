@@ -11,4 +11,5 @@ pub(super) mod reader;
 pub(super) mod recovery;
 mod recovery_policy;
 pub(super) mod scan;
+pub(super) mod sources;
 pub(super) mod verify;

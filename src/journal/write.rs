@@ -16,6 +16,7 @@ mod references;
 mod resume;
 mod segment;
 mod segments;
+mod sources;
 mod stop;
 pub(super) mod worker;
 pub(super) mod writer;

@@ -47,7 +47,7 @@ pub struct PipelineOptions {
     pub dedup: DedupOptions,
     /// What stamps events.
     pub clock: Clock,
-    /// Bytes that the table of contexts takes at most, about: [`Contexts::with_limit`].
+    /// Bytes that the table of contexts takes at most, about: [`Contexts::new`].
     pub contexts_bytes: u64,
     /// How long the pipeline may do nothing for whoever asks it: a thread that neither takes events nor answers for so long (it is
     /// within an observer that does not return, say) is left out of a [snapshot](Pipeline::snapshot), is not waited for when an
@@ -257,7 +257,7 @@ impl Builder {
             Topology::Staged { workers, .. } => workers,
         };
         let registry = Arc::new(ObserverRegistry::default());
-        let contexts = Arc::new(Contexts::with_limit(options.contexts_bytes));
+        let contexts = Arc::new(Contexts::new(&symbols, options.contexts_bytes));
         let origin = Origin::random();
         let sources = Arc::new(Sources::default());
         let setup = ObserverSetup {

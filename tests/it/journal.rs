@@ -2,6 +2,7 @@
 
 mod bounds;
 mod compress;
+mod contexts;
 mod crash;
 mod damage;
 mod faults;

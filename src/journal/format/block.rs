@@ -1,7 +1,7 @@
 //! A block while it is filled: room for the header, then the body, in one buffer that is written at once.
 
-use crate::event::kind::DOMAIN_COUNT;
-use crate::event::{Domain, Origin, Record, Symbol};
+use crate::event::{Origin, Record};
+use crate::journal::format::definition::{Definition, DefinitionKey};
 use crate::journal::format::marks::Marks;
 use crate::journal::format::{
     ALIGN, BlockHeader, BlockKind, HEADER_LEN_MAX, Position, RunId, SPANS_MAX, SourceSpan, Totals, aligned,
@@ -9,40 +9,6 @@ use crate::journal::format::{
 };
 use std::collections::HashSet;
 use std::sync::Arc;
-use xxhash_rust::xxh3::xxh3_64;
-
-/// What a definition is of: the symbol of a name, or the digest of a document.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct DefinitionKey {
-    tag: u8,
-    bits: u128,
-}
-
-/// What the digest of a domain's definition begins with; its number and the hash of its text follow.
-const DOMAIN_KEY: [u8; 7] = *b"domain/";
-
-impl DefinitionKey {
-    pub(crate) fn name(symbol: Symbol) -> DefinitionKey {
-        DefinitionKey { tag: 1, bits: u128::from(symbol.bits()) }
-    }
-
-    pub(crate) fn document(digest: u128) -> DefinitionKey {
-        DefinitionKey { tag: 2, bits: digest }
-    }
-
-    pub(crate) fn bits(self) -> u128 {
-        self.bits
-    }
-
-    /// The number of the domain whose definition it is of.
-    pub(crate) fn domain(self) -> Option<u8> {
-        let high = (self.bits >> 64) as u64;
-        let [start @ .., number] = high.to_be_bytes();
-        (self.tag == 2 && start == DOMAIN_KEY)
-            .then_some(number)
-            .filter(|number| usize::from(*number) < DOMAIN_COUNT)
-    }
-}
 
 /// Records' room in front of the body: the header is written right before the body once its length is known.
 const HEADER_ROOM: usize = HEADER_LEN_MAX / size_of::<Record>();
@@ -65,6 +31,8 @@ pub(crate) struct Block {
     origin: Origin,
     encoded_header_len: usize,
     uses: Uses,
+    /// Of each of `spans`.
+    facts: Vec<SourceFacts>,
 }
 
 /// Knows what records refer to.
@@ -74,6 +42,32 @@ pub(crate) trait Refer {
 
     /// Lets the block take along what `record` refers to.
     fn add_to(&mut self, uses: &mut Uses, record: &Record);
+
+    /// Returns what is known of the source of `record`, which is its first in the block.
+    fn facts_of(&self, uses: &mut Uses, record: &Record) -> SourceFacts;
+
+    /// Takes in that the source of `record` is in another context, where the record says so; then tells whether it is known in which.
+    fn takes_context(&mut self, record: &Record) -> Option<bool>;
+}
+
+/// What is known of a source.
+#[derive(Default)]
+pub(crate) struct SourceFacts {
+    /// The name of its emitter.
+    pub(crate) name: Option<Arc<Definition>>,
+    /// The context that it is in at its first record in the block.
+    pub(crate) context: Option<Arc<Definition>>,
+    /// What that is, goes along with the block.
+    pub(crate) is_told: bool,
+    /// The number of the last of its records in the block that tell of another one, and whether what that is goes along.
+    pub(crate) changed: Option<(u32, bool)>,
+}
+
+impl SourceFacts {
+    /// Iterates over what is to be in a segment.
+    pub(crate) fn definitions(&self) -> impl Iterator<Item = &Arc<Definition>> {
+        self.name.iter().chain(&self.context)
+    }
 }
 
 /// The definitions that a block's records refer to, each once.
@@ -168,6 +162,7 @@ impl Block {
             origin: Origin::from_bits(0),
             encoded_header_len: 0,
             uses: Uses::default(),
+            facts: Vec::new(),
         }
     }
 
@@ -181,6 +176,7 @@ impl Block {
         self.time_ns_max = 0;
         self.domains = 0;
         self.uses.clear();
+        self.facts.clear();
     }
 
     /// Returns the definitions that the records refer to.
@@ -188,9 +184,21 @@ impl Block {
         &self.uses.definitions
     }
 
-    /// Returns how many bytes those take.
-    pub(crate) fn definitions_len(&self) -> usize {
-        self.uses.len
+    /// Returns how many bytes all that the records need takes at most, and how many definitions that is.
+    pub(crate) fn needs(&self) -> (u64, usize) {
+        let of_sources = self.facts.iter().flat_map(SourceFacts::definitions);
+        let own = (self.uses.len as u64, self.uses.definitions.len());
+        of_sources.fold(own, |(len, count), definition| (len + definition.encoded_len() as u64, count + 1))
+    }
+
+    /// Iterates over the block's sources, with what is known of each.
+    pub(crate) fn facts(&self) -> impl Iterator<Item = (u16, &SourceFacts)> {
+        self.spans.iter().map(|span| span.source).zip(&self.facts)
+    }
+
+    /// Returns whose records they are.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Takes records from the front of `records`, which are of `origin`, while there is room and returns how many. Those that
@@ -206,14 +214,23 @@ impl Block {
         let room = self.room();
         let mut taken = 0;
         for record in records.iter().take(room) {
-            if !definitions.are_with(record) {
+            let refers = !definitions.are_with(record);
+            if refers {
                 if self.uses.are_many() {
                     break;
                 }
                 definitions.add_to(&mut self.uses, record);
             }
+            let known = self.spans.len();
             if !self.enter(slots, record) {
                 break;
+            }
+            if self.spans.len() > known {
+                let facts = definitions.facts_of(&mut self.uses, record);
+                self.facts.push(facts);
+            }
+            if refers && let Some(is_told) = definitions.takes_context(record) {
+                self.note_change(slots, record, is_told);
             }
             self.time_ns_min = self.time_ns_min.min(record.time_ns());
             self.time_ns_max = self.time_ns_max.max(record.time_ns());
@@ -255,6 +272,14 @@ impl Block {
             }
         }
         true
+    }
+
+    #[cold]
+    fn note_change(&mut self, slots: &Slots, record: &Record, is_told: bool) {
+        let slot = slots.0.get(usize::from(record.source())).copied().unwrap_or_default();
+        if let Some(facts) = self.facts.get_mut(usize::from(slot)) {
+            facts.changed = Some((record.seq(), is_told));
+        }
     }
 
     /// Returns how many records fit.
@@ -340,83 +365,5 @@ impl Block {
     fn body_mut(&mut self) -> &mut [u8] {
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.buffer);
         bytes.get_mut(HEADER_LEN_MAX..).unwrap_or_default()
-    }
-}
-
-/// A name or a detail document, addressed by content.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Definition {
-    /// The name behind a symbol.
-    Name(Symbol, Box<str>),
-    /// A document behind its digest.
-    Detail(u128, Box<[u8]>),
-}
-
-impl Definition {
-    /// Bytes that a detail document can have.
-    pub const DETAIL_LEN_MAX: usize = 4 << 20;
-    const HEAD_LEN: usize = 24;
-
-    /// Returns the digest under which `text` defines `domain` in a journal.
-    pub(crate) fn domain_key(domain: Domain, text: &str) -> u128 {
-        let [a, b, c, d, e, f, g] = DOMAIN_KEY;
-        let high = u64::from_be_bytes([a, b, c, d, e, f, g, domain.number()]);
-        u128::from(high) << 64 | u128::from(xxh3_64(text.as_bytes()))
-    }
-
-    /// Returns what it is of.
-    pub(crate) fn key(&self) -> DefinitionKey {
-        let (tag, bits, _) = self.parts();
-        DefinitionKey { tag, bits }
-    }
-
-    /// Tells whether it is a name or an event's document, and none of the journal's own.
-    pub(crate) fn is_of_records(&self) -> bool {
-        matches!(self, Definition::Name(..)) || u64::try_from(self.parts().1).is_ok()
-    }
-
-    /// Returns the name's or the document's bytes.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.parts().2
-    }
-
-    fn parts(&self) -> (u8, u128, &[u8]) {
-        match self {
-            Definition::Name(symbol, name) => (1, u128::from(symbol.bits()), name.as_bytes()),
-            Definition::Detail(digest, bytes) => (2, *digest, bytes),
-        }
-    }
-
-    /// Returns how many bytes the definition takes in a block's body.
-    pub(crate) fn encoded_len(&self) -> usize {
-        Definition::HEAD_LEN + self.parts().2.len().next_multiple_of(8)
-    }
-
-    /// Appends the definition to a block's body.
-    pub(crate) fn encode(&self, body: &mut Vec<u8>) {
-        let (tag, key, bytes) = self.parts();
-        body.extend_from_slice(&[tag, 0, 0, 0]);
-        body.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        body.extend_from_slice(&key.to_le_bytes());
-        body.extend_from_slice(bytes);
-        body.resize(body.len().next_multiple_of(8), 0);
-    }
-
-    /// Takes the first definition off `body`; `None` at its end, and when the rest is none (a later version's
-    /// tag, a name that is no text).
-    pub(crate) fn decode(body: &mut &[u8]) -> Option<Definition> {
-        let (head, rest) = body.split_first_chunk::<{ Definition::HEAD_LEN }>()?;
-        let len = crate::journal::format::le32(head, 4) as usize;
-        let key = u128::from_le_bytes(*head.last_chunk()?);
-        let bytes = rest.get(..len)?;
-        *body = rest.get(len.next_multiple_of(8)..)?;
-        match head[0] {
-            1 => {
-                let name = std::str::from_utf8(bytes).ok()?;
-                Some(Definition::Name(Symbol::from_bits(key as u64), name.into()))
-            }
-            2 => Some(Definition::Detail(key, bytes.into())),
-            _ => None,
-        }
     }
 }

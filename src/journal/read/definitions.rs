@@ -1,12 +1,13 @@
-//! A reader's names and documents, as far as it was read.
+//! A reader's names and documents, and what it was told of sources, as far as it was read.
 
 use crate::domain::{DomainDef, KindDef, Schema, SchemaTextError};
-use crate::event::{EventKind, KindSet, Shared, Symbol};
-use crate::journal::format::block::{Definition, DefinitionKey};
+use crate::event::{Detail, EventKind, KindSet, Shared, Symbol};
+use crate::journal::format::definition::{Definition, DefinitionKey, SourceFrom};
 use crate::journal::read::defined::{Defined, Key};
 use crate::journal::read::error::ReadError;
 use crate::journal::read::filter::Filter;
 use crate::journal::read::reader::JournalReader;
+use crate::journal::read::sources::EnteredContext;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -128,6 +129,7 @@ impl JournalReader<'_> {
                     self.domains_read += usize::from(domain.is_some());
                 }
             }
+            of_source => self.take_source(of_source),
         }
     }
 
@@ -169,5 +171,51 @@ impl JournalReader<'_> {
                 Key::Detail(digest) => Some(Defined::Detail(digest, self.detail(digest)?)),
             }
         })
+    }
+}
+
+impl JournalReader<'_> {
+    /// Returns the name of the emitter that had the number `seq` of `source`, of the
+    /// [origin](crate::journal::format::BlockHeader::origin) of the block that was handed out last, as far as its segment was
+    /// read; `None` where its writer did not know it.
+    #[must_use]
+    pub fn source_name(&self, source: u16, seq: u32) -> Option<&str> {
+        let names = self.sources.names.get(&(self.sources.origin?, source))?;
+        let at = names.partition_point(|(from, _)| *from <= seq).checked_sub(1)?;
+        names.get(at).map(|(_, name)| &**name).filter(|name| !name.is_empty())
+    }
+
+    /// Iterates over what the journal says, before the block that was handed out last, of the contexts in which its sources are: from
+    /// which number on, and in which. A segment says it of each source that it has records of, unless its own records do, so that it
+    /// can be read without those before; what they said already, it says again.
+    ///
+    /// Where records of a source are missing, it is not known in which context those behind them are
+    /// ([`EnteredContext::Unknown`]), until the journal says it again.
+    pub fn contexts_told(&self) -> impl Iterator<Item = (SourceFrom, EnteredContext)> {
+        self.sources.contexts.iter().filter(|((origin, _), _)| Some(*origin) == self.sources.origin).map(
+            |((origin, source), (seq, context))| {
+                (SourceFrom { origin: *origin, source: *source, seq: *seq }, *context)
+            },
+        )
+    }
+
+    /// Iterates over the names of emitters that were told before the block that was handed out last.
+    pub(crate) fn names_told(&self) -> impl Iterator<Item = (SourceFrom, &str)> {
+        self.sources.news.iter().map(|(from, name)| (*from, &**name))
+    }
+
+    /// Takes in what a definition says of a source.
+    pub(super) fn take_source(&mut self, definition: Definition) {
+        match definition {
+            Definition::Source(from, name) => self.sources.name(from, name),
+            Definition::Context(from, Detail::NONE) => self.sources.context(from, EnteredContext::None),
+            Definition::Context(from, detail) => {
+                // Where the writer had no room for the document, nobody knows the context.
+                let is_known = self.detail(detail.bits().into()).is_some();
+                let context = if is_known { EnteredContext::Of(detail) } else { EnteredContext::Unknown };
+                self.sources.context(from, context);
+            }
+            Definition::Name(..) | Definition::Detail(..) => {}
+        }
     }
 }

@@ -226,7 +226,7 @@ mod tests {
             text.starts_with("removed 7\nabsent 3\nunsure one two")
                 && text.ends_with("unsure 5 more reasons\n")
         );
-        assert!(text.len() < crate::journal::format::block::Definition::DETAIL_LEN_MAX);
+        assert!(text.len() < crate::journal::format::definition::Definition::DETAIL_LEN_MAX);
     }
 
     #[test]

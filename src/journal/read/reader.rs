@@ -2,7 +2,7 @@
 
 use crate::event::{Record, Symbol};
 use crate::journal::format::Tail;
-use crate::journal::format::block::Definition;
+use crate::journal::format::definition::{Definition, SourceFrom};
 use crate::journal::format::marks::Marks;
 use crate::journal::format::{BlockHeader, BlockKind, EndReason, Link, Position, RunId, SourceSpan, Totals};
 use crate::journal::read::damage::{Damage, Finding, SourceGap};
@@ -12,6 +12,7 @@ use crate::journal::read::filter::{Filter, Target};
 use crate::journal::read::plan::{self, Plan, Step};
 use crate::journal::read::recovery::{Found, Surveyed};
 use crate::journal::read::scan::{Expect, Probe, Scan};
+use crate::journal::read::sources::ReadSources;
 use crate::journal::storage::{DirStorage, Storage};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -109,6 +110,7 @@ pub struct JournalReader<'s> {
     /// How many keys were forgotten, and how often.
     pub(super) forgotten: usize,
     pub(super) forgettings: u64,
+    pub(super) sources: ReadSources,
     pub(super) losses: BTreeMap<u16, SourceSpan>,
     /// Places where a source's numbers do not rise.
     pub(super) falls: u64,
@@ -171,6 +173,7 @@ impl<'s> JournalReader<'s> {
             domains_read: 0,
             forgotten: 0,
             forgettings: 0,
+            sources: ReadSources::default(),
             losses: BTreeMap::new(),
             falls: 0,
             unclosed: 0,
@@ -200,7 +203,9 @@ impl<'s> JournalReader<'s> {
     /// # Errors
     /// When the operating system refuses to read.
     pub fn next_block(&mut self) -> Result<Option<ReadBlock<'_>>, ReadError> {
+        self.sources.begin_block();
         let Some((header, from)) = self.advance()? else { return Ok(None) };
+        self.sources.hand_out(header.origin);
         #[cfg(target_endian = "big")]
         if let Some(cursor) = &mut self.cursor {
             cursor.scan.turn(&header);
@@ -319,6 +324,7 @@ impl<'s> JournalReader<'s> {
         self.status = Status::Reading;
         self.target = None;
         self.marks = Marks::default();
+        self.sources.forget();
         self.from_start = false;
         self.records_expected = None;
         self.totals = Totals::default();
@@ -460,6 +466,7 @@ impl<'s> JournalReader<'s> {
             BlockKind::Open => {
                 let is_resumed = Link::decode(body).is_some_and(|link| link.resumed);
                 self.forget_where_many();
+                self.sources.begin_segment();
                 if is_resumed {
                     self.unclosed += u64::from(self.step > 0 && !self.closed);
                     self.marks = Marks::default();
@@ -507,6 +514,8 @@ impl<'s> JournalReader<'s> {
                     SourceGap { source: span.source, records: u64::from(missing), after: mark.last, through };
                 self.gap_finding(header.at).sources.push(gap);
             }
+            let from = SourceFrom { origin: header.origin, source: span.source, seq: span.first };
+            self.sources.meet(from, known && missing > 0);
             let records = if known { mark.records + u64::from(missing) } else { u64::from(span.before) };
             self.marks.set(span.source, span.last, records + u64::from(span.count));
         }

@@ -95,6 +95,7 @@ impl JournalReader<'_> {
         // Where an intact header accounts for all the bytes, it says what they were.
         let known = damaged.filter(|header| header.end().offset == at.offset + len);
         finding.definitions = known.is_none_or(|header| header.kind == BlockKind::Definitions);
+        self.sources.skip(finding.definitions);
         self.findings.push(finding);
         match (&mut self.cursor, rest.next_offset) {
             (Some(cursor), Some(next)) => {

@@ -1,7 +1,7 @@
 //! A journal of what a flight recorder held.
 
 use crate::journal::format::RunId;
-use crate::journal::format::block::Definition;
+use crate::journal::format::definition::Definition;
 use crate::journal::read::lacking::Lacking;
 use crate::journal::read::reader::JournalReader;
 use crate::journal::recover::arrive::{RecoverError, arrive};

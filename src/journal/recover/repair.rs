@@ -1,15 +1,19 @@
 //! Writes a sound journal from what can be read of a damaged one.
 
-use crate::event::Record;
+use crate::event::{Detail, Record};
 use crate::journal::read::defined::Defined;
 use crate::journal::read::error::ReadError;
 use crate::journal::read::lacking::Lacking;
 use crate::journal::read::reader::{JournalReader, ReadOptions};
+use crate::journal::read::sources::EnteredContext;
 use crate::journal::read::verify::{VerifyReport, holds_journal, verify};
 use crate::journal::storage::Storage;
 use crate::journal::write::durability::JournalAccount;
 use crate::journal::write::options::{OpenError, Options};
 use crate::journal::write::writer::{CloseError, JournalWriter};
+
+/// Stands for a document that no journal has, so that a context is not known.
+const NO_DOCUMENT: Detail = Detail::from_bits(u64::MAX);
 
 /// Why a journal could not be repaired. The old journal is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +75,7 @@ pub fn repair(
             writer.forget_definitions();
         }
         copy_definitions(&reader, &mut known, &mut writer);
+        copy_sources(&reader, &mut writer);
         if writer.append(&batch).lost > 0 {
             break;
         }
@@ -82,6 +87,24 @@ pub fn repair(
     }
     let account = writer.close()?;
     Ok((report, account))
+}
+
+/// Hands on what was told of sources before the block read last.
+fn copy_sources(reader: &JournalReader<'_>, writer: &mut JournalWriter) {
+    for (from, name) in reader.names_told() {
+        // A name that has no room is not known then.
+        let _ = writer.define_source(from, name);
+    }
+    for (from, context) in reader.contexts_told() {
+        writer.define_context(
+            from,
+            match context {
+                EnteredContext::None => Detail::NONE,
+                EnteredContext::Of(detail) => detail,
+                EnteredContext::Unknown => NO_DOCUMENT,
+            },
+        );
+    }
 }
 
 /// Hands on the definitions read behind the first `known`.

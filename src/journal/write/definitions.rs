@@ -5,11 +5,14 @@
 //! it is told to [forget](Definitions::forget) it.
 
 use crate::domain::{DomainDef, Schema};
-use crate::event::{EventKind, Record, Symbol, Symbols};
-use crate::journal::format::block::{Block, Definition, DefinitionKey, Refer, Uses};
+use crate::emit::ContextEntered;
+use crate::event::{Detail, EventKind, Origin, Record, Symbol, Symbols};
+use crate::journal::format::block::{Block, Refer, SourceFacts, Uses};
+use crate::journal::format::definition::{Definition, DefinitionKey, SourceFrom};
 use crate::journal::format::{BLOCK_LEN_MAX, BlockKind, HEADER_LEN_MAX};
 use crate::journal::write::options::DefineError;
 use crate::journal::write::references::{Reference, References};
+use crate::journal::write::sources::SourceTable;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -35,6 +38,7 @@ pub(super) struct Definitions {
     recent_domains: u32,
     /// The kind of the record before, where its payloads refer to nothing.
     recent_plain: Option<EventKind>,
+    sources: SourceTable,
 }
 
 /// A definition, and the last block that has it.
@@ -77,6 +81,7 @@ impl Definitions {
             recent: Box::new([Symbol::NONE; RECENT]),
             recent_domains: 0,
             recent_plain: None,
+            sources: SourceTable::default(),
         };
         definitions.set_schema(&Schema::new());
         definitions
@@ -155,6 +160,28 @@ impl Definitions {
             Entry::Occupied(known) if known.get().definition.bytes() == bytes => Ok(false),
             Entry::Occupied(_) => Err(DefineError::Collision { key: key.bits() }),
         }
+    }
+
+    /// Forgets what is known of sources: the records that come are of `origin`.
+    pub(super) fn begin_origin(&mut self, origin: Origin) {
+        self.sources = SourceTable::of(origin);
+    }
+
+    /// Takes what is said of a source. `Ok(false)` when it is of another origin.
+    pub(super) fn define_source(&mut self, from: SourceFrom, name: &str) -> Result<bool, DefineError> {
+        check_len(name.len(), Symbols::NAME_LEN_MAX)?;
+        Ok(self.sources.name(from, name))
+    }
+
+    /// Takes in that a source is in the context of a document.
+    pub(super) fn define_context(&mut self, from: SourceFrom, detail: Detail) -> bool {
+        let document = self.of_records.get(&DefinitionKey::document(detail.bits().into()));
+        self.sources.enter(from, detail, document.map(|known| &known.definition))
+    }
+
+    /// Returns what was refused for want of room.
+    pub(super) fn refused(&self) -> u64 {
+        self.sources.refused()
     }
 
     /// Forgets the names and documents of records; those that blocks need stay with them.
@@ -254,6 +281,18 @@ impl Refer for Definitions {
         if refers {
             self.note_references(record, uses);
         }
+    }
+
+    fn facts_of(&self, uses: &mut Uses, record: &Record) -> SourceFacts {
+        self.sources.facts_of(uses, record)
+    }
+
+    #[inline]
+    fn takes_context(&mut self, record: &Record) -> Option<bool> {
+        let entered = record.payload::<ContextEntered>()?;
+        let from = SourceFrom { origin: self.sources.origin(), source: record.source(), seq: record.seq() };
+        self.define_context(from, entered.context);
+        Some(self.sources.is_told(record.source()))
     }
 }
 

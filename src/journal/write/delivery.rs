@@ -5,7 +5,8 @@
 //! certain to be in it are written into the successor. Nothing is written twice to the same place, so a sync
 //! is never repeated on pages that one sync has already failed on.
 
-use crate::journal::format::block::{Block, Definition};
+use crate::journal::format::block::Block;
+use crate::journal::format::definition::Definition;
 use crate::journal::format::{BlockKind, EndReason, Tail, Totals};
 use crate::journal::storage::uninterrupted;
 use crate::journal::write::definitions;
@@ -181,6 +182,7 @@ impl JournalWriter {
         for span in block.spans() {
             self.progress.stored.advance(span.source, span.last, u64::from(span.count));
         }
+        segment.told.take(block);
         self.account.stored += block.records() as u64;
         self.account.blocks += 1;
         self.queue.mark_written();
@@ -190,13 +192,13 @@ impl JournalWriter {
         Ok(())
     }
 
-    /// Returns what the first block that is not written refers to and the segment does not have.
+    /// Returns what the first block that is not written needs and the segment does not have.
     fn needed(&mut self) -> Vec<Arc<Definition>> {
         let (Some(segment), Some(block)) = (&self.segments.open, self.queue.first_unwritten()) else {
             return Vec::new();
         };
         let missing = block.definitions().iter().filter(|used| !segment.defined.contains(&used.key()));
-        missing.cloned().collect()
+        missing.chain(segment.told.lacks(block)).cloned().collect()
     }
 
     /// Writes definitions of records.
@@ -207,7 +209,8 @@ impl JournalWriter {
             self.write_block(&mut block, 1)?;
             let (written, rest) = definitions.split_at(taken.min(definitions.len()));
             if let Some(segment) = &mut self.segments.open {
-                segment.defined.extend(written.iter().map(|definition| definition.key()));
+                let by_content = written.iter().filter(|definition| !definition.is_of_source());
+                segment.defined.extend(by_content.map(|definition| definition.key()));
             }
             definitions = rest;
         }
@@ -294,7 +297,7 @@ impl JournalWriter {
         let block_len = self.options.block_len;
         // The first block fits, with all that it refers to.
         let first = self.queue.first_unwritten().map_or(0, |block| {
-            let (bytes, count) = (block.definitions_len() as u64, block.definitions().len());
+            let (bytes, count) = block.needs();
             block.len_max() + definitions::room(bytes, count, block_len) + END_ROOM
         });
         let limit =

@@ -7,6 +7,7 @@ use crate::emit::EmitTotals;
 use crate::event::{Detail, Origin, Record, Symbol, Symbols};
 use crate::hash::Keyed;
 use crate::journal::format::RunId;
+use crate::journal::format::definition::SourceFrom;
 use crate::journal::format::marks::Marks;
 use crate::journal::format::select::Select;
 use crate::journal::read::lacking::{self, Lacking};
@@ -202,6 +203,10 @@ impl JournalLog {
     pub fn of(mut self, origin: Origin, totals: &EmitTotals) -> JournalLog {
         if let Some(worker) = &mut self.worker {
             worker.set_origin(origin);
+            let notes = worker.notes();
+            totals.tell_names(Box::new(move |source, seq, name| {
+                notes.define_source(SourceFrom { origin, source, seq }, name)
+            }));
         }
         self.pipeline = Some(PipelineEnd { origin, totals: totals.clone() });
         self

@@ -60,6 +60,11 @@ impl BlockQueue {
         self.filling.records() > 0
     }
 
+    /// Tells whether the block being filled has records of `source`.
+    pub(super) fn is_filling_of(&self, source: u16) -> bool {
+        self.filling.spans().iter().any(|span| span.source == source)
+    }
+
     /// Tells whether the block being filled has no room for another record.
     pub(super) fn is_filled(&self) -> bool {
         self.filling.is_full()

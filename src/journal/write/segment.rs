@@ -1,11 +1,13 @@
 //! A segment while it is written: a preallocated file and the place of its next block.
 
 use crate::journal::format::Tail;
-use crate::journal::format::block::{Block, DefinitionKey, Stamp};
+use crate::journal::format::block::{Block, Stamp};
+use crate::journal::format::definition::DefinitionKey;
 use crate::journal::format::marks::Marks;
 use crate::journal::format::names::segment_name;
 use crate::journal::format::{BlockHeader, BlockKind, EndReason, Position, RunId, Totals};
 use crate::journal::storage::{Storage, StorageFile, write_all_at};
+use crate::journal::write::sources::ToldSources;
 use std::collections::HashSet;
 use std::io;
 
@@ -41,6 +43,8 @@ pub(crate) struct Segment {
     pub(crate) notes: usize,
     /// The definitions of records that are in this segment.
     pub(crate) defined: HashSet<DefinitionKey>,
+    /// What is in this segment of sources.
+    pub(crate) told: ToldSources,
     /// Whether the losses so far are in this segment.
     pub(crate) loss_written: bool,
     /// Whether the file's name survives a power cut.
@@ -70,6 +74,7 @@ impl Segment {
             duplicates: 0,
             notes: 0,
             defined: HashSet::new(),
+            told: ToldSources::default(),
             loss_written: false,
             dir_synced: false,
             synced: Tail { end: Position { segment: number, offset: 0 }, crc: previous_crc },

@@ -1,14 +1,16 @@
 //! A writer on a thread of its own, so that whoever hands records over never waits for a disk.
 
 use crate::domain::Schema;
+use crate::emit::ContextEntered;
 use crate::event::{Origin, Record, Symbol};
-use crate::journal::format::block::Definition;
+use crate::journal::format::definition::{Definition, SourceFrom};
 use crate::journal::format::marks::Marks;
 use crate::journal::write::durability::{Durability, JournalAccount};
 use crate::journal::write::options::nanos;
 use crate::journal::write::writer::{CloseError, JournalWriter};
 use crate::observe::mask;
 use crate::sync::lock;
+use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
@@ -34,6 +36,8 @@ pub struct JournalWorker {
     refused: u64,
     refused_duplicates: u64,
     refused_told: u64,
+    /// Whose the records are that are handed over.
+    origin: Origin,
 }
 
 /// Why a worker did not do as told.
@@ -90,6 +94,32 @@ impl Batch {
         self.duplicates.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 != 0)
     }
 
+    /// Makes definitions of what the records tell of contexts.
+    fn keep_contexts(&mut self, origin: Origin) {
+        for record in &self.records {
+            if let Some(entered) = record.payload::<ContextEntered>() {
+                let from = SourceFrom { origin, source: record.source(), seq: record.seq() };
+                self.definitions.retain(
+                    |known| !matches!(known, Definition::Context(known, _) if known.source == from.source),
+                );
+                self.definitions.push(Definition::Context(from, entered.context));
+            }
+        }
+    }
+
+    /// Forgets names and documents, but for those by which contexts are told.
+    fn forget_definitions(&mut self) {
+        let told = self.definitions.iter().filter_map(|definition| match definition {
+            Definition::Context(_, detail) => Some(u128::from(detail.bits())),
+            _ => None,
+        });
+        let told: HashSet<u128> = told.collect();
+        self.definitions.retain(|definition| match definition {
+            Definition::Detail(digest, _) if told.contains(digest) => true,
+            other => !other.is_of_records(),
+        });
+    }
+
     fn clear_records(&mut self) {
         self.records.clear();
         self.duplicates.clear();
@@ -128,6 +158,15 @@ impl JournalNotes {
     }
 }
 
+impl JournalNotes {
+    /// Says what the emitter of a source is named; false when the journal is closed.
+    pub(super) fn define_source(&self, from: SourceFrom, name: &str) -> bool {
+        let Some(filling) = self.0.upgrade() else { return false };
+        lock(&filling).definitions.push(Definition::Source(from, name.into()));
+        true
+    }
+}
+
 impl JournalWorker {
     /// Starts the thread, once the writer knows whose records they are ([`JournalWriter::set_origin`]) or later, with
     /// [`JournalWorker::set_origin`]. `clock` tells the time in nanoseconds since the Unix epoch; up to `queue_len` batches
@@ -146,6 +185,7 @@ impl JournalWorker {
         let (recycle, empty) = sync_channel(queue_len.max(1));
         let status = Arc::new(Mutex::new(Written::default()));
         let shared = Arc::clone(&status);
+        let origin = writer.origin();
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || work(writer, clock, &inbox, &rest, &recycle, &shared))?;
@@ -158,6 +198,7 @@ impl JournalWorker {
             refused: 0,
             refused_duplicates: 0,
             refused_told: 0,
+            origin,
         })
     }
 
@@ -218,6 +259,7 @@ impl JournalWorker {
     pub fn set_origin(&mut self, origin: Origin) {
         self.push();
         lock(&self.filling).origin = Some(origin);
+        self.origin = origin;
     }
 
     /// Says which kinds of records come from now on: [`JournalWriter::set_schema`].
@@ -233,7 +275,7 @@ impl JournalWorker {
         self.push();
         let mut filling = lock(&self.filling);
         filling.forget = true;
-        filling.definitions.retain(|definition| !definition.is_of_records());
+        filling.forget_definitions();
     }
 
     /// Returns how many of the refused records were later sightings.
@@ -330,7 +372,8 @@ impl JournalWorker {
                 self.refused += batch.records.len() as u64;
                 self.refused_duplicates +=
                     batch.duplicates.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
-                // The definitions stay: later records may need them.
+                // The definitions stay: later records may need them. So does in which contexts these are.
+                batch.keep_contexts(self.origin);
                 batch.clear_records();
                 batch
             }
@@ -430,6 +473,8 @@ fn append(writer: &mut JournalWriter, batch: &mut Batch) {
         let _ = match definition {
             Definition::Name(symbol, name) => writer.define(symbol, &name),
             Definition::Detail(digest, bytes) => writer.define_detail(digest, &bytes),
+            Definition::Source(from, name) => writer.define_source(from, &name),
+            Definition::Context(from, detail) => Ok(writer.define_context(from, detail)),
         };
     }
     if !batch.records.is_empty() {

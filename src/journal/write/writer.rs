@@ -2,7 +2,8 @@
 
 use crate::directory::{Directory, size_hint};
 use crate::domain::Schema;
-use crate::event::{KindSet, Origin, Record, Symbol};
+use crate::event::{Detail, KindSet, Origin, Record, Symbol};
+use crate::journal::format::definition::SourceFrom;
 use crate::journal::format::marks::Marks;
 use crate::journal::format::select::Select;
 use crate::journal::format::{Position, RunId, Totals};
@@ -155,6 +156,7 @@ impl JournalWriter {
             origin: Origin::random(),
             now_ns,
         };
+        writer.definitions.begin_origin(writer.origin);
         if let Some((key, text)) = lacking::selection_document(&writer.options.select) {
             // It is the first one, so that it is not refused.
             let _ = writer.define_detail(key, &text);
@@ -170,8 +172,9 @@ impl JournalWriter {
     /// the writer draws an origin of its own. Blocks say whose their records are, so this ends the block that is being filled.
     pub fn set_origin(&mut self, origin: Origin) {
         if origin != self.origin {
-            self.seal();
+            self.end_block();
             self.origin = origin;
+            self.definitions.begin_origin(origin);
         }
     }
 
@@ -228,10 +231,34 @@ impl JournalWriter {
     /// Documents above `u64::MAX` are no events', but the journal's own, and stand in each of its segments.
     ///
     /// # Errors
-    /// When the digest has another document, or this one is longer than [`Definition::DETAIL_LEN_MAX`](crate::journal::format::block::Definition::DETAIL_LEN_MAX).
+    /// When the digest has another document, or this one is longer than [`Definition::DETAIL_LEN_MAX`](crate::journal::Definition::DETAIL_LEN_MAX).
     pub fn define_detail(&mut self, digest: u128, bytes: &[u8]) -> Result<bool, DefineError> {
         let result = self.definitions.define_detail(digest, bytes);
         self.defined(result)
+    }
+
+    /// Says what the emitter is named whose records a source's are, from a number on; before any of them is appended. `Ok(false)`
+    /// when they are of another [origin](JournalWriter::set_origin) than those that come.
+    ///
+    /// The writer keeps the last name of each source, and writes it into each segment with records of the source.
+    ///
+    /// # Errors
+    /// When the name is longer than [`Symbols::NAME_LEN_MAX`](crate::event::Symbols::NAME_LEN_MAX).
+    pub fn define_source(&mut self, from: SourceFrom, name: &str) -> Result<bool, DefineError> {
+        self.seal_behind(from.source);
+        let result = self.definitions.define_source(from, name);
+        self.defined(result)
+    }
+
+    /// Says in which context a source's records are, from a number on; the document behind `detail` is defined before, and
+    /// [`Detail::NONE`] is no context. `false` when they are of another [origin](JournalWriter::set_origin) than those that come.
+    ///
+    /// Records of the kind [`ContextEntered`](crate::emit::ContextEntered) say so themselves; this is for those that never came. The
+    /// writer keeps the last context of each source, and writes it into each segment with records of the source before its own
+    /// records say another one.
+    pub fn define_context(&mut self, from: SourceFrom, detail: Detail) -> bool {
+        self.seal_behind(from.source);
+        self.definitions.define_context(from, detail)
     }
 
     /// Forgets the names and documents that records refer to: those that come from now on refer to none until they are defined
@@ -361,13 +388,22 @@ impl JournalWriter {
     /// Returns where the records are.
     #[must_use]
     pub fn account(&self) -> JournalAccount {
-        JournalAccount { pending: self.queue.pending(), ..self.account }
+        JournalAccount {
+            pending: self.queue.pending(),
+            definitions_refused: self.account.definitions_refused + self.definitions.refused(),
+            ..self.account
+        }
     }
 
     /// Returns what the journal promises.
     #[must_use]
     pub fn durability(&self) -> Durability {
         self.options.durability
+    }
+
+    /// Returns whose the records are that are appended.
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Returns the run.
@@ -385,10 +421,7 @@ impl JournalWriter {
             at += taken;
             records = records.get(taken..).unwrap_or_default();
             if !records.is_empty() || self.queue.is_filled() {
-                self.seal();
-                if self.stall.is_none() || self.may_try() {
-                    self.deliver(false);
-                }
+                self.end_block();
             }
         }
     }
@@ -430,6 +463,21 @@ impl JournalWriter {
             Err(_) => self.account.definitions_refused += 1,
         }
         result
+    }
+
+    /// Ends the block being filled where it has records of `source`: what is said of that now holds for later ones.
+    fn seal_behind(&mut self, source: u16) {
+        if self.queue.is_filling_of(source) {
+            self.end_block();
+        }
+    }
+
+    /// Ends the block being filled, and writes it: blocks that wait take their memory however few records they have.
+    fn end_block(&mut self) {
+        self.seal();
+        if self.stall.is_none() || self.may_try() {
+            self.deliver(false);
+        }
     }
 
     /// Moves the block being filled into the queue, and makes room when too much is held.

@@ -5,11 +5,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
 use crate::support::journal::{Model, ORIGIN, entity_name, record};
-use panther_events::event::{Record, Symbol};
+use panther_events::event::{Detail, Record, Symbol};
 use panther_events::journal::{
-    Damage, Durability, JournalReader, JournalWriter, Options, ReadOptions, RunId, verify,
+    Damage, Durability, EnteredContext, JournalReader, JournalWriter, Options, ReadOptions, RunId,
+    SourceFrom, verify,
 };
 use std::path::PathBuf;
+
+/// Of the document that tells of a context.
+const CONTEXT: Detail = Detail::from_bits(0x8877_6655_4433_2211);
 
 const RUN: RunId = RunId(*b"0123456789abcdef");
 
@@ -34,6 +38,10 @@ fn write() -> Model {
             writer.define(Symbol::of(&entity_name(source)), &entity_name(source)).unwrap();
         }
         writer.define_detail(0x0123_4567_89ab_cdef_0011_2233_4455_6677, b"{\"a\": 1}").unwrap();
+        let from = |source| SourceFrom { origin: ORIGIN, source, seq: 0 };
+        writer.define_source(from(0), "runner").unwrap();
+        writer.define_detail(CONTEXT.bits().into(), b"{\"test\":\"soak\"}").unwrap();
+        assert!(writer.define_context(from(1), CONTEXT));
         writer.note_upstream_loss(3);
         for batch in records.chunks(10) {
             assert_eq!(writer.append(batch).lost, 0);
@@ -66,6 +74,12 @@ fn golden_files_are_read_as_they_were_written() {
     assert_eq!(reader.name(Symbol::of("entity-1")), Some("entity-1"));
     assert_eq!(reader.detail(0x0123_4567_89ab_cdef_0011_2233_4455_6677), Some(&b"{\"a\": 1}"[..]));
     assert_eq!((reader.totals().records, reader.totals().lost_upstream), (40, 6));
+    reader.rewind();
+    reader.next_block().unwrap().unwrap();
+    let from = SourceFrom { origin: ORIGIN, source: 1, seq: 0 };
+    assert!(reader.contexts_told().eq([(from, EnteredContext::Of(CONTEXT))]));
+    assert_eq!((reader.source_name(0, 7), reader.source_name(1, 7)), (Some("runner"), None));
+    assert_eq!(reader.detail(CONTEXT.bits().into()), Some(&b"{\"test\":\"soak\"}"[..]));
 }
 
 /// Reads the golden file by the documented offsets alone, without the crate's decoder.
@@ -90,6 +104,22 @@ fn golden_bytes_lie_where_the_diagram_says() {
         assert!(bytes[at + head + body..at + len].iter().all(|byte| *byte == 0), "padding");
         let (kind, sources, records) = (bytes[at + 64], number(at + 66, 2) as usize, number(at + 68, 4));
         kinds.push(kind);
+        if kind == 2 && block == 2 {
+            // The last two are what is said of sources.
+            let of_sources = &bytes[at + head + body - 40 - 40..];
+            let number = |at: usize, len: usize| {
+                of_sources[at..at + len]
+                    .iter()
+                    .rev()
+                    .fold(0u128, |number, byte| number << 8 | u128::from(*byte))
+            };
+            assert_eq!((number(0, 1), number(2, 2), number(4, 4)), (3, 0, 8 + 6), "a name of source 0");
+            assert_eq!((number(8, 16), number(24, 4)), (ORIGIN.bits(), 0), "from number 0 on");
+            assert_eq!(&of_sources[32..40], b"runner\0\0");
+            assert_eq!((number(40, 1), number(42, 2), number(44, 4)), (4, 1, 16), "a context of source 1");
+            assert_eq!((number(48, 16), number(64, 8)), (ORIGIN.bits(), 0));
+            assert_eq!(number(72, 8), u128::from(CONTEXT.bits()));
+        }
         if kind == 3 && records > 0 {
             assert_eq!(number(at + 152, 16), ORIGIN.bits(), "origin");
             assert_eq!((sources, body), (2, 640));

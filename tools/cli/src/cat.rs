@@ -1,7 +1,7 @@
 //! `panther-events cat`: a journal's events as JSON Lines.
 
 use crate::Outcome;
-use crate::journal_args::{JournalSource, restore_context};
+use crate::journal_args::{ContextReader, JournalSource};
 use crate::results::Failure;
 use panther_events::event::{Context, Contexts, Record, Symbols};
 use panther_events::export::jsonl::EventLines;
@@ -52,25 +52,26 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     });
     let ids = PantherIds::default();
     lines = lines.with_id_elsewhere("panther_id", Arc::new(move |record| ids.of(record)));
-    let contexts = Arc::new(Contexts::default());
+    let contexts = Arc::new(Contexts::new(&source.symbols, Contexts::LIMIT_DEFAULT));
     if !within.is_empty() {
         lines = lines.with_contexts(Arc::clone(&contexts));
     }
-    let shown = Shown { filter, contexts, within: context(within) };
-    match write(args, &shown, &mut source, &mut lines)? {
+    let (reader, unplaced) = (ContextReader::default(), 0);
+    let mut shown = Shown { filter, contexts, reader, within: context(within), unplaced };
+    match write(args, &mut shown, &mut source, &mut lines)? {
         Ok(()) => {}
         // `panther-events cat … | head` is no failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Outcome::Done),
         Err(error) => return Err(error.into()),
     }
     let mut loses = source.print_findings(&mut io::stderr())?;
-    if !within.is_empty() && source.gone() > 0 {
-        let gone = source.gone();
+    if shown.unplaced > 0 {
         loses = true;
+        let unplaced = shown.unplaced;
         writeln!(
             io::stderr(),
-            "warning: {gone} earlier events are gone, and in which contexts their sources were is not known; what was emitted in one \
-             that was entered before is not shown"
+            "error: of {unplaced} events it is not known in which context they were emitted, since what told of it is missing; they are \
+             not shown"
         )?;
     }
     Ok(if loses { Outcome::Partly } else { Outcome::Done })
@@ -80,23 +81,40 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
 struct Shown {
     filter: Filter,
     contexts: Arc<Contexts>,
+    reader: ContextReader,
     within: Context,
+    /// Events that would be shown if it were known that they were emitted within that.
+    unplaced: u64,
 }
 
 impl Shown {
-    fn show(&self, record: &Record, symbols: &Symbols) -> bool {
-        if !self.within.is_none() {
-            // Of more than there is room for, events go with the context before.
-            let _ = restore_context(&self.contexts, record, symbols);
+    fn begin_block(&mut self, source: &JournalSource, is_other_origin: bool) {
+        if is_other_origin {
+            self.contexts.forget_numbers();
+            self.reader.begin_origin();
         }
-        self.filter.contains(record) && self.contexts.of(record).is_within(&self.within)
+        if !self.within.is_none() {
+            self.reader.begin_block(source, &self.contexts);
+        }
+    }
+
+    fn show(&mut self, record: &Record, symbols: &Symbols) -> bool {
+        if !self.within.is_none() {
+            self.reader.take(record, symbols, &self.contexts);
+        }
+        if !self.filter.contains(record) {
+            return false;
+        }
+        let is_placed = self.reader.knows(record);
+        self.unplaced += u64::from(!is_placed);
+        is_placed && self.contexts.of(record).is_within(&self.within)
     }
 }
 
 /// The outer error is the journal's, the inner one the output's.
 fn write<W: Write>(
     args: &Args,
-    shown: &Shown,
+    shown: &mut Shown,
     source: &mut JournalSource,
     lines: &mut EventLines<W>,
 ) -> Result<io::Result<()>, Failure> {
@@ -104,14 +122,14 @@ fn write<W: Write>(
     loop {
         let origin = source.origin();
         if source.next_block()?.is_some() {
-            if source.origin() != origin {
-                shown.contexts.forget_numbers();
-            }
+            shown.begin_block(source, source.origin() != origin);
             if let Some(schema) = source.grown_schema()? {
                 lines.set_kinds(|kind| Some((schema.name(kind)?, schema.fields(kind)?)));
             }
-            for record in source.block().iter().filter(|record| shown.show(record, &symbols)) {
-                if let Err(error) = lines.write(record, None, &symbols) {
+            for record in source.block() {
+                if shown.show(record, &symbols)
+                    && let Err(error) = lines.write(record, None, &symbols)
+                {
                     return Ok(Err(error));
                 }
             }

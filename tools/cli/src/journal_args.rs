@@ -6,13 +6,16 @@ use panther_events::domain::Schema;
 use panther_events::domain::pipeline::ProcessorFailed;
 use panther_events::emit::ContextEntered;
 use panther_events::event::{
-    Contexts, EventId, FieldValue, KindSet, Origin, Payload, Record, Shared, Symbol, Symbols,
+    Contexts, Detail, EventId, FieldValue, KindSet, Origin, Payload, Record, Shared, Symbol, Symbols,
 };
-use panther_events::journal::{Damage, Defined, JournalReader, Lacking, ReadOptions, overwritten};
+use panther_events::journal::{
+    Damage, Defined, EnteredContext, JournalReader, Lacking, ReadOptions, overwritten,
+};
 use panther_events::observe::Observer;
 use panther_events::observe::results::Results;
 use panther_events::run::InputTotals;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,8 +37,6 @@ pub(crate) struct JournalSource {
     pub(crate) refused: u64,
     known: usize,
     block: Vec<Record>,
-    /// Records read so far.
-    read: u64,
     /// Of the block that was read last.
     origin: Option<Origin>,
 }
@@ -68,7 +69,6 @@ impl JournalSource {
             refused: 0,
             known: 0,
             block: Vec::new(),
-            read: 0,
             origin: None,
         })
     }
@@ -79,7 +79,6 @@ impl JournalSource {
         let more = match self.reader.next_block()? {
             Some(block) => {
                 self.block.extend_from_slice(block.records());
-                self.read += block.records().len() as u64;
                 self.origin = Some(block.header().origin);
                 true
             }
@@ -97,11 +96,6 @@ impl JournalSource {
         }
         self.schema = self.reader.schema()?;
         Ok(Some(&self.schema))
-    }
-
-    /// Returns how many events are gone that were written before those read so far; every block has to be read for that.
-    pub(crate) fn gone(&self) -> u64 {
-        self.reader.totals().records.saturating_sub(self.read)
     }
 
     /// Returns the records of the block read last.
@@ -337,12 +331,64 @@ impl Inputs {
     pub(crate) const SCHEMA: &str = "panther-events/inputs/1";
 }
 
-/// Takes over the definition of a context, where the record is one. False where there is no room for it: events are taken to
-/// be in the context before, then.
-pub(crate) fn restore_context(contexts: &Contexts, record: &Record, symbols: &Symbols) -> bool {
-    let Some(entered) = record.payload::<ContextEntered>() else { return true };
-    let document = symbols.details().text(entered.context);
-    contexts.restore(record.source(), record.seq(), document.as_deref()).is_ok()
+/// Takes over in which contexts a journal's events are.
+#[derive(Default)]
+pub(crate) struct ContextReader {
+    /// Sources of which it is not known in which context they are.
+    unknown: HashSet<u16>,
+    /// Changes of context that found no room, and documents that are not there: events behind them may be shown elsewhere.
+    pub(crate) misplaced: u64,
+}
+
+impl ContextReader {
+    /// Ends the contexts of the origin before: the numbers that come may be the same. `contexts` has forgotten its numbers.
+    pub(crate) fn begin_origin(&mut self) {
+        self.unknown.clear();
+    }
+
+    /// Takes over what the journal says of contexts before the block read last.
+    pub(crate) fn begin_block(&mut self, source: &JournalSource, contexts: &Contexts) {
+        for (from, context) in source.reader.contexts_told() {
+            let document = match context {
+                EnteredContext::None => None,
+                EnteredContext::Of(detail) => source.symbols.details().text(detail),
+                EnteredContext::Unknown => None,
+            };
+            let is_known = context == EnteredContext::None || document.is_some();
+            self.restore(from.source, from.seq, document.as_deref(), is_known, contexts);
+        }
+    }
+
+    /// Takes over the definition of a context, where the record is one.
+    pub(crate) fn take(&mut self, record: &Record, symbols: &Symbols, contexts: &Contexts) {
+        let Some(entered) = record.payload::<ContextEntered>() else { return };
+        let document = symbols.details().text(entered.context);
+        let is_known = entered.context == Detail::NONE || document.is_some();
+        self.restore(record.source(), record.seq(), document.as_deref(), is_known, contexts);
+    }
+
+    /// Tells whether it is known in which context the record is.
+    pub(crate) fn knows(&self, record: &Record) -> bool {
+        !self.unknown.contains(&record.source())
+    }
+
+    fn restore(
+        &mut self,
+        source: u16,
+        seq: u32,
+        document: Option<&str>,
+        is_known: bool,
+        contexts: &Contexts,
+    ) {
+        let is_restored = contexts.restore(source, seq, document).is_ok();
+        let is_known = is_known && is_restored;
+        if is_known {
+            self.unknown.remove(&source);
+        } else {
+            self.unknown.insert(source);
+            self.misplaced += 1;
+        }
+    }
 }
 
 /// The time, in nanoseconds since the Unix epoch.

@@ -1,7 +1,7 @@
 //! `panther-events replay` and `export`: a journal through a pipeline, into the files that a run gives.
 
 use crate::Outcome;
-use crate::journal_args::{Description, JournalSource, restore_context};
+use crate::journal_args::{ContextReader, Description, JournalSource};
 use crate::results::{
     Events, Failure, FormatArg, Told, commit, judged, panther_ids, said, tell, tell_doubts,
 };
@@ -159,17 +159,19 @@ impl Job<'_> {
             pace: Pace::new(self.speed),
             time_ns: None,
             records: 0,
-            misplaced: 0,
+            contexts: ContextReader::default(),
             processors_failed: 0,
             numbers: Numbers::default(),
             origin: source.origin(),
         };
+        feed.contexts.begin_block(&source, pipeline.contexts());
         feed.emit(&first);
         while source.next_block()?.is_some() {
-            feed.begin(source.origin())?;
+            feed.begin(&source)?;
             feed.emit(source.block());
         }
-        let Feed { emitter, time_ns, records, misplaced, processors_failed, numbers, .. } = feed;
+        let Feed { emitter, time_ns, records, contexts, processors_failed, numbers, .. } = feed;
+        let misplaced = contexts.misplaced;
         drop(emitter);
         let finished = FinishedRun {
             snapshot: pipeline.shutdown(),
@@ -192,7 +194,7 @@ impl Job<'_> {
         }
         if misplaced > 0 {
             doubts.push(format!(
-                "{misplaced} changes of context found no room, so events may be in wrong tests"
+                "{misplaced} changes of context are missing or found no room, so events may be in wrong tests"
             ));
         }
         doubts.extend(writer.map(|writer| format!("the journal is being written by {writer}")));
@@ -249,8 +251,7 @@ struct Feed<'a> {
     pace: Pace,
     time_ns: Option<(u64, u64)>,
     records: u64,
-    /// Changes of context that found no room: what comes after them is placed wrongly.
-    misplaced: u64,
+    contexts: ContextReader,
     /// Times that a processor of the run panicked.
     processors_failed: u64,
     numbers: Numbers,
@@ -259,12 +260,14 @@ struct Feed<'a> {
 
 impl Feed<'_> {
     /// Ends the contexts of what another start of a pipeline has numbered: the numbers that come may be the same.
-    fn begin(&mut self, origin: Option<Origin>) -> Result<(), Failure> {
-        if origin != self.origin {
+    fn begin(&mut self, source: &JournalSource) -> Result<(), Failure> {
+        if source.origin() != self.origin {
             self.pipeline.drain(Duration::MAX)?;
             self.pipeline.contexts().forget_numbers();
-            self.origin = origin;
+            self.contexts.begin_origin();
+            self.origin = source.origin();
         }
+        self.contexts.begin_block(source, self.pipeline.contexts());
         Ok(())
     }
 
@@ -280,7 +283,7 @@ impl Feed<'_> {
                 self.processors_failed += u64::from(record.kind() == ProcessorFailed::KIND);
                 // Records keep their numbers, so a context holds for the same ones.
                 let (contexts, symbols) = (self.pipeline.contexts(), self.pipeline.symbols());
-                self.misplaced += u64::from(!restore_context(contexts, record, symbols));
+                self.contexts.take(record, symbols, contexts);
             }
             // Counted in the account.
             let _ = self.emitter.emit_numbered(now.iter().copied());
