@@ -121,3 +121,22 @@ fn a_context_whose_name_was_evicted_is_restored_as_it_was() {
     let warnings = pipeline.snapshot().warnings;
     assert!(warnings.iter().any(|warning| warning.contains("could not be kept")), "{warnings:?}");
 }
+
+/// A pipeline that nobody polls holds nothing back for good from another one that shares its names: the oldest go, and are counted.
+#[test]
+fn a_pipeline_that_is_never_polled_stops_no_other_that_shares_its_names() {
+    let symbols = Arc::new(Symbols::with_limits(SMALL, SMALL));
+    let (idle, busy) = (start(&symbols), start(&symbols));
+    let mut held = idle.emitter("idle").unwrap();
+    held.emit(symbols.intern("never handled").unwrap(), &Sample { value: 0 }).unwrap();
+    let mut emitter = busy.emitter("busy").unwrap();
+    for value in 0..10_000 {
+        let name = symbols.intern(&format!("name {value}")).unwrap();
+        emitter.emit(name, &Sample { value }).unwrap();
+        busy.poll();
+        assert!(symbols.bytes() <= SMALL, "{} bytes", symbols.bytes());
+    }
+    assert!(symbols.evicted_early() > 5000 && symbols.refused() == 0, "{symbols:?}");
+    assert_eq!(symbols.came(), symbols.len() as u64 + symbols.evicted() + symbols.evicted_early());
+    let _ = (idle.shutdown(), busy.shutdown());
+}
