@@ -247,6 +247,7 @@ impl EmitTotals {
 
     /// Lets `tell` know which emitter has which source, from which number on, of all that there are and of each new one, until it
     /// returns false. An empty name says that records of that source come which another pipeline numbered.
+    #[cfg(feature = "journal")]
     pub(crate) fn tell_names(&self, tell: TellName) {
         self.0.tell_names(tell);
     }
@@ -363,6 +364,7 @@ impl Sources {
         lock(&self.state).names.iter().map(|(name, _)| name.clone()).collect()
     }
 
+    #[cfg(feature = "journal")]
     fn tell_names(&self, tell: TellName) {
         let mut state = lock(&self.state);
         // Relaxed: changed under the lock.
