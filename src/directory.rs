@@ -10,6 +10,7 @@
 //!
 //! The path of the directory itself may lead through links: that is the word of whoever gave it.
 
+use crate::fork::Birthplace;
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -21,6 +22,48 @@ pub(crate) struct Directory {
     path: PathBuf,
     /// Not on Windows, where directories are not opened.
     file: Option<File>,
+    birthplace: Birthplace,
+}
+
+/// A file that is written by the process that made it alone: a child that it forks shares the file, and must not write its copy of
+/// what was still to be written.
+#[derive(Debug)]
+pub(crate) struct OwnFile {
+    file: File,
+    birthplace: Birthplace,
+}
+
+impl OwnFile {
+    pub(crate) fn new(file: File) -> OwnFile {
+        OwnFile { file, birthplace: Birthplace::here() }
+    }
+
+    /// Returns the file, to be read.
+    #[cfg(feature = "journal")]
+    pub(crate) fn get(&self) -> &File {
+        &self.file
+    }
+
+    /// Returns the file, to be changed; an error in a child of the process that made it.
+    pub(crate) fn writable(&self) -> io::Result<&File> {
+        if self.birthplace.is_here() { Ok(&self.file) } else { Err(forked()) }
+    }
+}
+
+impl io::Write for OwnFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writable()?;
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writable()?;
+        self.file.flush()
+    }
+}
+
+fn forked() -> io::Error {
+    io::Error::other("it was opened before this process was forked; open one of its own here")
 }
 
 /// What has a name in a directory.
@@ -50,7 +93,7 @@ impl Directory {
             }
             if cfg!(unix) { Some(File::open(path)?) } else { None }
         };
-        Ok(Directory { path: path.to_owned(), file })
+        Ok(Directory { path: path.to_owned(), file, birthplace: Birthplace::here() })
     }
 
     /// Returns the path by which it was opened.
@@ -61,6 +104,15 @@ impl Directory {
     /// Returns the directory as a file, for its lock.
     pub(crate) fn file(&self) -> Option<&File> {
         self.file.as_ref()
+    }
+
+    /// Tells whether this is the process that opened it, and not a child that was forked since: that changes nothing in it.
+    pub(crate) fn is_own(&self) -> bool {
+        self.birthplace.is_here()
+    }
+
+    fn check_own(&self) -> io::Result<()> {
+        if self.is_own() { Ok(()) } else { Err(forked()) }
     }
 
     /// Tells whether its path still leads to it. It does where that cannot be found out.
@@ -116,6 +168,7 @@ impl Directory {
 
     /// Makes the file `name`, for reading and writing; `AlreadyExists` when something has the name.
     pub(crate) fn create_new(&self, name: &str) -> io::Result<File> {
+        self.check_own()?;
         self.any(name, OpenOptions::new().read(true).write(true).create_new(true), Creates::New)
     }
 
@@ -123,6 +176,7 @@ impl Directory {
     /// under these, and is refused.
     #[cfg(feature = "journal")]
     pub(crate) fn open_or_create(&self, name: &str) -> io::Result<File> {
+        self.check_own()?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let file = check_regular(self.any(name, &options, Creates::Missing)?)?;
@@ -138,6 +192,7 @@ impl Directory {
 
     /// Gives the file `from` the name `to`, replacing a file of that name; where that is a link, the link.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check_own()?;
         #[cfg(target_os = "linux")]
         if let Some(file) = &self.file {
             return Ok(rustix::fs::renameat(file, from, file, to)?);
@@ -147,6 +202,7 @@ impl Directory {
 
     /// Removes the file `name`; where that is a link, the link.
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        self.check_own()?;
         #[cfg(target_os = "linux")]
         if let Some(file) = &self.file {
             return Ok(rustix::fs::unlinkat(file, name, rustix::fs::AtFlags::empty())?);

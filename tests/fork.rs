@@ -126,6 +126,9 @@ fn main() {
         all_calls_in_a_child(topology);
     }
     a_recorder_is_not_closed_by_a_child();
+    #[cfg(feature = "journal")]
+    a_journal_is_not_written_by_a_child();
+    a_result_is_not_written_by_a_child();
     a_child_of_a_busy_process_does_not_hang();
     eprintln!("forks: ok");
 }
@@ -172,6 +175,80 @@ fn a_recorder_is_not_closed_by_a_child() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
     drop(alone);
     assert_ne!(std::fs::read(&path).unwrap(), before, "its own process closes it");
+}
+
+/// The bytes of each file in a directory.
+fn files(dir: &Path) -> std::collections::BTreeMap<std::ffi::OsString, Vec<u8>> {
+    let entries = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
+    entries.map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap())).collect()
+}
+
+#[cfg(feature = "journal")]
+fn a_journal_is_not_written_by_a_child() {
+    use panther_events::event::Record;
+    use panther_events::journal::{Durability, JournalWorker, JournalWriter, Options, RunId, WorkerError};
+    let record = |seq| {
+        let kind = EventKind::new(Domain::SERVICE, 0);
+        Record::of_kind(kind, Identity::Occurrence, 7, Symbol::NONE, [0; Record::PAYLOAD_LEN])
+            .numbered(1, seq)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    let open = |path: &Path| {
+        JournalWriter::open(path, RunId([1; 16]), Options::new(Durability::Buffered), 0).unwrap()
+    };
+    // A writer that holds records, and one that has its thread.
+    let mut plain = Some(open(&path));
+    let _ = plain.as_mut().unwrap().append(&[record(0)]);
+    let mut worker = Some(JournalWorker::start(open(&dir.path().join("other")), 4, || 1).unwrap());
+    worker.as_mut().unwrap().append(&[record(0)]);
+    worker.as_mut().unwrap().flush().unwrap();
+    let before = (files(&path), files(&dir.path().join("other")));
+    let ended = in_child(|| {
+        let mut plain = plain.take().unwrap();
+        let _ = plain.append(&vec![record(1); 100_000]);
+        assert!(plain.flush().is_err() && plain.close().is_err());
+        let mut worker = worker.take().unwrap();
+        let notes = worker.notes();
+        assert_eq!((worker.append(&[record(1)]), worker.refused()), (1, 1));
+        worker.define(Symbol::of("name"), "name");
+        assert!(!notes.define_document(1 << 100, b"{}") && worker.stall().is_none());
+        assert!(matches!(worker.flush(), Err(WorkerError::Forked)));
+        assert!(matches!(worker.close(), Err(WorkerError::Forked)));
+    });
+    assert_eq!(ended, Ok(()));
+    let ended = in_child(|| drop((plain.take(), worker.take())));
+    assert_eq!(ended, Ok(()));
+    assert_eq!((files(&path), files(&dir.path().join("other"))), before);
+    let mut worker = worker.unwrap();
+    worker.append(&[record(1)]);
+    let (plain, worker) = (plain.unwrap().close().unwrap(), worker.close().unwrap());
+    assert_eq!((plain.stored, worker.stored), (1, 2));
+}
+
+fn a_result_is_not_written_by_a_child() {
+    use panther_events::export::dir::{DirError, FileError, Overwrite, ResultDir};
+    use std::io::Write;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run");
+    let result = ResultDir::create(&path, Overwrite::Refuse).unwrap();
+    let mut open = result.file("open.txt").unwrap();
+    open.write_all(b"held back").unwrap();
+    let mut all = Some((result, open));
+    let before = files(&path);
+    let ended = in_child(|| {
+        let (result, mut open) = all.take().unwrap();
+        assert!(matches!(result.file("new.txt"), Err(FileError::Closed { .. })));
+        let _ = open.write_all(&[b'x'; 1 << 20]);
+        assert!(open.commit().is_err());
+        assert!(matches!(result.commit(), Err(DirError::Forked { .. })));
+    });
+    assert_eq!(ended, Ok(()));
+    assert_eq!(in_child(|| drop(all.take())), Ok(()));
+    assert_eq!(files(&path), before);
+    let (result, open) = all.take().unwrap();
+    open.commit().unwrap();
+    assert_eq!(result.commit().unwrap().get("open.txt"), Some(&9));
 }
 
 /// Threads take every lock that there is, over and over, while the process is forked.

@@ -10,7 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Used by all who need them; they use each other only downwards.
     ("guide", &[]),
     ("hash", &[]),
-    ("directory", &[]),
+    ("directory", &["fork"]),
     ("sync", &[]),
     ("fork", &[]),
     ("fence", &["fork", "sync"]),
@@ -30,7 +30,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("paths", &["domain", "event", "hash", "observe"]),
     (
         "journal",
-        &["clock", "dedup", "directory", "domain", "emit", "event", "hash", "observe", "recorder", "sync"],
+        &[
+            "clock",
+            "dedup",
+            "directory",
+            "domain",
+            "emit",
+            "event",
+            "fork",
+            "hash",
+            "observe",
+            "recorder",
+            "sync",
+        ],
     ),
     // Knows all stages and starts the threads.
     (

@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn what_was_noted_is_not_looked_up_again_until_something_is_forgotten() {
-        let contexts = Arc::new(Contexts::with_limit(0));
+        let contexts = Arc::new(Contexts::new(&Arc::default(), 0));
         let test = Context::of(Level::Test, "handshake");
         let (server, client) = (Symbol::of("server"), Symbol::of("client"));
         let mut own = OwnContext::new(test);

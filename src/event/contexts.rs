@@ -2,7 +2,7 @@
 
 use crate::event::stages::{Handled, Stages};
 use crate::event::{Context, ContextRefused, Domain, Record, Symbol, Symbols};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -53,8 +53,9 @@ struct ContextsState {
     contexts: Vec<Counted>,
     free: Vec<u32>,
     numbers: HashMap<Context, u32>,
-    /// By source: from which number on it is in which context, ascending.
-    changes: HashMap<u16, VecDeque<Change>>,
+    /// By source: from which number on it is in the context of which number. A tree, since who reads them elsewhere may be told of
+    /// them in any order.
+    changes: HashMap<u16, BTreeMap<u32, u32>>,
     /// By source: from which number on changes were evicted.
     evicted: HashMap<u16, u32>,
     change_count: usize,
@@ -66,13 +67,6 @@ struct ContextsState {
     members: HashSet<Member>,
     members_in_order: VecDeque<Member>,
     entities: HashMap<(Domain, Symbol), VecDeque<u32>>,
-}
-
-/// From `seq` on, in the context of that number.
-#[derive(Clone, Copy)]
-struct Change {
-    seq: u32,
-    number: u32,
 }
 
 type Member = (Domain, Symbol, u32);
@@ -219,8 +213,8 @@ impl Contexts {
         let mut state = self.write();
         // Relaxed: who asks is behind the drain.
         self.numbering.fetch_add(1, Ordering::Relaxed);
-        for change in std::mem::take(&mut state.changes).into_values().flatten() {
-            state.release(change.number);
+        for (_, number) in std::mem::take(&mut state.changes).into_values().flatten() {
+            state.release(number);
         }
         state.superseded.clear();
         state.evicted.clear();
@@ -288,16 +282,10 @@ impl Contexts {
         }
         let ever = state.changes_ever;
         let changes = state.changes.entry(source).or_default();
-        // Numbers rise; who reads them elsewhere may be told of one again, or late.
-        let at = changes.partition_point(|known| known.seq < seq);
-        match changes.get_mut(at) {
-            Some(known) if known.seq == seq => {
-                let before = std::mem::replace(&mut known.number, number);
-                state.release(before);
-            }
-            _ => {
-                let is_first = changes.is_empty();
-                changes.insert(at, Change { seq, number });
+        let is_first = changes.is_empty();
+        match changes.insert(seq, number) {
+            Some(before) => state.release(before),
+            None => {
                 if !is_first {
                     state.superseded.push_back((source, ever));
                 }
@@ -323,9 +311,9 @@ impl Contexts {
                 return;
             }
             state.superseded.pop_front();
-            if let Some(change) = state.changes.get_mut(&source).and_then(VecDeque::pop_front) {
-                state.release(change.number);
-                state.evicted.entry(source).or_insert(change.seq);
+            if let Some((seq, number)) = state.changes.get_mut(&source).and_then(BTreeMap::pop_first) {
+                state.release(number);
+                state.evicted.entry(source).or_insert(seq);
                 state.change_count -= 1;
                 self.evicted.fetch_add(1, Ordering::Relaxed);
             }
@@ -412,23 +400,22 @@ impl ContextsState {
     fn has_evicted(&self, source: u16, seq: u32) -> bool {
         // Most tables have evicted nothing.
         let evicted = if self.evicted.is_empty() { None } else { self.evicted.get(&source) };
-        let first = || self.changes.get(&source).and_then(VecDeque::front);
-        evicted.is_some_and(|evicted| seq >= *evicted && first().is_some_and(|first| seq < first.seq))
+        let first = || self.changes.get(&source).and_then(BTreeMap::first_key_value);
+        evicted.is_some_and(|evicted| seq >= *evicted && first().is_some_and(|(first, _)| seq < *first))
     }
 
     /// Tells whether a change to `context` is noted at that very number.
     fn is_noted(&self, source: u16, seq: u32, context: Context) -> bool {
-        let changes = self.changes.get(&source);
-        let known = changes.and_then(|changes| changes.get(changes.partition_point(|known| known.seq < seq)));
-        known.is_some_and(|known| known.seq == seq && self.context(known.number) == context)
+        let known = self.changes.get(&source).and_then(|changes| changes.get(&seq));
+        known.is_some_and(|number| self.context(*number) == context)
     }
 
     fn span(&self, source: u16, seq: u32) -> (Context, RangeInclusive<u32>) {
         let Some(changes) = self.changes.get(&source) else { return (Context::NONE, 0..=u32::MAX) };
-        let before = changes.partition_point(|change| change.seq <= seq);
-        let until = changes.get(before).map_or(u32::MAX, |next| next.seq.saturating_sub(1));
-        match before.checked_sub(1).and_then(|at| changes.get(at)) {
-            Some(change) => (self.context(change.number), change.seq..=until),
+        let next = seq.checked_add(1).and_then(|next| changes.range(next..).next());
+        let until = next.map_or(u32::MAX, |(next, _)| next.saturating_sub(1));
+        match changes.range(..=seq).next_back() {
+            Some((from, number)) => (self.context(*number), *from..=until),
             None => (Context::NONE, 0..=until),
         }
     }

@@ -41,7 +41,7 @@ mod publish;
 
 pub use error::{DirError, FileError};
 
-use crate::directory::{Directory, Entry};
+use crate::directory::{Directory, Entry, OwnFile};
 use error::refused;
 use list::{Listed, earlier, may_be_replaced};
 use name::{FILES_MAX, INTENT, MANIFEST, check_name, is_leftover, partial};
@@ -79,7 +79,7 @@ pub struct ResultDir {
 pub struct ResultFile {
     shared: Arc<Shared>,
     name: String,
-    out: BufWriter<File>,
+    out: BufWriter<OwnFile>,
     len_bytes: u64,
     failed: bool,
     done: bool,
@@ -168,6 +168,9 @@ impl ResultDir {
     /// result, or the system refuses.
     pub fn file(&self, name: &str) -> Result<ResultFile, FileError> {
         self.may_write(name)?;
+        if !self.shared.dir.is_own() {
+            return Err(FileError::Closed { path: self.path().join(name) });
+        }
         let mut files = self.shared.files();
         let path = self.path().join(name);
         if files.open.contains(name) || files.ready.contains_key(name) {
@@ -192,6 +195,9 @@ impl ResultDir {
     /// When a file is still open, something else has taken a name, or the system refuses; the files that have not got their names
     /// are then removed, and without a `MANIFEST` the rest is no result. [`DirError::Moved`] when the result is whole elsewhere.
     pub fn commit(mut self) -> Result<BTreeMap<String, u64>, DirError> {
+        if !self.shared.dir.is_own() {
+            return Err(DirError::Forked { path: self.path().to_path_buf() });
+        }
         let mut files = self.shared.files();
         if let Some(name) = files.open.first() {
             return Err(DirError::StillOpen { path: self.path().join(name) });
@@ -210,7 +216,7 @@ impl ResultDir {
 
 impl Drop for ResultDir {
     fn drop(&mut self) {
-        if self.sealed {
+        if self.sealed || !self.shared.dir.is_own() {
             return;
         }
         let mut files = self.shared.files();
@@ -229,7 +235,7 @@ impl Drop for ResultDir {
 
 impl ResultFile {
     fn new(shared: Arc<Shared>, name: &str, file: File) -> ResultFile {
-        let out = BufWriter::with_capacity(1 << 16, file);
+        let out = BufWriter::with_capacity(1 << 16, OwnFile::new(file));
         ResultFile { shared, name: name.to_owned(), out, len_bytes: 0, failed: false, done: false }
     }
 
@@ -251,7 +257,8 @@ impl ResultFile {
         let failed = |action, source| FileError::Io { action, path: path.clone(), source };
         // The inner error: `flush` of this type would wrap it in a second message with the path.
         self.out.flush().map_err(|source| failed("write", source))?;
-        self.out.get_ref().sync_all().map_err(|source| failed("sync to the disk", source))?;
+        let synced = self.out.get_ref().writable().and_then(File::sync_all);
+        synced.map_err(|source| failed("sync to the disk", source))?;
         let shared = Arc::clone(&self.shared);
         let mut files = shared.files();
         if files.closed {
@@ -287,7 +294,7 @@ impl Write for ResultFile {
 
 impl Drop for ResultFile {
     fn drop(&mut self) {
-        if self.done {
+        if self.done || !self.shared.dir.is_own() {
             return;
         }
         self.shared.files().open.remove(&self.name);

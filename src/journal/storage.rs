@@ -2,7 +2,7 @@
 
 pub(super) mod lock;
 
-use crate::directory::{self, Directory};
+use crate::directory::{self, Directory, OwnFile};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -193,11 +193,11 @@ impl Storage for DirStorage {
             }
             other => other?,
         };
-        Ok(Box::new(DirFile(dir.create_new(name)?)))
+        Ok(Box::new(DirFile(OwnFile::new(dir.create_new(name)?))))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        Ok(Box::new(DirFile(self.dir()?.open_file(name)?)))
+        Ok(Box::new(DirFile(OwnFile::new(self.dir()?.open_file(name)?))))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -221,67 +221,67 @@ impl Storage for DirStorage {
     }
 }
 
-struct DirFile(File);
+struct DirFile(OwnFile);
 
 #[cfg(unix)]
 impl StorageFile for DirFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::read_at(&self.0, bytes, offset)
+        std::os::unix::fs::FileExt::read_at(self.0.get(), bytes, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::write_at(&self.0, bytes, offset)
+        std::os::unix::fs::FileExt::write_at(self.0.writable()?, bytes, offset)
     }
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
-        preallocate(&self.0, len)
+        preallocate(self.0.writable()?, len)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.0.writable()?.set_len(len)
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.0.get().metadata()?.len())
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.0.writable()?.sync_data()
     }
 
     fn is_linked(&self) -> io::Result<bool> {
-        Ok(std::os::unix::fs::MetadataExt::nlink(&self.0.metadata()?) > 0)
+        Ok(std::os::unix::fs::MetadataExt::nlink(&self.0.get().metadata()?) > 0)
     }
 
     fn next_data(&self, offset: u64) -> Option<u64> {
-        directory::next_data(&self.0, offset)
+        directory::next_data(self.0.get(), offset)
     }
 }
 
 #[cfg(windows)]
 impl StorageFile for DirFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        std::os::windows::fs::FileExt::seek_read(&self.0, bytes, offset)
+        std::os::windows::fs::FileExt::seek_read(self.0.get(), bytes, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        std::os::windows::fs::FileExt::seek_write(&self.0, bytes, offset)
+        std::os::windows::fs::FileExt::seek_write(self.0.writable()?, bytes, offset)
     }
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.0.writable()?.set_len(len)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.0.writable()?.set_len(len)
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.0.get().metadata()?.len())
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.0.writable()?.sync_data()
     }
 }
 

@@ -56,10 +56,10 @@ fn lines_of_panthers() {
             .unwrap();
         }
         let symbols = Arc::new(Symbols::new());
-        let mut reader = PantherReader::new(file.as_bytes(), Path::new("lines"));
+        let reader = PantherReader::new(file.as_bytes(), Path::new("lines"));
         let mut records = PantherRecords::new(symbols, PythonVersion::default());
         let mut known = 0;
-        while let Some(event) = reader.next() {
+        for event in reader {
             known += u64::from(records.record(&event.unwrap()).is_ok());
         }
         assert_eq!(known, n as u64);

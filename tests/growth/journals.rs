@@ -51,6 +51,18 @@ fn names_and_gaps() {
     });
 }
 
+/// Each before half of all that came earlier.
+#[test]
+fn contexts_that_are_told_from_the_middle() {
+    check_growth("contexts", 100_000, |n| {
+        let contexts = Contexts::default();
+        for at in 0..n as u32 {
+            let seq = if at % 2 == 0 { at } else { 1_000_000 - at };
+            contexts.restore(3, seq, Some("{\"test\":\"one\"}")).unwrap();
+        }
+    });
+}
+
 #[test]
 fn an_entity_in_many_contexts() {
     check_growth("contexts of one entity", 5_000, |n| {

@@ -49,7 +49,7 @@ fn test_of(seq: u32) -> Context {
 /// Checks that the account of references is that of what refers.
 fn check(contexts: &Contexts) {
     let state = contexts.read();
-    let changes = state.changes.values().flatten().map(|change| change.number);
+    let changes = state.changes.values().flatten().map(|(_, number)| *number);
     let mut references: HashMap<u32, u32> = HashMap::new();
     changes.chain(state.members.iter().map(|member| member.2)).for_each(|number| {
         *references.entry(number).or_default() += 1;
@@ -61,7 +61,7 @@ fn check(contexts: &Contexts) {
         let known = state.numbers.get(&counted.context) == Some(&number);
         assert_eq!(known, counted.references > 0);
     }
-    assert_eq!(state.changes.values().map(VecDeque::len).sum::<usize>(), state.change_count);
+    assert_eq!(state.changes.values().map(BTreeMap::len).sum::<usize>(), state.change_count);
     assert_eq!(state.members.len(), state.members_in_order.len());
     assert_eq!(state.members.len(), state.entities.values().map(VecDeque::len).sum::<usize>());
 }

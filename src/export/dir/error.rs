@@ -31,6 +31,12 @@ pub enum DirError {
         /// One of the files in it.
         example: String,
     },
+    /// The directory is that of the process by which this one was forked.
+    #[error("{}: was opened before this process was forked; commit it in the parent", path.display())]
+    Forked {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Another run is writing into the directory.
     #[error("{}: another run is writing into this directory; wait for it or choose another", path.display())]
     InUse {

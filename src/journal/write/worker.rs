@@ -3,6 +3,7 @@
 use crate::domain::Schema;
 use crate::emit::ContextEntered;
 use crate::event::{Origin, Record, Symbol};
+use crate::fork::Birthplace;
 use crate::journal::format::definition::{Definition, SourceFrom};
 use crate::journal::format::marks::Marks;
 use crate::journal::write::durability::{Durability, JournalAccount};
@@ -38,12 +39,16 @@ pub struct JournalWorker {
     refused_told: u64,
     /// Whose the records are that are handed over.
     origin: Origin,
+    birthplace: Birthplace,
 }
 
 /// Why a worker did not do as told.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkerError {
+    /// The process is a child of the one in which the worker was started, and its thread is not here. Nothing was handed over.
+    #[error("the journal was opened before this process was forked; open one of its own here")]
+    Forked,
     /// The thread has ended.
     #[error("the journal's thread has ended early; close the journal to learn why")]
     Ended,
@@ -144,25 +149,27 @@ const BATCH_LEN: usize = 4096;
 /// Puts documents into a journal while a pipeline owns what writes its events: such as what is known only at the end
 /// of a run. May be used from any thread.
 #[derive(Clone, Debug, Default)]
-pub struct JournalNotes(Weak<Mutex<Batch>>);
+pub struct JournalNotes(Option<(Weak<Mutex<Batch>>, Birthplace)>);
 
 impl JournalNotes {
-    /// Defines a document, as [`JournalWorker::define_detail`]; false when the journal is closed.
+    /// Defines a document, as [`JournalWorker::define_detail`]; false when the journal is closed, and in a process that was forked
+    /// since.
     ///
     /// A document that comes while the journal is being closed may be left out: put it before.
     #[must_use = "a closed journal takes nothing"]
     pub fn define_document(&self, key: u128, bytes: &[u8]) -> bool {
-        let Some(filling) = self.0.upgrade() else { return false };
-        lock(&filling).definitions.push(Definition::Detail(key, bytes.into()));
-        true
+        self.put(|| Definition::Detail(key, bytes.into()))
     }
-}
 
-impl JournalNotes {
     /// Says what the emitter of a source is named; false when the journal is closed.
     pub(super) fn define_source(&self, from: SourceFrom, name: &str) -> bool {
-        let Some(filling) = self.0.upgrade() else { return false };
-        lock(&filling).definitions.push(Definition::Source(from, name.into()));
+        self.put(|| Definition::Source(from, name.into()))
+    }
+
+    fn put(&self, definition: impl FnOnce() -> Definition) -> bool {
+        let here = self.0.as_ref().filter(|(_, birthplace)| birthplace.is_here());
+        let Some(filling) = here.and_then(|(filling, _)| filling.upgrade()) else { return false };
+        lock(&filling).definitions.push(definition());
         true
     }
 }
@@ -199,6 +206,7 @@ impl JournalWorker {
             refused_duplicates: 0,
             refused_told: 0,
             origin,
+            birthplace: Birthplace::here(),
         })
     }
 
@@ -224,9 +232,14 @@ impl JournalWorker {
     /// `duplicates`. Returns how many were refused. Never blocks.
     pub(super) fn append_selected(&mut self, records: &[Record], selected: u64, duplicates: u64) -> u64 {
         let refused = self.refused;
+        let mut left = selected & mask(records.len());
+        if !self.birthplace.is_here() {
+            self.refused += u64::from(left.count_ones());
+            self.refused_duplicates += u64::from((left & duplicates).count_ones());
+            return self.refused - refused;
+        }
         let filling = Arc::clone(&self.filling);
         let mut filling = lock(&filling);
-        let mut left = selected & mask(records.len());
         while left != 0 {
             let from = left.trailing_zeros();
             let room = BATCH_LEN.saturating_sub(filling.records.len());
@@ -246,6 +259,9 @@ impl JournalWorker {
     /// Hands over what has not filled a batch; returns how many records were refused. Never blocks. Without it,
     /// the thread takes them within 100 ms when it has nothing else to do.
     pub fn push(&mut self) -> u64 {
+        if !self.birthplace.is_here() {
+            return 0;
+        }
         let refused = self.refused;
         let filling = Arc::clone(&self.filling);
         let mut filling = lock(&filling);
@@ -258,14 +274,14 @@ impl JournalWorker {
     /// Says which pipeline the records come from that are handed over from now on.
     pub fn set_origin(&mut self, origin: Origin) {
         self.push();
-        lock(&self.filling).origin = Some(origin);
+        self.fill(|filling| filling.origin = Some(origin));
         self.origin = origin;
     }
 
     /// Says which kinds of records come from now on: [`JournalWriter::set_schema`].
     pub fn set_schema(&mut self, schema: &Schema) {
         self.push();
-        lock(&self.filling).schema = Some(Box::new(schema.clone()));
+        self.fill(|filling| filling.schema = Some(Box::new(schema.clone())));
     }
 
     /// Lets the writer forget names and documents of records: [`JournalWriter::forget_definitions`]. Those that records refer to
@@ -273,9 +289,10 @@ impl JournalWorker {
     pub fn forget_definitions(&mut self) {
         // What is handed over already keeps its definitions. Where it was refused, so are they.
         self.push();
-        let mut filling = lock(&self.filling);
-        filling.forget = true;
-        filling.forget_definitions();
+        self.fill(|filling| {
+            filling.forget = true;
+            filling.forget_definitions();
+        });
     }
 
     /// Returns how many of the refused records were later sightings.
@@ -287,18 +304,30 @@ impl JournalWorker {
     /// Defines a name before the records that are handed over with it or later. Never blocks: definitions wait for
     /// the next batch that finds room. A collision is counted in [`JournalAccount::definitions_refused`].
     pub fn define(&mut self, symbol: Symbol, name: &str) {
-        lock(&self.filling).definitions.push(Definition::Name(symbol, name.into()));
+        self.fill(|filling| filling.definitions.push(Definition::Name(symbol, name.into())));
     }
 
     /// Defines a document, as [`JournalWorker::define`] a name.
     pub fn define_detail(&mut self, digest: u128, bytes: &[u8]) {
-        lock(&self.filling).definitions.push(Definition::Detail(digest, bytes.into()));
+        self.fill(|filling| filling.definitions.push(Definition::Detail(digest, bytes.into())));
+    }
+
+    /// Changes what is handed over next; nothing in a child of the process, where the lock may be held for ever.
+    fn fill(&self, fill: impl FnOnce(&mut Batch)) {
+        if self.birthplace.is_here() {
+            fill(&mut lock(&self.filling));
+        }
+    }
+
+    /// Returns what the thread has told last; nothing in a child of the process.
+    fn told<T: Default>(&self, of: impl FnOnce(&Written) -> T) -> T {
+        if self.birthplace.is_here() { of(&lock(&self.status)) } else { T::default() }
     }
 
     /// Returns a handle through which documents come into the journal from elsewhere.
     #[must_use]
     pub fn notes(&self) -> JournalNotes {
-        JournalNotes(Arc::downgrade(&self.filling))
+        JournalNotes(Some((Arc::downgrade(&self.filling), self.birthplace)))
     }
 
     /// Waits until everything handed over is written, and synced under [`Durability::PowerLoss`].
@@ -306,6 +335,9 @@ impl JournalWorker {
     /// # Errors
     /// When the thread has ended, or the disk does not take the records.
     pub fn flush(&mut self) -> Result<(), WorkerError> {
+        if !self.birthplace.is_here() {
+            return Err(WorkerError::Forked);
+        }
         let (done, answer) = sync_channel(1);
         self.send_filling()?;
         self.send(Command::Flush(done))?;
@@ -315,19 +347,19 @@ impl JournalWorker {
     /// Returns up to where the promise of the [`Durability`] holds, as of the thread's last batch.
     #[must_use]
     pub fn watermark(&self) -> Marks {
-        lock(&self.status).watermark.clone()
+        self.told(|written| written.watermark.clone())
     }
 
     /// Returns the writer's account, as of the thread's last batch. What was refused here is not in `offered`.
     #[must_use]
     pub fn account(&self) -> JournalAccount {
-        lock(&self.status).account
+        self.told(|written| written.account)
     }
 
     /// Says what kept the writer from writing, as of the thread's last batch.
     #[must_use]
     pub fn stall(&self) -> Option<String> {
-        lock(&self.status).stall.clone()
+        self.told(|written| written.stall.clone())
     }
 
     /// Returns how many records were refused because the queue was full.
@@ -346,6 +378,11 @@ impl JournalWorker {
 
     /// As [`JournalWorker::close`], with the last watermark.
     pub(super) fn finish(mut self) -> (Result<JournalAccount, WorkerError>, Marks) {
+        if !self.birthplace.is_here() {
+            // Its thread and its locks are the parent's.
+            std::mem::forget(self);
+            return (Err(WorkerError::Forked), Marks::default());
+        }
         // If the thread has ended already, joining it tells why.
         let _ = self.send_filling();
         let _ = self.send(Command::Close);
