@@ -21,6 +21,13 @@ use crate::dedup::Verdict;
 use crate::domain::Schema;
 use crate::event::{EventKind, KindSet, Record, Symbols};
 
+/// Says that the observer that this is called from goes on with its work, however long it has been at it: whoever waits for the
+/// pipeline goes on waiting ([`PipelineOptions::stall_timeout`](crate::pipeline::PipelineOptions::stall_timeout)). For a long flush;
+/// a journal's does it. Does nothing on a thread that works for no pipeline.
+pub fn still_at_work() {
+    crate::sync::inside::beat();
+}
+
 /// Does something with events.
 ///
 /// # Panics

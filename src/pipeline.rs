@@ -227,7 +227,13 @@ impl fmt::Debug for Handle {
 impl Shared {
     /// Says until what it returns is dropped that this thread works for the pipeline.
     fn enter(&self) -> Inside {
-        inside::enter(&self.emit_shared.contexts)
+        let inside = inside::enter(&self.emit_shared.contexts);
+        if self.workers.is_empty()
+            && let Some(at_work) = self.at_work.first()
+        {
+            inside::beat_on(&at_work.beats);
+        }
+        inside
     }
 
     fn is_own_thread(&self) -> bool {

@@ -6,6 +6,7 @@ use crate::event::{EventKind, KindSet, Record, Symbols};
 use crate::observe::catch_panic::catch_panic;
 use crate::observe::presence::{Left, Presence};
 use crate::observe::{Batch, Interest, Observer, Report, Undelivered, mask};
+use crate::sync::inside::Beats;
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -193,22 +194,26 @@ pub(crate) struct Trouble {
     pub(crate) panicked: bool,
 }
 
-/// Which observer a worker is calling, for whoever waits for it. Not a variable that models see: nothing depends on it.
+/// Which observer a worker is calling, for whoever waits for it. Not variables that models see: nothing depends on them.
 #[derive(Default)]
-pub(crate) struct AtWork(AtomicUsize);
+pub(crate) struct AtWork {
+    number: AtomicUsize,
+    /// How often an observer has said that it goes on.
+    pub(crate) beats: Arc<Beats>,
+}
 
 impl AtWork {
     /// Returns the number of the observer that is being called now.
     pub(crate) fn number(&self) -> Option<usize> {
-        self.0.load(Ordering::Relaxed).checked_sub(1)
+        self.number.load(Ordering::Relaxed).checked_sub(1)
     }
 
     fn call(&self, number: usize) {
-        self.0.store(number + 1, Ordering::Relaxed);
+        self.number.store(number + 1, Ordering::Relaxed);
     }
 
     fn rest(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.number.store(0, Ordering::Relaxed);
     }
 }
 

@@ -52,7 +52,8 @@ pub struct PipelineOptions {
     /// How long the pipeline may do nothing for whoever asks it: a thread that neither takes events nor answers for so long (it is
     /// within an observer that does not return, say) is left out of a [snapshot](Pipeline::snapshot), is not waited for when an
     /// observer is added or removed, and is given up at the [shutdown](Pipeline::shutdown), as is an emitter that does not come out of
-    /// a call. The snapshot says so. Longer than the longest flush of any observer: what is given up is lost.
+    /// a call. The snapshot says so. Longer than an observer is at one piece of work ([`still_at_work`](crate::observe::still_at_work) begins
+    /// another piece): what is given up is lost. At least a millisecond.
     pub stall_timeout: Duration,
 }
 
@@ -67,7 +68,7 @@ impl Default for PipelineOptions {
             dedup: DedupOptions::default(),
             clock: Clock::cycles(),
             contexts_bytes: Contexts::LIMIT_DEFAULT,
-            stall_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(120),
         }
     }
 }
@@ -463,6 +464,8 @@ fn check(options: &PipelineOptions) -> Result<(), StartError> {
     if bytes > RING_BYTES_MAX {
         return Err(StartError::RingMemory { capacity, shards, bytes });
     }
+    let stall_ms = usize::try_from(options.stall_timeout.as_millis()).unwrap_or(usize::MAX);
+    in_range("stall_timeout_ms", stall_ms, usize::MAX, 1, "1 or more")?;
     if let Some(resolution) = options.clock.resolution() {
         let ns = usize::try_from(resolution.as_nanos()).unwrap_or(usize::MAX);
         in_range("clock.resolution_ns", ns, 1_000_000_000, 100_000, "100000 (0.1 ms) to 1000000000 (1 s)")?;

@@ -1,5 +1,6 @@
 //! Asking the pipeline's threads what they know, and ending them.
 
+use crate::observe::worker::AtWork;
 use crate::pipeline::shard::{ShardCommand, ShardThread};
 use crate::pipeline::stall::{NoAnswer, Patience, Reply, Unanswered};
 use crate::pipeline::threads::{Group, ThreadOf, Threads};
@@ -162,14 +163,19 @@ impl Shared {
             }
             None => 0,
         };
-        let at_work = thread.and_then(|thread| self.called_by(*thread)).map_or(0, |number| number as u64 + 1);
-        taken.rotate_left(16) ^ at_work
+        let at_work = thread.and_then(|thread| self.at_work_of(*thread));
+        let calls = at_work.and_then(|at_work| at_work.number()).map_or(0, |number| number as u64 + 1);
+        let beats = at_work.map_or(0, |at_work| at_work.beats.count());
+        // Odd factors: what changes in one of them alone changes the sum.
+        taken
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .wrapping_add(beats.wrapping_mul(0xd6e8_feb8_6659_fd93))
+            .wrapping_add(calls)
     }
 
-    /// Returns the number of the observer that the thread is calling.
-    fn called_by(&self, thread: ThreadOf) -> Option<usize> {
+    fn at_work_of(&self, thread: ThreadOf) -> Option<&AtWork> {
         let host = self.hosts().position(|host| host == thread)?;
-        self.at_work.get(host)?.number()
+        self.at_work.get(host).map(|at_work| &**at_work)
     }
 
     /// Names what did not answer.
@@ -180,7 +186,10 @@ impl Shared {
         };
         match why {
             NoAnswer::Stalled(waited) => {
-                let observer = self.called_by(thread).and_then(|number| self.registry.name(number));
+                let observer = self
+                    .at_work_of(thread)
+                    .and_then(AtWork::number)
+                    .and_then(|number| self.registry.name(number));
                 Unanswered::Stalled { thread: name, observer, waited }
             }
             NoAnswer::Waiting | NoAnswer::Dropped => Unanswered::Died { thread: name },

@@ -11,6 +11,7 @@ use crate::observe::worker::WorkerReport;
 use crate::pipeline::command_queue::CommandQueue;
 use crate::pipeline::observer_host::{ObserverCommand, ObserverHost};
 use crate::pipeline::stall::Reply;
+use crate::sync::inside;
 use crate::sync::mpsc::Sender;
 use crate::sync::{Arc, AtomicU64, Backoff, Ordering, rtrb};
 use crate::wait::{Idle, Parker, WaitStrategy};
@@ -171,6 +172,7 @@ impl WorkerThread {
     pub(crate) fn run(mut self, strategy: WaitStrategy) -> WorkerReport {
         let shared = Arc::clone(&self.shared);
         let _owned = shared.commands.owned();
+        inside::beat_on(&self.host.at_work().beats);
         let mut idle = Idle::new(strategy);
         loop {
             // Abandoned first, empty after: nothing can come any more.

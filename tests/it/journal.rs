@@ -15,4 +15,5 @@ mod removed;
 mod replay;
 mod resume;
 mod roundtrip;
+mod slow;
 mod table;

@@ -179,6 +179,7 @@ impl JournalWriter {
         let Some(segment) = &mut self.segments.open else { return Ok(()) };
         let Some(block) = self.queue.first_unwritten() else { return Ok(()) };
         segment.append(block, &stamp, &self.progress.stored, end_align).map_err(Failure::Write)?;
+        self.steps.beat();
         for span in block.spans() {
             self.progress.stored.advance(span.source, span.last, u64::from(span.count));
         }
@@ -256,6 +257,7 @@ impl JournalWriter {
     fn sync_segment(&mut self) -> Result<(), Failure> {
         let Some(segment) = &mut self.segments.open else { return Ok(()) };
         segment.sync(&*self.segments.storage).map_err(Failure::Sync)?;
+        self.steps.beat();
         self.still_there()?;
         self.confirm_sync();
         self.segments.remove_retired(&mut self.account);

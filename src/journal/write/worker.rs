@@ -9,7 +9,8 @@ use crate::journal::format::marks::Marks;
 use crate::journal::write::durability::{Durability, JournalAccount};
 use crate::journal::write::options::nanos;
 use crate::journal::write::writer::{CloseError, JournalWriter};
-use crate::observe::mask;
+use crate::observe::{mask, still_at_work};
+use crate::sync::inside::Beats;
 use crate::sync::lock;
 use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -39,6 +40,8 @@ pub struct JournalWorker {
     refused_told: u64,
     /// Whose the records are that are handed over.
     origin: Origin,
+    /// What the writer does.
+    steps: Arc<Beats>,
     birthplace: Birthplace,
 }
 
@@ -143,6 +146,8 @@ enum Command {
     Close,
 }
 
+/// So often whoever waits for the thread looks what it does, at least.
+const LOOK_MAX: Duration = Duration::from_millis(5);
 /// Records in a batch: 256 KiB.
 const BATCH_LEN: usize = 4096;
 
@@ -192,7 +197,7 @@ impl JournalWorker {
         let (recycle, empty) = sync_channel(queue_len.max(1));
         let status = Arc::new(Mutex::new(Written::default()));
         let shared = Arc::clone(&status);
-        let origin = writer.origin();
+        let (origin, steps) = (writer.origin(), Arc::clone(&writer.steps));
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || work(writer, clock, &inbox, &rest, &recycle, &shared))?;
@@ -206,6 +211,7 @@ impl JournalWorker {
             refused_duplicates: 0,
             refused_told: 0,
             origin,
+            steps,
             birthplace: Birthplace::here(),
         })
     }
@@ -341,7 +347,14 @@ impl JournalWorker {
         let (done, answer) = sync_channel(1);
         self.send_filling()?;
         self.send(Command::Flush(done))?;
-        answer.recv().map_err(|_| WorkerError::Ended)?.map_err(WorkerError::WriteStall)
+        let mut steps = self.steps.count();
+        loop {
+            match answer.recv_timeout(LOOK_MAX) {
+                Ok(flushed) => return flushed.map_err(WorkerError::WriteStall),
+                Err(RecvTimeoutError::Disconnected) => return Err(WorkerError::Ended),
+                Err(RecvTimeoutError::Timeout) => self.tell_steps(&mut steps),
+            }
+        }
     }
 
     /// Returns up to where the promise of the [`Durability`] holds, as of the thread's last batch.
@@ -386,12 +399,26 @@ impl JournalWorker {
         // If the thread has ended already, joining it tells why.
         let _ = self.send_filling();
         let _ = self.send(Command::Close);
+        let (mut steps, mut rest) = (self.steps.count(), Duration::from_micros(50));
+        while !self.thread.is_finished() {
+            std::thread::sleep(rest);
+            rest = (rest * 2).min(LOOK_MAX);
+            self.tell_steps(&mut steps);
+        }
         let ended = match self.thread.join() {
             Ok(ended) => ended.map_err(WorkerError::Close),
             Err(_) => Err(WorkerError::Ended),
         };
         let written = lock(&self.status);
         (ended, written.watermark.clone())
+    }
+
+    /// Says, where the thread has done something since, that whoever waits for it here is at work.
+    fn tell_steps(&self, known: &mut u64) {
+        let steps = self.steps.count();
+        if std::mem::replace(known, steps) != steps {
+            still_at_work();
+        }
     }
 
     /// Sends the batch if there is room for it.

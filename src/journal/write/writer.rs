@@ -16,8 +16,10 @@ use crate::journal::write::options::{DefineError, OpenError, Options, nanos};
 use crate::journal::write::queue::BlockQueue;
 use crate::journal::write::resume::resume;
 use crate::journal::write::segments::Segments;
+use crate::sync::inside::Beats;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Writes a journal.
@@ -44,6 +46,8 @@ pub struct JournalWriter {
     pub(super) stall: Option<WriteStall>,
     /// When the writer last looked for its files.
     pub(super) looked_ns: u64,
+    /// Blocks written, syncs and pieces compressed: told to whoever waits for the writer.
+    pub(super) steps: Arc<Beats>,
 }
 
 /// What is in the journal, and how much of it is synced.
@@ -151,6 +155,7 @@ impl JournalWriter {
             lost_told: 0,
             stall: None,
             looked_ns: now_ns,
+            steps: Arc::default(),
             options,
             run,
             origin: Origin::random(),
@@ -308,6 +313,7 @@ impl JournalWriter {
         #[cfg(feature = "zstd")]
         if self.stall.is_none() {
             self.segments.compress_piece(&self.options, self.run, &mut self.account);
+            self.steps.beat();
         }
         self.has_to_compress()
     }

@@ -428,3 +428,53 @@ fn an_observer_that_fills_its_own_ring_does_not_wait_for_itself() {
         });
     }
 }
+
+/// Flushes for longer than the pipeline waits for a thread that does nothing.
+struct Long {
+    says_so: bool,
+}
+
+impl Observer for Long {
+    type Report = ();
+
+    fn interest(&self) -> Interest {
+        Interest { scope: Scope::Whole, ..Interest::ALL }
+    }
+
+    fn observe(&mut self, _: &Batch<'_>) -> Result<(), Undelivered> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Undelivered> {
+        for _ in 0..12 {
+            std::thread::sleep(STALL / 4);
+            if self.says_so {
+                panther_events::observe::still_at_work();
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self) {}
+}
+
+#[test]
+fn an_observer_that_says_that_it_goes_on_is_waited_for() {
+    for topology in TOPOLOGIES.into_iter().filter(|topology| *topology != Topology::Inline) {
+        for says_so in [true, false] {
+            in_time(&format!("{topology}"), move || {
+                let mut builder = builder(topology);
+                let key = builder.observer("long", move |_| Long { says_so });
+                let pipeline = builder.start().unwrap();
+                let late = pipeline.add_observer("late", |_| Long { says_so }).unwrap();
+                assert_eq!(pipeline.remove_observer(late).is_ok(), says_so, "{topology}");
+                if says_so {
+                    let last = pipeline.shutdown();
+                    assert_eq!((last.unanswered.len(), last.report(key)), (0, Some(&())), "{topology}");
+                } else {
+                    assert!(!pipeline.shutdown().unanswered.is_empty(), "{topology}");
+                }
+            });
+        }
+    }
+}
