@@ -362,13 +362,17 @@ impl Emitter {
                     numbered
                 });
                 let (filled, panicked) = fill(chunk, records, |records| {
-                    if let Some(recorder) = &mut self.recorder {
+                    // The iterator may have forked the process.
+                    if let Some(recorder) = &mut self.recorder
+                        && !self.emit_shared.gate.is_forked()
+                    {
                         // Before the ring, as with a single event.
                         recorder.put_all(records);
                     }
                 });
-                if self.emit_shared.gate.is_closed() && sender.producer.is_abandoned() {
-                    // A shutdown has not waited for the iterator, and nobody takes what it has yielded since.
+                let gate = &self.emit_shared.gate;
+                if gate.is_closed() && sender.producer.is_abandoned() || gate.is_forked() {
+                    // A shutdown has not waited for the iterator, or it has forked: nobody takes what it has yielded since.
                     for _ in 0..filled {
                         // Counted where it fails.
                         let _ = self.source.too_late();

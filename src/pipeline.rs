@@ -178,13 +178,15 @@ impl Pipeline {
     /// Takes a burst of events from every ring and brings them through all stages; returns how many. Under
     /// [`Topology::Inline`] only: elsewhere threads do it, and this returns 0.
     ///
-    /// An observer that calls this takes nothing: it is within such a call.
+    /// An observer that calls this takes nothing: it is within such a call. Neither does it where another thread's call does
+    /// nothing for [`PipelineOptions::stall_timeout`].
     pub fn poll(&self) -> usize {
         let Some(work) = &self.threads.inline else { return 0 };
         if self.shared.may_wait().is_err() {
             return 0;
         }
-        let mut work = lock(work);
+        // Another thread that polls may be within an observer that does not return.
+        let Ok(mut work) = self.lock_inline(work) else { return 0 };
         let _inside = self.shared.enter();
         work.answer_and_poll()
     }

@@ -126,6 +126,7 @@ fn main() {
         all_calls_in_a_child(topology);
     }
     a_recorder_is_not_closed_by_a_child();
+    an_iterator_that_forks_writes_nothing_in_the_child();
     #[cfg(feature = "journal")]
     a_journal_is_not_written_by_a_child();
     a_result_is_not_written_by_a_child();
@@ -175,6 +176,40 @@ fn a_recorder_is_not_closed_by_a_child() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
     drop(alone);
     assert_ne!(std::fs::read(&path).unwrap(), before, "its own process closes it");
+}
+
+/// The child goes on in the middle of the parent's call.
+fn an_iterator_that_forks_writes_nothing_in_the_child() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("recorder");
+    let recorder = recorder(&path);
+    let builder = builder(Topology::Fused, &recorder, &StateQuery::new(StateOptions::default()));
+    let pipeline = builder.start().unwrap();
+    let mut emitter = pipeline.emitter("one").unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let (mut child, mut status) = (0, 0);
+    let samples = (0..40).map(|value| {
+        if value == 20 {
+            // SAFETY: the child goes on within the call, and ends right behind it.
+            child = unsafe { libc::fork() };
+            if child > 0 {
+                // The parent writes nothing meanwhile.
+                // SAFETY: the status is this function's.
+                assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            }
+        }
+        (Symbol::of("one"), Sample { value })
+    });
+    let sent = emitter.emit_batch(samples);
+    if child == 0 {
+        let same = std::fs::read(&path).unwrap() == before;
+        // SAFETY: the child ends without running what the parent would at its end.
+        unsafe { libc::_exit(i32::from(!same || sent.accepted > 0 || sent.rejected == 0)) };
+    }
+    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "{status}");
+    assert_eq!(sent.accepted, 40);
+    drop(emitter);
+    assert_eq!(pipeline.shutdown().account.unique, 40);
 }
 
 /// The bytes of each file in a directory.
@@ -238,7 +273,7 @@ fn a_result_is_not_written_by_a_child() {
     let before = files(&path);
     let ended = in_child(|| {
         let (result, mut open) = all.take().unwrap();
-        assert!(matches!(result.file("new.txt"), Err(FileError::Closed { .. })));
+        assert!(matches!(result.file("new.txt"), Err(FileError::Forked { .. })));
         let _ = open.write_all(&[b'x'; 1 << 20]);
         assert!(open.commit().is_err());
         assert!(matches!(result.commit(), Err(DirError::Forked { .. })));
@@ -274,6 +309,8 @@ fn a_child_of_a_busy_process_does_not_hang() {
                 }
             });
         }
+        #[cfg(feature = "journal")]
+        let mut journal = Some(std::sync::Mutex::new(busy_journal(dir.path())));
         for fork in 0..FORKS {
             std::thread::sleep(Duration::from_millis(2));
             let mut emitter = pipeline.emitter("forked").unwrap();
@@ -285,8 +322,34 @@ fn a_child_of_a_busy_process_does_not_hang() {
                 call_all(twin, emitter.take().unwrap(), &states, &recorder);
             });
             assert_eq!(ended, Ok(()), "fork {fork}");
+            #[cfg(feature = "journal")]
+            for _ in 0..10 {
+                // At work in its own thread.
+                journal_append(&journal);
+                assert_eq!(in_child(|| drop(journal.take())), Ok(()), "fork {fork}");
+            }
         }
         done.store(true, Ordering::Relaxed);
     });
     assert_eq!(pipeline.shutdown().account.check(), Ok(()));
+}
+
+/// A worker whose thread has something to do.
+#[cfg(feature = "journal")]
+fn busy_journal(dir: &Path) -> panther_events::journal::JournalWorker {
+    use panther_events::journal::{Durability, JournalWorker, JournalWriter, Options, RunId};
+    let options = Options::new(Durability::ProcessCrash);
+    let writer = JournalWriter::open(&dir.join("busy"), RunId([1; 16]), options, 0).unwrap();
+    JournalWorker::start(writer, 4, || 1).unwrap()
+}
+
+#[cfg(feature = "journal")]
+fn journal_append(journal: &Option<std::sync::Mutex<panther_events::journal::JournalWorker>>) {
+    use panther_events::event::Record;
+    let kind = EventKind::new(Domain::SERVICE, 0);
+    let record = Record::of_kind(kind, Identity::Occurrence, 7, Symbol::NONE, [0; Record::PAYLOAD_LEN]);
+    let mut journal = journal.as_ref().unwrap().lock().unwrap();
+    for seq in 0..4_096 * 6 {
+        journal.append(&[record.numbered(1, seq)]);
+    }
 }

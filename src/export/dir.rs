@@ -169,7 +169,7 @@ impl ResultDir {
     pub fn file(&self, name: &str) -> Result<ResultFile, FileError> {
         self.may_write(name)?;
         if !self.shared.dir.is_own() {
-            return Err(FileError::Closed { path: self.path().join(name) });
+            return Err(FileError::Forked { path: self.path().join(name) });
         }
         let mut files = self.shared.files();
         let path = self.path().join(name);

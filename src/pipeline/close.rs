@@ -55,11 +55,22 @@ impl Pipeline {
     /// Under `Inline`, whoever gives a command carries it out.
     pub(super) fn answer_inline(&self) -> Result<(), Unanswered> {
         let Some(work) = &self.threads.inline else { return Ok(()) };
+        let mut work = self.lock_inline(work)?;
+        let _inside = self.shared.enter();
+        work.answer();
+        Ok(())
+    }
+
+    /// Locks what does the work under `Inline`; an error where whoever has it does nothing for too long.
+    pub(super) fn lock_inline<'w>(
+        &self,
+        work: &'w Mutex<ShardThread>,
+    ) -> Result<impl std::ops::DerefMut<Target = ShardThread> + use<'w>, Unanswered> {
         let mut patience = self.shared.patience(self.shared.shard_threads());
-        let mut work = loop {
+        loop {
             match work.try_lock() {
-                Ok(work) => break work,
-                Err(TryLockError::Poisoned(poisoned)) => break poisoned.into_inner(),
+                Ok(work) => return Ok(work),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
                 // Whoever polls may be within an observer.
                 Err(TryLockError::WouldBlock) => {
                     let thread = ThreadOf::Shard(0);
@@ -70,10 +81,7 @@ impl Pipeline {
                     sleep(REST);
                 }
             }
-        };
-        let _inside = self.shared.enter();
-        work.answer();
-        Ok(())
+        }
     }
 
     /// Closes the pipeline, brings everything that was accepted through all stages, and returns the last
@@ -236,7 +244,6 @@ impl Shared {
         let mut unanswered = self.wait_for_emitters(threads.inline.as_mut());
         self.emit_shared.sources.set_closed();
         let mut shard_patience = self.patience(self.shard_threads().take(threads.shards.len()));
-        let mut worker_patience = self.patience(self.worker_threads());
         self.start_draining();
         let mut shards = Vec::new();
         if let Some(work) = threads.inline.take() {
@@ -245,7 +252,13 @@ impl Shared {
             while work.poll() > 0 {}
             shards.push(work.finish());
         }
+        let given_up = unanswered.len();
         shards.extend(self.end_group(threads.shards, &mut shard_patience, ThreadOf::Shard, &mut unanswered));
+        if unanswered.len() > given_up {
+            // A shard waits for room at a worker that does not return. The others have to tell what they know all the same.
+            self.workers.iter().for_each(|worker| worker.leave_behind());
+        }
+        let mut worker_patience = self.patience(self.worker_threads());
         let workers =
             self.end_group(threads.workers, &mut worker_patience, ThreadOf::Worker, &mut unanswered);
         threads.ticker = None;
@@ -260,25 +273,31 @@ impl Shared {
 
     /// Waits until no emitter is in the middle of a call; names those that stay there and do nothing.
     fn wait_for_emitters(&self, mut inline: Option<&mut Mutex<ShardThread>>) -> Vec<Unanswered> {
-        let (mut before, mut since) = (Vec::new(), Instant::now());
-        let mut looks = 0_u32;
+        // Whoever is seen outside once, after the gate was closed, pushes nothing more.
+        let inside = self.emit_shared.sources.inside();
+        let mut inside: Vec<_> =
+            inside.into_iter().map(|source| (source.next_seq(), Instant::now(), source)).collect();
+        let (mut stuck, mut looks) = (Vec::new(), 0_u32);
         loop {
-            let inside = self.emit_shared.sources.inside();
+            inside.retain(|(_, _, source)| source.active.is_occupied());
             if inside.is_empty() {
-                return Vec::new();
+                return stuck;
             }
             if let Some(work) = &mut inline {
                 let _inside = self.enter();
                 lock(work).poll();
             }
-            let now: Vec<_> = inside.iter().map(|source| (source.number(), source.next_seq())).collect();
             let waited = self.options.stall_timeout;
-            if now != before {
-                (before, since) = (now, Instant::now());
-            } else if since.elapsed() >= waited {
-                let emitter = |source: &str| Unanswered::Emitting { emitter: source.to_owned(), waited };
-                return inside.iter().map(|source| emitter(source.name())).collect();
-            }
+            inside.retain_mut(|(next_seq, since, source)| {
+                if *next_seq != source.next_seq() {
+                    (*next_seq, *since) = (source.next_seq(), Instant::now());
+                }
+                let is_stuck = since.elapsed() >= waited;
+                if is_stuck {
+                    stuck.push(Unanswered::Emitting { emitter: source.name().to_owned(), waited });
+                }
+                !is_stuck
+            });
             looks += 1;
             if looks < LOOKS { thread::yield_now() } else { sleep(REST) }
         }

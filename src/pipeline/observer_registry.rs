@@ -2,8 +2,8 @@
 
 use crate::observe::Interest;
 use crate::observe::presence::Presence;
-use crate::observe::worker::{AnyObserver, Placed};
-use crate::sync::{Arc, Mutex, lock};
+use crate::observe::worker::{AnyObserver, Placed, SlotReport};
+use crate::sync::{Arc, Mutex, lock, mpsc};
 use std::collections::BTreeMap;
 
 /// How an observer is known, and when it is called.
@@ -41,6 +41,15 @@ struct RegistryState {
     names: Vec<Arc<str>>,
     /// Observers that found no room for their names.
     further: u64,
+    /// Those that were told to go, and that some threads have not let go, since they did not answer in time.
+    going: Vec<Going>,
+}
+
+struct Going {
+    number: usize,
+    /// Threads that have not answered.
+    waiting: usize,
+    answers: mpsc::Receiver<(usize, Option<SlotReport>)>,
 }
 
 struct Entry {
@@ -112,6 +121,31 @@ impl ObserverRegistry {
     /// Strikes an observer off.
     pub(crate) fn strike(&self, number: usize) {
         lock(&self.0).entries.remove(&number);
+    }
+
+    /// Lets an observer be struck off once so many threads have answered that they have let it go.
+    pub(crate) fn strike_later(
+        &self,
+        number: usize,
+        waiting: usize,
+        answers: mpsc::Receiver<(usize, Option<SlotReport>)>,
+    ) {
+        lock(&self.0).going.push(Going { number, waiting, answers });
+    }
+
+    /// Strikes those off that all threads have let go meanwhile. Their last reports are nobody's.
+    pub(crate) fn strike_those_gone(&self) {
+        let mut state = lock(&self.0);
+        let RegistryState { going, entries, .. } = &mut *state;
+        going.retain_mut(|going| {
+            while going.answers.try_recv().is_ok() {
+                going.waiting -= 1;
+            }
+            if going.waiting == 0 {
+                entries.remove(&going.number);
+            }
+            going.waiting > 0
+        });
     }
 
     /// Returns the numbers of the observers of `scope` that are there.

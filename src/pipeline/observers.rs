@@ -26,8 +26,8 @@ pub enum AddError {
     /// It panicked when it was asked what it wants.
     #[error("observer {0:?} {1} when it was asked for its interest")]
     Panicked(String, String),
-    /// A thread that was to take it did not answer. One that goes on later takes it and lets it go again; its name stays in use
-    /// until then.
+    /// A thread that was to take it did not answer. One that goes on later takes it and lets it go again; its name is in use until
+    /// all have.
     #[error("observer {0:?} was not added: {1}")]
     Unanswered(String, Unanswered),
 }
@@ -42,7 +42,7 @@ pub enum RemoveError {
     /// It panicked while it reported, and is removed; the snapshot's warnings say why.
     #[error("the observer panicked while it reported; the snapshot's warnings say why")]
     Panicked,
-    /// A thread that has it did not answer. One that goes on later lets it go; its name stays in use.
+    /// A thread that has it did not answer. One that goes on later lets it go, and its name is in use until then.
     #[error("the observer was not removed: {0}")]
     Unanswered(Unanswered),
 }
@@ -86,6 +86,7 @@ impl Pipeline {
                 break;
             }
         }
+        shared.registry.strike_those_gone();
         let entered = shared.registry.enter(&options).ok_or_else(|| AddError::Name(options.name.clone()))?;
         unplaced.have_a_place();
         let mut instances = instances.into_iter();
@@ -98,13 +99,7 @@ impl Pipeline {
             None => Ok(ReportKey::new(entered.number)),
             Some(missing) => {
                 // Whoever takes it later is told at once to let it go. Nobody waits for that.
-                if shared.registry.leave(entered.number) {
-                    let (sender, _answers) = mpsc::channel();
-                    for worker in 0..workers {
-                        let reply = Reply::of(worker, &sender);
-                        self.command(worker, ObserverCommand::Remove { number: entered.number, reply });
-                    }
-                }
+                self.tell_to_go(entered.number);
                 Err(AddError::Unanswered(options.name, missing))
             }
         }
@@ -130,6 +125,11 @@ impl Pipeline {
         let numbers = self.shared.registry.of_scope(scope);
         let (mut removed, mut first) = (0, None);
         for number in numbers {
+            if first.is_some() {
+                // Nobody waits once more for a thread that does nothing.
+                self.tell_to_go(number);
+                continue;
+            }
             match self.remove(number) {
                 Ok(_) => removed += 1,
                 // Somebody else was quicker.
@@ -156,11 +156,29 @@ impl Pipeline {
             }
         }
         if let Some(missing) = missing {
+            self.ask_to_go(number);
             return Err(RemoveError::Unanswered(missing));
         }
         // All workers have answered, so nobody counts under its name any more.
         self.shared.registry.strike(number);
         Ok(merged.into_report())
+    }
+
+    /// Tells an observer to go, and waits for nobody.
+    fn tell_to_go(&self, number: usize) {
+        if self.shared.registry.leave(number) {
+            self.ask_to_go(number);
+        }
+    }
+
+    /// Has an observer removed that is leaving; its name is free once all have let it go.
+    fn ask_to_go(&self, number: usize) {
+        let (sender, answers) = mpsc::channel();
+        let waiting = self.shared.workers.len().max(1);
+        for worker in 0..waiting {
+            self.command(worker, ObserverCommand::Remove { number, reply: Reply::of(worker, &sender) });
+        }
+        self.shared.registry.strike_later(number, waiting, answers);
     }
 
     /// Gives a command to the hosts of the first `workers`, and collects their answers; says why the first is missing that did not

@@ -107,7 +107,10 @@ impl ShardThread {
         // The counts are stored before the batch's slots are given back, so that what is in flight never exceeds
         // the rings.
         let commands = &self.shared.commands;
-        self.receivers.poll(BURST, BATCH, || commands.is_waiting(), |records| rest.take(records, counts))
+        // Acquire: as in `run`. Once nothing more will come, no ring is put off: an end is when all are empty.
+        let draining = self.shared.draining.load(Ordering::Acquire);
+        let interrupt = || !draining && commands.is_waiting();
+        self.receivers.poll(BURST, BATCH, interrupt, |records| rest.take(records, counts))
     }
 
     /// Does what the pipeline asks, and takes a burst from every ring; returns how many records. Tables ask now and then how far

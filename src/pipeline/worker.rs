@@ -26,6 +26,9 @@ pub(crate) struct WorkerShared {
     /// Events of its own that the worker emitted.
     pub(crate) own: AtomicU64,
     pub(crate) commands: CommandQueue<WorkerCommand>,
+    /// A shard was given up: what is in the rings is all that is waited for. Not a variable that models see, since no thread stalls
+    /// in them.
+    left_behind: std::sync::atomic::AtomicBool,
 }
 
 impl WorkerShared {
@@ -35,7 +38,18 @@ impl WorkerShared {
             taken: CachePadded::default(),
             own: AtomicU64::new(0),
             commands: CommandQueue::new(),
+            left_behind: Default::default(),
         }
+    }
+
+    /// Lets the worker end once its rings are empty, though shards that were given up still hold them.
+    pub(crate) fn leave_behind(&self) {
+        self.left_behind.store(true, Ordering::Release);
+        self.parker.wake();
+    }
+
+    fn is_left_behind(&self) -> bool {
+        self.left_behind.load(Ordering::Acquire)
     }
 }
 
@@ -118,7 +132,8 @@ impl WorkerSender {
         let backoff = Backoff::new();
         while self.records.slots() < n || self.verdicts.slots() < n {
             if self.records.is_abandoned() {
-                // The worker's thread is gone, which only a bug can bring about: the account will show it.
+                // The worker's thread is gone: this shard was given up before, which the last snapshot has told. (Else only a bug can
+                // bring it about, and the account will show it.)
                 return;
             }
             if backoff.is_completed() {
@@ -176,7 +191,8 @@ impl WorkerThread {
         let mut idle = Idle::new(strategy);
         loop {
             // Abandoned first, empty after: nothing can come any more.
-            let gone = self.receivers.iter().all(|receiver| receiver.records.is_abandoned());
+            let gone = self.receivers.iter().all(|receiver| receiver.records.is_abandoned())
+                || shared.is_left_behind();
             if self.poll() > 0 {
                 idle.reset();
             } else if gone {
@@ -185,6 +201,7 @@ impl WorkerThread {
                 let (receivers, shared) = (&self.receivers, &self.shared);
                 idle.wait(&shared.parker, || {
                     !shared.commands.is_waiting()
+                        && !shared.is_left_behind()
                         && receivers.iter().all(|receiver| receiver.records.is_empty())
                         && !receivers.iter().all(|receiver| receiver.records.is_abandoned())
                 });

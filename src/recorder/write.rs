@@ -108,13 +108,13 @@ impl FlightRecorder {
         &self.0.path
     }
 
-    /// Removes the file, where its path still leads to it: another one, which somebody put in its place, stays. Whoever has it
-    /// mapped keeps what it had.
+    /// Removes the file, where its path still leads to it: another one, which somebody put in its place, stays, and so does the file
+    /// of a process that this one was forked by. Whoever has it mapped keeps what it had.
     ///
     /// # Errors
     /// What the operating system says.
     pub fn remove_file(&self) -> io::Result<()> {
-        if self.0.is_in_place() { std::fs::remove_file(&self.0.path) } else { Ok(()) }
+        if self.0.is_here() && self.0.is_in_place() { std::fs::remove_file(&self.0.path) } else { Ok(()) }
     }
 
     /// Copies what the recorder holds now, while emitters write on. Events that are overwritten meanwhile count as

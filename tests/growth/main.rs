@@ -21,10 +21,9 @@ pub(crate) fn check_growth(name: &str, n: usize, mut work: impl FnMut(usize)) {
         (0..3).map(one).min().unwrap()
     };
     let (one, four) = (fastest(n), fastest(4 * n));
-    let ratio = four.as_secs_f64() / one.as_secs_f64().max(1e-3);
+    let ratio = four.as_secs_f64() / one.as_secs_f64();
     println!("{name}: {n} in {one:?}, four times as many in {four:?}: {ratio:.1}");
-    assert!(
-        ratio < 10.0 || four < Duration::from_millis(50),
-        "{name}: {ratio:.1} times as long for 4 times as many"
-    );
+    // What takes no time shows nothing, and is nothing that anybody could make slow.
+    let is_short = four < Duration::from_millis(20);
+    assert!(ratio < 10.0 || is_short, "{name}: {ratio:.1} times as long for 4 times as many");
 }

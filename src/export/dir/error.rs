@@ -114,6 +114,12 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
     },
+    /// The directory is that of the process by which this one was forked.
+    #[error("{}: its directory was opened before this process was forked; write it in the parent", path.display())]
+    Forked {
+        /// The file.
+        path: PathBuf,
+    },
     /// The directory was committed or dropped.
     #[error("{}: the result is already committed or given up; commit files before their directory",
             path.display())]

@@ -82,8 +82,10 @@ fn missed(report: &ResultsReport, snapshot: &Snapshot) -> Vec<String> {
             processing.failed
         )
     });
+    let unanswered = snapshot.unanswered.iter().map(ToString::to_string);
     counts
         .map(|(count, what)| format!("{count} {what}"))
+        .chain(unanswered)
         .chain(processors)
         .chain(earlier)
         .chain(gone)

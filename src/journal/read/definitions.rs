@@ -181,8 +181,7 @@ impl JournalReader<'_> {
     #[must_use]
     pub fn source_name(&self, source: u16, seq: u32) -> Option<&str> {
         let names = self.sources.names.get(&(self.sources.origin?, source))?;
-        let at = names.partition_point(|(from, _)| *from <= seq).checked_sub(1)?;
-        names.get(at).map(|(_, name)| &**name).filter(|name| !name.is_empty())
+        names.range(..=seq).next_back().map(|(_, name)| &**name).filter(|name| !name.is_empty())
     }
 
     /// Iterates over what the journal says, before the block that was handed out last, of the contexts in which its sources are: from

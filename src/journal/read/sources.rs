@@ -4,11 +4,13 @@ use crate::event::{Detail, Origin};
 use crate::journal::format::definition::SourceFrom;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Names of emitters that are held for one segment, at most.
-const NAMES_MAX: usize = 1 << 17;
+/// Bytes of what a segment says of sources that are held, at most, about: far more than a writer of ours puts into one.
+const HELD_BYTES_MAX: usize = 64 << 20;
+/// Bytes that each name and context takes beside its text, about.
+const ENTRY_BYTES: usize = 128;
 
-/// Names of a source's emitters, and from which numbers on they hold, ascending.
-pub(super) type Names = Vec<(u32, Box<str>)>;
+/// Names of a source's emitters, by the numbers from which on they hold.
+pub(super) type Names = BTreeMap<u32, Box<str>>;
 
 /// What the segment being read has said of sources.
 #[derive(Default)]
@@ -17,7 +19,7 @@ pub(super) struct ReadSources {
     pub(super) origin: Option<Origin>,
     /// By origin and source: from which number on an emitter of that name had it.
     pub(super) names: HashMap<(Origin, u16), Names>,
-    name_count: usize,
+    held_bytes: usize,
     /// What was told of a source last, since a block was handed out.
     pub(super) contexts: BTreeMap<(Origin, u16), (u32, EnteredContext)>,
     pub(super) news: Vec<(SourceFrom, Box<str>)>,
@@ -47,7 +49,7 @@ impl ReadSources {
     /// Begins another segment, which says itself what is to be known of its sources.
     pub(super) fn begin_segment(&mut self) {
         self.names.clear();
-        self.name_count = 0;
+        self.held_bytes = 0;
         (self.is_torn, self.may_lack) = (false, false);
         self.settled.clear();
     }
@@ -59,7 +61,17 @@ impl ReadSources {
             self.may_lack = true;
             self.settled.clear();
             self.names.clear();
-            self.name_count = 0;
+        }
+    }
+
+    /// Makes room for what takes so many bytes. Where there is none, all is forgotten, and what comes then is not known to be told.
+    fn hold(&mut self, len: usize) {
+        self.held_bytes += ENTRY_BYTES + len;
+        if self.held_bytes > HELD_BYTES_MAX {
+            self.skip(true);
+            self.news.clear();
+            self.contexts.clear();
+            self.held_bytes = ENTRY_BYTES + len;
         }
     }
 
@@ -83,21 +95,9 @@ impl ReadSources {
     }
 
     pub(super) fn name(&mut self, from: SourceFrom, name: Box<str>) {
-        if self.name_count >= NAMES_MAX {
-            // A segment that a writer has written tells of one name for each source, or a few.
-            self.begin_segment();
-            self.news.clear();
-        }
+        self.hold(2 * name.len());
         self.news.push((from, name.clone()));
-        let names = self.names.entry((from.origin, from.source)).or_default();
-        let at = names.partition_point(|(seq, _)| *seq < from.seq);
-        match names.get_mut(at) {
-            Some((seq, known)) if *seq == from.seq => *known = name,
-            _ => {
-                names.insert(at, (from.seq, name));
-                self.name_count += 1;
-            }
-        }
+        self.names.entry((from.origin, from.source)).or_default().insert(from.seq, name);
     }
 
     /// Takes in that a block has records of a source from there on; `is_behind_gap` where some before them are missing.
@@ -131,6 +131,45 @@ impl ReadSources {
     }
 
     pub(super) fn context(&mut self, from: SourceFrom, context: EnteredContext) {
+        self.hold(0);
         self.contexts.insert((from.origin, from.source), (from.seq, context));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn from(origin: u128, seq: u32) -> SourceFrom {
+        SourceFrom { origin: Origin::from_bits(origin), source: 1, seq }
+    }
+
+    /// Names that are told backwards, the same one over and over, contexts of ever new origins: what is held is bounded, and what was
+    /// forgotten is said not to be known.
+    #[test]
+    fn what_a_hostile_segment_says_of_sources_takes_bounded_memory_and_time() {
+        let long = "x".repeat(1 << 16);
+        for what in 0..3 {
+            let mut sources = ReadSources::default();
+            for round in 0..1_000_000_u32 {
+                match what {
+                    0 => sources.name(from(1, u32::MAX - round), "name".into()),
+                    1 if round < 10_000 => sources.name(from(1, 7), long.as_str().into()),
+                    1 => break,
+                    _ => sources.context(from(u128::from(round), 1), EnteredContext::None),
+                }
+            }
+            let held = sources.news.len() + sources.contexts.len();
+            let bytes: usize = sources.news.iter().map(|(_, name)| name.len()).sum();
+            assert!(
+                held * ENTRY_BYTES / 2 + bytes <= HELD_BYTES_MAX,
+                "{what}: {held} entries, {bytes} bytes"
+            );
+            assert!(sources.may_lack && held > 0, "{what}");
+            sources.meet(from(9, 3), false);
+            let told = sources.contexts.get(&(Origin::from_bits(9), 1)).map(|told| told.1);
+            assert_eq!(told, Some(EnteredContext::Unknown), "{what}");
+        }
     }
 }

@@ -164,7 +164,7 @@ impl Definitions {
 
     /// Forgets what is known of sources: the records that come are of `origin`.
     pub(super) fn begin_origin(&mut self, origin: Origin) {
-        self.sources = SourceTable::of(origin);
+        self.sources.go_over_to(origin);
     }
 
     /// Takes what is said of a source. `Ok(false)` when it is of another origin.

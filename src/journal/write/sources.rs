@@ -46,6 +46,11 @@ impl SourceTable {
         SourceTable { origin, known: HashMap::new(), held_bytes: 0, refused: 0 }
     }
 
+    /// Begins with another origin; what was refused stays counted.
+    pub(super) fn go_over_to(&mut self, origin: Origin) {
+        *self = SourceTable { refused: self.refused, ..SourceTable::of(origin) };
+    }
+
     pub(super) fn origin(&self) -> Origin {
         self.origin
     }

@@ -12,7 +12,7 @@ use crate::journal::write::writer::{CloseError, JournalWriter};
 use crate::observe::{mask, still_at_work};
 use crate::sync::inside::Beats;
 use crate::sync::lock;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
@@ -34,7 +34,8 @@ pub struct JournalWorker {
     /// nothing overtakes it.
     filling: Arc<Mutex<Batch>>,
     status: Arc<Mutex<Written>>,
-    thread: JoinHandle<Result<JournalAccount, CloseError>>,
+    /// There until it is joined.
+    thread: Option<JoinHandle<Result<JournalAccount, CloseError>>>,
     refused: u64,
     refused_duplicates: u64,
     refused_told: u64,
@@ -104,15 +105,20 @@ impl Batch {
 
     /// Makes definitions of what the records tell of contexts.
     fn keep_contexts(&mut self, origin: Origin) {
-        for record in &self.records {
-            if let Some(entered) = record.payload::<ContextEntered>() {
-                let from = SourceFrom { origin, source: record.source(), seq: record.seq() };
-                self.definitions.retain(
-                    |known| !matches!(known, Definition::Context(known, _) if known.source == from.source),
-                );
-                self.definitions.push(Definition::Context(from, entered.context));
-            }
+        let entered = |record: &Record| {
+            let entered = record.payload::<ContextEntered>()?;
+            let from = SourceFrom { origin, source: record.source(), seq: record.seq() };
+            Some((from.source, (from, entered.context)))
+        };
+        // The last word of each source counts.
+        let last: HashMap<u16, _> = self.records.iter().filter_map(entered).collect();
+        if last.is_empty() {
+            return;
         }
+        self.definitions.retain(
+            |known| !matches!(known, Definition::Context(known, _) if last.contains_key(&known.source)),
+        );
+        self.definitions.extend(last.into_values().map(|(from, detail)| Definition::Context(from, detail)));
     }
 
     /// Forgets names and documents, but for those by which contexts are told.
@@ -206,7 +212,7 @@ impl JournalWorker {
             empty,
             filling,
             status,
-            thread,
+            thread: Some(thread),
             refused: 0,
             refused_duplicates: 0,
             refused_told: 0,
@@ -392,20 +398,19 @@ impl JournalWorker {
     /// As [`JournalWorker::close`], with the last watermark.
     pub(super) fn finish(mut self) -> (Result<JournalAccount, WorkerError>, Marks) {
         if !self.birthplace.is_here() {
-            // Its thread and its locks are the parent's.
-            std::mem::forget(self);
             return (Err(WorkerError::Forked), Marks::default());
         }
         // If the thread has ended already, joining it tells why.
         let _ = self.send_filling();
         let _ = self.send(Command::Close);
+        let Some(thread) = self.thread.take() else { return (Err(WorkerError::Ended), Marks::default()) };
         let (mut steps, mut rest) = (self.steps.count(), Duration::from_micros(50));
-        while !self.thread.is_finished() {
+        while !thread.is_finished() {
             std::thread::sleep(rest);
             rest = (rest * 2).min(LOOK_MAX);
             self.tell_steps(&mut steps);
         }
-        let ended = match self.thread.join() {
+        let ended = match thread.join() {
             Ok(ended) => ended.map_err(WorkerError::Close),
             Err(_) => Err(WorkerError::Ended),
         };
@@ -458,6 +463,17 @@ impl JournalWorker {
 
     fn send(&mut self, command: Command) -> Result<(), WorkerError> {
         self.commands.send(command).map_err(|_| WorkerError::Ended)
+    }
+}
+
+impl Drop for JournalWorker {
+    fn drop(&mut self) {
+        if !self.birthplace.is_here() {
+            // The parent's: to drop an end of a channel takes its lock, which another thread may have held.
+            std::mem::forget(std::mem::replace(&mut self.commands, sync_channel(1).0));
+            std::mem::forget(std::mem::replace(&mut self.empty, sync_channel(1).1));
+            std::mem::forget(self.thread.take());
+        }
     }
 }
 

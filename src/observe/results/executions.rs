@@ -70,7 +70,8 @@ pub(super) fn unfinished(
         let own = judge(executions.own.iter(), tellers, Law { test: Some(runs), ..ALONE });
         if own.open == 0 && own.part.outcome != Outcome::Running {
             // Where it says when each of them ended, that counts.
-            return own.part.message.map(|message| format!("its execution {message}"));
+            let message = own.part.message.unwrap_or_else(|| "did not pass".into());
+            return (own.part.outcome != Outcome::Passed).then(|| format!("its execution {message}"));
         }
         let with_test = || judge(executions.with_test.iter(), tellers, ALONE).part.outcome;
         (executions.begun > 1 && with_test() != Outcome::Passed).then(|| again.to_owned())

@@ -6,6 +6,9 @@ use super::verdict::Outcome;
 use crate::event::{Identity, Record};
 use std::collections::HashMap;
 
+/// Keys that are known, at most.
+const KEYS_MAX: usize = 1 << 20;
+
 /// What the first teller of each key said, or a later one that said worse.
 #[derive(Debug, Default)]
 pub(super) struct Keyed {
@@ -15,9 +18,9 @@ pub(super) struct Keyed {
 /// How what is told relates to what was told under its key before.
 pub(super) enum Told {
     First,
-    /// Nothing worse than before, or of what was known before the observer was there.
+    /// Nothing worse than before, or no failure, of what was known before the observer was there.
     Again,
-    /// Something worse than before.
+    /// Something worse than before, or a failure where what was said before is not known.
     Worse,
     /// There is no room to keep what was said.
     Unkept,
@@ -43,10 +46,17 @@ impl Keyed {
                     *said = says;
                     Told::Worse
                 }
+                // What the first one said is not known here: a failure counts, whoever told of it first.
+                None if says == Outcome::Failed => {
+                    if self.said.len() < KEYS_MAX {
+                        self.said.insert(id, says);
+                    }
+                    Told::Worse
+                }
                 _ => Told::Again,
             };
         }
-        if !has_room {
+        if !has_room || self.said.len() >= KEYS_MAX {
             return Told::Unkept;
         }
         // Dedup may have forgotten it, and tell it anew.

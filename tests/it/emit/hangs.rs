@@ -1,6 +1,8 @@
 //! Nothing hangs: calls from the pipeline's own threads, observers that do not return, emitters that do not come out of a call.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
 
+mod closing;
+
 use panther_events::Shared;
 use panther_events::domain::{DomainDef, KindDef};
 use panther_events::emit::{EmitError, Emitter, FullPolicy};
@@ -307,11 +309,20 @@ fn an_observer_that_does_not_return_hangs_nobody_and_is_named() {
 fn an_observer_that_goes_on_after_all_loses_nothing() {
     for topology in TOPOLOGIES.into_iter().filter(|topology| *topology != Topology::Inline) {
         in_time(&format!("{topology}"), move || {
-            let (pipeline, release, _) = stuck(topology);
+            let (pipeline, release, key) = stuck(topology);
             assert!(!pipeline.snapshot().unanswered.is_empty());
             assert!(pipeline.add_observer("new", |_| Once::<Call>(None)).is_err());
+            assert!(matches!(pipeline.remove_observer(key), Err(RemoveError::Unanswered(_))));
+            for name in ["new", "stuck"] {
+                let again = pipeline.add_observer(name, |_| Once::<Call>(None));
+                assert_eq!(again.err(), Some(AddError::Name(name.into())), "they are not gone");
+            }
             drop(release);
             pipeline.drain(LONG).unwrap();
+            for name in ["new", "stuck"] {
+                let again = pipeline.add_observer(name, |_| Once::<Call>(None));
+                assert!(again.is_ok(), "{topology}: {again:?}");
+            }
             let snapshot = pipeline.snapshot();
             assert!(snapshot.unanswered.is_empty(), "{:?}", snapshot.unanswered);
             let last = pipeline.shutdown();
