@@ -139,7 +139,14 @@ impl JournalReader<'_> {
     /// journal is that of an event which never came there.
     #[must_use]
     pub fn stores_all(&self) -> bool {
-        self.stored_kinds() == KindSet::ALL && self.detail(UNIQUE_KEY).is_none()
+        self.stored_kinds() == KindSet::ALL && self.stores_duplicates()
+    }
+
+    /// Tells whether all of the journal's writers were to store later sightings of an event too, as far as the journal was read. If
+    /// not, of several who told of one fact under a key it has the first alone.
+    #[must_use]
+    pub fn stores_duplicates(&self) -> bool {
+        self.detail(UNIQUE_KEY).is_none()
     }
 
     /// Returns the kinds that all of the journal's writers were to store ([`Select`]), as far as the

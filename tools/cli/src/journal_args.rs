@@ -6,7 +6,8 @@ use panther_events::domain::Schema;
 use panther_events::domain::pipeline::ProcessorFailed;
 use panther_events::emit::ContextEntered;
 use panther_events::event::{
-    Contexts, Detail, EventId, FieldValue, KindSet, Origin, Payload, Record, Shared, Symbol, Symbols,
+    Contexts, Detail, Domain, EventId, FieldValue, Identity, KindSet, Origin, Payload, Record, Shared,
+    Symbol, Symbols,
 };
 use panther_events::journal::{
     Damage, Defined, EnteredContext, JournalReader, Lacking, ReadOptions, overwritten,
@@ -36,6 +37,8 @@ pub(crate) struct JournalSource {
     /// Definitions that do not fit what they define, or that the table refused.
     pub(crate) refused: u64,
     known: usize,
+    /// It has had events under keys, of which there may be several tellers.
+    is_keyed: bool,
     block: Vec<Record>,
     /// Of the block that was read last.
     origin: Option<Origin>,
@@ -68,6 +71,7 @@ impl JournalSource {
             schema_grew: false,
             refused: 0,
             known: 0,
+            is_keyed: false,
             block: Vec::new(),
             origin: None,
         })
@@ -79,6 +83,7 @@ impl JournalSource {
         let more = match self.reader.next_block()? {
             Some(block) => {
                 self.block.extend_from_slice(block.records());
+                self.is_keyed |= self.block.iter().any(is_keyed);
                 self.origin = Some(block.header().origin);
                 true
             }
@@ -221,6 +226,12 @@ impl JournalSource {
         if left_out > 0 {
             doubts.push("events of kinds that may tell of a failure were not stored in the journal; select all kinds of the domains test, step, assertion, experiment and service, and of pipeline those of contexts and of failed processors".to_owned());
         }
+        if self.is_keyed && !self.reader.stores_duplicates() {
+            doubts.push(
+                "there are events under keys, and what others told under the same keys was not stored in the journal: it may tell of a failure; store duplicates too (`Select::ALL`)"
+                    .to_owned(),
+            );
+        }
         doubts
     }
 
@@ -278,6 +289,12 @@ impl JournalSource {
         }
         Ok(any)
     }
+}
+
+/// Whether several may have told of the event under one key.
+fn is_keyed(record: &Record) -> bool {
+    let of_packet = record.kind().domain() == Domain::PACKET;
+    record.identity() == Some(Identity::Digest) && !of_packet && !record.is_panthers()
 }
 
 /// The kinds that verdicts follow from: those that the observer of results looks at, the contexts that place them, and

@@ -331,3 +331,55 @@ fn what_was_refused_of_many_inputs_with_long_names_is_in_the_journal() {
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     assert_unknown(dir, "journal", 3, "300 of the records of all inputs were refused");
 }
+
+/// Two testers tell of one fact under one key, and the second one that it failed: a journal without duplicates has the first alone.
+#[test]
+fn a_journal_without_what_others_told_under_a_key_makes_nothing_pass() {
+    use panther_events::clock::Clock;
+    use panther_events::domain::TypedSink;
+    use panther_events::event::Value;
+    use panther_events::journal::JournalLog;
+    use panther_events::pipeline::Pipeline;
+    for (keyed, select, code, word) in
+        [(true, Select::ALL, 1, "worse"), (true, Select::UNIQUE, 3, "under keys"), (false, Select::UNIQUE, 0, "")]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let mut builder = Pipeline::builder();
+        builder.observer("journal", move |setup| {
+            let options = Options { select, ..small() };
+            JournalLog::open(&path, RunId([5; 16]), options, Clock::cycles(), setup.symbols, setup.schema)
+                .unwrap()
+                .of(setup.origin, setup.totals)
+        });
+        let pipeline = builder.start().unwrap();
+        let mut emitter = pipeline.emitter("runner").unwrap();
+        {
+            let mut test = emitter.test("t");
+            test.created("t", Value::Null, Default::default()).unwrap();
+            test.setup_started(Value::Null, Default::default()).unwrap();
+            test.setup_completed(Value::Null, Default::default()).unwrap();
+            test.environment_setup_started("docker", Default::default()).unwrap();
+            test.environment_setup_completed("docker", Default::default()).unwrap();
+            test.deployment_started(Value::Null).unwrap();
+            test.deployment_completed(Value::Null, Default::default()).unwrap();
+            test.execution_started(Value::Null, Default::default()).unwrap();
+            test.step_started("work", Default::default()).unwrap();
+            test.step_completed("work", Default::default()).unwrap();
+        }
+        for passes in [true, !keyed] {
+            let mut teller = pipeline.emitter("teller").unwrap();
+            if keyed {
+                let key = EventId::key(&["run", "fact"]);
+                teller.keyed(key).assertion("a").result(passes, "why", "a", Default::default()).unwrap();
+            }
+        }
+        let mut test = emitter.test("t");
+        test.teardown_started().unwrap();
+        test.completed("t", Default::default()).unwrap();
+        drop(emitter);
+        let _ = pipeline.shutdown();
+        let (found, told, _) = replay(dir.path(), "journal");
+        assert!(found == code && told.contains(word), "{keyed} {select:?}: {found}: {told}");
+    }
+}
