@@ -15,8 +15,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("fork", &[]),
     ("fence", &["fork", "sync"]),
     ("wait", &["fence", "fork", "sync"]),
-    ("clock", &[]),
-    ("event", &["hash"]),
+    ("clock", &["sync"]),
+    ("event", &["fork", "hash"]),
     // The stages, in the order in which data passes them.
     ("ring", &["event", "sync", "wait"]),
     ("recorder", &["directory", "event", "fork", "sync"]),

@@ -12,9 +12,8 @@
 //! two threads then disagree by the error that was to be corrected, some microseconds.)
 
 use crate::clock::steps::{ClockSteps, Lead, StepWatch};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, fence};
 use std::hint::spin_loop;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The clocks that a machine has.
@@ -85,7 +84,7 @@ const PACE_OFF_MAX: u64 = 1_000;
 const DRAWS_MAX: usize = 16;
 
 /// How long a thread that finds the line outdated looks for another thread's new one.
-const SPINS_MAX: u32 = 20_000;
+const SPINS_MAX: u32 = if cfg!(loom) { 2 } else { 20_000 };
 
 /// From when on a reading of the counter stands for which time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -160,7 +159,7 @@ impl<M> Clone for Cycles<M> {
 struct Tied<M> {
     machine: M,
     /// Lines drawn so far. The last one is in slot `drawn & 1`.
-    drawn: AtomicUsize,
+    drawn: AtomicU64,
     slots: [Slot; 2],
     drawing: AtomicBool,
     /// Written by whoever draws: where the last reading was taken, and how long it was to the one before.
@@ -204,7 +203,7 @@ impl<M: Machine> Cycles<M> {
         let line = Line { raw: reading.raw, ns: reading.monotonic_ns.wrapping_add(epoch_ns), scale };
         let tied = Tied {
             machine,
-            drawn: AtomicUsize::new(0),
+            drawn: AtomicU64::new(0),
             slots: Default::default(),
             drawing: AtomicBool::new(false),
             last_raw: AtomicU64::new(reading.raw),
@@ -286,7 +285,7 @@ impl Slot {
 
 impl<M> Tied<M> {
     #[inline]
-    fn slot(&self, drawn: usize) -> &Slot {
+    fn slot(&self, drawn: u64) -> &Slot {
         let [even, odd] = &self.slots;
         if drawn & 1 == 0 { even } else { odd }
     }
@@ -296,11 +295,11 @@ impl<M: Machine> Tied<M> {
     /// Draws the line behind `drawn`, unless another thread does. The time `now_ns` of the reading `raw` stands where the old line
     /// may still be used; else there is another one now, or `None`: look again.
     #[cold]
-    fn draw_next(&self, drawn: usize, raw: u64, now_ns: u64) -> Option<u64> {
+    fn draw_next(&self, drawn: u64, raw: u64, now_ns: u64) -> Option<u64> {
         let [even, odd] = &self.slots;
         let (slot, next) = if drawn & 1 == 0 { (even, odd) } else { (odd, even) };
         let ended = raw >= slot.end.load(Ordering::Relaxed);
-        if self.drawing.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        if self.drawing.swap(true, Ordering::Acquire) {
             if !ended {
                 return Some(now_ns);
             }
@@ -403,11 +402,13 @@ pub(super) fn wall_clock_ns() -> u64 {
         .map_or(0, |since| since.as_nanos().min(u128::from(u64::MAX)) as u64)
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod models;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::cell::Cell;
-    use std::sync::atomic::AtomicBool;
 
     /// A machine whose true time moves by hand, a little with each reading.
     struct Simulated {

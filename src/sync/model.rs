@@ -29,6 +29,12 @@ impl AtomicBool {
     }
 }
 
+impl Default for AtomicBool {
+    fn default() -> AtomicBool {
+        AtomicBool::new(false)
+    }
+}
+
 /// Waits for another thread's next step, where `crossbeam` spins first.
 pub(crate) struct Backoff;
 
