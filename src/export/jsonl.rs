@@ -5,7 +5,8 @@
 //! ```
 //!
 //! (The id is shortened here.) Members always come in this order; `verdict` and what follows it up to `payload` only
-//! where known. An event that has an id elsewhere too has it after `id`, as `panther_id` for PANTHER's. One that was
+//! where known, and so `emitter`, the emitter's name, between `seq` and `verdict`: it stands in journals, and the command `cat`
+//! shows it. An event that has an id elsewhere too has it after `id`, as `panther_id` for PANTHER's. One that was
 //! emitted in a context has it before `payload`: `"context":{"experiment":"exp-1","test":"handshake"}`.
 //!
 //! - Integers have all their digits. Times exceed 2^53: a reader that keeps numbers as doubles rounds them to
@@ -121,6 +122,20 @@ impl<W: Write> EventLines<W> {
     /// # Errors
     /// When the output fails.
     pub fn write(&mut self, record: &Record, verdict: Option<Verdict>, symbols: &Symbols) -> io::Result<()> {
+        self.write_of(record, None, verdict, symbols)
+    }
+
+    /// Writes one event of the emitter of that name, as [`EventLines::write`] does.
+    ///
+    /// # Errors
+    /// When the output fails.
+    pub fn write_of(
+        &mut self,
+        record: &Record,
+        emitter: Option<&str>,
+        verdict: Option<Verdict>,
+        symbols: &Symbols,
+    ) -> io::Result<()> {
         let line = &mut self.line;
         line.clear();
         line.extend_from_slice(b"{\"id\":");
@@ -143,6 +158,10 @@ impl<W: Write> EventLines<W> {
         push_integer(line, record.source());
         line.extend_from_slice(b",\"seq\":");
         push_integer(line, record.seq());
+        if let Some(emitter) = emitter {
+            line.extend_from_slice(b",\"emitter\":");
+            push_string(line, emitter);
+        }
         if let Some(verdict) = verdict {
             push_verdict(line, verdict);
         }

@@ -127,9 +127,11 @@ fn write<W: Write>(
                 lines.set_kinds(|kind| Some((schema.name(kind)?, schema.fields(kind)?)));
             }
             for record in source.block() {
-                if shown.show(record, &symbols)
-                    && let Err(error) = lines.write(record, None, &symbols)
-                {
+                if !shown.show(record, &symbols) {
+                    continue;
+                }
+                let emitter = source.reader.source_name(record.source(), record.seq());
+                if let Err(error) = lines.write_of(record, emitter, None, &symbols) {
                     return Ok(Err(error));
                 }
             }
