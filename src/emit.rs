@@ -30,7 +30,7 @@ pub use source::EmitTotals;
 pub use stats::EmitStats;
 
 use crate::clock::{Clock, Stamps};
-use crate::emit::members::OwnContext;
+use crate::emit::members::{HeldEntities, OwnContext};
 use crate::emit::room::push_when_room;
 use crate::emit::source::{EmitShared, SEQ_LAST, Source};
 use crate::event::{EventId, EventKind, IdScope, Identity, Payload, Record, Symbol, Symbols};
@@ -59,6 +59,8 @@ pub struct Emitter {
     text: String,
     /// What its events belong to; in a box, because most have none.
     context: Option<Box<OwnContext>>,
+    /// Entities that typed emitters of it have used lately, the one in use among them.
+    held_entities: HeldEntities,
     /// The context, if there is one, as ids of contents are computed with it.
     content_scope: Option<IdScope>,
     /// What earlier sources of this emitter sent, before their numbers were used up.
@@ -91,6 +93,7 @@ impl Emitter {
             symbols,
             text,
             context,
+            held_entities: HeldEntities::default(),
             content_scope,
             earlier,
             recorder,

@@ -6,7 +6,8 @@ use crate::emit::refusal::{ContextError, EmitError};
 use crate::emit::room::{push_when_room, wait_for_room};
 use crate::emit::source::SEQ_LAST;
 use crate::event::{
-    Context, Detail, DetailError, Domain, EventKind, Identity, Level, Payload, Record, Symbol, SymbolError,
+    Context, Detail, DetailError, Domain, EventKind, HeldNames, Holder, Identity, Level, Payload, Record,
+    Symbol, SymbolError,
 };
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -52,8 +53,11 @@ impl Emitter {
     /// When the name is refused, or the table of contexts or that of documents is full.
     pub fn within(&mut self, level: Level, name: &str) -> Result<Within<'_>, ContextError> {
         let outer = self.context();
+        // What is left for a part of another level is told by its name when the emitter is back.
+        let mut outer_names = HeldNames::new(&self.symbols, Holder::Emission);
+        outer.parts().for_each(|(_, name)| outer_names.hold(name));
         self.enter(level, name)?;
-        Ok(Within { emitter: self, outer })
+        Ok(Within { emitter: self, outer, _outer_names: outer_names })
     }
 
     /// Enters a part of the experiment until another one is entered; see [`Emitter::within`].
@@ -65,7 +69,6 @@ impl Emitter {
             return Err(ContextError::Forked);
         }
         let name = self.symbols.intern(name)?;
-        self.symbols.keep(name);
         self.set_context(self.context().entered(level, name))
     }
 
@@ -215,12 +218,16 @@ impl Emitter {
         self.symbols.details().insert(&context.document(&self.symbols))
     }
 
-    /// Interns the name of a typed emitter's entity, and notes that it belongs to the context, where there is one. Neither takes a
-    /// lock when the name is known and was noted before.
+    /// Interns the name of a typed emitter's entity and holds it, and notes that it belongs to the context, where there is one.
+    /// Nothing of that takes a lock when the name is known and was noted before.
     #[inline]
     pub(crate) fn note_entity(&mut self, domain: Domain, name: &str) -> Result<Symbol, SymbolError> {
         let entity = self.note_name(name)?;
-        if let Some(own) = self.context.as_mut().filter(|_| !self.emit_shared.gate.is_forked()) {
+        if self.emit_shared.gate.is_forked() {
+            return Ok(entity);
+        }
+        self.held_entities.hold(&self.symbols, entity);
+        if let Some(own) = self.context.as_mut() {
             own.note(&self.emit_shared.contexts, domain, entity);
         }
         Ok(entity)
@@ -270,6 +277,7 @@ impl Emitter {
 pub struct Within<'e> {
     emitter: &'e mut Emitter,
     outer: Context,
+    _outer_names: HeldNames,
 }
 
 impl Deref for Within<'_> {

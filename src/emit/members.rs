@@ -1,6 +1,7 @@
-//! What an emitter has noted of its context, so that each event of an entity need not look that up where a lock is taken.
+//! What an emitter has noted of the entities that its typed emitters use: that they belong to its context, so that each event of
+//! one need not look that up where a lock is taken; and that their names are held.
 
-use crate::event::{Context, Contexts, Domain, Symbol};
+use crate::event::{Context, Contexts, Domain, Held, Holder, Symbol, Symbols};
 use std::sync::Arc;
 
 /// Entities that are remembered, a power of two; two that share a place take turns.
@@ -31,6 +32,35 @@ impl OwnContext {
         if *noted != Some((domain, entity)) {
             contexts.join(domain, entity, self.context);
             *noted = Some((domain, entity));
+        }
+    }
+}
+
+/// The names of entities that were used last, held until others take their places or the emitter is dropped. A typed emitter has its
+/// emitter for itself, so the name that it uses stays as long as it lives.
+#[derive(Default)]
+pub(super) struct HeldEntities {
+    /// Empty until there is one.
+    places: Box<[Option<Held>]>,
+}
+
+impl HeldEntities {
+    /// Holds the name of `entity`, unless it does already. Takes no lock. Where it cannot be held, that is counted.
+    #[inline]
+    pub(super) fn hold(&mut self, symbols: &Arc<Symbols>, entity: Symbol) {
+        match self.places.get(entity.bits() as usize % PLACES) {
+            Some(Some(held)) if held.is_name(entity) => {}
+            _ => self.replace(symbols, entity),
+        }
+    }
+
+    #[cold]
+    fn replace(&mut self, symbols: &Arc<Symbols>, entity: Symbol) {
+        if self.places.is_empty() {
+            self.places = (0..PLACES).map(|_| None).collect();
+        }
+        if let Some(place) = self.places.get_mut(entity.bits() as usize % PLACES) {
+            *place = Held::name_of(symbols, entity, Holder::Emission);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The table of contexts: which events and entities belong to which.
 
 use crate::event::stages::{Handled, Stages};
-use crate::event::{Context, ContextRefused, Domain, Record, Symbol, Symbols};
+use crate::event::{Context, ContextRefused, Domain, HeldNames, Holder, Record, Symbol, Symbols};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -26,7 +26,8 @@ const ELSEWHERE: u8 = 2;
 ///
 /// The table is bounded in bytes. Where half of the changes of context that it has room for were made, the oldest are *evicted* once
 /// all events before them have been handled; from then on, such an event's context is not known ([`Contexts::evicted`]). So an
-/// observer asks when it gets an event. Of the entities that belong to contexts, those that came first are forgotten where
+/// observer asks when it gets an event. The names of contexts are [held](crate::event::Held) while a source is in them by its last
+/// change; those of contexts that were left go like the names of other events. Of the entities that belong to contexts, those that came first are forgotten where
 /// there is no room ([`Contexts::forgotten`]).
 pub struct Contexts {
     used: AtomicBool,
@@ -56,6 +57,8 @@ struct ContextsState {
     /// By source: from which number on it is in the context of which number. A tree, since who reads them elsewhere may be told of
     /// them in any order.
     changes: HashMap<u16, BTreeMap<u32, u32>>,
+    /// By source: the names of the context in which it is by its last change.
+    held: HashMap<u16, HeldNames>,
     /// By source: from which number on changes were evicted.
     evicted: HashMap<u16, u32>,
     change_count: usize,
@@ -216,6 +219,7 @@ impl Contexts {
         for (_, number) in std::mem::take(&mut state.changes).into_values().flatten() {
             state.release(number);
         }
+        state.held.clear();
         state.superseded.clear();
         state.evicted.clear();
         state.change_count = 0;
@@ -293,8 +297,23 @@ impl Contexts {
                 state.changes_ever += 1;
             }
         }
+        self.hold_names(&mut state, source);
         // Release: partner is the load in `of`.
         self.used.store(true, Ordering::Release);
+    }
+
+    /// Holds the names of the context in which a source is by its last change, and lets go of those of the one before.
+    fn hold_names(&self, state: &mut ContextsState, source: u16) {
+        let last = state.changes.get(&source).and_then(BTreeMap::last_key_value);
+        let context = last.map(|(_, number)| state.context(*number)).unwrap_or_default();
+        if context.is_none() {
+            state.held.remove(&source);
+            return;
+        }
+        let mut names = HeldNames::new(&self.symbols, Holder::Emission);
+        context.parts().for_each(|(_, name)| names.hold(name));
+        // Those that both have stay held.
+        state.held.insert(source, names);
     }
 
     /// Evicts changes of context that no event on its way belongs to, where there are many: a few at a time.

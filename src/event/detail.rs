@@ -6,7 +6,7 @@
 
 use crate::event::json::{Json, JsonError};
 use crate::event::stages::Stages;
-use crate::event::table::{Refused, Table, Tap};
+use crate::event::table::{Holder, Refused, Table, Tap};
 use bytemuck::{Pod, Zeroable};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -137,10 +137,13 @@ impl Details {
         self.table.for_each(|hash, text| each(Detail(hash), text));
     }
 
-    /// Keeps the document as long as the table lives: it is not evicted. False when the table does not have it, or what is kept
-    /// takes a quarter of the table's limit.
-    pub fn keep(&self, detail: Detail) -> bool {
-        self.table.keep(detail.0)
+    /// Keeps the document from being evicted until it has been released as often.
+    pub(super) fn hold(&self, detail: Detail) -> bool {
+        self.table.hold(detail.0, Holder::Report)
+    }
+
+    pub(super) fn release(&self, detail: Detail) {
+        self.table.release(detail.0);
     }
 
     pub(super) fn tap(&self, tap: &Arc<dyn Tap>) {
@@ -180,6 +183,19 @@ impl Details {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.table.refused()
+    }
+
+    /// Returns how many bytes the documents take that are [held](crate::event::Held), 128 more for each included: at most a quarter of
+    /// the limit.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.table.held_bytes()
+    }
+
+    /// Returns how often a document could not be held because those that are take all they may.
+    #[must_use]
+    pub fn hold_refused(&self) -> u64 {
+        self.table.hold_refused()
     }
 
     /// Returns how many documents were evicted when nobody needed them any more.

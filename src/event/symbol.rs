@@ -2,7 +2,8 @@
 
 use crate::event::detail::Details;
 use crate::event::stages::Stages;
-use crate::event::table::{Refused, Table, Tap};
+use crate::event::table::{Holder, Refused, Table, Tap};
+use crate::fork::Birthplace;
 use bytemuck::{Pod, Zeroable};
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -70,9 +71,9 @@ pub enum SymbolError {
         /// The name's length in bytes.
         len: usize,
     },
-    /// The table has no room for a name of this length beside those that are kept.
+    /// The table has no room for a name of this length beside those that are held.
     #[error(
-        "the symbol table has no room for a name of {len} bytes, {limit} bytes being its limit; raise it or keep fewer names"
+        "the symbol table has no room for a name of {len} bytes, {limit} bytes being its limit; raise it or hold fewer names"
     )]
     Full {
         /// The name's length in bytes.
@@ -91,11 +92,13 @@ pub enum SymbolError {
 /// neither interned nor looked up while a quarter of the limit came in new names, and whose events have gone through all
 /// stages of the pipelines that use the table. Where all are in use, the oldest go, needed or not; [`Symbols::evicted_early`]
 /// counts them. Emitting with a symbol is not seen here: whoever interns a name once and uses the symbol for long, among many new
-/// names, [keeps](Symbols::keep) the name. The observers of states and results do, for what they report. A look-up in vain is
-/// counted in [`Symbols::missed`], and is a warning of the snapshot; what the table refuses is counted in [`Symbols::refused`].
+/// names, [holds](crate::event::Held) the name meanwhile. Typed emitters do, and contexts for those who are in them; so do the
+/// observers of states, results and sightings, and their reports, for what they tell of. A look-up in vain is counted in
+/// [`Symbols::missed`], and is a warning of the snapshot; what the table refuses is counted in [`Symbols::refused`].
 pub struct Symbols {
     names: Table,
     details: Details,
+    birthplace: Birthplace,
 }
 
 impl Symbols {
@@ -114,7 +117,11 @@ impl Symbols {
     /// them included: threads that intern at the same moment may each go one over it.
     #[must_use]
     pub fn with_limits(names: u64, documents: u64) -> Symbols {
-        Symbols { names: Table::new(Symbols::NAME_LEN_MAX, names), details: Details::with_limit(documents) }
+        Symbols {
+            names: Table::new(Symbols::NAME_LEN_MAX, names),
+            details: Details::with_limit(documents),
+            birthplace: Birthplace::here(),
+        }
     }
 
     /// Returns the documents behind details.
@@ -126,7 +133,7 @@ impl Symbols {
     /// Takes `name` into the table and returns its symbol.
     ///
     /// # Errors
-    /// When the name is too long, there is no room for it beside those that are kept, or another name has the same symbol.
+    /// When the name is too long, there is no room for it beside those that are held, or another name has the same symbol.
     pub fn intern(&self, name: &str) -> Result<Symbol, SymbolError> {
         let symbol = Symbol::of(name);
         self.insert(symbol, name)?;
@@ -141,10 +148,20 @@ impl Symbols {
         })
     }
 
-    /// Keeps the name as long as the table lives: it is not evicted. False when the table does not have it, or what is kept takes
-    /// a quarter of the table's limit.
-    pub fn keep(&self, symbol: Symbol) -> bool {
-        self.names.keep(symbol.0)
+    /// Keeps the name from being evicted until it has been released as often.
+    pub(super) fn hold(&self, symbol: Symbol, holder: Holder) -> bool {
+        self.is_here() && self.names.hold(symbol.0, holder)
+    }
+
+    pub(super) fn release(&self, symbol: Symbol) {
+        if self.is_here() {
+            self.names.release(symbol.0);
+        }
+    }
+
+    /// Tells whether this is the process in which the table was made; in a child nobody knows in which state it is.
+    pub(super) fn is_here(&self) -> bool {
+        self.birthplace.is_here()
     }
 
     /// Returns the name behind `symbol`, if the table has it.
@@ -182,20 +199,22 @@ impl Symbols {
             (missed > 0).then(|| {
                 format!(
                     "{missed} times, one of the {what} was looked for in vain after some had been evicted, and a number stands in its \
-                     place; keep those that are used for long (`Symbols::keep`), or {raise}"
+                     place; hold those that are used for long (`Held::name`), or {raise}"
                 )
             })
         };
-        let not_kept = self.names.keep_refused();
-        let not_kept = (not_kept > 0).then(|| {
-            format!("{not_kept} times, a name of a report could not be kept, and may be shown by number there; {raise}")
+        let not_held = self.names.hold_refused();
+        let not_held = (not_held > 0).then(|| {
+            format!(
+                "{not_held} times, a name that a report, a context or an emitter uses could not be held, and may be shown by number; {raise}"
+            )
         });
         let found = [
             early(self.evicted_early(), "names"),
             early(self.details.evicted_early(), "documents"),
             missed(self.missed(), "names"),
             missed(self.details.missed(), "documents"),
-            not_kept,
+            not_held,
         ];
         found.into_iter().flatten()
     }
@@ -236,6 +255,19 @@ impl Symbols {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.names.bytes()
+    }
+
+    /// Returns how many bytes the names take that are [held](crate::event::Held), 128 more for each included: at most a quarter of the
+    /// limit, or three eighths with those that emitters and contexts hold.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.names.held_bytes()
+    }
+
+    /// Returns how often a name could not be held because those that are take all they may.
+    #[must_use]
+    pub fn hold_refused(&self) -> u64 {
+        self.names.hold_refused()
     }
 
     /// Returns how many names were evicted when nobody needed them any more.

@@ -14,7 +14,9 @@
 //!
 //! A text is needed by events on their way: those emitted in its last era, or in the one after it, until all stages of all
 //! pipelines that use the table have handled what was emitted by then ([`Stages`]). Who needs one longer
-//! [keeps](Table::keep) it, for as long as the table lives; kept texts take at most a quarter of the limit.
+//! [holds](Table::hold) it, and [releases](Table::release) it afterwards. Holds are counted; a text that is held stays in the
+//! queue and goes to its back when it is looked at. What is held takes at most a quarter of the limit, or three eighths with what is
+//! held by those who emit ([`Holder`]), so that reports leave them room.
 
 use crate::event::stages::{Handled, Stages};
 use crate::hash::Keyed;
@@ -34,9 +36,18 @@ const LOOKS: u64 = 4;
 /// Texts that are looked at where there is no room: after so many, the next one goes even if it was used.
 const LOOKS_MAX: usize = 256;
 
-/// A text's state: its last era, or one of these.
-const KEPT: u64 = 1 << 63;
+/// A text's state: its last era; or this and by how many it is held; or that it is gone.
+const HELD: u64 = 1 << 63;
 const GONE: u64 = u64::MAX;
+
+/// Who holds a text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Holder {
+    /// Who emits events that refer to it.
+    Emission,
+    /// Who will report it.
+    Report,
+}
 
 /// Is told of each text before it can be found in a table.
 pub(crate) trait Tap: Send + Sync {
@@ -55,7 +66,8 @@ pub(super) struct Table {
     era: AtomicU64,
     /// Of the texts that are there, with [`ENTRY_BYTES`] each.
     bytes: AtomicU64,
-    kept_bytes: AtomicU64,
+    /// Of those that are held.
+    held_bytes: AtomicU64,
     /// Of all texts that ever came.
     bytes_ever: AtomicU64,
     count_ever: AtomicU64,
@@ -63,7 +75,7 @@ pub(super) struct Table {
     evicted: AtomicU64,
     evicted_early: AtomicU64,
     missed: AtomicU64,
-    keep_refused: AtomicU64,
+    hold_refused: AtomicU64,
     ages: Mutex<Ages>,
     /// Held for reading while a text is put in, so that none comes between a tap's first look and its first call.
     taps: RwLock<Vec<Weak<dyn Tap>>>,
@@ -77,8 +89,7 @@ struct Entry {
 /// What decides which texts go.
 #[derive(Default)]
 struct Ages {
-    /// Hashes of texts that are not kept, and of some that are, in the order in which they came or were put back; and the last era
-    /// in which each had been used then.
+    /// Hashes of all texts, in the order in which they came or were put back; and the last era in which each had been used then.
     queue: VecDeque<(u64, u64)>,
     handled: Handled,
     /// Texts of eras before this may go.
@@ -112,14 +123,14 @@ impl Table {
             era_bits: (limit / 8).max(1).ilog2(),
             era: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            kept_bytes: AtomicU64::new(0),
+            held_bytes: AtomicU64::new(0),
             bytes_ever: AtomicU64::new(0),
             count_ever: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             evicted_early: AtomicU64::new(0),
             missed: AtomicU64::new(0),
-            keep_refused: AtomicU64::new(0),
+            hold_refused: AtomicU64::new(0),
             ages: Mutex::default(),
             taps: RwLock::default(),
         }
@@ -185,7 +196,7 @@ impl Table {
     fn is_used(&self, entry: &Entry) -> bool {
         let era = self.era.load(Ordering::Relaxed);
         let mut state = entry.state.load(Ordering::Relaxed);
-        // What is kept is above all eras, and what is gone above that.
+        // What is held is above all eras, and what is gone above that.
         while state < era {
             match entry.state.compare_exchange_weak(state, era, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return true,
@@ -197,7 +208,7 @@ impl Table {
 
     /// Removes texts where there are many; false when there is no room for `cost` bytes nevertheless.
     fn make_room(&self, cost: u64) -> bool {
-        if self.kept_bytes.load(Ordering::Relaxed) + cost > self.limit {
+        if self.held_bytes() + cost > self.limit {
             return false;
         }
         let with_new = || self.bytes() + cost;
@@ -211,11 +222,11 @@ impl Table {
         while with_new() > self.limit / 2 && looks > 0 && self.evict(&mut ages, Which::Old) {
             looks -= 1;
         }
-        let mut looks = LOOKS_MAX;
-        while with_new() > self.limit {
-            let which = if looks > 0 { Which::Unused } else { Which::Any };
-            looks = looks.saturating_sub(1);
-            if !self.evict(&mut ages, which) {
+        // Then each in the queue once: those that are held go to its back.
+        let all = ages.queue.len();
+        for looks in 0..LOOKS_MAX + all {
+            let which = if looks < LOOKS_MAX { Which::Unused } else { Which::Any };
+            if with_new() <= self.limit || !self.evict(&mut ages, which) {
                 break;
             }
         }
@@ -228,8 +239,11 @@ impl Table {
         let texts = self.texts.pin();
         let Some(entry) = texts.get(&hash) else { return true };
         let state = entry.state.load(Ordering::Relaxed);
-        if state & KEPT != 0 {
-            // It has left the queue for good.
+        if state == GONE {
+            return true;
+        }
+        if state & HELD != 0 {
+            ages.queue.push_back((hash, queued));
             return true;
         }
         let is_old = state < ages.old;
@@ -259,25 +273,61 @@ impl Table {
         self.ages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps the text as long as the table lives; false when it is not there, or what is kept takes a quarter of the limit.
-    pub(super) fn keep(&self, hash: u64) -> bool {
+    /// Holds the text: it stays until it has been [released](Table::release) as often as it was held. False when it is not there, or
+    /// what is held takes the share of `holder`. Takes no lock.
+    pub(super) fn hold(&self, hash: u64, holder: Holder) -> bool {
         let texts = self.texts.pin();
         let Some(entry) = texts.get(&hash) else { return false };
         let cost = cost(&entry.text);
         let mut state = entry.state.load(Ordering::Relaxed);
-        while state & KEPT == 0 {
-            if self.kept_bytes.fetch_add(cost, Ordering::Relaxed) + cost > self.limit / 4 {
-                self.kept_bytes.fetch_sub(cost, Ordering::Relaxed);
-                self.keep_refused.fetch_add(1, Ordering::Relaxed);
+        while state != GONE {
+            let is_first = state & HELD == 0;
+            if is_first && !self.take_share(cost, holder) {
+                self.hold_refused.fetch_add(1, Ordering::Relaxed);
                 return false;
             }
-            match entry.state.compare_exchange(state, KEPT, Ordering::Relaxed, Ordering::Relaxed) {
+            let held = if is_first { HELD | 1 } else { state + 1 };
+            match entry.state.compare_exchange(state, held, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(other) => state = other,
             }
-            self.kept_bytes.fetch_sub(cost, Ordering::Relaxed);
+            if is_first {
+                self.held_bytes.fetch_sub(cost, Ordering::Relaxed);
+            }
         }
-        state != GONE
+        false
+    }
+
+    fn take_share(&self, cost: u64, holder: Holder) -> bool {
+        let share = match holder {
+            Holder::Report => self.limit / 4,
+            Holder::Emission => self.limit / 8 * 3,
+        };
+        let has_room = self.held_bytes.fetch_add(cost, Ordering::Relaxed) + cost <= share;
+        if !has_room {
+            self.held_bytes.fetch_sub(cost, Ordering::Relaxed);
+        }
+        has_room
+    }
+
+    /// Lets go of a text that was [held](Table::hold). Once all have, it was used just now. Takes no lock.
+    pub(super) fn release(&self, hash: u64) {
+        let texts = self.texts.pin();
+        // It is there, being held.
+        let Some(entry) = texts.get(&hash) else { return };
+        let mut state = entry.state.load(Ordering::Relaxed);
+        while state & HELD != 0 && state != GONE {
+            let is_last = state == HELD | 1;
+            let released = if is_last { self.era.load(Ordering::Relaxed) } else { state - 1 };
+            match entry.state.compare_exchange(state, released, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) if is_last => {
+                    self.held_bytes.fetch_sub(cost(&entry.text), Ordering::Relaxed);
+                    return;
+                }
+                Ok(_) => return,
+                Err(other) => state = other,
+            }
+        }
     }
 
     /// Lets texts stay as long as events that `stages` handle may need them.
@@ -347,9 +397,14 @@ impl Table {
         self.missed.load(Ordering::Relaxed)
     }
 
-    /// How often a text could not be kept because those that are take their quarter.
-    pub(super) fn keep_refused(&self) -> u64 {
-        self.keep_refused.load(Ordering::Relaxed)
+    /// Of the texts that are held, with [`ENTRY_BYTES`] for each.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How often a text could not be held because those that are take their share.
+    pub(super) fn hold_refused(&self) -> u64 {
+        self.hold_refused.load(Ordering::Relaxed)
     }
 
     pub(super) fn evicted_early(&self) -> u64 {
@@ -374,138 +429,4 @@ impl fmt::Debug for Table {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::stages::Slow;
-
-    const LIMIT: u64 = 1 << 16;
-
-    fn insert(table: &Table, text: &str) -> bool {
-        table.insert(Table::hash(text), text).is_ok()
-    }
-
-    fn has(table: &Table, text: &str) -> bool {
-        table.get(Table::hash(text)).as_deref() == Some(text)
-    }
-
-    /// Checks that the account of a table is that of its content.
-    fn check(table: &Table) {
-        let (mut bytes, mut len) = (0, 0);
-        table.for_each(|_, text| (bytes, len) = (bytes + cost(text), len + 1));
-        assert_eq!((table.bytes(), table.len()), (bytes, len));
-        let went = table.evicted() + table.evicted_early();
-        assert_eq!(table.count_ever(), len as u64 + went);
-    }
-
-    #[test]
-    fn new_texts_for_ever_take_bounded_memory_and_those_in_use_stay() {
-        let table = Table::new(64, LIMIT);
-        assert!(insert(&table, "kept") && table.keep(Table::hash("kept")) && insert(&table, "looked up"));
-        for number in 0..100_000 {
-            assert!(insert(&table, &format!("text {number}")));
-            if number % 20 == 0 {
-                assert!(insert(&table, "used") && has(&table, "looked up"));
-            }
-            assert!(table.bytes() <= LIMIT / 2 + 1000, "{} bytes", table.bytes());
-            // In an era an eighth of the limit comes: 60 such texts, and more than that.
-            assert!(
-                (number.max(50) - 50..=number).all(|number| has(&table, &format!("text {number}")))
-                    || number % 500 != 0
-            );
-        }
-        assert!(has(&table, "used") && has(&table, "kept"));
-        assert_eq!((table.evicted_early(), table.refused()), (0, 0));
-        assert!(table.evicted() > 99_000);
-        check(&table);
-    }
-
-    #[test]
-    fn what_stages_have_not_handled_stays_until_there_is_no_room() {
-        let (table, stages) = (Table::new(64, LIMIT), Arc::new(Slow::default()));
-        let served: Arc<dyn Stages> = stages.clone();
-        table.serve(Arc::downgrade(&served));
-        let mut number = 0;
-        while table.bytes() + 200 < LIMIT {
-            assert!(insert(&table, &format!("text {number}")));
-            number += 1;
-        }
-        assert_eq!((table.evicted(), table.len()), (0, number));
-        assert_eq!(stages.asked.load(Ordering::Relaxed), 1, "asked once until it has answered");
-        // It stands still: the oldest go all the same, and it is told.
-        for more in 0..100 {
-            assert!(insert(&table, &format!("more {more}")));
-        }
-        assert!(has(&table, "more 99") && !has(&table, "text 0") && has(&table, "text 200"));
-        assert!(table.evicted() == 0 && table.evicted_early() >= 99, "{} early", table.evicted_early());
-        assert!(table.bytes() <= LIMIT);
-        // It has handled everything: what goes from now on is no loss.
-        stages.handled.store(u64::MAX, Ordering::Relaxed);
-        // What they had been asked was long ago.
-        assert!(insert(&table, "later"));
-        let early = table.evicted_early();
-        for more in 0..2000 {
-            assert!(insert(&table, &format!("later {more}")));
-        }
-        assert_eq!(table.evicted_early(), early);
-        assert!(table.bytes() <= LIMIT / 2 + 1000);
-        check(&table);
-    }
-
-    #[test]
-    fn kept_texts_take_a_quarter_and_what_does_not_fit_is_refused() {
-        let table = Table::new(1 << 20, LIMIT);
-        let kept = (0..1000).filter(|number| {
-            let text = format!("text {number}");
-            insert(&table, &text) && table.keep(Table::hash(&text)) && table.keep(Table::hash(&text))
-        });
-        let kept: Vec<_> = kept.collect();
-        assert!((80..=LIMIT as usize / 4 / 128).contains(&kept.len()), "{}", kept.len());
-        let long = "x".repeat(LIMIT as usize);
-        assert!(!insert(&table, &long) && table.refused() == 1);
-        for number in 0..10_000 {
-            assert!(insert(&table, &format!("more {number}")));
-        }
-        assert!(kept.iter().all(|number| has(&table, &format!("text {number}"))));
-        check(&table);
-    }
-
-    #[test]
-    fn a_long_text_makes_room_for_itself() {
-        let table = Table::new(1 << 20, LIMIT);
-        for number in 0..1000 {
-            assert!(insert(&table, &format!("text {number}")));
-            assert!(insert(&table, &format!("{number:0$}", LIMIT as usize / 3)));
-            assert!(table.bytes() <= LIMIT);
-        }
-        check(&table);
-    }
-
-    #[test]
-    fn threads_find_what_they_have_put_in_while_others_evict() {
-        let table = Table::new(64, 1 << 22);
-        std::thread::scope(|scope| {
-            for thread in 0..4_u64 {
-                let table = &table;
-                scope.spawn(move || {
-                    let mut rng = fastrand::Rng::with_seed(thread);
-                    for number in 0..100_000_u64 {
-                        // Some are new, some come again after a while, and some are used by all.
-                        let text = match rng.u64(0..4) {
-                            0 => format!("{thread} {number}"),
-                            1 => format!("all {}", rng.u64(0..20)),
-                            _ => format!("all {}", (number + rng.u64(0..3000)) / 3),
-                        };
-                        let era = table.era.load(Ordering::Relaxed);
-                        assert!(insert(table, &text));
-                        // It may go when its thread was away for an era and more.
-                        let is_late = || table.era.load(Ordering::Relaxed) > era + 1;
-                        assert!(has(table, &text) || is_late(), "{text}");
-                    }
-                });
-            }
-        });
-        assert_eq!((table.evicted_early(), table.refused()), (0, 0));
-        assert!(table.evicted() > 10_000);
-        check(&table);
-    }
-}
+mod tests;

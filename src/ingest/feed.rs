@@ -13,7 +13,7 @@
 
 use crate::domain::packet::{PacketSeen, flags};
 use crate::emit::{EmitStats, Emitter};
-use crate::event::{Record, Symbol, Symbols};
+use crate::event::{HeldNames, Holder, Record, Symbol, Symbols};
 use crate::hash::Keyed;
 use crate::ingest::capture::{
     CaptureCounts, CaptureError, CaptureFault, CaptureOptions, CaptureReader, Format,
@@ -28,6 +28,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -171,7 +172,7 @@ pub fn feed(
     inputs: &[CaptureInput],
     options: FeedOptions,
     emitter: &mut Emitter,
-    symbols: &Symbols,
+    symbols: &Arc<Symbols>,
     progress: &AtomicU64,
     pump: impl FnMut(),
 ) -> Result<CaptureFeedReport, FeedError> {
@@ -188,7 +189,7 @@ pub fn feed_until(
     inputs: &[CaptureInput],
     options: FeedOptions,
     emitter: &mut Emitter,
-    symbols: &Symbols,
+    symbols: &Arc<Symbols>,
     progress: &AtomicU64,
     mut pump: impl FnMut(),
     interrupt: &AtomicBool,
@@ -205,7 +206,7 @@ fn feed_with(
     inputs: &[CaptureInput],
     options: FeedOptions,
     emitter: &mut Emitter,
-    symbols: &Symbols,
+    symbols: &Arc<Symbols>,
     progress: &AtomicU64,
     pump: &mut dyn FnMut(),
     interrupt: &AtomicBool,
@@ -335,7 +336,7 @@ fn merge(mut heads: Vec<Head>, emitter: &mut Emitter, pump: &mut dyn FnMut()) ->
 struct Reader<'a> {
     input: &'a CaptureInput,
     options: FeedOptions,
-    symbols: &'a Symbols,
+    symbols: &'a Arc<Symbols>,
     progress: &'a AtomicU64,
     stop: &'a AtomicBool,
     interrupt: &'a AtomicBool,
@@ -355,7 +356,7 @@ impl Reader<'_> {
         let block = RefCell::new(Vec::with_capacity(BLOCK_LEN));
         let mut reading = Reading {
             report: CaptureReport::new(self.input),
-            flows: Flows { names: HashMap::default(), symbols: self.symbols, unnamed: 0 },
+            flows: Flows::new(self.symbols),
             block: &block,
         };
         let hand_over = || drop(self.hand_over(&block));
@@ -412,7 +413,8 @@ impl Reader<'_> {
     fn read(&self, capture: &mut CaptureReader<Input<'_>>, reading: &mut Reading<'_>) {
         let Reading { report, flows, block } = reading;
         let vantage = self.symbols.intern(&self.input.vantage).unwrap_or(Symbol::of(&self.input.vantage));
-        self.symbols.keep(vantage);
+        let mut held = HeldNames::new(self.symbols, Holder::Emission);
+        held.hold(vantage);
         let mut bytes_told = 0;
         loop {
             if let Some(interrupted) = self.interrupted_at(capture.bytes_read()) {
@@ -484,11 +486,18 @@ const FLOWS_MAX: usize = 1 << 16;
 /// The symbols of the flows that a file has shown; most packets are of a flow that is known.
 struct Flows<'a> {
     names: HashMap<FlowKey, Symbol, Keyed>,
-    symbols: &'a Symbols,
+    symbols: &'a Arc<Symbols>,
+    /// Those of the flows that are remembered.
+    held: HeldNames,
     unnamed: u64,
 }
 
-impl Flows<'_> {
+impl<'a> Flows<'a> {
+    fn new(symbols: &'a Arc<Symbols>) -> Flows<'a> {
+        let held = HeldNames::new(symbols, Holder::Emission);
+        Flows { names: HashMap::default(), symbols, held, unnamed: 0 }
+    }
+
     #[inline]
     fn symbol(&mut self, flow: FlowKey) -> Symbol {
         if let Some(symbol) = self.names.get(&flow) {
@@ -501,13 +510,16 @@ impl Flows<'_> {
     fn new_symbol(&mut self, flow: FlowKey) -> Symbol {
         if self.names.len() >= FLOWS_MAX {
             self.names.clear();
+            self.held = HeldNames::new(self.symbols, Holder::Emission);
         }
         *self.names.entry(flow).or_insert_with(|| {
             let name = flow.to_string();
-            self.symbols.intern(&name).unwrap_or_else(|_| {
+            let Ok(symbol) = self.symbols.intern(&name) else {
                 self.unnamed += 1;
-                Symbol::of(&name)
-            })
+                return Symbol::of(&name);
+            };
+            self.held.hold(symbol);
+            symbol
         })
     }
 }
@@ -563,7 +575,8 @@ mod tests {
                 .unwrap();
         let mut emitter = pipeline.emitter("ingest").unwrap();
         let options = FeedOptions { digest: PacketDigest::new(Coverage::Whole) };
-        let (symbols, progress, never) = (Symbols::new(), AtomicU64::new(0), AtomicBool::new(false));
+        let (symbols, progress, never) =
+            (Arc::new(Symbols::new()), AtomicU64::new(0), AtomicBool::new(false));
         let mut pump = || {
             pipeline.poll();
         };

@@ -1,9 +1,10 @@
 //! What is known of a path.
 
-use crate::event::Symbol;
+use crate::event::{Held, Symbol};
 use crate::observe::Report;
 use crate::observe::metrics::SIGNIFICANT_DIGITS;
 use hdrhistogram::Histogram;
+use std::sync::Arc;
 
 /// What happened to packets on the way from one vantage point to another.
 #[derive(Clone, Debug)]
@@ -135,6 +136,9 @@ pub struct SightingsReport {
     pub ambiguous: u64,
     /// Sightings left out because their time is far ahead of those around them.
     pub outliers: u64,
+    /// Holds the names of the vantage points, where the observer was told to
+    /// ([`Sightings::holding_names`](super::Sightings::holding_names)).
+    pub names: Vec<Arc<Held>>,
 }
 
 impl Report for SightingsReport {
@@ -155,6 +159,7 @@ impl Report for SightingsReport {
                 None => self.vantages.push(vantage),
             }
         }
+        self.names.extend(other.names);
         self.remembered += other.remembered;
         self.ambiguous += other.ambiguous;
         self.outliers += other.outliers;

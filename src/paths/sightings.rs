@@ -1,12 +1,13 @@
 //! The observer `sightings`: takes sightings in order of their times, and has them paired.
 
 use crate::domain::packet::PacketSeen;
-use crate::event::{KindSet, Payload, Symbol};
+use crate::event::{Held, KindSet, Payload, Symbol, Symbols};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use crate::paths::pairing::Pairing;
 use crate::paths::report::SightingsReport;
 use crate::paths::seen::Seen;
 use crate::paths::vantage::{Admission, Vantage};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How sightings are paired.
@@ -49,6 +50,9 @@ pub struct Sightings {
     refused: u64,
     outliers: u64,
     pairing: Pairing,
+    /// Where the names of vantage points are, if it was told; and these.
+    symbols: Option<Arc<Symbols>>,
+    names: Vec<Arc<Held>>,
 }
 
 impl Sightings {
@@ -66,6 +70,8 @@ impl Sightings {
             refused: 0,
             outliers: 0,
             pairing: Pairing::new(saturating_ns(options.horizon)),
+            symbols: None,
+            names: Vec::new(),
         };
         for name in &options.vantages {
             sightings.vantage(*name);
@@ -73,11 +79,23 @@ impl Sightings {
         sightings
     }
 
+    /// Holds the names of vantage points in `symbols`, those of the pipeline, as long as the observer and its reports live.
+    #[must_use]
+    pub fn holding_names(mut self, symbols: &Arc<Symbols>) -> Sightings {
+        self.symbols = Some(Arc::clone(symbols));
+        self
+    }
+
     fn take(&mut self, name: Symbol, seen: Seen) {
         let Some(vantage) = self.vantage(name).and_then(|at| self.vantages.get_mut(at)) else {
             self.refused += 1;
             return;
         };
+        if vantage.is_new()
+            && let Some(symbols) = &self.symbols
+        {
+            self.names.extend(Held::name(symbols, name).map(Arc::new));
+        }
         let Admission { newest_ns, outlier } = vantage.take(seen, self.newest_ns, self.lateness_ns);
         self.newest_ns = newest_ns;
         self.outliers += u64::from(outlier);
@@ -154,6 +172,7 @@ impl Observer for Sightings {
             late: self.late,
             refused: self.refused,
             outliers: self.outliers,
+            names: self.names.clone(),
             ..self.pairing.report()
         }
     }

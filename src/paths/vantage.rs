@@ -38,6 +38,11 @@ impl Vantage {
         }
     }
 
+    /// Tells whether nothing was seen there yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.sightings == 0 && self.suspect.is_none()
+    }
+
     /// Takes a sighting; `newest_ns` is the latest time that counts at any vantage point.
     pub(super) fn take(&mut self, seen: Seen, newest_ns: Option<u64>, lateness_ns: u64) -> Admission {
         let mut taken = Admission { newest_ns, outlier: false };

@@ -55,9 +55,6 @@ impl RunOptions {
             dedup: DedupOptions { window: self.window, ..DedupOptions::default() },
             ..PipelineOptions::default()
         });
-        for vantage in &self.vantages {
-            symbols.keep(*vantage);
-        }
         builder.symbols(Arc::clone(symbols));
         let metrics = builder.observer("metrics", |setup| Metrics::new(setup.schema));
         let pairing = SightingsOptions {
@@ -65,7 +62,8 @@ impl RunOptions {
             vantages: self.vantages,
             ..SightingsOptions::default()
         };
-        let sightings = builder.observer("sightings", move |_| Sightings::new(&pairing));
+        let sightings =
+            builder.observer("sightings", move |setup| Sightings::new(&pairing).holding_names(setup.symbols));
         let states = builder.observer("state", {
             let query = StateQuery::new(StateOptions::default());
             move |setup| query.observer(setup.schema, setup.symbols, setup.contexts)

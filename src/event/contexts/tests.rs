@@ -146,3 +146,46 @@ fn changes_go_when_all_events_before_them_have_been_handled() {
     assert!(!contexts.holds(Domain::SERVICE, Symbol::from_bits(200), &test_of(200)));
     check(&contexts);
 }
+
+/// Bytes that the names of the contexts take in which sources are.
+fn held_by(contexts: &Contexts) -> u64 {
+    let state = contexts.read();
+    let last = state.changes.values().filter_map(|changes| changes.last_key_value());
+    let names: HashSet<_> = last
+        .flat_map(|(_, number)| state.context(*number).parts().collect::<Vec<_>>())
+        .map(|(_, name)| name)
+        .collect();
+    names.iter().filter_map(|name| contexts.symbols.name(*name)).map(|name| name.len() as u64 + 128).sum()
+}
+
+#[test]
+fn names_are_held_while_a_source_is_in_their_context_and_no_longer() {
+    let symbols = Arc::new(Symbols::with_limits(1 << 18, 0));
+    let contexts = Contexts::new(&symbols, 1 << 14);
+    let mut rng = fastrand::Rng::with_seed(3);
+    let mut seqs = [0; 20];
+    for number in 0..20_000 {
+        let source = rng.usize(0..seqs.len());
+        let seq = seqs.get_mut(source).unwrap();
+        *seq += 1;
+        let name = |kind, below: u64| symbols.intern(&format!("{kind} {}", number / below)).unwrap();
+        let test = Context::NONE
+            .entered(Level::Experiment, name("experiment", 1000))
+            .entered(Level::Test, name("test", 10));
+        let next = match rng.u32(0..4) {
+            0 => Context::NONE,
+            1 => test,
+            _ => test.entered(Level::Step, name("step", 1)),
+        };
+        contexts.go_on(source as u16, *seq, next);
+        // Told late, of a number before others: who is where stays as it was.
+        if rng.u32(0..8) == 0 && *seq > 2 {
+            contexts.go_on(source as u16, *seq - 2, test);
+        }
+        contexts.evict(&mut contexts.write());
+        assert_eq!(symbols.held_bytes(), held_by(&contexts), "{number}");
+    }
+    assert!(symbols.evicted() > 10_000 && symbols.hold_refused() == 0, "{symbols:?}");
+    contexts.forget_numbers();
+    assert_eq!(symbols.held_bytes(), 0);
+}

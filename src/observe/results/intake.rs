@@ -7,12 +7,12 @@ use super::report::{self, ResultsReport, TestKey};
 use super::verdict::Outcome;
 use crate::domain::{Schema, TransitionPath};
 use crate::event::json::{Members, beginning, unquoted};
-use crate::event::{Context, Contexts, Detail, Domain, Level, Record, Symbol, Symbols};
+use crate::event::{Context, Contexts, Detail, Domain, HeldNames, Holder, Level, Record, Symbol, Symbols};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Events that are kept: some 64 bytes each, and their messages.
 const EVENTS_MAX: usize = 1 << 22;
@@ -28,6 +28,8 @@ pub(super) struct Intake {
     pub(super) parts_max: usize,
     pub(super) found: ResultsReport,
     keyed: Keyed,
+    /// By which reports tell of the parts, held as long as one of them lives.
+    names: Arc<Mutex<HeldNames>>,
 }
 
 impl Intake {
@@ -37,6 +39,7 @@ impl Intake {
         contexts: &Arc<Contexts>,
         parts_max: usize,
     ) -> Intake {
+        let names = Arc::new(Mutex::new(HeldNames::new(symbols, Holder::Report)));
         Intake {
             symbols: Arc::clone(symbols),
             contexts: Arc::clone(contexts),
@@ -44,9 +47,11 @@ impl Intake {
             found: ResultsReport {
                 test_table: schema.states(Domain::TEST).cloned(),
                 experiment_table: schema.states(Domain::EXPERIMENT).cloned(),
+                names: vec![Arc::clone(&names)],
                 ..ResultsReport::default()
             },
             keyed: Keyed::default(),
+            names,
         }
     }
 
@@ -68,7 +73,7 @@ impl Intake {
         let context = self.contexts.of(record);
         let has_room = self.found.log.facts < EVENTS_MAX;
         let may_add = self.found.len() < self.parts_max;
-        let Intake { symbols, found, keyed, parts_max, .. } = self;
+        let Intake { symbols, found, keyed, parts_max, names: held, .. } = self;
         let parts_max = *parts_max;
         let detail = evidence::detail(record);
         let teller = Teller {
@@ -116,8 +121,18 @@ impl Intake {
                     Told::Unkept => return false,
                 }
             }
-            let event =
-                Event { record, evidence, context, document, symbols, teller, has_room, may_add, parts_max };
+            let event = Event {
+                record,
+                evidence,
+                context,
+                document,
+                symbols,
+                held,
+                teller,
+                has_room,
+                may_add,
+                parts_max,
+            };
             match domain {
                 Domain::TEST => found.take_of_test(event),
                 Domain::STEP => found.take_of_step(event),
@@ -136,6 +151,7 @@ struct Event<'a> {
     context: Context,
     document: Members<'a>,
     symbols: &'a Symbols,
+    held: &'a Mutex<HeldNames>,
     teller: Teller,
     /// Whether there is room for one more event, and for one more part.
     has_room: bool,
@@ -169,18 +185,18 @@ impl Event<'_> {
             _ if !self.has_room => None,
             Entry::Occupied(known) => Some(known.into_mut()),
             Entry::Vacant(place) => self.may_add.then(|| {
-                self.keep_names();
+                self.hold_names();
                 place.insert(V::default())
             }),
         }
     }
 
-    /// Keeps the names by which the tree tells of a part.
-    fn keep_names(&self) {
+    /// Holds the names by which the tree tells of a part.
+    fn hold_names(&self) {
         let (TestKey { experiment, test }, step, part) = self.assertion();
-        for name in [experiment, test, step, part] {
-            self.symbols.keep(name);
-        }
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = [experiment, test, step, part].into_iter();
+        names.filter(|name| *name != Symbol::NONE).for_each(|name| held.hold(name));
     }
 
     /// Makes a fact of what it says.

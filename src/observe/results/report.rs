@@ -4,11 +4,13 @@ use super::evidence::Evidence;
 use super::fact::{Fact, More, Teller, Tellers, extend};
 use super::verdict::Tally;
 use crate::domain::{Schema, StateTable};
-use crate::event::{Domain, Record, Shared, Symbol, Symbols};
+use crate::event::{Domain, HeldNames, Record, Shared, Symbol, Symbols};
 use crate::observe::Report;
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
-/// What is known of tests, steps and assertions; [`ResultsReport::tree`] puts it in order and judges it.
+/// What is known of tests, steps and assertions; [`ResultsReport::tree`] puts it in order and judges it. The names
+/// of the parts stay in the table as long as the report lives.
 #[derive(Clone, Debug, Default)]
 pub struct ResultsReport {
     /// By these, tests and experiments live.
@@ -24,6 +26,8 @@ pub struct ResultsReport {
     pub(super) untracked: u64,
     /// What said worse than another teller of its key had.
     pub(super) contrary: u64,
+    /// Of the observers.
+    pub(super) names: Vec<Arc<Mutex<HeldNames>>>,
 }
 
 /// A test and the experiment in whose context it is, each [`Symbol::NONE`] where it is not known.
@@ -141,6 +145,7 @@ impl Report for ResultsReport {
         self.log.facts += other.log.facts;
         self.untracked += other.untracked;
         self.contrary += other.contrary;
+        self.names.extend(other.names);
     }
 
     fn warnings(&self, _: &Schema, _: &Symbols) -> Vec<String> {

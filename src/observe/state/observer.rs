@@ -33,9 +33,8 @@ impl States {
             registry.shards.clear();
             registry.generation += 1;
         }
-        let (symbols, contexts) = (Arc::clone(symbols), Arc::clone(contexts));
         let waiting = registry.waiting.clone();
-        let shard = Arc::new(Shard::new(plans, shared.options, symbols, contexts, waiting));
+        let shard = Arc::new(Shard::new(plans, shared.options, symbols, Arc::clone(contexts), waiting));
         registry.shards.push(Arc::clone(&shard));
         registry.open += 1;
         drop(registry);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// What the observer `state` has found.
 ///
 /// Counts are those of the moment of the snapshot. Entities are not copied: [`StateReport::entities`] reads them
-/// where they are.
+/// where they are, and their names stay in the table as long as the report lives.
 pub struct StateReport {
     domains: Vec<DomainStates>,
     invalid: Vec<InvalidTransition>,

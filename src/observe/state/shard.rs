@@ -12,7 +12,7 @@ use super::tracked::Tracked;
 use super::waiter::{News, Waiter};
 use crate::domain::StepOutcome;
 use crate::domain::machine::STATES_MAX;
-use crate::event::{Context, Contexts, Domain, EventKind, Record, Symbols};
+use crate::event::{Context, Contexts, Domain, EventKind, HeldNames, Holder, Record, Symbols};
 use crate::observe::Batch;
 use crate::observe::presence::Presence;
 use crate::sync::{Mutex, lock};
@@ -25,7 +25,6 @@ pub(super) const EXPERIMENTS_MAX: usize = 64;
 pub(super) struct Shard {
     pub(super) plans: Plans,
     pub(super) options: StateOptions,
-    symbols: Arc<Symbols>,
     pub(super) contexts: Arc<Contexts>,
     pub(super) presence: Arc<Presence>,
     inner: Mutex<Inner>,
@@ -43,6 +42,8 @@ pub(super) struct Inner {
     /// Of the first event and the last by their times; the first is after the last while there is none.
     span: (u64, u64),
     pub(super) waiting: Vec<Waiter>,
+    /// By which reports tell of the machines; the shard lives as long as they.
+    names: HeldNames,
 }
 
 /// What is counted of a domain.
@@ -58,7 +59,7 @@ impl Shard {
     pub(super) fn new(
         plans: Plans,
         options: StateOptions,
-        symbols: Arc<Symbols>,
+        symbols: &Arc<Symbols>,
         contexts: Arc<Contexts>,
         waiting: Vec<Waiter>,
     ) -> Shard {
@@ -71,8 +72,9 @@ impl Shard {
             experiments: Vec::new(),
             span: (u64::MAX, 0),
             waiting,
+            names: HeldNames::new(symbols, Holder::Report),
         });
-        Shard { plans, options, symbols, contexts, presence: Presence::begin(), inner }
+        Shard { plans, options, contexts, presence: Presence::begin(), inner }
     }
 
     pub(super) fn lock(&self) -> impl DerefMut<Target = Inner> + '_ {
@@ -88,10 +90,7 @@ impl Shard {
         }
         let mut finder = Finder::new(&self.contexts);
         for (record, _) in batch.iter() {
-            if inner.take(&self.plans, self.options.invalid_max, &mut finder, record) {
-                // Reports tell of it by its name.
-                self.symbols.keep(record.entity());
-            }
+            inner.take(&self.plans, self.options.invalid_max, &mut finder, record);
         }
         inner.untracked - before
     }
@@ -199,11 +198,11 @@ impl Shard {
 }
 
 impl Inner {
-    /// Drives the record's machine; true when that is a new one.
+    /// Drives the record's machine.
     #[inline]
-    fn take(&mut self, plans: &Plans, invalid_max: usize, finder: &mut Finder<'_>, record: &Record) -> bool {
+    fn take(&mut self, plans: &Plans, invalid_max: usize, finder: &mut Finder<'_>, record: &Record) {
         let kind = record.kind();
-        let Some((place, plan)) = plans.of(kind.domain()) else { return false };
+        let Some((place, plan)) = plans.of(kind.domain()) else { return };
         let key = key(record);
         let time_ns = record.time_ns();
         let initial = plan.table.initial;
@@ -217,11 +216,15 @@ impl Inner {
         };
         let Some((number, added)) = found else {
             self.untracked += 1;
-            return false;
+            return;
         };
-        let Some(tally) = self.tallies.get_mut(place) else { return false };
-        let Some(machine) = self.tracked.machines.get_mut(number) else { return false };
+        let Some(tally) = self.tallies.get_mut(place) else { return };
+        let Some(machine) = self.tracked.machines.get_mut(number) else { return };
         if added {
+            self.names.hold(key.entity);
+            if let Some(level) = plan.level {
+                finder.around(record, level).parts().for_each(|(_, name)| self.names.hold(name));
+            }
             count(&mut tally.by_state, initial, 1);
             if plan.domain == Domain::EXPERIMENT && self.experiments.len() < EXPERIMENTS_MAX {
                 self.experiments.push(number);
@@ -271,7 +274,6 @@ impl Inner {
             let news = News { number, added, from, code: kind.code(), other, time_ns };
             self.tell_waiters(plan, &news);
         }
-        added
     }
 
     /// Tells those who wait for what has just come about.
