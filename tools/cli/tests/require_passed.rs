@@ -340,9 +340,11 @@ fn a_journal_without_what_others_told_under_a_key_makes_nothing_pass() {
     use panther_events::event::Value;
     use panther_events::journal::JournalLog;
     use panther_events::pipeline::Pipeline;
-    for (keyed, select, code, word) in
-        [(true, Select::ALL, 1, "worse"), (true, Select::UNIQUE, 3, "under keys"), (false, Select::UNIQUE, 0, "")]
-    {
+    for (keyed, select, code, word) in [
+        (true, Select::ALL, 1, "worse"),
+        (true, Select::UNIQUE, 3, "under keys"),
+        (false, Select::UNIQUE, 0, ""),
+    ] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let mut builder = Pipeline::builder();
