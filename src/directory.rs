@@ -124,15 +124,7 @@ impl Directory {
     pub(crate) fn names(&self) -> io::Result<Vec<OsString>> {
         #[cfg(target_os = "linux")]
         if let Some(file) = &self.file {
-            use std::os::unix::ffi::OsStringExt;
-            let mut names = Vec::new();
-            for entry in rustix::fs::Dir::read_from(file)? {
-                let name = entry?.file_name().to_bytes().to_vec();
-                if name != b"." && name != b".." {
-                    names.push(OsString::from_vec(name));
-                }
-            }
-            return Ok(names);
+            return read_names(file);
         }
         std::fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name())).collect()
     }
@@ -291,10 +283,32 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
-/// Returns what more there is to say of an error that comes of a limit on the size of files.
+#[cfg(target_os = "linux")]
+fn read_names(dir: &File) -> io::Result<Vec<OsString>> {
+    use rustix::fs::{Mode, OFlags, RawDir};
+    use std::os::unix::ffi::OsStringExt;
+    // A file of its own has a place of its own to read at.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(dir, c".", flags, Mode::empty())?;
+    // It holds the longest name many times.
+    let mut room = [const { std::mem::MaybeUninit::uninit() }; 8 << 10];
+    let mut entries = RawDir::new(dir, &mut room);
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next() {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.try_reserve(1)?;
+            names.push(OsString::from_vec(name));
+        }
+    }
+    Ok(names)
+}
+
+/// Returns what more there is to say of an error that comes of a limit on the size of files, or of memory.
 pub(crate) fn size_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::FileTooLarge => "; raise the limit on the size of files (`ulimit -f`)",
+        io::ErrorKind::OutOfMemory => "; give the process more memory",
         _ => "",
     }
 }

@@ -77,6 +77,7 @@ const UNSAFE_FILES: &[&str] = &[
     "tests/emit_path.rs",
     "tests/fork.rs",
     "tests/identity.rs",
+    "tests/out_of_memory.rs",
     "tests/recorder_kill.rs",
 ];
 

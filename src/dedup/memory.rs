@@ -50,7 +50,8 @@ impl<T: Pod> Lines<T> {
         const { assert!(size_of::<T>() == 64 && align_of::<T>() == 64) };
         let bytes = count.checked_mul(64).ok_or(io::ErrorKind::OutOfMemory)?;
         if bytes < MAPPED_MIN {
-            return Ok(Lines { storage: Storage::Heap(bytemuck::zeroed_vec(count)) });
+            let lines = bytemuck::try_zeroed_vec(count).map_err(|()| io::ErrorKind::OutOfMemory)?;
+            return Ok(Lines { storage: Storage::Heap(lines) });
         }
         let padded = bytes.checked_add(HUGE_PAGE).ok_or(io::ErrorKind::OutOfMemory)?;
         let map = MmapMut::map_anon(padded)?;

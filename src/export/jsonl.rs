@@ -25,12 +25,14 @@
 //! Lines are written by hand: building JSON values first would take several times as long, and this runs
 //! once for each of millions of events. What repeats (kinds, fields, most names) is quoted and escaped once.
 
+mod line;
 mod quote;
 
 use crate::dedup::Verdict;
 use crate::event::kind::KIND_COUNT;
 use crate::event::payload::FieldValue;
 use crate::event::{Context, Contexts, Detail, EventId, EventKind, Field, Record, Symbols};
+use line::Line;
 use quote::{QuotedNames, push_hex_digits, push_json, push_string};
 use std::fmt;
 use std::io::{self, Write};
@@ -45,12 +47,12 @@ pub type IdLookup = Arc<dyn Fn(&Record) -> Option<Uuid> + Send + Sync>;
 
 /// Writes events as JSON, one a line.
 ///
-/// Each line goes to the output in one call; give it a buffered one and flush that. After an error the
-/// output may end within a line.
+/// Each line goes to the output in one call; give it a buffered one and flush that. After an error of the output it
+/// may end within a line. A line that there is no memory for is an error, of which nothing was written.
 #[derive(Debug)]
 pub struct EventLines<W> {
     out: W,
-    line: Vec<u8>,
+    line: Line,
     kinds: Vec<Option<KindLine>>,
     names: QuotedNames,
     elsewhere: Option<Elsewhere>,
@@ -61,7 +63,7 @@ pub struct EventLines<W> {
 
 /// A second id of an event, with what stands before it.
 struct Elsewhere {
-    before: Vec<u8>,
+    before: Line,
     id: IdLookup,
 }
 
@@ -75,9 +77,9 @@ impl fmt::Debug for Elsewhere {
 #[derive(Debug)]
 struct KindLine {
     /// From after the entity to before the source's value.
-    kind: Vec<u8>,
+    kind: Line,
     /// The fields, each with what stands before its value.
-    fields: Vec<(Vec<u8>, Field)>,
+    fields: Vec<(Line, Field)>,
 }
 
 impl<W: Write> EventLines<W> {
@@ -85,7 +87,7 @@ impl<W: Write> EventLines<W> {
     pub fn new<'a>(out: W, kinds: impl Fn(EventKind) -> Option<KindText<'a>>) -> EventLines<W> {
         EventLines {
             out,
-            line: Vec::with_capacity(512),
+            line: Line::default(),
             kinds: kind_lines(kinds),
             names: QuotedNames::new(),
             elsewhere: None,
@@ -103,7 +105,8 @@ impl<W: Write> EventLines<W> {
     /// Writes a second id of each event that has one, under `member`, after the first.
     #[must_use]
     pub fn with_id_elsewhere(mut self, member: &str, id: IdLookup) -> EventLines<W> {
-        let mut before = b",".to_vec();
+        let mut before = Line::default();
+        before.push(b',');
         push_string(&mut before, member);
         before.push(b':');
         self.elsewhere = Some(Elsewhere { before, id });
@@ -120,7 +123,7 @@ impl<W: Write> EventLines<W> {
     /// Writes one event. `symbols` holds the names; give the same table each time, names are kept.
     ///
     /// # Errors
-    /// When the output fails.
+    /// When the output fails, or there is no memory for the line; the next one may be written then.
     pub fn write(&mut self, record: &Record, verdict: Option<Verdict>, symbols: &Symbols) -> io::Result<()> {
         self.write_of(record, None, verdict, symbols)
     }
@@ -143,7 +146,7 @@ impl<W: Write> EventLines<W> {
         if let Some(elsewhere) = &self.elsewhere
             && let Some(id) = (elsewhere.id)(record)
         {
-            line.extend_from_slice(&elsewhere.before);
+            line.append(&elsewhere.before);
             push_uuid(line, Some(id));
         }
         line.extend_from_slice(b",\"time_ns\":");
@@ -152,7 +155,7 @@ impl<W: Write> EventLines<W> {
         self.names.push(line, record.entity(), symbols);
         let kind = self.kinds.get(record.kind().index()).and_then(Option::as_ref);
         match kind {
-            Some(kind) => line.extend_from_slice(&kind.kind),
+            Some(kind) => line.append(&kind.kind),
             None => push_unknown_kind(line, record.kind()),
         }
         push_integer(line, record.source());
@@ -176,7 +179,7 @@ impl<W: Write> EventLines<W> {
             None => push_hex(line, record.payload_bytes()),
         }
         line.extend_from_slice(b"}\n");
-        self.out.write_all(line)?;
+        self.out.write_all(line.whole()?)?;
         self.written += 1;
         Ok(())
     }
@@ -211,11 +214,13 @@ fn kind_lines<'a>(kinds: impl Fn(EventKind) -> Option<KindText<'a>>) -> Vec<Opti
 
 impl KindLine {
     fn new((name, fields): KindText<'_>) -> KindLine {
-        let mut kind = b",\"kind\":".to_vec();
+        let mut kind = Line::default();
+        kind.extend_from_slice(b",\"kind\":");
         push_string(&mut kind, name);
         kind.extend_from_slice(SOURCE);
         let before = |(at, field): (usize, &Field)| {
-            let mut text = vec![if at == 0 { b'{' } else { b',' }];
+            let mut text = Line::default();
+            text.push(if at == 0 { b'{' } else { b',' });
             push_string(&mut text, &field.name);
             text.push(b':');
             (text, field.clone())
@@ -227,7 +232,7 @@ impl KindLine {
 const SOURCE: &[u8] = b",\"source\":";
 
 /// Appends the context as an object of names, if there is one.
-fn push_context(line: &mut Vec<u8>, context: &Context, symbols: &Symbols, names: &mut QuotedNames) {
+fn push_context(line: &mut Line, context: &Context, symbols: &Symbols, names: &mut QuotedNames) {
     for (at, (level, name)) in context.parts().enumerate() {
         line.extend_from_slice(if at == 0 { b",\"context\":{\"" } else { b",\"" });
         line.extend_from_slice(level.name().as_bytes());
@@ -239,7 +244,7 @@ fn push_context(line: &mut Vec<u8>, context: &Context, symbols: &Symbols, names:
     }
 }
 
-fn push_verdict(line: &mut Vec<u8>, verdict: Verdict) {
+fn push_verdict(line: &mut Line, verdict: Verdict) {
     match verdict {
         Verdict::New => line.extend_from_slice(b",\"verdict\":\"new\""),
         Verdict::Duplicate { first } => {
@@ -256,15 +261,15 @@ fn push_verdict(line: &mut Vec<u8>, verdict: Verdict) {
 
 /// Appends the payload as an object and returns how many floats it could not hold.
 fn push_fields(
-    line: &mut Vec<u8>,
+    line: &mut Line,
     record: &Record,
-    fields: &[(Vec<u8>, Field)],
+    fields: &[(Line, Field)],
     symbols: &Symbols,
     names: &mut QuotedNames,
 ) -> u64 {
     let mut non_finite = 0;
     for (before, field) in fields {
-        line.extend_from_slice(before);
+        line.append(before);
         match field.read(record.payload_bytes()) {
             Some(FieldValue::Unsigned(value)) => push_integer(line, value),
             Some(FieldValue::Signed(value)) => push_integer(line, value),
@@ -288,7 +293,7 @@ fn push_fields(
 }
 
 /// Appends the document: it is JSON in one line.
-fn push_document(line: &mut Vec<u8>, detail: Detail, symbols: &Symbols) {
+fn push_document(line: &mut Line, detail: Detail, symbols: &Symbols) {
     if detail == Detail::NONE {
         return line.extend_from_slice(b"null");
     }
@@ -303,7 +308,7 @@ fn push_document(line: &mut Vec<u8>, detail: Detail, symbols: &Symbols) {
 }
 
 /// `null` is the id of a record that no pipeline has seen.
-fn push_uuid(line: &mut Vec<u8>, id: Option<Uuid>) {
+fn push_uuid(line: &mut Line, id: Option<Uuid>) {
     let Some(id) = id else { return line.extend_from_slice(b"null") };
     line.push(b'"');
     line.extend_from_slice(id.hyphenated().encode_lower(&mut [0; 36]).as_bytes());
@@ -311,7 +316,7 @@ fn push_uuid(line: &mut Vec<u8>, id: Option<Uuid>) {
 }
 
 #[cold]
-fn push_unknown_kind(line: &mut Vec<u8>, kind: EventKind) {
+fn push_unknown_kind(line: &mut Line, kind: EventKind) {
     line.extend_from_slice(b",\"kind\":\"#");
     push_integer(line, kind.domain().number());
     line.push(b'.');
@@ -320,11 +325,11 @@ fn push_unknown_kind(line: &mut Vec<u8>, kind: EventKind) {
     line.extend_from_slice(SOURCE);
 }
 
-fn push_integer(line: &mut Vec<u8>, value: impl itoa::Integer) {
+fn push_integer(line: &mut Line, value: impl itoa::Integer) {
     line.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-fn push_hex(line: &mut Vec<u8>, bytes: &[u8]) {
+fn push_hex(line: &mut Line, bytes: &[u8]) {
     line.push(b'"');
     push_hex_digits(line, bytes);
     line.push(b'"');

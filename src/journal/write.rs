@@ -1,5 +1,6 @@
 //! Writing a journal: the writer, its thread, and the observer that hands it a pipeline's events.
 
+mod batch;
 #[cfg(feature = "zstd")]
 mod compress;
 #[cfg(feature = "zstd")]
@@ -14,6 +15,7 @@ pub(super) mod options;
 mod queue;
 mod references;
 mod resume;
+mod schema;
 mod segment;
 mod segments;
 mod sources;

@@ -74,35 +74,46 @@ impl Log {
         if state.known.contains(&(tag, key)) {
             return;
         }
-        let (head, text) = ((tag as u64) << 32 | text.len() as u64, text_words(text.as_bytes()));
-        let mut words = vec![head, key, entry_check(head, key, &text)];
-        words.extend(text);
-        let Some(room) = state.area.get(state.at..state.at + words.len()) else {
-            if let Some(left_out) = state.counts.get(1) {
-                left_out.fetch_add(1, Ordering::Relaxed);
-            }
-            return;
-        };
-        for (to, word) in room.iter().zip(&words) {
-            to.store(*word, Ordering::Relaxed);
-        }
-        state.at += words.len();
-        // Those that found no room are not remembered: there is no end of them.
-        state.known.insert((tag, key));
-        if let Some(len) = state.counts.first() {
-            // Release: as the head of a track.
-            len.store(state.at as u64 * 8, Ordering::Release);
+        if state.take(tag, key, text.as_bytes()).is_none()
+            && let Some(left_out) = state.counts.get(1)
+        {
+            left_out.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-fn text_words(text: &[u8]) -> Vec<u64> {
+impl LogState {
+    /// Takes a definition down; `None` where there is no room for it in the file, or no memory.
+    fn take(&mut self, tag: Tag, key: u64, text: &[u8]) -> Option<()> {
+        let len = HEAD_WORDS + text.len().div_ceil(8);
+        let room = self.area.get(self.at..self.at + len)?;
+        // Those that found no room are not remembered: there is no end of them.
+        self.known.try_reserve(1).ok()?;
+        let mut words = Vec::new();
+        words.try_reserve_exact(len).ok()?;
+        words.extend(text_words(text));
+        let head = (tag as u64) << 32 | text.len() as u64;
+        let check = entry_check(head, key, &words);
+        for (to, word) in room.iter().zip([head, key, check].iter().chain(&words)) {
+            to.store(*word, Ordering::Relaxed);
+        }
+        self.at += len;
+        self.known.insert((tag, key));
+        if let Some(len) = self.counts.first() {
+            // Release: as the head of a track.
+            len.store(self.at as u64 * 8, Ordering::Release);
+        }
+        Some(())
+    }
+}
+
+fn text_words(text: &[u8]) -> impl Iterator<Item = u64> {
     let word_of = |chunk: &[u8]| {
         let mut word = [0; 8];
         word.iter_mut().zip(chunk).for_each(|(to, byte)| *to = *byte);
         u64::from_ne_bytes(word)
     };
-    text.chunks(8).map(word_of).collect()
+    text.chunks(8).map(word_of)
 }
 
 fn entry_check(head: u64, key: u64, text: &[u64]) -> u64 {

@@ -40,6 +40,9 @@ pub(super) struct WriterState {
 
 impl RecorderFile {
     pub(super) fn new(path: &Path, mut file: File, layout: Layout, now_ns: u64) -> io::Result<RecorderFile> {
+        // Emitters go when there may be no memory any more.
+        let mut gone = VecDeque::new();
+        gone.try_reserve_exact(layout.tracks)?;
         // Zeros, not a hole: what has no room is to fail here, and not when it is first touched.
         let zeros = [0; 1 << 16];
         let mut left = layout.words() * 8;
@@ -67,7 +70,7 @@ impl RecorderFile {
         }
         let area = part(layout.definitions(), layout.definition_words())?;
         let log = Arc::new(Log::new(area, part(header::DEFINITIONS_LEN, 2)?));
-        let state = Mutex::new(WriterState { fresh: 0, gone: VecDeque::new() });
+        let state = Mutex::new(WriterState { fresh: 0, gone });
         let listeners = Mutex::new(Vec::new());
         Ok(RecorderFile {
             path: path.to_owned(),

@@ -7,7 +7,7 @@ use crate::export::{FileError, ResultFile};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use crate::pipeline::ObserverSetup;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -75,7 +75,7 @@ impl EventFile {
     pub fn observer(&self, setup: ObserverSetup<'_>, duplicates: bool) -> EventLog {
         let schema = setup.schema;
         let kinds = |kind| Some((schema.name(kind)?, schema.fields(kind)?));
-        let mut lines = EventLines::new(Vec::with_capacity(HELD_BYTES * 2), kinds);
+        let mut lines = EventLines::new(HeldLines(Vec::with_capacity(HELD_BYTES * 2)), kinds);
         lines = lines.with_contexts(Arc::clone(setup.contexts));
         if let Some((member, id)) = &self.elsewhere {
             lines = lines.with_id_elsewhere(member, Arc::clone(id));
@@ -123,7 +123,7 @@ impl fmt::Debug for EventFile {
 /// Writes events as JSON, one a line, into an [`EventFile`].
 pub struct EventLog {
     file: EventFile,
-    lines: EventLines<Vec<u8>>,
+    lines: EventLines<HeldLines>,
     symbols: Arc<Symbols>,
     contexts: Arc<Contexts>,
     within: Context,
@@ -132,10 +132,25 @@ pub struct EventLog {
     held: u64,
 }
 
+/// Lines that are held back. A line that there is no memory for is refused, whole.
+struct HeldLines(Vec<u8>);
+
+impl Write for HeldLines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.try_reserve(line.len())?;
+        self.0.extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl EventLog {
     fn write_held(&mut self) -> Result<(), Undelivered> {
         let events = std::mem::take(&mut self.held);
-        let lines = self.lines.get_mut();
+        let lines = &mut self.lines.get_mut().0;
         let written = match &mut self.file.lock().file {
             _ if lines.is_empty() => Ok(()),
             Some(file) => file.write_all(lines).map_err(|error| error.to_string()),
@@ -160,19 +175,26 @@ impl Observer for EventLog {
     }
 
     fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
+        let (mut failed, mut why) = (0, None);
         for (record, verdict) in batch.iter() {
             if !self.within.is_none() && !self.contexts.of(record).is_within(&self.within) {
                 continue;
             }
-            self.held += u64::from(*verdict == Verdict::New);
-            if let Err(error) = self.lines.write(record, Some(*verdict), &self.symbols) {
-                return Err(Undelivered {
-                    events: std::mem::take(&mut self.held),
-                    reason: error.to_string(),
-                });
+            let new = u64::from(*verdict == Verdict::New);
+            match self.lines.write(record, Some(*verdict), &self.symbols) {
+                Ok(()) => self.held += new,
+                // The next one may be shorter.
+                Err(error) => (failed, why) = (failed + new, Some(error)),
             }
         }
-        if self.lines.get_mut().len() >= HELD_BYTES { self.write_held() } else { Ok(()) }
+        let written = if self.lines.get_mut().0.len() >= HELD_BYTES { self.write_held() } else { Ok(()) };
+        match (why, written) {
+            (None, written) => written,
+            (Some(error), written) => {
+                let events = failed + written.map_or_else(|undelivered| undelivered.events, |()| 0);
+                Err(Undelivered { events, reason: format!("a line was not written: {error}") })
+            }
+        }
     }
 
     fn flush(&mut self) -> Result<(), Undelivered> {

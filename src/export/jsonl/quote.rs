@@ -2,6 +2,7 @@
 
 use crate::event::shown::split_at_harmful;
 use crate::event::{Symbol, Symbols};
+use crate::export::jsonl::line::Line;
 
 /// Quoted names by symbol, so that a name that comes again is one copy of a cache line.
 ///
@@ -30,7 +31,7 @@ impl QuotedNames {
 
     /// Appends the symbol's name in quotes, `#` and its digits when the table has none, or `null`.
     #[inline]
-    pub(super) fn push(&mut self, line: &mut Vec<u8>, symbol: Symbol, symbols: &Symbols) {
+    pub(super) fn push(&mut self, line: &mut Line, symbol: Symbol, symbols: &Symbols) {
         if symbol == Symbol::NONE {
             return line.extend_from_slice(b"null");
         }
@@ -47,7 +48,7 @@ impl QuotedNames {
 }
 
 #[inline(never)]
-fn push_looked_up(line: &mut Vec<u8>, symbol: Symbol, symbols: &Symbols, place: &mut Place) {
+fn push_looked_up(line: &mut Line, symbol: Symbol, symbols: &Symbols, place: &mut Place) {
     let start = line.len();
     let known = symbols.with_name(symbol, |name| match name {
         Some(name) => {
@@ -63,7 +64,7 @@ fn push_looked_up(line: &mut Vec<u8>, symbol: Symbol, symbols: &Symbols, place: 
     });
     // A name that is unknown now may become known.
     if known
-        && let Some(quoted) = line.get(start..)
+        && let Some(quoted) = line.whole_from(start)
         && let Some(text) = place.text.get_mut(..quoted.len())
     {
         text.copy_from_slice(quoted);
@@ -73,7 +74,7 @@ fn push_looked_up(line: &mut Vec<u8>, symbol: Symbol, symbols: &Symbols, place: 
 
 /// Appends `text` in quotes. Besides what needs an escape in JSON (quotes, backslashes, controls below the space),
 /// what is harmful on a terminal is escaped; other characters stand as UTF-8.
-pub(super) fn push_string(line: &mut Vec<u8>, text: &str) {
+pub(super) fn push_string(line: &mut Line, text: &str) {
     line.push(b'"');
     let mut text = text;
     while let Some((before, harmful, after)) = split_at_harmful(text) {
@@ -86,7 +87,7 @@ pub(super) fn push_string(line: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends JSON text with what is harmful on a terminal escaped. That stands in strings only, where it may be.
-pub(super) fn push_json(line: &mut Vec<u8>, mut json: &str) {
+pub(super) fn push_json(line: &mut Line, mut json: &str) {
     while let Some((before, harmful, after)) = split_at_harmful(json) {
         line.extend_from_slice(before.as_bytes());
         push_code(line, harmful);
@@ -97,7 +98,7 @@ pub(super) fn push_json(line: &mut Vec<u8>, mut json: &str) {
 
 /// Appends what stands between quotes.
 #[inline]
-fn push_within(line: &mut Vec<u8>, text: &str) {
+fn push_within(line: &mut Line, text: &str) {
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20)) {
         let (plain, from_special) = rest.split_at(at);
@@ -112,13 +113,13 @@ fn push_within(line: &mut Vec<u8>, text: &str) {
 
 /// All that is harmful has a code of four digits.
 #[cold]
-fn push_code(line: &mut Vec<u8>, harmful: char) {
+fn push_code(line: &mut Line, harmful: char) {
     line.extend_from_slice(b"\\u");
     push_hex_digits(line, &(u32::from(harmful) as u16).to_be_bytes());
 }
 
 #[cold]
-fn push_escape(line: &mut Vec<u8>, special: u8) {
+fn push_escape(line: &mut Line, special: u8) {
     let short = match special {
         b'"' | b'\\' => special,
         b'\n' => b'n',
@@ -132,7 +133,7 @@ fn push_escape(line: &mut Vec<u8>, special: u8) {
     line.extend_from_slice(&[b'\\', short]);
 }
 
-pub(super) fn push_hex_digits(line: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn push_hex_digits(line: &mut Line, bytes: &[u8]) {
     for byte in bytes {
         line.extend_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 15)]);
     }
@@ -144,12 +145,13 @@ fn hex_digit(nibble: u8) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::push_json;
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::{Line, push_json};
 
     #[test]
     fn json_that_is_there_keeps_its_meaning() {
-        let mut line = Vec::new();
+        let mut line = Line::default();
         push_json(&mut line, "{\"é\u{9b}\":[\"\\n\u{7f}\u{202e}→\",1]}");
-        assert_eq!(String::from_utf8_lossy(&line), r#"{"é\u009b":["\n\u007f\u202e→",1]}"#);
+        assert_eq!(String::from_utf8_lossy(line.whole().unwrap()), r#"{"é\u009b":["\n\u007f\u202e→",1]}"#);
     }
 }

@@ -7,7 +7,8 @@ use crate::journal::format::{
     ALIGN, BlockHeader, BlockKind, HEADER_LEN_MAX, Position, RunId, SPANS_MAX, SourceSpan, Totals, aligned,
     header_len, swap_records,
 };
-use std::collections::HashSet;
+use std::collections::{HashSet, TryReserveError};
+use std::io;
 use std::sync::Arc;
 
 /// Records' room in front of the body: the header is written right before the body once its length is known.
@@ -15,6 +16,9 @@ const HEADER_ROOM: usize = HEADER_LEN_MAX / size_of::<Record>();
 
 /// A block of records whose definitions take so many bytes takes no more records: documents can be long, and are held with it.
 const USES_LEN_MAX: usize = 1 << 20;
+
+/// Definitions that the next record, and the sources that a block can have, may bring along: there is always room for them.
+const USES_ROOM: usize = SPANS_MAX + 16;
 
 /// A block of records or of definitions, not yet written.
 pub(crate) struct Block {
@@ -79,6 +83,12 @@ pub(crate) struct Uses {
 }
 
 impl Uses {
+    /// Makes room for what may come along before the next look at it.
+    fn reserve(&mut self) -> Result<(), TryReserveError> {
+        self.definitions.try_reserve(USES_ROOM)?;
+        self.keys.try_reserve(USES_ROOM)
+    }
+
     /// Takes a definition along.
     pub(crate) fn add(&mut self, definition: &Arc<Definition>) {
         if self.keys.insert(definition.key()) {
@@ -87,7 +97,7 @@ impl Uses {
         }
     }
 
-    /// Tells whether they are so many that the block is to end.
+    /// Tells whether they are so many, in bytes, that the block is to end.
     fn are_many(&self) -> bool {
         self.len >= USES_LEN_MAX
     }
@@ -118,38 +128,44 @@ pub(crate) struct Stamp {
 pub(crate) struct Slots(Vec<u16>);
 
 impl Slots {
-    pub(crate) fn new() -> Slots {
-        Slots(vec![0; 1 << 16])
+    pub(crate) fn new() -> io::Result<Slots> {
+        bytemuck::try_zeroed_vec(1 << 16).map(Slots).map_err(|()| io::ErrorKind::OutOfMemory.into())
     }
 }
 
 impl Block {
-    /// Makes an empty block of records, at most `len_max` bytes with its header.
-    pub(crate) fn of_records(len_max: usize) -> Block {
-        Block::new(BlockKind::Records, len_max.saturating_sub(HEADER_LEN_MAX).max(ALIGN))
+    /// Makes an empty block of records, at most `len_max` bytes with its header. Filling it takes no more memory, but for the
+    /// list of its definitions.
+    pub(crate) fn of_records(len_max: usize) -> io::Result<Block> {
+        let mut block = Block::new(BlockKind::Records, len_max.saturating_sub(HEADER_LEN_MAX).max(ALIGN))?;
+        block.spans.try_reserve_exact(SPANS_MAX)?;
+        block.facts.try_reserve_exact(SPANS_MAX)?;
+        block.uses.reserve()?;
+        Ok(block)
     }
 
     /// Makes a block with `body`.
-    pub(crate) fn of_bytes(kind: BlockKind, body: &[u8]) -> Block {
-        let mut block = Block::new(kind, body.len());
+    pub(crate) fn of_bytes(kind: BlockKind, body: &[u8]) -> io::Result<Block> {
+        let mut block = Block::new(kind, body.len())?;
         if let Some(to) = block.body_mut().get_mut(..body.len()) {
             to.copy_from_slice(body);
         }
         block.body_len = body.len();
-        block
+        Ok(block)
     }
 
-    /// Makes a block without a body whose table of sources is `spans`, at most [`SPANS_MAX`].
-    pub(crate) fn of_spans(kind: BlockKind, spans: &[SourceSpan]) -> Block {
-        let mut block = Block::new(kind, 0);
-        block.spans.extend(spans.iter().take(SPANS_MAX));
-        block
+    /// Makes a block without a body whose table of sources is `spans`, the first [`SPANS_MAX`] of them.
+    pub(crate) fn of_spans(kind: BlockKind, spans: impl Iterator<Item = SourceSpan>) -> io::Result<Block> {
+        let mut block = Block::new(kind, 0)?;
+        block.spans.try_reserve_exact(SPANS_MAX)?;
+        block.spans.extend(spans.take(SPANS_MAX));
+        Ok(block)
     }
 
-    fn new(kind: BlockKind, body_max: usize) -> Block {
+    fn new(kind: BlockKind, body_max: usize) -> io::Result<Block> {
         // One page more than the body, for padding.
-        let buffer = aligned(HEADER_LEN_MAX + body_max.next_multiple_of(ALIGN) + HEADER_LEN_MAX);
-        Block {
+        let buffer = aligned(HEADER_LEN_MAX + body_max.next_multiple_of(ALIGN) + HEADER_LEN_MAX)?;
+        Ok(Block {
             kind,
             buffer,
             body_len: 0,
@@ -163,7 +179,7 @@ impl Block {
             encoded_header_len: 0,
             uses: Uses::default(),
             facts: Vec::new(),
-        }
+        })
     }
 
     /// Empties the block.
@@ -202,7 +218,8 @@ impl Block {
     }
 
     /// Takes records from the front of `records`, which are of `origin`, while there is room and returns how many. Those that
-    /// have no id yet get it: nobody who reads them is to give them another. What they refer to comes along.
+    /// have no id yet get it: nobody who reads them is to give them another. What they refer to comes along. An empty block has
+    /// room for one.
     pub(crate) fn push(
         &mut self,
         slots: &mut Slots,
@@ -216,7 +233,8 @@ impl Block {
         for record in records.iter().take(room) {
             let refers = !definitions.are_with(record);
             if refers {
-                if self.uses.are_many() {
+                // Without memory for more definitions, the block ends early.
+                if self.uses.are_many() || self.uses.reserve().is_err() {
                     break;
                 }
                 definitions.add_to(&mut self.uses, record);

@@ -3,6 +3,7 @@
 use crate::event::kind::DOMAIN_COUNT;
 use crate::event::{Detail, Domain, Origin, Symbol};
 use crate::journal::format::{le16, le32, le64};
+use std::collections::TryReserveError;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What a definition is of: the symbol of a name, or the digest of a document.
@@ -68,6 +69,24 @@ impl Definition {
     const HEAD_LEN: usize = 24;
     /// Bytes of a source's number, which come before what is said of it.
     const SEQ_LEN: usize = 8;
+
+    /// Makes the definition of a name, where there is memory for it.
+    pub(crate) fn of_name(symbol: Symbol, name: &str) -> Result<Definition, TryReserveError> {
+        Ok(Definition::Name(symbol, boxed_text(name)?))
+    }
+
+    /// Makes the definition of a document, where there is memory for it.
+    pub(crate) fn of_document(digest: u128, bytes: &[u8]) -> Result<Definition, TryReserveError> {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(bytes.len())?;
+        copy.extend_from_slice(bytes);
+        Ok(Definition::Detail(digest, copy.into_boxed_slice()))
+    }
+
+    /// Makes what is said of a source's name, where there is memory for it.
+    pub(crate) fn of_source(from: SourceFrom, name: &str) -> Result<Definition, TryReserveError> {
+        Ok(Definition::Source(from, boxed_text(name)?))
+    }
 
     /// Returns the digest under which `text` defines `domain` in a journal.
     pub(crate) fn domain_key(domain: Domain, text: &str) -> u128 {
@@ -179,6 +198,13 @@ impl Definition {
             _ => None,
         }
     }
+}
+
+fn boxed_text(text: &str) -> Result<Box<str>, TryReserveError> {
+    let mut copy = String::new();
+    copy.try_reserve_exact(text.len())?;
+    copy.push_str(text);
+    Ok(copy.into_boxed_str())
 }
 
 #[cfg(test)]

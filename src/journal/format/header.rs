@@ -4,8 +4,7 @@
 //! knows offsets.
 
 use crate::event::{Origin, Record, random_bits};
-use bytemuck::Zeroable;
-use std::fmt;
+use std::{fmt, io};
 
 /// The format's version, in every block's header. A reader refuses blocks of another version.
 pub const VERSION: u16 = 1;
@@ -437,8 +436,9 @@ impl EndReason {
 }
 
 /// Allocates zeroed bytes that are aligned as records are.
-pub(crate) fn aligned(bytes: usize) -> Vec<Record> {
-    vec![Record::zeroed(); bytes.div_ceil(size_of::<Record>())]
+pub(crate) fn aligned(bytes: usize) -> io::Result<Vec<Record>> {
+    bytemuck::try_zeroed_vec(bytes.div_ceil(size_of::<Record>()))
+        .map_err(|()| io::ErrorKind::OutOfMemory.into())
 }
 
 pub(crate) fn le16<const N: usize>(bytes: &[u8; N], at: usize) -> u16 {
@@ -460,6 +460,7 @@ fn field<const N: usize, const M: usize>(bytes: &[u8; N], at: usize) -> [u8; M] 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytemuck::Zeroable;
 
     fn header() -> BlockHeader {
         BlockHeader {

@@ -1,5 +1,7 @@
 //! How far a journal goes, by source.
 
+use std::collections::TryReserveError;
+
 /// One source's part of a journal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Mark {
@@ -11,7 +13,7 @@ pub struct Mark {
 
 /// Marks by source: a watermark. Everything of a source up to its mark is safe in the sense of the journal's
 /// [`Durability`](crate::journal::Durability), unless somebody removes files ([`JournalAccount::removed`](crate::journal::JournalAccount::removed)).
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(PartialEq, Eq, Debug, Default)]
 pub struct Marks {
     by_source: Vec<Mark>,
     records: u64,
@@ -56,11 +58,36 @@ impl Marks {
         self.records = self.records.saturating_sub(old.records) + records;
     }
 
+    /// Makes room for the marks of the sources up to `source`: advancing one of them takes no memory then.
+    pub(crate) fn reserve(&mut self, source: u16) -> Result<(), TryReserveError> {
+        let lacking = (usize::from(source) + 1).saturating_sub(self.by_source.len());
+        self.by_source.try_reserve(lacking)
+    }
+
+    /// Becomes a copy of `other`, unless there is no memory for it.
+    pub(crate) fn copy_from(&mut self, other: &Marks) -> Result<(), TryReserveError> {
+        self.by_source.try_reserve(other.by_source.len().saturating_sub(self.by_source.len()))?;
+        self.clone_from(other);
+        Ok(())
+    }
+
     fn entry(&mut self, source: u16) -> &mut Mark {
         let at = usize::from(source);
         if at >= self.by_source.len() {
             self.by_source.resize(at + 1, Mark::default());
         }
         &mut self.by_source[at]
+    }
+}
+
+impl Clone for Marks {
+    fn clone(&self) -> Marks {
+        Marks { by_source: self.by_source.clone(), records: self.records }
+    }
+
+    /// Keeps the memory that there is.
+    fn clone_from(&mut self, other: &Marks) {
+        self.by_source.clone_from(&other.by_source);
+        self.records = other.records;
     }
 }

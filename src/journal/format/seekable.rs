@@ -47,12 +47,18 @@ impl Frame {
 }
 
 /// Returns what comes behind the frames: checks and seek table.
-pub(crate) fn tail(frames: &[Frame]) -> Vec<u8> {
-    let skippable = |magic: u32, len: usize| [magic.to_le_bytes(), (len as u32).to_le_bytes()].concat();
+pub(crate) fn tail(frames: &[Frame]) -> io::Result<Vec<u8>> {
     let checks_len = 4 * (frames.len() + 1);
-    let entries_len = ENTRY_LEN * (frames.len() + 1);
-    let mut checks = skippable(CHECKS_MAGIC, checks_len);
-    let mut table = skippable(TABLE_MAGIC, entries_len + FOOTER_LEN);
+    let table_len = ENTRY_LEN * (frames.len() + 1) + FOOTER_LEN;
+    let skippable = |magic: u32, len: usize, room: usize| -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(SKIPPABLE_LEN + room)?;
+        bytes.extend(magic.to_le_bytes());
+        bytes.extend((len as u32).to_le_bytes());
+        Ok(bytes)
+    };
+    let mut checks = skippable(CHECKS_MAGIC, checks_len, checks_len + SKIPPABLE_LEN + table_len)?;
+    let mut table = skippable(TABLE_MAGIC, table_len, table_len)?;
     for frame in frames {
         checks.extend(frame.crc.unwrap_or(0).to_le_bytes());
         table.extend(frame.packed_len.to_le_bytes());
@@ -66,7 +72,7 @@ pub(crate) fn tail(frames: &[Frame]) -> Vec<u8> {
     let crc = crc32c::crc32c_append(crc32c::crc32c(&checks), &table);
     checks.extend(crc.to_le_bytes());
     checks.append(&mut table);
-    checks
+    Ok(checks)
 }
 
 /// Reads the seek table; `None` when there is no sound one.
@@ -96,7 +102,7 @@ fn read_tail(file: &dyn StorageFile, file_len: u64) -> io::Result<Option<Vec<Fra
         packed_at += u64::from(packed_len);
     }
     // Made anew from what it says, it is the same to the last byte, or it is not sound.
-    let sound = packed_at == tail_at && frames.iter().all(Frame::is_possible) && tail(&frames) == found;
+    let sound = packed_at == tail_at && frames.iter().all(Frame::is_possible) && tail(&frames)? == found;
     Ok(sound.then_some(frames))
 }
 

@@ -245,7 +245,7 @@ impl Scan {
             len
         };
         if size_of_val(&*self.window) < want {
-            let mut window = aligned(want);
+            let mut window = aligned(want)?;
             if let Some(to) = window.get_mut(..self.window.len()) {
                 to.copy_from_slice(&self.window);
             }

@@ -11,9 +11,10 @@ use crate::journal::format::{BlockHeader, BlockKind, HEADER_LEN_MAX, Position, R
 use crate::journal::read::scan::{Expect, Probe, Scan};
 use crate::journal::storage::{Storage, StorageFile, write_all_at};
 use crate::journal::write::ended::ClosedSegment;
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 use std::io;
 use zstd::bulk::Compressor;
+use zstd::zstd_safe::compress_bound;
 
 /// A block of this length has frames of its own.
 const OWN_FRAMES_LEN: u32 = 64 << 10;
@@ -34,6 +35,8 @@ pub(super) struct Compression {
 pub(super) struct Packed {
     pub(super) file: Box<dyn StorageFile>,
     compressor: Compressor<'static>,
+    /// The frame that is written.
+    frame: Vec<u8>,
     pub(super) frames: Vec<Frame>,
     /// Bytes written of it, and bytes that they unpack to.
     pub(super) len: u64,
@@ -44,13 +47,19 @@ pub(super) struct Packed {
 pub(super) enum Left {
     /// It did not end in order, or it would not be read back in this form.
     AsItIs,
-    /// The disk refuses.
-    Disk,
+    /// The system refuses: the disk, or memory.
+    Refused,
 }
 
 impl From<io::Error> for Left {
     fn from(_: io::Error) -> Left {
-        Left::Disk
+        Left::Refused
+    }
+}
+
+impl From<TryReserveError> for Left {
+    fn from(_: TryReserveError) -> Left {
+        Left::Refused
     }
 }
 
@@ -84,7 +93,14 @@ impl Compression {
             segment,
             next: Expect { run, at, block: 0, previous: None },
             gathered: Vec::new(),
-            packed: Packed { file, compressor, frames: Vec::new(), len: 0, unpacked_len: 0 },
+            packed: Packed {
+                file,
+                compressor,
+                frame: Vec::new(),
+                frames: Vec::new(),
+                len: 0,
+                unpacked_len: 0,
+            },
             ended: false,
         }
     }
@@ -97,6 +113,7 @@ impl Compression {
             };
             self.pass(&header);
             let bytes = self.segment.verified_bytes(&header);
+            self.gathered.try_reserve(bytes.len())?;
             if header.kind == BlockKind::End {
                 self.gathered.extend_from_slice(bytes);
                 self.packed.emit(&mut self.gathered)?;
@@ -133,7 +150,11 @@ impl Compression {
 impl Packed {
     /// Writes `bytes` as a frame, and empties them.
     fn emit(&mut self, bytes: &mut Vec<u8>) -> Result<(), Left> {
-        let packed = self.compressor.compress(bytes)?;
+        self.frames.try_reserve(1)?;
+        let mut packed = std::mem::take(&mut self.frame);
+        packed.clear();
+        packed.try_reserve(compress_bound(bytes.len()))?;
+        self.compressor.compress_to_buffer(bytes, &mut packed)?;
         // What a reader would refuse is not written.
         if packed.len() as u64 * RATIO_MAX < bytes.len() as u64 || self.frames.len() >= FRAMES_MAX {
             return Err(Left::AsItIs);
@@ -148,6 +169,7 @@ impl Packed {
         self.unpacked_len += bytes.len() as u64;
         bytes.clear();
         self.write(&packed)?;
+        self.frame = packed;
         Ok(())
     }
 

@@ -57,7 +57,7 @@ impl Segments {
     }
 
     fn leave_as_it_is(&mut self, number: u32, left: Left, account: &mut JournalAccount) {
-        account.errors += u64::from(matches!(left, Left::Disk));
+        account.errors += u64::from(matches!(left, Left::Refused));
         if let Some(ended) = self.ended_mut(number) {
             ended.to_compress = false;
         }
@@ -87,7 +87,7 @@ impl Segments {
         let original_gone = compression.is_gone();
         let (packed, partial, name) =
             (&mut compression.packed, partial_name(number), compressed_name(number));
-        packed.write(&tail(&packed.frames))?;
+        packed.write(&tail(&packed.frames)?)?;
         packed.file.sync()?;
         if original_gone {
             // Somebody has removed it: it does not come back.

@@ -4,30 +4,28 @@
 //! its segment. So a segment holds what its records use, and can be read alone. The writer itself keeps what it was given until
 //! it is told to [forget](Definitions::forget) it.
 
-use crate::domain::{DomainDef, Schema};
 use crate::emit::ContextEntered;
 use crate::event::{Detail, EventKind, Origin, Record, Symbol, Symbols};
 use crate::journal::format::block::{Block, Refer, SourceFacts, Uses};
 use crate::journal::format::definition::{Definition, DefinitionKey, SourceFrom};
 use crate::journal::format::{BLOCK_LEN_MAX, BlockKind, HEADER_LEN_MAX};
 use crate::journal::write::options::DefineError;
-use crate::journal::write::references::{Reference, References};
+use crate::journal::write::references::Reference;
+use crate::journal::write::schema::WriterSchema;
 use crate::journal::write::sources::SourceTable;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, TryReserveError};
+use std::io;
 use std::sync::Arc;
 
 /// Names of entities, and documents, that are remembered to be with the block that is being filled.
 const RECENT: usize = 1024;
 
 pub(super) struct Definitions {
-    references: References,
+    schema: WriterSchema,
     /// Names, and documents of events.
     of_records: HashMap<DefinitionKey, Known>,
     /// Which block is being filled, from 1 on.
     block: u64,
-    /// By number.
-    domains: Vec<Option<DomainOf>>,
     /// The journal's own documents, which stand in each segment, in the order in which they came.
     notes: Vec<Definition>,
     note_keys: HashMap<u128, usize>,
@@ -47,62 +45,39 @@ struct Known {
     block: u64,
 }
 
-/// A domain of which there may be records.
-enum DomainOf {
-    /// Its text is written when there is one.
-    Schema(DomainDef),
-    Text(Arc<Definition>),
-}
-
-impl DomainOf {
-    fn definition(&mut self) -> Option<&Arc<Definition>> {
-        if let DomainOf::Schema(def) = self {
-            let text = def.to_json();
-            let key = Definition::domain_key(def.domain, &text);
-            *self = DomainOf::Text(Arc::new(Definition::Detail(key, text.into_bytes().into())));
-        }
-        match self {
-            DomainOf::Text(definition) => Some(definition),
-            DomainOf::Schema(_) => None,
-        }
-    }
-}
-
 impl Definitions {
-    pub(super) fn new() -> Definitions {
-        let mut definitions = Definitions {
-            references: References::of(&Schema::new()),
+    /// Takes this crate's own domains for the schema.
+    pub(super) fn new() -> io::Result<Definitions> {
+        let recent = bytemuck::try_zeroed_box().map_err(|()| io::ErrorKind::OutOfMemory)?;
+        Ok(Definitions {
+            schema: WriterSchema::built_in().clone(),
             of_records: HashMap::new(),
             block: 1,
-            domains: Vec::new(),
             notes: Vec::new(),
             note_keys: HashMap::new(),
             notes_bytes: 0,
-            recent: Box::new([Symbol::NONE; RECENT]),
+            recent,
             recent_domains: 0,
             recent_plain: None,
             sources: SourceTable::default(),
-        };
-        definitions.set_schema(&Schema::new());
-        definitions
+        })
     }
 
     /// Says which kinds there are: where their payloads refer to something, and what a block is to say of their domains.
-    pub(super) fn set_schema(&mut self, schema: &Schema) {
-        self.references = References::of(schema);
-        self.recent_plain = None;
-        for domain in schema.domains() {
-            self.set_domain(domain.domain.number(), DomainOf::Schema(domain.clone()));
+    /// Domains that it does not have stay as they are.
+    pub(super) fn set_schema(&mut self, schema: WriterSchema) {
+        self.schema.references = schema.references;
+        for (number, domain) in (0..).zip(schema.domains) {
+            if let Some(domain) = domain {
+                self.set_domain(number, domain);
+            }
         }
+        self.recent_plain = None;
     }
 
-    fn set_domain(&mut self, number: u8, domain: DomainOf) {
-        let place = usize::from(number);
-        if self.domains.len() <= place {
-            self.domains.resize_with(place + 1, || None);
-        }
-        if let Some(slot) = self.domains.get_mut(place) {
-            *slot = Some(domain);
+    fn set_domain(&mut self, number: u8, domain: Arc<Definition>) {
+        if let Some(place) = self.schema.domains.get_mut(usize::from(number)) {
+            *place = Some(domain);
         }
         self.recent_domains &= !(1 << number);
         self.recent_plain = None;
@@ -111,55 +86,56 @@ impl Definitions {
     /// Takes a name. `Ok(false)` when it is there already.
     pub(super) fn define_name(&mut self, symbol: Symbol, name: &str) -> Result<bool, DefineError> {
         check_len(name.len(), Symbols::NAME_LEN_MAX)?;
-        self.define(DefinitionKey::name(symbol), name.as_bytes(), || Definition::Name(symbol, name.into()))
+        self.define(DefinitionKey::name(symbol), name.as_bytes(), || Definition::of_name(symbol, name))
     }
 
     /// Takes a document. `Ok(false)` when it is there already.
     pub(super) fn define_detail(&mut self, digest: u128, bytes: &[u8]) -> Result<bool, DefineError> {
         check_len(bytes.len(), Definition::DETAIL_LEN_MAX)?;
         let key = DefinitionKey::document(digest);
-        let new = || Definition::Detail(digest, bytes.into());
+        let new = || Definition::of_document(digest, bytes);
         if let Some(number) = key.domain() {
-            self.set_domain(number, DomainOf::Text(Arc::new(new())));
+            self.set_domain(number, Arc::new(new()?));
             return Ok(true);
         }
         if u64::try_from(digest).is_ok() {
             return self.define(key, bytes, new);
         }
-        match self.note_keys.entry(digest) {
-            Entry::Vacant(entry) => {
-                entry.insert(self.notes.len());
-                let note = new();
-                self.notes_bytes += note.encoded_len() as u64;
-                self.notes.push(note);
-                Ok(true)
-            }
-            Entry::Occupied(entry) => match self.notes.get(*entry.get()) {
+        if let Some(known) = self.note_keys.get(&digest) {
+            return match self.notes.get(*known) {
                 Some(note) if note.bytes() == bytes => Ok(false),
                 _ => Err(DefineError::Collision { key: digest }),
-            },
+            };
         }
+        let note = new()?;
+        self.note_keys.try_reserve(1)?;
+        self.notes.try_reserve(1)?;
+        self.note_keys.insert(digest, self.notes.len());
+        self.notes_bytes += note.encoded_len() as u64;
+        self.notes.push(note);
+        Ok(true)
     }
 
     fn define(
         &mut self,
         key: DefinitionKey,
         bytes: &[u8],
-        new: impl FnOnce() -> Definition,
+        new: impl FnOnce() -> Result<Definition, TryReserveError>,
     ) -> Result<bool, DefineError> {
-        match self.of_records.entry(key) {
-            Entry::Vacant(entry) => {
-                entry.insert(Known { definition: Arc::new(new()), block: 0 });
-                // Records of the block may have referred to it before it came.
-                let place = &mut self.recent[key.bits() as usize % RECENT];
-                if key == DefinitionKey::name(*place) {
-                    *place = Symbol::NONE;
-                }
-                Ok(true)
-            }
-            Entry::Occupied(known) if known.get().definition.bytes() == bytes => Ok(false),
-            Entry::Occupied(_) => Err(DefineError::Collision { key: key.bits() }),
+        match self.of_records.get(&key) {
+            Some(known) if known.definition.bytes() == bytes => return Ok(false),
+            Some(_) => return Err(DefineError::Collision { key: key.bits() }),
+            None => {}
         }
+        let definition = Arc::new(new()?);
+        self.of_records.try_reserve(1)?;
+        self.of_records.insert(key, Known { definition, block: 0 });
+        // Records of the block may have referred to it before it came.
+        let place = &mut self.recent[key.bits() as usize % RECENT];
+        if key == DefinitionKey::name(*place) {
+            *place = Symbol::NONE;
+        }
+        Ok(true)
     }
 
     /// Forgets what is known of sources: the records that come are of `origin`.
@@ -167,7 +143,7 @@ impl Definitions {
         self.sources.go_over_to(origin);
     }
 
-    /// Takes what is said of a source. `Ok(false)` when it is of another origin.
+    /// Takes what is said of a source. `Ok(false)` when it is of another origin, or there is no room for it.
     pub(super) fn define_source(&mut self, from: SourceFrom, name: &str) -> Result<bool, DefineError> {
         check_len(name.len(), Symbols::NAME_LEN_MAX)?;
         Ok(self.sources.name(from, name))
@@ -179,7 +155,7 @@ impl Definitions {
         self.sources.enter(from, detail, document.map(|known| &known.definition))
     }
 
-    /// Returns what was refused for want of room.
+    /// Returns what was refused of what is said of sources, for want of room.
     pub(super) fn refused(&self) -> u64 {
         self.sources.refused()
     }
@@ -202,8 +178,7 @@ impl Definitions {
         let domain = kind.domain().number();
         if self.recent_domains >> domain & 1 == 0 {
             self.recent_domains |= 1 << domain;
-            let domain = self.domains.get_mut(usize::from(domain)).and_then(Option::as_mut);
-            if let Some(definition) = domain.and_then(DomainOf::definition) {
+            if let Some(Some(definition)) = self.schema.domains.get(usize::from(domain)) {
                 uses.add(definition);
             }
         }
@@ -222,7 +197,7 @@ impl Definitions {
         // A payload has room for three words, each of which may be a name or a document.
         let mut referred = [None; 6];
         let mut places = referred.iter_mut();
-        self.references.each(record, |reference| {
+        self.schema.references.each(record, |reference| {
             if let Some(place) = places.next() {
                 *place = Some(reference);
             }
@@ -255,7 +230,7 @@ impl Definitions {
 
     /// Returns a block of at most `len_max` bytes with the notes behind the first `done`, at least one, and how many it has;
     /// none when there is no more.
-    pub(super) fn notes_behind(&self, done: usize, len_max: usize) -> Option<(Block, usize)> {
+    pub(super) fn notes_behind(&self, done: usize, len_max: usize) -> io::Result<Option<(Block, usize)>> {
         block_of(self.notes.get(done..).unwrap_or_default().iter(), len_max)
     }
 
@@ -276,7 +251,7 @@ impl Refer for Definitions {
     fn add_to(&mut self, uses: &mut Uses, record: &Record) {
         self.note_kind(record.kind(), uses);
         self.note_name(record.entity(), uses);
-        let refers = self.references.has(record.kind());
+        let refers = self.schema.references.has(record.kind());
         self.recent_plain = (!refers).then_some(record.kind());
         if refers {
             self.note_references(record, uses);
@@ -301,17 +276,18 @@ impl Refer for Definitions {
 pub(super) fn block_of<'a>(
     definitions: impl Iterator<Item = &'a Definition>,
     len_max: usize,
-) -> Option<(Block, usize)> {
+) -> io::Result<Option<(Block, usize)>> {
     let (mut body, mut taken) = (Vec::new(), 0);
     for definition in definitions {
-        let len = body.len() + definition.encoded_len() + HEADER_LEN_MAX;
-        if taken > 0 && len > len_max.min(BLOCK_LEN_MAX) {
+        let len = body.len() + definition.encoded_len();
+        if taken > 0 && len + HEADER_LEN_MAX > len_max.min(BLOCK_LEN_MAX) {
             break;
         }
+        body.try_reserve(definition.encoded_len())?;
         definition.encode(&mut body);
         taken += 1;
     }
-    (taken > 0).then(|| (Block::of_bytes(BlockKind::Definitions, &body), taken))
+    Ok(if taken > 0 { Some((Block::of_bytes(BlockKind::Definitions, &body)?, taken)) } else { None })
 }
 
 /// Returns room for `count` definitions of `bytes`, in blocks of `block_len`, and for a few more.

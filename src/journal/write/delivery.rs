@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 /// Which step of a delivery failed.
 enum Failure {
-    /// No segment could be begun.
-    Begin(io::Error),
+    /// It failed before anything was written: no segment could be begun, or there was no memory for a block.
+    Before(io::Error),
     /// A block did not go into the segment.
     Write(io::Error),
     /// A sync failed: what it should have covered is in doubt.
@@ -95,7 +95,7 @@ impl JournalWriter {
     fn try_finish(&mut self) -> Result<(), Failure> {
         self.ensure_segment()?;
         let mut doubt = self.sync_all();
-        if self.holds_until_synced() {
+        if self.holds_until_synced() || matches!(doubt, Err(Failure::Before(_))) {
             doubt = Ok(doubt?);
         }
         self.end_segment(EndReason::Closed)?;
@@ -103,10 +103,11 @@ impl JournalWriter {
             doubt = self.sync_segment();
         }
         match doubt {
-            Ok(()) => self.progress.durable = self.progress.stored.clone(),
+            // There is room for as many as in the other.
+            Ok(()) => self.progress.durable.clone_from(&self.progress.stored),
             Err(Failure::Gone(gone)) => return Err(Failure::Gone(gone)),
             // The records are held no longer, and were promised no sync: all that is lost is the certainty.
-            Err(Failure::Begin(error) | Failure::Write(error) | Failure::Sync(error)) => {
+            Err(Failure::Before(error) | Failure::Write(error) | Failure::Sync(error)) => {
                 if self.holds_until_synced() {
                     return Err(Failure::Sync(error));
                 }
@@ -150,7 +151,7 @@ impl JournalWriter {
         self.ensure_segment()?;
         while self.queue.unwritten() > 0 {
             self.write_preamble()?;
-            let needed = self.needed();
+            let needed = self.needed().map_err(Failure::Before)?;
             let len = self.queue.first_unwritten().map_or(0, |block| block.len_max());
             let needed_len = needed.iter().map(|definition| definition.encoded_len() as u64).sum();
             let len = match needed.len() {
@@ -178,6 +179,7 @@ impl JournalWriter {
         let stamp = self.stamp();
         let Some(segment) = &mut self.segments.open else { return Ok(()) };
         let Some(block) = self.queue.first_unwritten() else { return Ok(()) };
+        self.progress.reserve(block).map_err(Failure::Before)?;
         segment.append(block, &stamp, &self.progress.stored, end_align).map_err(Failure::Write)?;
         self.steps.beat();
         for span in block.spans() {
@@ -194,24 +196,29 @@ impl JournalWriter {
     }
 
     /// Returns what the first block that is not written needs and the segment does not have.
-    fn needed(&mut self) -> Vec<Arc<Definition>> {
+    fn needed(&mut self) -> io::Result<Vec<Arc<Definition>>> {
+        let mut needed = Vec::new();
         let (Some(segment), Some(block)) = (&self.segments.open, self.queue.first_unwritten()) else {
-            return Vec::new();
+            return Ok(needed);
         };
         let missing = block.definitions().iter().filter(|used| !segment.defined.contains(&used.key()));
-        missing.chain(segment.told.lacks(block)).cloned().collect()
+        for definition in missing.chain(segment.told.lacks(block)) {
+            needed.try_reserve(1)?;
+            needed.push(Arc::clone(definition));
+        }
+        Ok(needed)
     }
 
     /// Writes definitions of records.
     fn write_definitions(&mut self, mut definitions: &[Arc<Definition>]) -> Result<(), Failure> {
         while let Some((mut block, taken)) =
             definitions::block_of(definitions.iter().map(|definition| &**definition), self.options.block_len)
+                .map_err(Failure::Before)?
         {
             self.write_block(&mut block, 1)?;
             let (written, rest) = definitions.split_at(taken.min(definitions.len()));
             if let Some(segment) = &mut self.segments.open {
-                let by_content = written.iter().filter(|definition| !definition.is_of_source());
-                segment.defined.extend(by_content.map(|definition| definition.key()));
+                segment.note_defined(written);
             }
             definitions = rest;
         }
@@ -224,7 +231,7 @@ impl JournalWriter {
             let Some(segment) = &self.segments.open else { return Ok(()) };
             let done = segment.notes;
             let block = self.definitions.notes_behind(done, self.options.block_len);
-            let Some((mut block, taken)) = block else { break };
+            let Some((mut block, taken)) = block.map_err(Failure::Before)? else { break };
             if segment.records > 0 && !segment.fits(block.len_max()) {
                 self.rotate()?;
                 continue;
@@ -235,8 +242,10 @@ impl JournalWriter {
             }
         }
         if self.segments.open.as_ref().is_some_and(|segment| !segment.loss_written) {
-            for mut block in self.losses.blocks() {
+            let mut told = None;
+            while let Some((mut block, last)) = self.losses.block_behind(told).map_err(Failure::Before)? {
                 self.write_block(&mut block, 1)?;
+                told = Some(last);
             }
             if let Some(segment) = &mut self.segments.open {
                 segment.loss_written = true;
@@ -248,7 +257,8 @@ impl JournalWriter {
     /// Fills the last page, so that no synced byte shares a page with a later write.
     fn align_to_page(&mut self) -> Result<(), Failure> {
         if self.segments.open.as_ref().is_some_and(|segment| !segment.offset.is_multiple_of(PAGE_LEN)) {
-            self.write_block(&mut Block::of_bytes(BlockKind::Records, &[]), PAGE_LEN)?;
+            let mut block = Block::of_bytes(BlockKind::Records, &[]).map_err(Failure::Before)?;
+            self.write_block(&mut block, PAGE_LEN)?;
         }
         Ok(())
     }
@@ -292,7 +302,7 @@ impl JournalWriter {
         if !self.segments.has_lock() {
             return Err(Failure::Gone(Gone::Lock));
         }
-        self.begin_segment().map_err(Failure::Begin)
+        self.begin_segment().map_err(Failure::Before)
     }
 
     fn begin_segment(&mut self) -> io::Result<()> {
@@ -304,10 +314,10 @@ impl JournalWriter {
         });
         let limit =
             self.options.segment_len.max(first) + self.definitions.room(block_len) + self.losses.room();
+        let mut open = Block::of_bytes(BlockKind::Open, &self.segments.link().encode())?;
         let mut segment = self.segments.create(limit, self.now_ns)?;
         segment.loss_written = self.losses.is_empty();
         self.segments.choose_retired(&self.options, self.now_ns);
-        let mut open = Block::of_bytes(BlockKind::Open, &self.segments.link().encode());
         let begun = uninterrupted(|| segment.file.preallocate(limit))
             .and_then(|()| segment.append(&mut open, &self.stamp(), &self.progress.stored, 1));
         if let Err(error) = begun {
@@ -337,11 +347,8 @@ impl JournalWriter {
     }
 
     fn end_segment(&mut self, reason: EndReason) -> Result<(), Failure> {
-        let stamp = self.stamp();
-        let Some(segment) = &mut self.segments.open else { return Ok(()) };
-        segment.end(reason, &stamp, &self.progress.stored).map_err(Failure::Write)?;
-        self.account.blocks += 1;
-        Ok(())
+        let mut block = Block::of_bytes(BlockKind::End, &reason.encode()).map_err(Failure::Before)?;
+        self.write_block(&mut block, 1)
     }
 
     /// Closes the ended segment's file.
@@ -358,7 +365,7 @@ impl JournalWriter {
                 self.stop(gone);
                 return None;
             }
-            Failure::Begin(error) => {
+            Failure::Before(error) => {
                 self.account.errors += 1;
                 return Some(error);
             }
@@ -390,7 +397,7 @@ impl JournalWriter {
             return Some(segment.tail());
         }
         self.account.stored = self.account.stored.saturating_sub(self.queue.forget_written());
-        self.progress.stored = self.progress.durable.clone();
+        self.progress.stored.clone_from(&self.progress.durable);
         Some(segment.synced)
     }
 

@@ -56,11 +56,13 @@ pub struct JournalAccount {
     pub lost_duplicates: u64,
     /// Of the lost records, those that were in the segment that somebody removed while it was written.
     pub removed: u64,
+    /// Of the lost records, those that the system gave no memory for.
+    pub lost_out_of_memory: u64,
     /// Records lost before they reached the journal, as the caller told.
     pub lost_upstream: u64,
     /// Names and details taken.
     pub definitions: u64,
-    /// Names and details refused.
+    /// Names and details refused: for what [`DefineError`](crate::journal::DefineError) says, and where there was no memory for them.
     pub definitions_refused: u64,
     /// Blocks written, of all kinds.
     pub blocks: u64,
@@ -74,6 +76,7 @@ pub struct JournalAccount {
     pub segments_compressed: u64,
     /// Syncs of what was written that succeeded.
     pub syncs: u64,
-    /// Operations on the disk that failed; interrupted calls that went through on repetition are not counted.
+    /// Operations on the disk that failed, and writes for which there was no memory; interrupted calls that went through on
+    /// repetition are not counted.
     pub errors: u64,
 }

@@ -84,7 +84,7 @@ pub struct JournalReport {
     pub account: JournalAccount,
     /// Up to where the promise of the journal's durability holds.
     pub watermark: Marks,
-    /// Records refused because the journal's thread was behind.
+    /// Records refused because the journal's thread was behind, or there was no memory for them.
     pub refused: u64,
     /// What keeps the journal from being written, or kept it from being closed in order.
     pub stall: Option<String>,
@@ -269,9 +269,13 @@ impl JournalLog {
         let (details, worker, told_bytes) = (&mut self.details, &mut self.worker, &mut self.told_bytes);
         self.symbols.details().with_text(detail, |text| {
             if let (Some(text), Some(worker)) = (text, worker) {
-                details.insert(detail.bits());
                 *told_bytes += text.len();
-                worker.define_detail(u128::from(detail.bits()), text.as_bytes());
+                // What is not remembered is told once more.
+                if worker.define_detail(u128::from(detail.bits()), text.as_bytes())
+                    && details.try_reserve(1).is_ok()
+                {
+                    details.insert(detail.bits());
+                }
             }
         });
     }
@@ -305,11 +309,16 @@ impl JournalLog {
 
     fn define_new_name(&mut self, symbol: Symbol) {
         let (names, worker, told_bytes) = (&mut self.names, &mut self.worker, &mut self.told_bytes);
+        let settled = &mut self.settled[symbol.bits() as usize % SETTLED];
         self.symbols.with_name(symbol, |name| {
             if let (Some(name), Some(worker)) = (name, worker) {
-                names.insert(symbol);
                 *told_bytes += name.len();
-                worker.define(symbol, name);
+                if !worker.define(symbol, name) {
+                    // It is tried again at the next event.
+                    *settled = Symbol::NONE;
+                } else if names.try_reserve(1).is_ok() {
+                    names.insert(symbol);
+                }
             }
         });
     }
@@ -338,7 +347,9 @@ impl JournalLog {
         if events == 0 {
             return Ok(());
         }
-        let behind = "the journal's thread was behind; use a faster disk or fewer events";
+        let no_memory = "the system gave the journal no memory; give the process more";
+        let behind = "the journal's thread was behind, or had no memory; use a faster disk, fewer events, or more memory";
+        let behind = if account.lost_out_of_memory > 0 { no_memory } else { behind };
         let reason = stall.unwrap_or(behind);
         Err(Undelivered { events, reason: reason.to_owned() })
     }
@@ -399,7 +410,12 @@ impl Observer for JournalLog {
         let Some(mut worker) = self.worker.take() else { return Ok(()) };
         self.put_lacking(&mut worker);
         let refused_new = worker.refused() - worker.refused_duplicates();
-        let mut report = JournalLog::look(&worker);
+        let mut report = JournalReport {
+            account: worker.account(),
+            refused: worker.refused(),
+            stall: worker.stall(),
+            ..JournalReport::default()
+        };
         let (ended, watermark) = worker.finish();
         report.watermark = watermark;
         let lost = match ended {

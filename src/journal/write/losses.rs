@@ -3,6 +3,8 @@
 use crate::journal::format::block::Block;
 use crate::journal::format::{BlockKind, HEADER_LEN_MAX, SPANS_MAX, SourceSpan};
 use std::collections::BTreeMap;
+use std::io;
+use std::ops::Bound;
 
 #[derive(Default)]
 pub(super) struct Losses(BTreeMap<u16, SourceSpan>);
@@ -22,10 +24,14 @@ impl Losses {
         self.0.is_empty()
     }
 
-    /// Returns the blocks that tell of them.
-    pub(super) fn blocks(&self) -> Vec<Block> {
-        let spans: Vec<SourceSpan> = self.0.values().copied().collect();
-        spans.chunks(SPANS_MAX).map(|spans| Block::of_spans(BlockKind::Loss, spans)).collect()
+    /// Returns the block that tells of those of the sources behind `last`, as many as go into one, and the last of them; none
+    /// when there is no more.
+    pub(super) fn block_behind(&self, last: Option<u16>) -> io::Result<Option<(Block, u16)>> {
+        let behind = (last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let spans = || self.0.range::<u16, _>(behind).take(SPANS_MAX);
+        let Some((last, _)) = spans().last() else { return Ok(None) };
+        let block = Block::of_spans(BlockKind::Loss, spans().map(|(_, span)| *span))?;
+        Ok(Some((block, *last)))
     }
 
     /// Returns room for these blocks.

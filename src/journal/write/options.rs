@@ -5,6 +5,7 @@ use crate::journal::format::compressed;
 use crate::journal::format::select::Select;
 use crate::journal::format::{BLOCK_LEN_MAX, HEADER_LEN_MAX, RunId};
 use crate::journal::write::durability::Durability;
+use std::collections::TryReserveError;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -205,6 +206,17 @@ pub enum DefineError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The system gave no memory for it.
+    #[error(
+        "there is no memory for a definition; give the process more, or call `forget_definitions` now and then"
+    )]
+    OutOfMemory,
+}
+
+impl From<TryReserveError> for DefineError {
+    fn from(_: TryReserveError) -> DefineError {
+        DefineError::OutOfMemory
+    }
 }
 
 pub(super) fn nanos(duration: Duration) -> u64 {

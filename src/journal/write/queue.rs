@@ -4,6 +4,7 @@ use crate::event::{Origin, Record};
 use crate::journal::format::block::{Block, Slots};
 use crate::journal::write::definitions::Definitions;
 use std::collections::VecDeque;
+use std::io;
 
 /// Empty blocks that are kept.
 const SPARE_MAX: usize = 8;
@@ -23,17 +24,21 @@ pub(super) struct BlockQueue {
 }
 
 impl BlockQueue {
-    pub(super) fn new(block_len: usize) -> BlockQueue {
-        BlockQueue {
+    pub(super) fn new(block_len: usize) -> io::Result<BlockQueue> {
+        let mut spare = Vec::new();
+        spare.try_reserve_exact(SPARE_MAX)?;
+        // One is filled while another is written: who writes at once never needs a third.
+        spare.push(Block::of_records(block_len)?);
+        Ok(BlockQueue {
             block_len,
-            filling: Block::of_records(block_len),
+            filling: Block::of_records(block_len)?,
             filling_since_ns: 0,
-            slots: Slots::new(),
+            slots: Slots::new()?,
             full: VecDeque::new(),
             written: 0,
             full_since_ns: None,
-            spare: Vec::new(),
-        }
+            spare,
+        })
     }
 
     /// Fills in as many of `records` as go into the block being filled, and returns how many; `is_duplicate` tells, by index,
@@ -70,15 +75,28 @@ impl BlockQueue {
         self.filling.is_full()
     }
 
-    /// Ends the block being filled, if it has records.
-    pub(super) fn seal(&mut self) -> bool {
+    /// Ends the block being filled, if it has records; tells whether it had.
+    ///
+    /// # Errors
+    /// When there is no memory for another one; nothing is changed then.
+    pub(super) fn seal(&mut self) -> io::Result<bool> {
         if !self.is_filling() {
-            return false;
+            return Ok(false);
         }
-        let empty = self.spare.pop().unwrap_or_else(|| Block::of_records(self.block_len));
+        self.full.try_reserve(1)?;
+        let empty = match self.spare.pop() {
+            Some(spare) => spare,
+            None => Block::of_records(self.block_len)?,
+        };
         self.full.push_back(std::mem::replace(&mut self.filling, empty));
         self.full_since_ns.get_or_insert(self.filling_since_ns);
-        true
+        Ok(true)
+    }
+
+    /// Shows the block being filled, and empties it.
+    pub(super) fn drop_filling(&mut self, dropped: impl FnOnce(&Block)) {
+        dropped(&self.filling);
+        self.filling.clear();
     }
 
     /// Returns since when the oldest records wait to be written, or to be synced.

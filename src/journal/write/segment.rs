@@ -2,14 +2,15 @@
 
 use crate::journal::format::Tail;
 use crate::journal::format::block::{Block, Stamp};
-use crate::journal::format::definition::DefinitionKey;
+use crate::journal::format::definition::{Definition, DefinitionKey};
 use crate::journal::format::marks::Marks;
 use crate::journal::format::names::segment_name;
-use crate::journal::format::{BlockHeader, BlockKind, EndReason, Position, RunId, Totals};
+use crate::journal::format::{BlockHeader, Position, RunId, Totals};
 use crate::journal::storage::{Storage, StorageFile, write_all_at};
 use crate::journal::write::sources::ToldSources;
 use std::collections::HashSet;
 use std::io;
+use std::sync::Arc;
 
 /// What synced bytes never share with later writes: a page.
 pub(crate) const PAGE_LEN: u64 = 4096;
@@ -112,9 +113,12 @@ impl Segment {
         Ok(header)
     }
 
-    /// Writes the end block.
-    pub(crate) fn end(&mut self, reason: EndReason, stamp: &JournalStamp, marks: &Marks) -> io::Result<()> {
-        self.append(&mut Block::of_bytes(BlockKind::End, &reason.encode()), stamp, marks, 1).map(drop)
+    /// Remembers definitions that are in the segment. What there is no memory for may be written once more.
+    pub(crate) fn note_defined(&mut self, definitions: &[Arc<Definition>]) {
+        if self.defined.try_reserve(definitions.len()).is_ok() {
+            let by_content = definitions.iter().filter(|definition| !definition.is_of_source());
+            self.defined.extend(by_content.map(|definition| definition.key()));
+        }
     }
 
     /// Makes what is written, and the file's name, durable.

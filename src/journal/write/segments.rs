@@ -94,6 +94,9 @@ impl Segments {
 
     /// Makes the file of the next segment, with room for `limit` bytes. It is not the open one yet.
     pub(super) fn create(&mut self, limit: u64, now_ns: u64) -> io::Result<Segment> {
+        // There is room for it wherever it goes, so that it can always be left.
+        self.ended.try_reserve(1)?;
+        self.suspects.try_reserve(1)?;
         let mut tried = 0;
         let (file, number) = loop {
             let number = self.next_number;

@@ -62,26 +62,29 @@ impl SourceTable {
 
     /// Takes the name of a source's emitter. False where the source is of another origin, or there is no room.
     pub(super) fn name(&mut self, from: SourceFrom, name: &str) -> bool {
-        if from.origin != self.origin {
+        if from.origin != self.origin || !self.has_place(from.source) {
             return false;
         }
         let known = self.known.entry(from.source).or_default();
         release(&mut self.held_bytes, known.name.take());
-        let fits = hold(&mut self.held_bytes, name.len());
+        let fits = |name: &&str| self.held_bytes + name.len() <= HELD_BYTES_MAX;
+        let copy = Some(name).filter(fits).and_then(|name| Definition::of_source(from, name).ok());
+        let fits = copy.is_some() && hold(&mut self.held_bytes, name.len());
         self.refused += u64::from(!fits);
         // Without room for it, that the number has passed to another emitter is said all the same.
-        known.name = Some(Arc::new(Definition::Source(from, if fits { name } else { "" }.into())));
+        let unnamed = || Definition::Source(from, "".into());
+        known.name = Some(Arc::new(copy.unwrap_or_else(unnamed)));
         fits
     }
 
-    /// Takes in that a source is in another context. False where the source is of another origin.
+    /// Takes in that a source is in another context. False where the source is of another origin, or there is no memory for it.
     pub(super) fn enter(
         &mut self,
         from: SourceFrom,
         detail: Detail,
         document: Option<&Arc<Definition>>,
     ) -> bool {
-        if from.origin != self.origin {
+        if from.origin != self.origin || !self.has_place(from.source) {
             return false;
         }
         let known = self.known.entry(from.source).or_default();
@@ -91,6 +94,19 @@ impl SourceTable {
         self.refused += u64::from(known.document.is_none() && document.is_some());
         known.context = Some(Arc::new(Definition::Context(from, detail)));
         true
+    }
+
+    /// Tells whether there is a place for the source, and counts where there is none.
+    fn has_place(&mut self, source: u16) -> bool {
+        let has_place = self.known.try_reserve(1).is_ok();
+        self.refused += u64::from(!has_place);
+        if !has_place {
+            // What was known of it holds no longer.
+            let known = self.known.remove(&source).unwrap_or_default();
+            release(&mut self.held_bytes, known.name);
+            release(&mut self.held_bytes, known.document);
+        }
+        has_place
     }
 
     /// Tells whether it is held in which context the source is.
@@ -161,6 +177,11 @@ impl ToldSources {
         if self.origin != Some(block.origin()) {
             self.origin = Some(block.origin());
             self.told.clear();
+        }
+        if self.told.try_reserve(block.spans().len()).is_err() {
+            // It is told once more.
+            self.told.clear();
+            return;
         }
         for (source, facts) in block.facts() {
             let seq = facts.context.as_ref().and_then(|context| context.seq());

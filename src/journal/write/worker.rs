@@ -1,18 +1,19 @@
 //! A writer on a thread of its own, so that whoever hands records over never waits for a disk.
 
 use crate::domain::Schema;
-use crate::emit::ContextEntered;
 use crate::event::{Origin, Record, Symbol};
 use crate::fork::Birthplace;
 use crate::journal::format::definition::{Definition, SourceFrom};
 use crate::journal::format::marks::Marks;
+use crate::journal::write::batch::{BATCH_LEN, Batch};
 use crate::journal::write::durability::{Durability, JournalAccount};
 use crate::journal::write::options::nanos;
+use crate::journal::write::schema::WriterSchema;
 use crate::journal::write::writer::{CloseError, JournalWriter};
 use crate::observe::{mask, still_at_work};
 use crate::sync::inside::Beats;
 use crate::sync::lock;
-use std::collections::{HashMap, HashSet};
+use std::collections::TryReserveError;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
@@ -22,7 +23,7 @@ use std::time::Duration;
 ///
 /// Records are copied into batches, and full batches go through a bounded queue to the thread, which writes them
 /// and keeps the time: it ticks the writer, so syncs and retries need no call from outside. When the queue is
-/// full, records are refused, counted, and the journal's headers say so: handing over never blocks.
+/// full, or there is no memory for them, records are refused, counted, and the journal's headers say so: handing over never blocks.
 ///
 /// What the [`Durability`] promises holds from the moment the thread has written, not from the moment of handing
 /// over: [`JournalWorker::watermark`] says how far that is, and [`JournalWorker::flush`] waits for it.
@@ -71,80 +72,6 @@ struct Written {
     stall: Option<String>,
 }
 
-/// What goes to the thread at once.
-#[derive(Default, Debug)]
-struct Batch {
-    /// Whose its records are, where that is another than before.
-    origin: Option<Origin>,
-    /// Which kinds there are, where that is said anew.
-    schema: Option<Box<Schema>>,
-    /// The writer is to forget its definitions, before it takes these.
-    forget: bool,
-    /// Definitions, to be made before the records.
-    definitions: Vec<Definition>,
-    records: Vec<Record>,
-    /// A bit for each record: it is a later sighting.
-    duplicates: Vec<u64>,
-}
-
-impl Batch {
-    /// Takes up to 64 records; a bit of `duplicates` for each says that it is a later sighting.
-    fn push(&mut self, records: &[Record], duplicates: u64) {
-        let (word, bit) = (self.records.len() / 64, self.records.len() % 64);
-        self.records.extend_from_slice(records);
-        self.duplicates.resize(self.records.len().div_ceil(64), 0);
-        let duplicates = u128::from(duplicates) << bit;
-        for (word, part) in self.duplicates.iter_mut().skip(word).zip([duplicates, duplicates >> 64]) {
-            *word |= part as u64;
-        }
-    }
-
-    fn is_duplicate(&self, at: usize) -> bool {
-        self.duplicates.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 != 0)
-    }
-
-    /// Makes definitions of what the records tell of contexts.
-    fn keep_contexts(&mut self, origin: Origin) {
-        let entered = |record: &Record| {
-            let entered = record.payload::<ContextEntered>()?;
-            let from = SourceFrom { origin, source: record.source(), seq: record.seq() };
-            Some((from.source, (from, entered.context)))
-        };
-        // The last word of each source counts.
-        let last: HashMap<u16, _> = self.records.iter().filter_map(entered).collect();
-        if last.is_empty() {
-            return;
-        }
-        self.definitions.retain(
-            |known| !matches!(known, Definition::Context(known, _) if last.contains_key(&known.source)),
-        );
-        self.definitions.extend(last.into_values().map(|(from, detail)| Definition::Context(from, detail)));
-    }
-
-    /// Forgets names and documents, but for those by which contexts are told.
-    fn forget_definitions(&mut self) {
-        let told = self.definitions.iter().filter_map(|definition| match definition {
-            Definition::Context(_, detail) => Some(u128::from(detail.bits())),
-            _ => None,
-        });
-        let told: HashSet<u128> = told.collect();
-        self.definitions.retain(|definition| match definition {
-            Definition::Detail(digest, _) if told.contains(digest) => true,
-            other => !other.is_of_records(),
-        });
-    }
-
-    fn clear_records(&mut self) {
-        self.records.clear();
-        self.duplicates.clear();
-    }
-
-    fn is_empty(&self) -> bool {
-        let says_nothing = self.origin.is_none() && self.schema.is_none() && !self.forget;
-        says_nothing && self.records.is_empty() && self.definitions.is_empty()
-    }
-}
-
 enum Command {
     Batch(Batch),
     Refused(u64),
@@ -154,8 +81,6 @@ enum Command {
 
 /// So often whoever waits for the thread looks what it does, at least.
 const LOOK_MAX: Duration = Duration::from_millis(5);
-/// Records in a batch: 256 KiB.
-const BATCH_LEN: usize = 4096;
 
 /// Puts documents into a journal while a pipeline owns what writes its events: such as what is known only at the end
 /// of a run. May be used from any thread.
@@ -163,25 +88,25 @@ const BATCH_LEN: usize = 4096;
 pub struct JournalNotes(Option<(Weak<Mutex<Batch>>, Birthplace)>);
 
 impl JournalNotes {
-    /// Defines a document, as [`JournalWorker::define_detail`]; false when the journal is closed, and in a process that was forked
-    /// since.
+    /// Defines a document, as [`JournalWorker::define_detail`]; false when the journal is closed, there is no memory for it, and in
+    /// a process that was forked since.
     ///
     /// A document that comes while the journal is being closed may be left out: put it before.
     #[must_use = "a closed journal takes nothing"]
     pub fn define_document(&self, key: u128, bytes: &[u8]) -> bool {
-        self.put(|| Definition::Detail(key, bytes.into()))
+        self.put(|| Definition::of_document(key, bytes))
     }
 
     /// Says what the emitter of a source is named; false when the journal is closed.
     pub(super) fn define_source(&self, from: SourceFrom, name: &str) -> bool {
-        self.put(|| Definition::Source(from, name.into()))
+        self.put(|| Definition::of_source(from, name))
     }
 
-    fn put(&self, definition: impl FnOnce() -> Definition) -> bool {
+    fn put(&self, definition: impl FnOnce() -> Result<Definition, TryReserveError>) -> bool {
         let here = self.0.as_ref().filter(|(_, birthplace)| birthplace.is_here());
         let Some(filling) = here.and_then(|(filling, _)| filling.upgrade()) else { return false };
-        lock(&filling).definitions.push(definition());
-        true
+        let definition = definition();
+        lock(&filling).define(definition)
     }
 }
 
@@ -259,13 +184,28 @@ impl JournalWorker {
             let run = mask(len) << from;
             let from = from as usize;
             let Some(records) = records.get(from..from + len) else { break };
-            filling.push(records, (duplicates & run) >> from);
+            self.put(&mut filling, records, (duplicates & run) >> from);
             left &= !run;
             if filling.records.len() >= BATCH_LEN {
                 self.hand_over(&mut filling);
             }
         }
         self.refused - refused
+    }
+
+    /// Puts up to 64 records into the batch; where there is no memory for them, into another one, or they are refused.
+    fn put(&mut self, filling: &mut Batch, records: &[Record], duplicates: u64) {
+        if filling.push(records, duplicates).is_ok() {
+            return;
+        }
+        if !filling.records.is_empty() {
+            self.hand_over(filling);
+        }
+        if filling.push(records, duplicates).is_err() {
+            self.refused += records.len() as u64;
+            self.refused_duplicates += u64::from(duplicates.count_ones());
+            filling.keep_contexts(records, self.origin);
+        }
     }
 
     /// Hands over what has not filled a batch; returns how many records were refused. Never blocks. Without it,
@@ -293,7 +233,8 @@ impl JournalWorker {
     /// Says which kinds of records come from now on: [`JournalWriter::set_schema`].
     pub fn set_schema(&mut self, schema: &Schema) {
         self.push();
-        self.fill(|filling| filling.schema = Some(Box::new(schema.clone())));
+        let schema = Box::new(WriterSchema::of(schema));
+        self.fill(|filling| filling.schema = Some(schema));
     }
 
     /// Lets the writer forget names and documents of records: [`JournalWriter::forget_definitions`]. Those that records refer to
@@ -314,21 +255,20 @@ impl JournalWorker {
     }
 
     /// Defines a name before the records that are handed over with it or later. Never blocks: definitions wait for
-    /// the next batch that finds room. A collision is counted in [`JournalAccount::definitions_refused`].
-    pub fn define(&mut self, symbol: Symbol, name: &str) {
-        self.fill(|filling| filling.definitions.push(Definition::Name(symbol, name.into())));
+    /// the next batch that finds room. False when there is no memory for it. That is counted in
+    /// [`JournalAccount::definitions_refused`], as is a collision, which only the thread finds.
+    pub fn define(&mut self, symbol: Symbol, name: &str) -> bool {
+        self.fill(|filling| filling.define(Definition::of_name(symbol, name)))
     }
 
     /// Defines a document, as [`JournalWorker::define`] a name.
-    pub fn define_detail(&mut self, digest: u128, bytes: &[u8]) {
-        self.fill(|filling| filling.definitions.push(Definition::Detail(digest, bytes.into())));
+    pub fn define_detail(&mut self, digest: u128, bytes: &[u8]) -> bool {
+        self.fill(|filling| filling.define(Definition::of_document(digest, bytes)))
     }
 
     /// Changes what is handed over next; nothing in a child of the process, where the lock may be held for ever.
-    fn fill(&self, fill: impl FnOnce(&mut Batch)) {
-        if self.birthplace.is_here() {
-            fill(&mut lock(&self.filling));
-        }
+    fn fill<T: Default>(&self, fill: impl FnOnce(&mut Batch) -> T) -> T {
+        if self.birthplace.is_here() { fill(&mut lock(&self.filling)) } else { T::default() }
     }
 
     /// Returns what the thread has told last; nothing in a child of the process.
@@ -381,7 +321,7 @@ impl JournalWorker {
         self.told(|written| written.stall.clone())
     }
 
-    /// Returns how many records were refused because the queue was full.
+    /// Returns how many records were refused because the queue was full, or there was no memory for them.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused
@@ -414,8 +354,8 @@ impl JournalWorker {
             Ok(ended) => ended.map_err(WorkerError::Close),
             Err(_) => Err(WorkerError::Ended),
         };
-        let written = lock(&self.status);
-        (ended, written.watermark.clone())
+        let watermark = std::mem::take(&mut lock(&self.status).watermark);
+        (ended, watermark)
     }
 
     /// Says, where the thread has done something since, that whoever waits for it here is at work.
@@ -442,7 +382,9 @@ impl JournalWorker {
                 self.refused_duplicates +=
                     batch.duplicates.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
                 // The definitions stay: later records may need them. So does in which contexts these are.
-                batch.keep_contexts(self.origin);
+                let records = std::mem::take(&mut batch.records);
+                batch.keep_contexts(&records, self.origin);
+                batch.records = records;
                 batch.clear_records();
                 batch
             }
@@ -543,11 +485,12 @@ fn append(writer: &mut JournalWriter, batch: &mut Batch) {
         writer.set_origin(origin);
     }
     if let Some(schema) = batch.schema.take() {
-        writer.set_schema(&schema);
+        writer.take_schema(*schema);
     }
     if std::mem::take(&mut batch.forget) {
         writer.forget_definitions();
     }
+    writer.note_definitions_refused(std::mem::take(&mut batch.definitions_refused));
     for definition in batch.definitions.drain(..) {
         // The account has what is refused.
         let _ = match definition {
@@ -567,28 +510,7 @@ fn append(writer: &mut JournalWriter, batch: &mut Batch) {
 fn tell(writer: &JournalWriter, status: &Mutex<Written>) {
     let mut written = lock(status);
     written.account = writer.account();
-    written.watermark.clone_from(writer.watermark());
+    // Where there is no memory for it, it is told later: what was told holds.
+    let _ = written.watermark.copy_from(writer.watermark());
     written.stall = writer.stall().map(ToString::to_string);
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use bytemuck::Zeroable;
-
-    #[test]
-    fn marks_stay_with_their_records_across_words() {
-        let records = [Record::zeroed(); 64];
-        for step in 1..=64 {
-            let (mut batch, mut expected) = (Batch::default(), Vec::new());
-            for round in 0..40_u64 {
-                let len = (step * (round as usize + 1)) % 64 + 1;
-                let marks = (round + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) & mask(len);
-                expected.extend((0..len).map(|at| marks >> at & 1 != 0));
-                batch.push(&records[..len], marks);
-            }
-            let found: Vec<_> = (0..batch.records.len()).map(|at| batch.is_duplicate(at)).collect();
-            assert_eq!(found, expected, "step {step}");
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use crate::directory::{Directory, size_hint};
 use crate::domain::Schema;
 use crate::event::{Detail, KindSet, Origin, Record, Symbol};
+use crate::journal::format::block::Block;
 use crate::journal::format::definition::SourceFrom;
 use crate::journal::format::marks::Marks;
 use crate::journal::format::select::Select;
@@ -15,6 +16,7 @@ use crate::journal::write::losses::Losses;
 use crate::journal::write::options::{DefineError, OpenError, Options, nanos};
 use crate::journal::write::queue::BlockQueue;
 use crate::journal::write::resume::resume;
+use crate::journal::write::schema::WriterSchema;
 use crate::journal::write::segments::Segments;
 use crate::sync::inside::Beats;
 use std::io;
@@ -57,6 +59,17 @@ pub(super) struct Progress {
     pub(super) synced: Position,
     /// Totals of the journal before this writer.
     pub(super) base: Totals,
+}
+
+impl Progress {
+    /// Makes room for the marks of the block's sources, so that they can be told once it is written.
+    pub(super) fn reserve(&mut self, block: &Block) -> io::Result<()> {
+        if let Some(last) = block.spans().iter().map(|span| span.source).max() {
+            self.stored.reserve(last)?;
+            self.durable.reserve(last)?;
+        }
+        Ok(())
+    }
 }
 
 /// What keeps a writer from writing. It goes on trying, and holds records in memory meanwhile; unless its open segment or
@@ -145,9 +158,11 @@ impl JournalWriter {
         options.check()?;
         let resume = resume(&*storage, run, now_ns)?;
         let (synced, base) = (resume.synced, resume.totals);
+        let path = storage.path().to_owned();
+        let no_memory = |source| OpenError::Io { action: "have memory to write", path: path.clone(), source };
         let mut writer = JournalWriter {
-            queue: BlockQueue::new(options.block_len),
-            definitions: Definitions::new(),
+            queue: BlockQueue::new(options.block_len).map_err(no_memory)?,
+            definitions: Definitions::new().map_err(no_memory)?,
             losses: Losses::default(),
             segments: Segments::behind(storage, resume, options.compress.is_some()),
             progress: Progress { stored: Marks::default(), durable: Marks::default(), synced, base },
@@ -216,7 +231,16 @@ impl JournalWriter {
     /// Says which kinds of records come, at first those of this crate: where their payloads refer to names and documents, and
     /// how their domains are defined. The journal has the definition of a domain where it has records of it.
     pub fn set_schema(&mut self, schema: &Schema) {
+        self.take_schema(WriterSchema::of(schema));
+    }
+
+    pub(super) fn take_schema(&mut self, schema: WriterSchema) {
         self.definitions.set_schema(schema);
+    }
+
+    /// Counts `definitions` that never came here, since there was no memory for them.
+    pub(super) fn note_definitions_refused(&mut self, definitions: u64) {
+        self.account.definitions_refused += definitions;
     }
 
     /// Defines `symbol` as `name`, before any record that is appended later. `Ok(false)` when the writer has the definition.
@@ -488,8 +512,17 @@ impl JournalWriter {
 
     /// Moves the block being filled into the queue, and makes room when too much is held.
     fn seal(&mut self) {
-        if !self.queue.seal() {
-            return;
+        let sealed = self.queue.seal().or_else(|_| {
+            // What is written, and synced where it waits for that, can be filled again.
+            if self.stall.is_none() || self.may_try() {
+                self.deliver(self.queue.has_written());
+            }
+            self.queue.seal()
+        });
+        match sealed {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(_) => return self.lose_filling(),
         }
         let limit = self.options.held_bytes_max;
         if self.queue.held_bytes() > limit && self.queue.has_written() && self.stall.is_none() {
@@ -505,18 +538,30 @@ impl JournalWriter {
         }
     }
 
+    /// Counts the block being filled as lost: there is no memory for another one.
+    fn lose_filling(&mut self) {
+        let (losses, account) = (&mut self.losses, &mut self.account);
+        self.queue.drop_filling(|block| {
+            lose(block, losses, account);
+            account.lost_out_of_memory += block.records() as u64;
+        });
+        self.tell_loss();
+    }
+
     /// Counts the newest block that is not written as lost. False when there is none.
     fn lose_newest(&mut self) -> bool {
         let (losses, account) = (&mut self.losses, &mut self.account);
-        let is_lost = self.queue.drop_newest(|block| {
-            losses.add(block);
-            account.lost += block.records() as u64;
-            account.lost_duplicates += block.duplicates;
-        });
-        if let Some(segment) = self.segments.open.as_mut().filter(|_| is_lost) {
-            segment.loss_written = false;
+        let is_lost = self.queue.drop_newest(|block| lose(block, losses, account));
+        if is_lost {
+            self.tell_loss();
         }
         is_lost
+    }
+
+    fn tell_loss(&mut self) {
+        if let Some(segment) = &mut self.segments.open {
+            segment.loss_written = false;
+        }
     }
 
     fn give_up(&mut self) {
@@ -541,6 +586,12 @@ impl JournalWriter {
         let (path, for_good) = (self.segments.storage.path().to_owned(), false);
         self.stall = Some(WriteStall { path, since_ns, again_ns, for_good, source });
     }
+}
+
+fn lose(block: &Block, losses: &mut Losses, account: &mut JournalAccount) {
+    losses.add(block);
+    account.lost += block.records() as u64;
+    account.lost_duplicates += block.duplicates;
 }
 
 impl std::fmt::Debug for JournalWriter {
