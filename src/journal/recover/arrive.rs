@@ -3,8 +3,8 @@
 use crate::directory::rename_new;
 use crate::journal::format::RunId;
 use crate::journal::recover::repair::RepairError;
+use crate::journal::write::durability::CloseError;
 use crate::journal::write::options::OpenError;
-use crate::journal::write::writer::CloseError;
 use crate::recorder::RecordingError;
 use std::ffi::OsString;
 use std::fs::File;

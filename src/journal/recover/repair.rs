@@ -8,9 +8,10 @@ use crate::journal::read::reader::{JournalReader, ReadOptions};
 use crate::journal::read::sources::EnteredContext;
 use crate::journal::read::verify::{VerifyReport, holds_journal, verify};
 use crate::journal::storage::Storage;
+use crate::journal::write::durability::CloseError;
 use crate::journal::write::durability::JournalAccount;
 use crate::journal::write::options::{OpenError, Options};
-use crate::journal::write::writer::{CloseError, JournalWriter};
+use crate::journal::write::writer::JournalWriter;
 
 /// Stands for a document that no journal has, so that a context is not known.
 const NO_DOCUMENT: Detail = Detail::from_bits(u64::MAX);

@@ -1,5 +1,7 @@
 //! What a journal promises, as a type; and where the records are that its writer was given.
 
+use crate::directory::size_hint;
+use std::io;
 use std::time::Duration;
 
 /// What must happen before a record is safe.
@@ -79,4 +81,17 @@ pub struct JournalAccount {
     /// Operations on the disk that failed, and writes for which there was no memory; interrupted calls that went through on
     /// repetition are not counted.
     pub errors: u64,
+}
+
+/// Why [`JournalWriter::close`](crate::journal::JournalWriter::close) could not end the journal in order.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the journal was not closed in order: {source}{}; {} of its records are lost, the rest can be read",
+    size_hint(source), account.lost
+)]
+pub struct CloseError {
+    /// What the operating system said.
+    pub source: io::Error,
+    /// The final account.
+    pub account: Box<JournalAccount>,
 }

@@ -11,7 +11,7 @@ use crate::journal::format::{Position, RunId, Totals};
 use crate::journal::read::lacking;
 use crate::journal::storage::{DirStorage, Storage, lock};
 use crate::journal::write::definitions::Definitions;
-use crate::journal::write::durability::{Durability, JournalAccount};
+use crate::journal::write::durability::{CloseError, Durability, JournalAccount};
 use crate::journal::write::losses::Losses;
 use crate::journal::write::options::{DefineError, OpenError, Options, nanos};
 use crate::journal::write::queue::BlockQueue;
@@ -91,19 +91,6 @@ pub struct WriteStall {
     pub(super) for_good: bool,
     /// What the operating system said last.
     pub source: io::Error,
-}
-
-/// Why [`JournalWriter::close`] could not end the journal in order.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the journal was not closed in order: {source}{}; {} of its records are lost, the rest can be read",
-    size_hint(source), account.lost
-)]
-pub struct CloseError {
-    /// What the operating system said.
-    pub source: io::Error,
-    /// The final account.
-    pub account: Box<JournalAccount>,
 }
 
 /// What became of the records given to [`JournalWriter::append`].
