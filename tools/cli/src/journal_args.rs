@@ -291,10 +291,11 @@ impl JournalSource {
     }
 }
 
-/// Whether several may have told of the event under one key.
+/// Whether several may have told, under one key, of what verdicts follow from.
 fn is_keyed(record: &Record) -> bool {
-    let of_packet = record.kind().domain() == Domain::PACKET;
-    record.identity() == Some(Identity::Digest) && !of_packet && !record.is_panthers()
+    let told = [Domain::TEST, Domain::STEP, Domain::ASSERTION, Domain::EXPERIMENT];
+    let is_told = told.contains(&record.kind().domain());
+    is_told && record.identity() == Some(Identity::Digest) && !record.is_panthers()
 }
 
 /// The kinds that verdicts follow from: those that the observer of results looks at, the contexts that place them, and
