@@ -125,3 +125,108 @@ fn a_failure_that_several_tell_under_a_key_can_be_retried() {
     let report = snapshot.report(results).unwrap();
     assert_eq!((verdicts(&report.tree()), report.contrary()), (vec!["passed"], 0));
 }
+
+/// The first one told that all is well before the observer was there, and the second one that it is not when it was.
+#[test]
+fn a_failure_counts_of_which_the_first_teller_was_not_seen() {
+    for topology in TOPOLOGIES {
+        let mut builder = builder(topology);
+        // Late observers see whole what one has seen so from the start.
+        builder.observer("first", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));
+        let pipeline = builder.start().unwrap();
+        let mut tellers = ["one", "other"].map(|name| pipeline.emitter(name).unwrap());
+        let tell = |teller: &mut Emitter, is_good| {
+            teller.enter(Level::Test, "t").unwrap();
+            teller
+                .keyed(key())
+                .assertion("rtt")
+                .at(40)
+                .result(is_good, "", "rtt", Default::default())
+                .unwrap();
+            pipeline.drain(Duration::from_secs(10)).unwrap();
+        };
+        tell(&mut tellers[0], true);
+        let late = pipeline
+            .add_observer("late", |setup| Results::new(setup.schema, setup.symbols, setup.contexts))
+            .unwrap();
+        let mut runner = pipeline.emitter("runner").unwrap();
+        runner.enter(Level::Test, "t").unwrap();
+        begin_at(&mut runner, "t", 1).unwrap();
+        tell(&mut tellers[1], false);
+        end_at(&mut runner, "t", 100).unwrap();
+        drop((runner, tellers));
+        let snapshot = pipeline.shutdown();
+        assert_eq!(verdicts(&snapshot.report(late).unwrap().tree()), ["failed"], "{topology}");
+    }
+}
+
+/// What a worker that does not return has not told may be a failure, though all that the observer of results had passed.
+#[cfg(feature = "json")]
+#[test]
+fn a_worker_that_does_not_answer_leaves_a_doubt() {
+    use panther_events::Shared;
+    use panther_events::domain::{DomainDef, KindDef};
+    use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Symbol};
+    use panther_events::export::summary::ResultsSummary;
+    use panther_events::observe::{Batch, Interest, Observer, Scope, Undelivered};
+    use panther_events::pipeline::{Builder, PipelineOptions, Topology};
+    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::{Arc, Mutex};
+
+    panther_events::payload! {
+        struct Sample [EventKind::new(Domain::FIRST_USER, 0)] { value: u64 }
+    }
+    const LAB: DomainDef = DomainDef {
+        domain: Domain::FIRST_USER,
+        name: Shared::Static("lab"),
+        kinds: Shared::Static(&[KindDef::of::<Sample>("sample", Identity::Occurrence)]),
+        states: None,
+    };
+
+    struct Stuck(usize, Arc<Mutex<Receiver<()>>>);
+    impl Observer for Stuck {
+        type Report = ();
+        fn interest(&self) -> Interest {
+            Interest { kinds: KindSet::of(&[Sample::KIND]), duplicates: false, scope: Scope::Entity }
+        }
+        fn observe(&mut self, _: &Batch<'_>) -> Result<(), Undelivered> {
+            if self.0 == 1 {
+                let _ = self.1.lock().unwrap().recv();
+            }
+            Ok(())
+        }
+        fn report(&self) {}
+    }
+
+    for is_stuck in [false, true] {
+        let (release, released) = channel::<()>();
+        let released = Arc::new(Mutex::new(released));
+        let mut builder = Builder::new(PipelineOptions {
+            topology: Topology::Staged { dedup: 1, workers: 2 },
+            stall_timeout: Duration::from_millis(300),
+            ..PipelineOptions::default()
+        });
+        builder.domain(&LAB);
+        let key =
+            builder.observer("results", |setup| Results::new(setup.schema, setup.symbols, setup.contexts));
+        builder.observer("stuck", move |setup| Stuck(setup.worker, Arc::clone(&released)));
+        let pipeline = builder.start().unwrap();
+        let mut runner = pipeline.emitter("runner").unwrap();
+        begin_at(&mut runner, "t", 1).unwrap();
+        end_at(&mut runner, "t", 100).unwrap();
+        // They are of both workers.
+        for number in 0..if is_stuck { 32 } else { 0 } {
+            runner.emit(Symbol::of(&format!("entity {number}")), &Sample { value: 1 }).unwrap();
+        }
+        drop(runner);
+        let snapshot = pipeline.shutdown();
+        let report = snapshot.report(key).unwrap();
+        assert_eq!(verdicts(&report.tree()), ["passed"]);
+        let summary = ResultsSummary::new(report, &snapshot);
+        let doubts =
+            summary.doubts.iter().filter(|doubt| doubt.contains("within observer \"stuck\"")).count();
+        let right = if is_stuck { ("unknown", 1) } else { ("passed", 0) };
+        assert_eq!((summary.outcome, doubts), right, "{:?}", summary.doubts);
+        drop(release);
+    }
+}
