@@ -5,7 +5,7 @@ mod closing;
 
 use panther_events::Shared;
 use panther_events::domain::{DomainDef, KindDef};
-use panther_events::emit::{EmitError, Emitter, FullPolicy};
+use panther_events::emit::{EmitError, EmitStats, Emitter, FullPolicy};
 use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Record, Symbol};
 use panther_events::observe::{Batch, Interest, Observer, Scope, Undelivered};
 use panther_events::pipeline::{
@@ -15,6 +15,7 @@ use panther_events::pipeline::{
 use panther_events::process::{Derived, Processor};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const TOPOLOGIES: [Topology; 4] = [
@@ -365,23 +366,33 @@ fn whoever_asks_an_inline_pipeline_that_is_stuck_elsewhere_is_told() {
     });
 }
 
+/// What became of a batch, and of one event behind it.
+type Sent = (EmitStats, Result<(), EmitError>);
+
+/// An emitter "blocked" within an iterator, which yields what it is sent and ends with the sender; what became of that, and of one more
+/// event.
+fn blocked(pipeline: &Pipeline) -> (Sender<u64>, JoinHandle<Sent>) {
+    let mut emitter = pipeline.emitter("blocked").unwrap();
+    let (release, released) = channel::<u64>();
+    let (entered, has_entered) = channel();
+    let thread = std::thread::spawn(move || {
+        let values = std::iter::from_fn(|| {
+            let _ = entered.send(());
+            released.recv().ok()
+        });
+        let sent = emitter.emit_batch(values.map(|value| (Symbol::of("one"), Sample { value })));
+        (sent, emit(&mut emitter, 1))
+    });
+    has_entered.recv_timeout(LONG).unwrap();
+    (release, thread)
+}
+
 #[test]
 fn an_emitter_whose_iterator_blocks_is_named_at_the_shutdown() {
     for topology in TOPOLOGIES {
         in_time(&format!("{topology}"), move || {
             let pipeline = builder(topology).start().unwrap();
-            let mut emitter = pipeline.emitter("blocked").unwrap();
-            let (release, released) = channel::<u64>();
-            let (entered, has_entered) = channel();
-            let blocked = std::thread::spawn(move || {
-                let values = std::iter::from_fn(|| {
-                    let _ = entered.send(());
-                    released.recv().ok()
-                });
-                let sent = emitter.emit_batch(values.map(|value| (Symbol::of("one"), Sample { value })));
-                (sent, emit(&mut emitter, 1))
-            });
-            has_entered.recv_timeout(LONG).unwrap();
+            let (release, blocked) = blocked(&pipeline);
             let last = pipeline.shutdown();
             if topology == (Topology::Staged { dedup: 2, workers: 1 }) {
                 // With several shards, each event is a step of its own, and the iterator is asked between two.

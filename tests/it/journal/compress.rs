@@ -41,15 +41,14 @@ fn a_build_without_the_feature_says_so_and_what_to_do() {
 #[cfg(feature = "zstd")]
 mod compressed {
     use super::*;
+    use crate::support::journal::watched::{Call, Watched};
     use crate::support::journal::{Disk, Model, ORIGIN, Rng, entity_name, env_count, record, seed};
     use panther_events::event::{Record, Symbol};
-    use panther_events::journal::storage::{DirStorage, Storage, StorageFile};
+    use panther_events::journal::storage::{DirStorage, Storage};
     use panther_events::journal::{
         Damage, Filter, JournalReader, JournalWorker, JournalWriter, ReadOptions, RunId, Status, repair,
         verify,
     };
-    use std::io;
-    use std::path::Path;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
@@ -321,60 +320,6 @@ mod compressed {
         assert_eq!(named, missing);
     }
 
-    /// Counts the bytes that are read.
-    struct Counting<S>(S, Arc<AtomicU64>);
-    struct CountingFile(Box<dyn StorageFile>, Arc<AtomicU64>);
-
-    impl<S: Storage> Storage for Counting<S> {
-        fn list(&self) -> io::Result<Vec<String>> {
-            self.0.list()
-        }
-        fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-            self.0.create(name)
-        }
-        fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-            Ok(Box::new(CountingFile(self.0.open(name)?, Arc::clone(&self.1))))
-        }
-        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-            self.0.rename(from, to)
-        }
-        fn remove(&self, name: &str) -> io::Result<()> {
-            self.0.remove(name)
-        }
-        fn sync_dir(&self) -> io::Result<()> {
-            self.0.sync_dir()
-        }
-        fn writer(&self) -> Option<String> {
-            self.0.writer()
-        }
-        fn path(&self) -> &Path {
-            self.0.path()
-        }
-    }
-
-    impl StorageFile for CountingFile {
-        fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-            let read = self.0.read_at(bytes, offset)?;
-            self.1.fetch_add(read as u64, Ordering::Relaxed);
-            Ok(read)
-        }
-        fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-            self.0.write_at(bytes, offset)
-        }
-        fn preallocate(&self, len: u64) -> io::Result<()> {
-            self.0.preallocate(len)
-        }
-        fn set_len(&self, len: u64) -> io::Result<()> {
-            self.0.set_len(len)
-        }
-        fn size(&self) -> io::Result<u64> {
-            self.0.size()
-        }
-        fn sync(&self) -> io::Result<()> {
-            self.0.sync()
-        }
-    }
-
     #[test]
     fn a_seek_unpacks_headers_and_not_all_that_lies_before() {
         let model = Model::default();
@@ -385,7 +330,13 @@ mod compressed {
         writer.close().unwrap();
         let len = model.disk().bytes(NAME).len() as u64;
         let read = Arc::new(AtomicU64::new(0));
-        let counting = Counting(model, Arc::clone(&read));
+        let count = Arc::clone(&read);
+        let counting = Watched::new(model, move |call| {
+            if let Call::Read(bytes) = call {
+                count.fetch_add(bytes as u64, Ordering::Relaxed);
+            }
+            Ok(())
+        });
         let mut reader = JournalReader::over(counting, ReadOptions::default()).unwrap();
         reader.seek_time(190_000);
         assert_eq!(reader.next_block().unwrap().unwrap().records()[0].time_ns(), 190_000);

@@ -3,20 +3,20 @@
 #![cfg(feature = "journal")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
+use crate::support::journal::watched::{Call, Watched};
 use crate::support::journal::{Model, Sample};
 use panther_events::Shared;
 use panther_events::clock::Clock;
 use panther_events::domain::pipeline::DeliveryFailed;
 use panther_events::domain::{DomainDef, KindDef, Schema};
 use panther_events::event::{Domain, EventKind, Identity, KindSet, Payload, Record, Symbol, Symbols};
-use panther_events::journal::storage::{Storage, StorageFile};
+use panther_events::journal::storage::Storage;
 use panther_events::journal::{
     Durability, JournalLog, JournalReader, JournalWorker, JournalWriter, Options, ReadOptions, RunId, Select,
 };
 use panther_events::observe::{Batch, Interest, Observer, Undelivered};
 use panther_events::pipeline::{Builder, PipelineOptions, Snapshot, Topology};
 use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -38,65 +38,17 @@ const LAB: DomainDef = DomainDef {
 };
 
 /// The directory in memory, of which the test can take the space away.
-#[derive(Clone)]
-struct Fickle(Model, Arc<AtomicBool>);
+type Fickle = Watched<Model>;
 
-struct FickleFile(Box<dyn StorageFile>, Arc<AtomicBool>);
-
-impl Fickle {
-    fn check(full: &AtomicBool) -> io::Result<()> {
-        if full.load(Ordering::Relaxed) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
-    }
-}
-
-impl Storage for Fickle {
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.0.list()
-    }
-    fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        Fickle::check(&self.1)?;
-        Ok(Box::new(FickleFile(self.0.create(name)?, Arc::clone(&self.1))))
-    }
-    fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        Ok(Box::new(FickleFile(self.0.open(name)?, Arc::clone(&self.1))))
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.0.remove(name)
-    }
-    fn sync_dir(&self) -> io::Result<()> {
-        self.0.sync_dir()
-    }
-    fn writer(&self) -> Option<String> {
-        None
-    }
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl StorageFile for FickleFile {
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(bytes, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        Fickle::check(&self.1)?;
-        self.0.write_at(bytes, offset)
-    }
-    fn preallocate(&self, len: u64) -> io::Result<()> {
-        self.0.preallocate(len)
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn size(&self) -> io::Result<u64> {
-        self.0.size()
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync()
-    }
+/// A directory, and what takes its space away.
+fn fickle() -> (Fickle, Arc<AtomicBool>) {
+    let is_full: Arc<AtomicBool> = Arc::default();
+    let twin = Arc::clone(&is_full);
+    let storage = Watched::new(Model::default(), move |call| match call {
+        Call::Create | Call::Write if twin.load(Ordering::Relaxed) => Err(io::ErrorKind::StorageFull.into()),
+        _ => Ok(()),
+    });
+    (storage, is_full)
 }
 
 fn log(storage: &Fickle, select: Select, symbols: &Arc<Symbols>) -> JournalLog {
@@ -116,7 +68,7 @@ fn log(storage: &Fickle, select: Select, symbols: &Arc<Symbols>) -> JournalLog {
 }
 
 fn storage() -> Fickle {
-    Fickle(Model::default(), Arc::default())
+    fickle().0
 }
 
 fn records(storage: &Fickle) -> Vec<Record> {
@@ -239,7 +191,7 @@ impl Observer for Witness {
 #[test]
 fn a_full_disk_does_not_stop_the_pipeline_and_every_event_is_counted() {
     for comes_back in [true, false] {
-        let (storage, symbols) = (storage(), Arc::new(Symbols::new()));
+        let ((storage, is_full), symbols) = (fickle(), Arc::new(Symbols::new()));
         let mut builder = builder(Topology::Fused, &symbols);
         let mut log = Some(log(&storage, Select::ALL, &symbols));
         let key = builder.observer("journal", move |setup| {
@@ -257,11 +209,11 @@ fn a_full_disk_does_not_stop_the_pipeline_and_every_event_is_counted() {
                 emitter.emit(entity, &Sample { value: n, other: 0 }).unwrap();
             }
             if n == 20_000 {
-                storage.1.store(true, Ordering::Relaxed);
+                is_full.store(true, Ordering::Relaxed);
             }
             if n == 40_000 && comes_back {
                 pipeline.drain(std::time::Duration::from_secs(10)).unwrap();
-                storage.1.store(false, Ordering::Relaxed);
+                is_full.store(false, Ordering::Relaxed);
                 // Longer than a writer waits before it tries again.
                 std::thread::sleep(std::time::Duration::from_millis(250));
             }
@@ -279,7 +231,7 @@ fn a_full_disk_does_not_stop_the_pipeline_and_every_event_is_counted() {
         assert!(told.iter().all(|event| symbols.name(event.message).is_some_and(|why| !why.is_empty())));
         assert_eq!((handled + failed, skipped), (60_000 + own, 0));
         assert_eq!(report.closed, comes_back, "{report:?}");
-        storage.1.store(false, Ordering::Relaxed);
+        is_full.store(false, Ordering::Relaxed);
         let mut stored = Vec::new();
         let mut reader = JournalReader::over(storage.clone(), ReadOptions::default()).unwrap();
         reader.for_each(|record| stored.push(*record)).unwrap();

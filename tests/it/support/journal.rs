@@ -2,6 +2,8 @@
 //! subset of the unsynced steps, torn at 512 bytes.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
+pub(crate) mod watched;
+
 use panther_events::event::{Domain, EventKind, Identity, Origin, Record, Symbol};
 use panther_events::journal::storage::{Storage, StorageFile};
 use panther_events::journal::{Durability, JournalWriter, Options};

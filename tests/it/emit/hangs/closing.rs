@@ -134,24 +134,14 @@ fn emitters_that_call_a_closed_pipeline_do_not_hide_one_that_is_stuck() {
                 })
             })
             .collect();
-        let mut emitter = pipeline.emitter("blocked").unwrap();
-        let (release, released) = channel::<u64>();
-        let (entered, has_entered) = channel();
-        let blocked = std::thread::spawn(move || {
-            let values = std::iter::from_fn(|| {
-                let _ = entered.send(());
-                released.recv().ok()
-            });
-            emitter.emit_batch(values.map(|value| (Symbol::of("one"), Sample { value })))
-        });
-        has_entered.recv_timeout(LONG).unwrap();
+        let (release, blocked) = blocked(&pipeline);
         let start = Instant::now();
         let last = pipeline.shutdown();
         assert_eq!(last.unanswered, [Unanswered::Emitting { emitter: "blocked".into(), waited: STALL }]);
         assert!(start.elapsed() < 20 * STALL, "{:?}", start.elapsed());
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         drop(release);
-        blocked.join().unwrap();
+        assert_eq!(blocked.join().unwrap().1, Err(EmitError::Closed));
         others.into_iter().for_each(|other| other.join().unwrap());
     });
 }
