@@ -455,6 +455,9 @@ impl Drop for Emitter {
             return;
         }
         self.end_context();
+        if let Some(recorder) = &self.recorder {
+            recorder.count_refused(self.sent().rejected);
+        }
         self.emit_shared.sources.close(&self.source);
         for sender in self.senders.drain(..).chain(self.held_back.drain(..)) {
             sender.close();

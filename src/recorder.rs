@@ -61,6 +61,9 @@
 //!            24  run, 2 words               200  definitions left out: no room
 //!            40  created, ns since 1970     208  emitters without a track
 //!            48  tracks                      216  events of tracks that were given to later emitters
+//!                                            224  pipelines in which processors derive events, which are in no track
+//!                                            232  pipelines that began with the ids of an earlier part of their run
+//!                                            240  events that were refused: no emitter's number and no slot tells of them
 //!            56  slots a track (a power of two) | bytes for definitions << 32, in pages
 //!
 //! track        0  state: 0 free, 1 in use, 2 its emitter is gone       32  origin of its pipeline, 2 words

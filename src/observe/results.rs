@@ -47,7 +47,8 @@
 //! - What begins again is as good as the worst of its runs.
 //! - A test that runs its steps again without a beginning of its own (`execution_started` twice in one run) has to come to the end of
 //!   each time: by `execution_completed`, or by an end of its own each time. One that prepares for it when it has ended
-//!   (`environment_setup_started`, `deployment_started`) has to end again.
+//!   (`environment_setup_started`, `deployment_started`) has to end again. So it is where another process runs its steps again: each
+//!   that does has to come to the end of it.
 //! - What is still running when a run of its test ends is incomplete, and its message says by how much it was late. A step that
 //!   began when its test had ended, or ended before it began, is judged for itself.
 //!
@@ -59,8 +60,9 @@
 //! what belongs together be told by one emitter, or in a context of its own. What a test says of assertions without a name
 //! (`assertion_checked`) counts whenever it is told.
 //!
-//! An emitter is one voice: threads that share one (an [`EmitterPool`](crate::pipeline::EmitterPool)) and each do a step of one name are
-//! not told apart, unless they are in different contexts.
+//! An emitter is one voice, by the number of its source; a process that makes more than 65,536 emitters gives numbers again, and two that
+//! had one number are taken for one. Threads that share one (an [`EmitterPool`](crate::pipeline::EmitterPool)) and each do a step of one name are
+//! not told apart, either, unless they are in different contexts.
 //!
 //! Of several who tell of one fact under a key ([`EventId::key`](crate::event::EventId::key)), the first is the event; where a later one
 //! says worse, that counts as well, with a warning ([`ResultsReport::contrary`]). Whose first teller came before the observer, or with
@@ -93,7 +95,7 @@
 //! a test that began a step without a name, and whatever may have a part beyond the limit of what is followed: a test, and
 //! the whole.
 //!
-//! Each run of a test, and each execution in it, has the steps that it lists (`steps` of `execution_started`), by their ids or by the names that they tell of
+//! Each execution of a test, in each of its runs, has the steps that it lists (`steps` of `execution_started`), by their ids or by the names that they tell of
 //! themselves (`step_name`), and as many as it counts (`steps_completed`). No step stands for another. Lines of PANTHER's may list
 //! descriptions instead of names: where no step has one of these, there have to be exactly as many.
 //!

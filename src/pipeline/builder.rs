@@ -286,6 +286,9 @@ impl Builder {
             dedups.push(Dedup::new(&share_of_shard(&options.dedup, shards))?.with_origin(origin));
         }
         let preloaded = preload(std::mem::take(&mut self.remember), &emit_shared, &mut dedups);
+        if let Some(recorder) = &self.recorder {
+            recorder.begins(!self.processors.is_empty(), preloaded > 0);
+        }
         let reporter = || SelfReporter {
             emit_shared: Arc::clone(&emit_shared),
             clock: options.clock.clone(),

@@ -54,7 +54,7 @@ impl RecorderFile {
         file.try_lock().map_err(io::Error::from)?;
         let map = Map::new(&file, layout.words())?;
         let part = |from, len| map.part(from, len).ok_or(io::ErrorKind::UnexpectedEof);
-        let header = part(0, header::FORGOTTEN + 1)?;
+        let header = part(0, header::REFUSED + 1)?;
         let run = random_bits();
         let mut words = [0; header::CHECK];
         words[header::MAGIC] = MAGIC;

@@ -35,6 +35,9 @@ pub(super) mod header {
     pub(in crate::recorder) const DEFINITIONS_LEFT_OUT: usize = 25;
     pub(in crate::recorder) const WITHOUT_TRACK: usize = 26;
     pub(in crate::recorder) const FORGOTTEN: usize = 27;
+    pub(in crate::recorder) const DERIVING: usize = 28;
+    pub(in crate::recorder) const CONTINUED: usize = 29;
+    pub(in crate::recorder) const REFUSED: usize = 30;
 }
 
 /// Words of a track's header, by their place.

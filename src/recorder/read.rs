@@ -35,6 +35,12 @@ pub struct Recording {
     pub emitters_without_track: u64,
     /// Events of emitters that were gone, whose tracks were given to others.
     pub forgotten: u64,
+    /// Pipelines with processors, whose derived events are in no track.
+    pub deriving_pipelines: u64,
+    /// Pipelines that began with the ids of an earlier part of their run, whose events are not here.
+    pub continued_pipelines: u64,
+    /// Events that emitters refused, as far as these are gone. Where an event came behind one, there is a gap in the numbers too.
+    pub refused: u64,
     /// Tracks that cannot be read, because their headers are damaged.
     pub tracks_damaged: u64,
 }
@@ -174,7 +180,7 @@ impl Recording {
         if file_words < PAGE_WORDS as u64 {
             return Err(RecordingError::Foreign { path: path.to_owned() });
         }
-        let head: [u64; header::FORGOTTEN + 1] = source.array(0)?;
+        let head: [u64; header::REFUSED + 1] = source.array(0)?;
         let layout = layout(path, &head)?;
         if file_words < layout.words() {
             let (len, expected) = (file_words * 8, layout.words() * 8);
@@ -191,6 +197,9 @@ impl Recording {
             definition_bytes_damaged: 0,
             emitters_without_track: head[header::WITHOUT_TRACK],
             forgotten: head[header::FORGOTTEN],
+            deriving_pipelines: head[header::DERIVING],
+            continued_pipelines: head[header::CONTINUED],
+            refused: head[header::REFUSED],
             tracks_damaged: 0,
         };
         for track in 0..layout.tracks {

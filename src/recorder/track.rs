@@ -2,7 +2,7 @@
 
 use crate::event::Record;
 use crate::recorder::file::RecorderFile;
-use crate::recorder::format::{BATCH_MAX, HEAD_EVERY, slot_check};
+use crate::recorder::format::{BATCH_MAX, HEAD_EVERY, header, slot_check};
 use crate::recorder::map::{Part, SlotRing};
 use crate::recorder::stores::{store, store_all};
 use std::sync::Arc;
@@ -28,6 +28,11 @@ impl TrackWriter {
         head: Part,
     ) -> TrackWriter {
         TrackWriter { number: 0, salt, slots, head, track, recorder }
+    }
+
+    /// Takes down how many events the emitter refused, when it is gone.
+    pub(crate) fn count_refused(&self, refused: u64) {
+        self.recorder.count(header::REFUSED, refused);
     }
 
     /// Writes an event over the oldest one.

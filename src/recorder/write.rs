@@ -153,6 +153,13 @@ impl FlightRecorder {
         lock(&inner.listeners).extend([names, documents]);
     }
 
+    /// Takes down of what a pipeline tells its observers no emitter knows: what processors derive, and what an earlier part of its run
+    /// told.
+    pub(crate) fn begins(&self, derives: bool, is_continued: bool) {
+        self.0.count(header::DERIVING, u64::from(derives));
+        self.0.count(header::CONTINUED, u64::from(is_continued));
+    }
+
     /// Gives an emitter of the pipeline `origin` a track; `None`, which is counted, when all are in use.
     pub(crate) fn track(&self, name: &str, origin: Origin) -> Option<TrackWriter> {
         let inner = &self.0;

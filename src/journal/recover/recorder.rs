@@ -76,6 +76,9 @@ fn unsure(recording: &Recording) -> Vec<String> {
         ),
         (recording.definitions_left_out, "names or documents had no room in the flight recorder"),
         (recording.definition_bytes_damaged, "bytes of names and documents were damaged"),
+        (recording.deriving_pipelines, "pipelines had processors, whose events no flight recorder holds"),
+        (recording.continued_pipelines, "pipelines went on with a run, whose earlier events are not in it"),
+        (recording.refused, "events were refused by their emitters"),
     ];
     let counts = counts.into_iter().filter(|(count, _)| *count > 0);
     state

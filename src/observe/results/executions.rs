@@ -12,14 +12,20 @@ use super::verdict::Outcome;
 use crate::domain::StateTable;
 use std::collections::BTreeMap;
 
-/// What is told of the executions in a run of a test.
+/// What all processes tell of the executions in a run of a test.
 #[derive(Default)]
-struct Executions {
+struct OfAll {
     begun: u64,
     /// The test has ended.
     has_ended: bool,
     /// Behind that it prepared to be executed again, and nothing has ended since.
     goes_on: bool,
+}
+
+/// What one process tells of the executions in a run of a test.
+#[derive(Default)]
+struct Executions {
+    begun: u64,
     /// By the ends of executions that it tells.
     own: Vec<Fact>,
     /// By the ends of the test.
@@ -34,6 +40,8 @@ pub(super) fn unfinished(
     runs: &TestRuns,
 ) -> Option<String> {
     let mut by_run: BTreeMap<(Origin, RunKey), Executions> = BTreeMap::new();
+    // What all processes tell of a run: one may execute again what another did.
+    let mut of_all: BTreeMap<RunKey, OfAll> = BTreeMap::new();
     for told in all {
         let ends_test = told.fact.executing.is_none() && ends_test(told, table);
         if told.fact.executing.is_none() && !ends_test {
@@ -41,32 +49,35 @@ pub(super) fn unfinished(
         }
         let origin = told.teller.origin();
         let seen = runs.of_origin(origin);
-        let of_run = by_run.entry((origin, seen.key(seen.at(told, |_| false)))).or_default();
+        let run = seen.key(seen.at(told, |_| false));
+        let of_run = by_run.entry((origin, run)).or_default();
+        let all = of_all.entry(run).or_default();
         let Fact { time_ns, seq, teller, ends, .. } = *told.fact;
         let fact = Fact { time_ns, seq, teller, by_other: true, ..Fact::default() };
         match told.fact.executing {
             Some(Stage::Begins) => {
                 let fact = Fact { begins: Some(0), ..fact };
+                all.begun += 1;
                 of_run.begun += 1;
                 of_run.with_test.push(fact.clone());
                 of_run.own.push(fact);
             }
-            Some(Stage::Prepares) => of_run.goes_on |= of_run.has_ended,
+            Some(Stage::Prepares) => all.goes_on |= all.has_ended,
             Some(Stage::Ends) => {
-                of_run.goes_on = false;
+                all.goes_on = false;
                 of_run.own.push(Fact { ends: 1, ..fact });
             }
             None => {
-                (of_run.has_ended, of_run.goes_on) = (true, false);
+                (all.has_ended, all.goes_on) = (true, false);
                 of_run.with_test.push(Fact { ends, ..fact });
             }
         }
     }
     let again = "it was executed again, and did not come to the end of that";
-    let lacks = |executions: &Executions| {
-        if executions.goes_on {
-            return Some(again.to_owned());
-        }
+    if of_all.values().any(|of_run| of_run.goes_on) {
+        return Some(again.to_owned());
+    }
+    let lacks = |((_, run), executions): (&(Origin, RunKey), &Executions)| {
         let own = judge(executions.own.iter(), tellers, Law { test: Some(runs), ..ALONE });
         if own.open == 0 && own.part.outcome != Outcome::Running {
             // Where it says when each of them ended, that counts.
@@ -74,9 +85,10 @@ pub(super) fn unfinished(
             return (own.part.outcome != Outcome::Passed).then(|| format!("its execution {message}"));
         }
         let with_test = || judge(executions.with_test.iter(), tellers, ALONE).part.outcome;
-        (executions.begun > 1 && with_test() != Outcome::Passed).then(|| again.to_owned())
+        let is_again = of_all.get(run).is_some_and(|all| all.begun > 1);
+        (is_again && with_test() != Outcome::Passed).then(|| again.to_owned())
     };
-    by_run.values().filter(|executions| executions.begun > 0 || executions.goes_on).find_map(lacks)
+    by_run.iter().filter(|(_, executions)| executions.begun > 0).find_map(lacks)
 }
 
 /// Whether a test that goes on ends by that, allowed or not: one that is executed again may tell its end again.

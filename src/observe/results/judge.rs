@@ -34,8 +34,8 @@ pub(super) struct Judged {
     pub(super) runs: Vec<(Origin, Run)>,
     /// Other names that it tells of itself.
     pub(super) names: Vec<Symbol>,
-    /// By run of its test: how often it was run.
-    pub(super) came: Vec<(RunKey, Came)>,
+    /// By run of its test, and by execution in it: how often it was run.
+    pub(super) came: Vec<((RunKey, usize), Came)>,
 }
 
 /// How often a part was told to begin and to end, by way. Failures that were undone are no ends.
@@ -114,9 +114,12 @@ fn judge_of_origin(all: &mut [Told<'_>], law: Law<'_>, silent: Outcome) -> Judge
     let mut part: Option<Part> = None;
     // Nothing goes on from one run of the test to the next.
     for (run, of_run) in by_run_of_test(all, test) {
-        let mut came = Came::default();
-        of_run.iter().for_each(|told| came.take(told));
-        judged.came.push((test.map_or((None, run), |test| test.key(run)), came));
+        let mut came: BTreeMap<usize, Came> = BTreeMap::new();
+        for told in &of_run {
+            came.entry(test.map_or(0, |test| test.execution(run, told))).or_default().take(told);
+        }
+        let key = test.map_or((None, run), |test| test.key(run));
+        judged.came.extend(came.into_iter().map(|(execution, came)| ((key, execution), came)));
         if !of_run.iter().any(Told::tells_of_runs) {
             continue;
         }

@@ -6,20 +6,20 @@
 //! listed: one more, and nobody knows which of them is not of the list.
 
 use super::evidence::shown;
-use super::fact::{More, Stage, Told};
+use super::fact::{Fact, More, Stage, Told};
 use super::judge::Judged;
-use super::test_runs::{RunKey, TestRuns};
+use super::test_runs::{ExecutionStart, ExecutionStarts, RunKey, TestRuns};
 use crate::event::Symbol;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// The steps that one run of a test says that it has.
+/// The steps that one execution of a test says that it has.
 #[derive(Default)]
 struct Plan {
     count: u64,
     completed: u64,
     /// How often it lists each.
     names: HashMap<Symbol, u64>,
-    /// It has come to the end of what it listed last.
+    /// It has come to its end.
     has_ended: bool,
     /// What it lists are names: not all of it was told by PANTHER.
     has_names: bool,
@@ -28,33 +28,77 @@ struct Plan {
 /// How often each step was run, in one way to tell it.
 type Came<'j> = HashMap<Symbol, (u64, &'j Judged)>;
 
-/// Says what is not known of the steps that a test has, given all that it tells of itself and what is known of its steps.
-pub(super) fn lacks<'j>(
-    all: &[Told<'_>],
-    runs: &TestRuns,
-    steps: impl Iterator<Item = (Symbol, &'j Judged)>,
-) -> Option<String> {
-    let mut plans: Vec<_> = plans(all, runs).into_iter().collect();
-    if plans.is_empty() {
-        return None;
+/// What a test says of its steps, by run and by execution in it.
+pub(super) struct Plans(Vec<((RunKey, usize), Plan)>);
+
+impl Plans {
+    /// Reads them from all that a test tells of itself, and when each execution began.
+    pub(super) fn of(all: &[Told<'_>], runs: &TestRuns) -> (Plans, ExecutionStarts) {
+        let mut of_run: BTreeMap<RunKey, Vec<Plan>> = BTreeMap::new();
+        let mut starts = ExecutionStarts::default();
+        for told in all {
+            let begins = told.fact.executing == Some(Stage::Begins);
+            let ends = told.fact.executing == Some(Stage::Ends) || told.ends != 0;
+            let more = told.fact.more.as_deref();
+            let count = |count: fn(&More) -> Option<u64>| more.and_then(count).unwrap_or(0);
+            let (count, completed) = (count(|more| more.steps), count(|more| more.steps_completed));
+            if !begins && !ends && count == 0 && completed == 0 {
+                continue;
+            }
+            let seen = runs.of_origin(told.teller.origin());
+            let run = seen.key(seen.at(told, |_| false));
+            let plans = of_run.entry(run).or_default();
+            // It may say again what it has said, as long as that goes on.
+            let is_again = told.is_invalid && plans.last().is_some_and(|plan| !plan.has_ended);
+            if begins {
+                let Fact { time_ns, seq, .. } = *told.fact;
+                let start = ExecutionStart { time_ns, emitter: told.teller.emitter(), seq };
+                let of_run = starts.of_run.entry(run).or_default();
+                if !of_run.is_empty() {
+                    starts.again.push(start);
+                }
+                if !is_again {
+                    of_run.push(start);
+                    // What was told before the first is of the first.
+                    plans.resize_with(plans.len().max(of_run.len()), Plan::default);
+                }
+            }
+            if plans.is_empty() {
+                plans.push(Plan::default());
+            }
+            let Some(plan) = plans.last_mut() else { continue };
+            plan.take(told, count, completed, is_again);
+            plan.has_ended = ends || plan.has_ended && !begins;
+        }
+        let numbered = |(run, plans): (RunKey, Vec<Plan>)| {
+            plans.into_iter().enumerate().map(move |(at, plan)| ((run, at), plan))
+        };
+        (Plans(of_run.into_iter().flat_map(numbered).collect()), starts)
     }
-    plans.sort_by_key(|(run, _)| *run);
-    // By run of the test and way.
-    let mut came: HashMap<(RunKey, usize), Came<'j>> = HashMap::new();
-    let mut known = HashSet::new();
-    for (step, judged) in steps {
-        known.extend(names_of(step, judged));
-        for (run, times) in &judged.came {
-            for way in 0..2 {
-                let (runs, _) = came.entry((*run, way)).or_default().entry(step).or_insert((0, judged));
-                *runs = runs.saturating_add(times.in_way(way));
+
+    /// Says what is not known of these steps, given what is known of them.
+    pub(super) fn lacks<'j>(&self, steps: impl Iterator<Item = (Symbol, &'j Judged)>) -> Option<String> {
+        if !self.0.iter().any(|(_, plan)| plan.says_anything()) {
+            return None;
+        }
+        // By execution and way.
+        let mut came: HashMap<((RunKey, usize), usize), Came<'j>> = HashMap::new();
+        let mut known = HashSet::new();
+        for (step, judged) in steps {
+            known.extend(names_of(step, judged));
+            for (execution, times) in &judged.came {
+                for way in 0..2 {
+                    let (runs, _) =
+                        came.entry((*execution, way)).or_default().entry(step).or_insert((0, judged));
+                    *runs = runs.saturating_add(times.in_way(way));
+                }
             }
         }
+        let none = HashMap::new();
+        self.0.iter().find_map(|(execution, plan)| {
+            plan.lacks([0, 1].map(|way| came.get(&(*execution, way)).unwrap_or(&none)), &known)
+        })
     }
-    let none = HashMap::new();
-    plans
-        .into_iter()
-        .find_map(|(run, plan)| plan.lacks([0, 1].map(|way| came.get(&(run, way)).unwrap_or(&none)), &known))
 }
 
 fn names_of(step: Symbol, judged: &Judged) -> impl Iterator<Item = Symbol> {
@@ -66,6 +110,27 @@ fn add(known: &mut u64, more: u64) {
 }
 
 impl Plan {
+    fn says_anything(&self) -> bool {
+        self.count > 0 || self.completed > 0
+    }
+
+    /// Takes in what an event says of how many steps there are. What it says again is what it has said.
+    fn take(&mut self, told: &Told<'_>, count: u64, completed: u64, is_again: bool) {
+        self.has_names |= count > 0 && !told.teller.is_panthers;
+        let add = |known: u64, more: u64| {
+            if is_again { known.max(more) } else { known.saturating_add(more) }
+        };
+        self.count = add(self.count, count);
+        self.completed = add(self.completed, completed);
+        let mut names: HashMap<Symbol, u64> = HashMap::new();
+        let listed = told.fact.more.iter().flat_map(|more| &more.step_names);
+        listed.for_each(|name| *names.entry(*name).or_default() += 1);
+        for (name, times) in names {
+            let known = self.names.entry(name).or_default();
+            *known = add(*known, times);
+        }
+    }
+
     fn lacks(&self, came: [&Came<'_>; 2], known: &HashSet<Symbol>) -> Option<String> {
         // Each step is one of the list: by its id or, if that is not there, by another name of it.
         let mut times: HashMap<Symbol, [u64; 2]> = HashMap::new();
@@ -120,37 +185,4 @@ impl Plan {
                 })
             })
     }
-}
-
-/// Returns the steps that a test says it has, by run.
-fn plans(all: &[Told<'_>], runs: &TestRuns) -> HashMap<RunKey, Plan> {
-    let mut plans: HashMap<RunKey, Plan> = HashMap::new();
-    for told in all {
-        let ends = told.fact.executing == Some(Stage::Ends) || told.ends != 0;
-        let more = told.fact.more.as_deref();
-        let count = |count: fn(&More) -> Option<u64>| more.and_then(count).unwrap_or(0);
-        let (count, completed) = (count(|more| more.steps), count(|more| more.steps_completed));
-        if count == 0 && completed == 0 && !ends {
-            continue;
-        }
-        let seen = runs.of_origin(told.teller.origin());
-        let plan = plans.entry(seen.key(seen.at(told, |_| false))).or_default();
-        plan.has_names |= count > 0 && !told.teller.is_panthers;
-        // It may say again what it has said, as long as that goes on.
-        let is_again = told.is_invalid && !plan.has_ended;
-        plan.has_ended = ends || plan.has_ended && count == 0;
-        let add = |known: u64, more: u64| {
-            if is_again { known.max(more) } else { known.saturating_add(more) }
-        };
-        plan.count = add(plan.count, count);
-        plan.completed = add(plan.completed, completed);
-        let mut names: HashMap<Symbol, u64> = HashMap::new();
-        let listed = more.into_iter().flat_map(|more| &more.step_names);
-        listed.for_each(|name| *names.entry(*name).or_default() += 1);
-        for (name, times) in names {
-            let known = plan.names.entry(name).or_default();
-            *known = add(*known, times);
-        }
-    }
-    plans
 }

@@ -1,7 +1,8 @@
 //! When the runs of a test were.
 
 use super::fact::{EmitterKey, Origin, Told};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// Runs that began at one time, of which it is looked for the one in which something was told.
 const TIES_MAX: usize = 64;
@@ -19,6 +20,44 @@ pub(super) struct TestRuns {
     of_origins: Vec<(Origin, TestRuns)>,
     /// The ends of which each process tells, where several ran it.
     own_ends: Vec<(Origin, u64)>,
+    /// When steps began to be run, in whichever process.
+    executions: Arc<ExecutionStarts>,
+}
+
+/// When a test began to run its steps.
+#[derive(Debug, Default)]
+pub(super) struct ExecutionStarts {
+    /// All that any process tells but the first of each run, in the order of time: at each, the test was run again.
+    pub(super) again: Vec<ExecutionStart>,
+    /// By run, those that are no repetition of what goes on, in the order of time.
+    pub(super) of_run: HashMap<RunKey, Vec<ExecutionStart>>,
+}
+
+impl ExecutionStarts {
+    /// Tells whether the test may have been run again between both.
+    fn are_between(&self, one: &Told<'_>, other: &Told<'_>) -> bool {
+        let (first, last) = if one.fact.time_ns <= other.fact.time_ns { (one, other) } else { (other, one) };
+        let from = self.again.partition_point(|start| start.time_ns < first.fact.time_ns);
+        let within = self.again.iter().skip(from).take_while(|start| start.time_ns <= last.fact.time_ns);
+        // At the time of one of them, what its own emitter told before or after is not between. Of very many, nobody looks at all.
+        within.take(TIES_MAX).enumerate().any(|(at, start)| {
+            let is_before = start.emitter == first.teller.emitter()
+                && start.time_ns == first.fact.time_ns
+                && start.seq < first.fact.seq;
+            let is_after = start.emitter == last.teller.emitter()
+                && start.time_ns == last.fact.time_ns
+                && start.seq > last.fact.seq;
+            at + 1 == TIES_MAX || !is_before && !is_after
+        })
+    }
+}
+
+/// When a test began to run its steps, and who told it, in which of its events.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ExecutionStart {
+    pub(super) time_ns: u64,
+    pub(super) emitter: EmitterKey,
+    pub(super) seq: u32,
 }
 
 /// A run of a test, or several that overlap.
@@ -32,8 +71,6 @@ pub(super) struct TestRun {
     pub(super) ends_ns: Vec<u64>,
     /// How many there are.
     pub(super) runs: u64,
-    /// When it began to run its steps; more than once, it was run again without saying so.
-    pub(super) executes_ns: Vec<u64>,
     pub(super) key: RunKey,
 }
 
@@ -187,12 +224,24 @@ impl TestRuns {
         (!is_tie).then_some(at)
     }
 
-    /// Takes in when the test began to run its steps, in the order of time.
-    pub(super) fn executes(&mut self, told: &Told<'_>) {
-        let at = self.at(told, |_| false);
-        if let Some(run) = self.runs.get_mut(at) {
-            run.executes_ns.push(told.fact.time_ns);
+    /// Takes in when the test began to run its steps: more than once in a run, it was run again without a beginning of its own.
+    pub(super) fn set_executions(&mut self, executions: ExecutionStarts) {
+        self.executions = Arc::new(executions);
+        for (_, seen) in &mut self.of_origins {
+            seen.executions = Arc::clone(&self.executions);
         }
+    }
+
+    /// Returns in which execution of that run something was told: before the first, it is the first.
+    pub(super) fn execution(&self, run: usize, told: &Told<'_>) -> usize {
+        let starts = self.executions.of_run.get(&self.key(run)).map_or(&[][..], Vec::as_slice);
+        let time_ns = told.fact.time_ns;
+        let first = starts.partition_point(|start| start.time_ns < time_ns);
+        let tie = starts.iter().skip(first).take(TIES_MAX).take_while(|start| start.time_ns == time_ns);
+        // One emitter's are in the order of its events.
+        let is_before =
+            |start: &&ExecutionStart| start.emitter != told.teller.emitter() || start.seq <= told.fact.seq;
+        (first + tie.take_while(is_before).count()).saturating_sub(1)
     }
 
     /// Tells whether both are known to lie in one run: not before it began, nor after it ended.
@@ -202,13 +251,10 @@ impl TestRuns {
         let (at, other_at) = (self.certainly_at(one), self.certainly_at(other));
         let Some(run) = at.filter(|_| at == other_at).and_then(|at| self.runs.get(at)) else { return false };
         let ended_ns = run.ends_ns.first().copied().unwrap_or(u64::MAX);
-        // The first beginning of steps is that of the run.
-        let again = run.executes_ns.get(1..).unwrap_or_default();
-        let up_to = |time_ns: u64| again.partition_point(|began_ns| *began_ns <= time_ns);
         run.runs <= 1
             && (run.began_ns..=ended_ns).contains(&first_ns)
             && (run.began_ns..=ended_ns).contains(&last_ns)
-            && up_to(first_ns.saturating_sub(1)) == up_to(last_ns)
+            && !self.executions.are_between(one, other)
     }
 
     /// Returns when the run ended that was the last before that time, if no other had begun.
@@ -229,10 +275,8 @@ fn together(group: &[(Origin, &TestRun)]) -> Option<TestRun> {
     for run in runs {
         all.runs += run.runs;
         all.ends_ns.extend(&run.ends_ns);
-        all.executes_ns.extend(&run.executes_ns);
     }
     all.ends_ns.sort_unstable();
-    all.executes_ns.sort_unstable();
     Some(all)
 }
 
@@ -243,15 +287,20 @@ mod tests {
     use crate::observe::results::fact::{Fact, Teller};
 
     fn runs() -> TestRuns {
-        let run = |began_ns, ends_ns: &[u64], executes_ns: &[u64]| TestRun {
+        let run = |began_ns, ends_ns: &[u64]| TestRun {
             began_ns,
             began_by: None,
             ends_ns: ends_ns.to_vec(),
             runs: ends_ns.len() as u64,
-            executes_ns: executes_ns.to_vec(),
             ..TestRun::default()
         };
-        TestRuns::new(vec![run(10, &[20], &[12]), run(30, &[50, 60], &[31, 32]), run(70, &[90], &[71, 80])])
+        let mut runs = TestRuns::new(vec![run(10, &[20]), run(30, &[50, 60]), run(70, &[90])]);
+        let again = |time_ns| ExecutionStart { time_ns, emitter: ((7, false), 7), seq: 0 };
+        runs.set_executions(ExecutionStarts {
+            again: vec![again(32), again(80)],
+            ..ExecutionStarts::default()
+        });
+        runs
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What became of a test: when its runs were, and whether the steps and checks that it has came.
 
 use super::executions;
-use super::fact::{Origin, Stage, Tellers, Told, in_time};
+use super::fact::{Origin, Tellers, Told, in_time};
 use super::judge::{Judged, judge, judge_in_order};
 use super::lifecycle::follow;
-use super::plans;
+use super::plans::Plans;
 use super::report::Test;
 use super::sweep::{ALONE, Law, Run};
 use super::test_runs::{TestRun, TestRuns};
@@ -14,24 +14,26 @@ use crate::event::Symbol;
 use std::collections::BTreeMap;
 
 /// A test, judged by what it says of itself.
-pub(super) struct JudgedTest<'a> {
+pub(super) struct JudgedTest {
     pub(super) judged: Judged,
     pub(super) runs: TestRuns,
     /// The assertions that it has checked, and one for each time that it has not come to the end of that.
     pub(super) checks: Tally,
-    all: Vec<Told<'a>>,
+    plans: Plans,
     /// Why it is not known what became of its checks.
     unknown_checks: Option<String>,
 }
 
-impl<'a> JudgedTest<'a> {
-    pub(super) fn of(tests: &[&'a Test], table: Option<&StateTable>, tellers: &Tellers) -> JudgedTest<'a> {
+impl JudgedTest {
+    pub(super) fn of(tests: &[&Test], table: Option<&StateTable>, tellers: &Tellers) -> JudgedTest {
         let mut all = in_time(tests.iter().flat_map(|test| &test.facts), tellers);
         if let Some(table) = table {
             follow(table, &mut all);
         }
         let mut judged = judge_in_order(all.clone(), ALONE);
-        let runs = runs(&all, &judged);
+        let mut runs = runs(&all, &judged);
+        let (plans, executions) = Plans::of(&all, &runs);
+        runs.set_executions(executions);
         judged.part = judged.part.or_incomplete(executions::unfinished(&all, table, tellers, &runs));
         let mut checks = Tally::default();
         tests.iter().for_each(|test| checks.merge(test.checks));
@@ -49,12 +51,12 @@ impl<'a> JudgedTest<'a> {
                 _ => {}
             }
         }
-        JudgedTest { judged, runs, checks, all, unknown_checks }
+        JudgedTest { judged, runs, checks, plans, unknown_checks }
     }
 
     /// Says what is not known of the test's checks and of these steps of it.
     pub(super) fn lacks<'j>(&self, steps: impl Iterator<Item = (Symbol, &'j Judged)>) -> Option<String> {
-        self.unknown_checks.clone().or_else(|| plans::lacks(&self.all, &self.runs, steps))
+        self.unknown_checks.clone().or_else(|| self.plans.lacks(steps))
     }
 }
 
@@ -107,9 +109,5 @@ fn runs_of(all: &[&Told<'_>], runs: &[&Run], has_first: bool) -> TestRuns {
         first.began_ns = told.fact.time_ns;
     }
     known.iter_mut().for_each(|run| run.ends_ns.sort_unstable());
-    let mut known = TestRuns::new(known);
-    for told in all.iter().filter(|told| told.fact.executing == Some(Stage::Begins)) {
-        known.executes(told);
-    }
-    known
+    TestRuns::new(known)
 }

@@ -172,7 +172,7 @@ fn build(found: &ResultsReport) -> ResultTree {
     let tellers = &found.log.tellers;
     let places = Places::of(found);
     let tests = places.tests(found).into_iter();
-    let tests: HashMap<TestKey, JudgedTest<'_>> = tests
+    let tests: HashMap<TestKey, JudgedTest> = tests
         .map(|(key, tests)| (key, JudgedTest::of(&tests, found.test_table.as_deref(), tellers)))
         .collect();
     let runs = tests.iter().map(|(key, test)| (*key, test.runs.clone())).collect();

@@ -313,3 +313,61 @@ fn who_tells_of_an_experiment_in_passing_does_not_lead_it() {
     assert_eq!(of_processes(&[leads, works]).outcome().name(), "passed");
     assert_eq!(of_processes(&[leads, idles]).outcome().name(), "unknown");
 }
+
+/// A process that leads no run of the test executes it, or prepares to, when another has.
+#[test]
+fn what_another_process_executes_again_has_to_end_again() {
+    let leads: Tell<'_> = &|e| {
+        begin_at(e, "t", 10)?;
+        e.test("t").at(20).execution_completed(Default::default())?;
+        end_at(e, "t", 100)
+    };
+    type Helps<'a> = &'a dyn Fn(&mut Emitter) -> Emitted;
+    let executes: Helps<'_> =
+        &|e| Ok(e.test("t").at(50).execution_started(Value::Null, Default::default())?);
+    let executes_whole: Helps<'_> = &|e| {
+        executes(e)?;
+        Ok(e.test("t").at(60).execution_completed(Default::default())?)
+    };
+    let deploys_again: Helps<'_> = &|e| Ok(e.test("t").at(110).deployment_started(Value::Null)?);
+    let deploys: Helps<'_> = &|e| Ok(e.test("t").at(15).deployment_started(Value::Null)?);
+    for (helps, verdict) in [
+        (executes, "incomplete"),
+        (executes_whole, "passed"),
+        (deploys_again, "incomplete"),
+        (deploys, "passed"),
+    ] {
+        for processes in [[leads, helps], [helps, leads]] {
+            let tree = of_processes(&processes);
+            assert_eq!(verdicts(&tree), [verdict], "{tree:?}");
+        }
+    }
+}
+
+/// Behind a new beginning of its steps in whichever process, a test that failed is not retried but executed again.
+#[test]
+fn a_failure_is_not_retried_across_an_execution_that_another_process_begins() {
+    let cases = [(60, false, "failed"), (60, true, "failed"), (9, false, "passed"), (90, false, "passed")];
+    for (again_ns, led_before, verdict) in cases {
+        let leads: Tell<'_> = &|e| {
+            begin_at(e, "t", 10)?;
+            begins(e, 30)?;
+            fails(e, 40)?;
+            begins(e, 70)?;
+            passes(e, 80)?;
+            end_at(e, "t", 100)
+        };
+        let helps: Tell<'_> = &|e| {
+            if led_before {
+                begin_at(e, "t", 1)?;
+                end_at(e, "t", 5)?;
+            }
+            e.test("t").at(again_ns).execution_started(Value::Null, Default::default())?;
+            Ok(e.test("t").at(again_ns + 1).execution_completed(Default::default())?)
+        };
+        for processes in [[leads, helps], [helps, leads]] {
+            let tree = of_processes(&processes);
+            assert_eq!(verdicts(&tree), [verdict], "{again_ns}: {tree:?}");
+        }
+    }
+}

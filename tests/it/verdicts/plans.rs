@@ -68,6 +68,44 @@ fn a_test_that_is_executed_again_runs_its_steps_again() {
     }
 }
 
+/// A step that ran twice in one execution stands for none of another, and what begins in one is not of another.
+#[test]
+fn each_execution_has_the_steps_that_it_lists() {
+    for (first, second, verdict) in [
+        (&["a", "b"][..], &["a", "b"][..], "passed"),
+        (&["a", "b", "a", "b"], &[], "unknown"),
+        (&[], &["a", "b", "a", "b"], "unknown"),
+        (&["a", "a"], &["b", "b"], "unknown"),
+        (&["a", "b", "b"], &["a", "b"], "passed"),
+    ] {
+        for lists_again in [true, false] {
+            let tree = run(TOPOLOGIES[0], |e| {
+                let mut e = e.within(Level::Test, "t")?;
+                e.test("t").at(1).created("t", Value::Null, Default::default())?;
+                sets_up(&mut e.test("t").at(1), Value::from(&["a", "b"]))?;
+                for (time_ns, steps) in [(10, first), (20, second)] {
+                    let list = if lists_again { Value::from(&["a", "b"]) } else { Value::Null };
+                    if time_ns == 20 {
+                        e.test("t").at(time_ns).execution_started(list, Default::default())?;
+                    }
+                    for step in steps {
+                        e.test("t").at(time_ns).step_started(step, Default::default())?;
+                        e.test("t").at(time_ns).step_completed(step, Default::default())?;
+                        e.step(step).at(time_ns).execution_started(Value::Null, step, Default::default())?;
+                        e.step(step).at(time_ns).execution_completed(step, Default::default())?;
+                    }
+                    e.test("t").at(time_ns).execution_completed(Default::default())?;
+                }
+                end_at(&mut e, "t", 100)
+            });
+            // Of a second execution that lists nothing, nothing is missing.
+            let has_all = !lists_again && first.contains(&"a") && first.contains(&"b");
+            let verdict = if has_all { "passed" } else { verdict };
+            assert_eq!(verdicts(&tree), [verdict], "{first:?} {second:?} {lists_again}: {tree:?}");
+        }
+    }
+}
+
 /// By lines of PANTHER's: what such a test lists, and the ids and names of the steps that run.
 #[cfg(all(feature = "panther", feature = "json"))]
 fn by_panther(listed: &str, steps: &[(&str, &str)]) -> Vec<&'static str> {

@@ -7,11 +7,14 @@ use crate::replay_support::*;
 use panther_events::domain::packet::PacketSeen;
 use panther_events::domain::pipeline::ProcessorFailed;
 use panther_events::emit::ContextEntered;
-use panther_events::event::{Domain, EventId, EventKind, KindSet, Payload, Record, Symbol, Symbols};
+use panther_events::event::{
+    Detail, Domain, EventId, EventKind, Identity, KindSet, Payload, Record, Symbol, Symbols,
+};
 use panther_events::journal::{
     Durability, JournalLog, JournalReader, JournalWorker, JournalWriter, Options, ReadOptions, RunId, Select,
 };
 use panther_events::pipeline::Builder;
+use panther_events::process::{Derived, Processor};
 use panther_events::recorder::{FlightRecorder, RecorderOptions};
 use std::fs;
 use std::sync::Arc;
@@ -261,6 +264,63 @@ fn what_a_dead_process_recorded_has_not_passed() {
             _ => assert_unknown(dir, &journal, status, "its process died"),
         }
     }
+}
+
+/// It was closed in order, and holds each event that an emitter accepted; there were more.
+#[test]
+fn what_no_emitter_recorded_leaves_a_doubt() {
+    type Prepare = fn(&mut Builder);
+    let as_it_is: Prepare = |_| {};
+    let derives: Prepare = |builder| {
+        builder.processor("relay", |_| Relay);
+    };
+    let goes_on: Prepare = |builder| {
+        builder.preload(|each| {
+            let left = ContextEntered { context: Detail::NONE };
+            each(&[Record::new(Identity::Occurrence, 1, Symbol::of("earlier"), &left)]);
+        });
+    };
+    for (prepare, refuses, why) in [
+        (as_it_is, false, None),
+        (derives, false, Some("1 pipelines had processors")),
+        (goes_on, false, Some("1 pipelines went on with a run")),
+        (as_it_is, true, Some("1 events were refused by their emitters")),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let file = dir.join("run.flight");
+        let recorder = FlightRecorder::create(&file, &RecorderOptions::default(), 42).unwrap();
+        let mut builder = Builder::default();
+        builder.recorder(&recorder);
+        prepare(&mut builder);
+        let pipeline = builder.start().unwrap();
+        let mut emitter = pipeline.emitter("runner").unwrap();
+        one_that_passes(&mut emitter);
+        if refuses {
+            // Of its kind, each has a digest.
+            emitter.emit::<PacketSeen>(Symbol::of("flow"), &bytemuck::Zeroable::zeroed()).unwrap_err();
+        }
+        drop(emitter);
+        pipeline.shutdown().account.check().unwrap();
+        drop(recorder);
+        let output = run(&["recover", "run.flight", "--out", "journal"], dir);
+        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+        match why {
+            None => assert_passed(dir, "journal"),
+            Some(why) => assert_unknown(dir, "journal", 3, why),
+        }
+    }
+}
+
+/// Derives nothing that a verdict follows from; but who replays does not know that.
+struct Relay;
+
+impl Processor for Relay {
+    fn interest(&self) -> KindSet {
+        KindSet::ALL
+    }
+
+    fn process(&mut self, _: &Record, _: &mut Derived<'_>) {}
 }
 
 /// A step fails in one file; another file's step of that name is no retry of it, in whichever order the files are given.
