@@ -49,7 +49,7 @@ pub use self::{
     capture::{CaptureError, CaptureReader, Frame},
     digest::{Coverage, DigestKey, DigestKeyError, PacketDigest, TooShort},
     flow::FlowKey,
-    link::LinkType,
+    link::{Direction, LinkType},
     packet::{Decoded, IpPacket, decode},
     scan::{Scan, ScanError, common_coverage, scan},
 };

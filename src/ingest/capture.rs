@@ -3,7 +3,8 @@
 //! The format is found by the first four bytes. Classic pcap is read in both byte orders, with micro- and
 //! nanosecond times. Pcapng is read with any number of sections, each in its own byte order, and any
 //! interfaces with their own time resolution and offset; packets come from Enhanced, Simple and (obsolete)
-//! Packet Blocks, every other block is skipped and counted.
+//! Packet Blocks. Interface Statistics Blocks tell what the capturing host dropped, and when it began and ended; every other block is
+//! skipped and counted.
 //!
 //! The parsers are written here rather than taken from the crate `pcap-parser`, which the tests use for
 //! comparison: it keeps a vector of the options of each block (so a file could make it allocate ten times a
@@ -14,6 +15,7 @@
 //! descriptions.
 
 mod fault;
+mod interface;
 mod located;
 mod pcap;
 mod pcapng;
@@ -22,7 +24,7 @@ mod window;
 pub use fault::{CaptureError, CaptureFault, Magic};
 pub use located::CaptureCounts;
 
-use crate::ingest::link::LinkType;
+use crate::ingest::link::{Direction, LinkType};
 use crate::ingest::packet::{self, Decoded};
 use located::{Fault, truncated};
 use pcap::PcapFraming;
@@ -67,12 +69,17 @@ pub enum Format {
 /// One captured packet, as it lies in the reader's buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Frame<'a> {
-    /// When it was captured, in nanoseconds since the Unix epoch; 0 when the record has no time.
+    /// When it was captured, in nanoseconds since the Unix epoch; 0 when the record has no time, or one before 1970, and
+    /// [`u64::MAX`] when it has one after 2554. [`CaptureCounts`] counts which.
     pub time_ns: u64,
     /// Bytes that it had on the wire, with its link-layer header.
     pub wire_len: u32,
     /// What its first bytes are.
     pub link: LinkType,
+    /// Which way it went, where the record tells: the flags of pcapng's Enhanced and obsolete Packet Blocks.
+    pub direction: Option<Direction>,
+    /// The number of the interface in its section of a pcapng file; 0 in classic pcap.
+    pub interface: u32,
     /// The captured bytes.
     pub data: &'a [u8],
     /// Byte offset in the file of the record or block that holds it.
@@ -85,6 +92,13 @@ impl<'a> Frame<'a> {
     #[must_use]
     pub fn decode(&self) -> Decoded<'a> {
         packet::decode_cut(self.link, self.data, self.wire_len)
+    }
+
+    /// Tells whether it has a time that can be used: one of 1970 or later, and not the very beginning of 1970.
+    #[inline]
+    #[must_use]
+    pub fn has_time(&self) -> bool {
+        self.time_ns != 0
     }
 
     /// Tells whether the capture holds fewer bytes than the wire did.
@@ -182,7 +196,7 @@ impl<R: Read> CaptureReader<R> {
             return Ok(None);
         }
         let located = match &mut self.framing {
-            Framing::Pcap(pcap) => pcap.next(&mut self.window),
+            Framing::Pcap(pcap) => pcap.next(&mut self.window, &mut self.counts),
             Framing::PcapNg(pcapng) => pcapng.next(&mut self.window, &mut self.counts),
         };
         match located {
@@ -192,6 +206,8 @@ impl<R: Read> CaptureReader<R> {
                     time_ns: at.time_ns,
                     wire_len: at.wire_len,
                     link: at.link,
+                    direction: at.direction,
+                    interface: at.interface,
                     data: self.window.consumed(at.back, at.len),
                     offset: at.offset,
                 }))

@@ -11,18 +11,20 @@
 //! to be read, what came before goes on its way within 100 ms, except that of several files each holds its last two records
 //! back until it says more.
 
+mod report;
+
+pub use report::{CaptureInput, CaptureReport, PacketRefusal, REFUSALS_KEPT, RefusalReason};
+
 use crate::domain::packet::{PacketSeen, flags};
 use crate::emit::{EmitStats, Emitter};
 use crate::event::{HeldNames, Holder, Record, Symbol, Symbols};
 use crate::hash::Keyed;
-use crate::ingest::capture::{
-    CaptureCounts, CaptureError, CaptureFault, CaptureOptions, CaptureReader, Format,
-};
+use crate::ingest::capture::{CaptureError, CaptureFault, CaptureOptions, CaptureReader, Frame};
 use crate::ingest::digest::{Coverage, PacketDigest};
 use crate::ingest::flow::FlowKey;
 use crate::ingest::input::Input;
-use crate::ingest::link::LinkType;
-use crate::ingest::packet::{Decoded, IpPacket, Malformed, PacketFlags};
+use crate::ingest::link::Direction;
+use crate::ingest::packet::{Decoded, IpPacket, PacketFlags};
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -42,95 +44,11 @@ const BLOCKS_AHEAD: usize = 8;
 /// How long the merge waits for packets before it pumps without any.
 const PUMP_EVERY: Duration = Duration::from_millis(50);
 
-/// Refused packets of which the reason is kept, per file.
-pub const REFUSALS_KEPT: usize = 20;
-
-/// One capture to be fed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct CaptureInput {
-    /// The file.
-    pub path: PathBuf,
-    /// The name of the vantage point that it was taken at.
-    pub vantage: String,
-}
-
 /// How captures are fed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FeedOptions {
     /// What the digest covers.
     pub digest: PacketDigest,
-}
-
-/// What was read from one capture.
-#[derive(Debug)]
-pub struct CaptureReport {
-    /// The file and its vantage point.
-    pub input: CaptureInput,
-    /// The format; `None` when the file could not be opened as a capture.
-    pub format: Option<Format>,
-    /// What the reader counted.
-    pub counts: CaptureCounts,
-    /// Bytes read.
-    pub bytes: u64,
-    /// Earliest and latest time of a packet that was used, in nanoseconds since the Unix epoch.
-    pub time_ns: Option<(u64, u64)>,
-    /// Frames that hold no IP packet.
-    pub non_ip: u64,
-    /// Packets that were refused: malformed, or cut too short for the digest.
-    pub refused: u64,
-    /// The first of them.
-    pub refusals: Vec<PacketRefusal>,
-    /// Flows whose name the symbol table refused; they go by number.
-    pub unnamed_flows: u64,
-    /// What ended the reading early.
-    pub error: Option<CaptureError>,
-}
-
-impl CaptureReport {
-    fn new(input: &CaptureInput) -> CaptureReport {
-        CaptureReport {
-            input: input.clone(),
-            format: None,
-            counts: CaptureCounts::default(),
-            bytes: 0,
-            time_ns: None,
-            non_ip: 0,
-            refused: 0,
-            refusals: Vec::new(),
-            unnamed_flows: 0,
-            error: None,
-        }
-    }
-}
-
-/// A packet that was refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("packet at byte {offset}: {reason}")]
-pub struct PacketRefusal {
-    /// Byte offset of its record in the file.
-    pub offset: u64,
-    /// Why.
-    pub reason: RefusalReason,
-}
-
-/// Why a packet was refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RefusalReason {
-    /// What its first bytes are is not known here.
-    #[error("link type {0} is not known; known are Ethernet, Linux cooked, raw IP and loopback")]
-    UnknownLink(LinkType),
-    /// Its headers are no good.
-    #[error(transparent)]
-    Malformed(Malformed),
-    /// The capture cut off more of it than the digest can do without.
-    #[error("the capture holds {captured} bytes of the packet, and {covered} are needed to recognise it")]
-    TooShort {
-        /// Bytes of the packet in the capture.
-        captured: u32,
-        /// Bytes that the digest covers.
-        covered: u32,
-    },
 }
 
 /// What a feed found and did.
@@ -431,11 +349,14 @@ impl Reader<'_> {
             };
             let refused = match frame.decode() {
                 Decoded::Ip(packet) => match self.options.digest.digest(&packet) {
+                    Ok(_) if !frame.has_time() => {
+                        report.untimed += 1;
+                        None
+                    }
                     Ok(digest) => {
-                        let (first, last) = report.time_ns.unwrap_or((frame.time_ns, frame.time_ns));
-                        report.time_ns = Some((first.min(frame.time_ns), last.max(frame.time_ns)));
+                        report.used_at(frame.time_ns);
                         let flow = flows.symbol(self.options.digest.flow(&packet));
-                        let seen = seen(vantage, frame.wire_len, frame.data.len() as u32, &packet);
+                        let seen = seen(vantage, &frame, &packet);
                         block.borrow_mut().push(Record::with_digest(digest, frame.time_ns, flow, &seen));
                         None
                     }
@@ -455,10 +376,7 @@ impl Reader<'_> {
                 Decoded::Malformed(reason) => Some(RefusalReason::Malformed(reason)),
             };
             if let Some(reason) = refused {
-                report.refused += 1;
-                if report.refusals.len() < REFUSALS_KEPT {
-                    report.refusals.push(PacketRefusal { offset: frame.offset, reason });
-                }
+                report.refuse(frame.offset, reason);
             }
             if block.borrow().len() == BLOCK_LEN {
                 self.progress.fetch_add(capture.bytes_read() - bytes_told, Ordering::Relaxed);
@@ -525,17 +443,26 @@ impl<'a> Flows<'a> {
 }
 
 #[inline]
-fn seen(vantage: Symbol, wire_len: u32, captured_len: u32, packet: &IpPacket<'_>) -> PacketSeen {
+fn seen(vantage: Symbol, frame: &Frame<'_>, packet: &IpPacket<'_>) -> PacketSeen {
     let set = |flag: PacketFlags, bit: u32| if packet.flags().contains(flag) { bit } else { 0 };
+    // Where record and link layer contradict each other, the record counts: a program wrote it that knew the link layer.
+    let direction = match frame.direction.or(packet.direction()) {
+        None => 0,
+        Some(Direction::Sent) => flags::SENT,
+        Some(Direction::Received) => flags::RECEIVED,
+    };
     PacketSeen {
         vantage,
-        wire_len_bytes: wire_len,
-        captured_len_bytes: captured_len,
+        wire_len_bytes: frame.wire_len,
+        captured_len_bytes: frame.data.len() as u32,
         flags: u32::from(packet.tcp_flags())
             | set(PacketFlags::FRAGMENT, flags::FRAGMENT)
             | set(PacketFlags::MORE_FRAGMENTS, flags::MORE_FRAGMENTS)
             | set(PacketFlags::TRUNCATED, flags::TRUNCATED)
-            | set(PacketFlags::VLAN, flags::VLAN),
+            | set(PacketFlags::VLAN, flags::VLAN)
+            | flags::of_ttl(packet.ttl())
+            | flags::of_interface(packet.interface().unwrap_or(frame.interface))
+            | direction,
         vlan: packet.vlan().unwrap_or(0),
         protocol: packet.protocol(),
         ip_version: packet.version(),

@@ -56,13 +56,32 @@ impl fmt::Display for LinkType {
     }
 }
 
+/// Which way a packet went, as the host says that captured it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Direction {
+    /// The host sent it.
+    Sent,
+    /// It came to the host, for the host itself or for others.
+    Received,
+}
+
+/// What a link-layer header tells of its packet.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct LinkFacts {
+    /// The VLAN of the first tag.
+    pub(super) vlan: Option<u16>,
+    pub(super) direction: Option<Direction>,
+    /// The index that the host has for the interface.
+    pub(super) interface: Option<u32>,
+}
+
 /// What is behind a link-layer header.
 pub(super) enum Payload<'a> {
-    /// An IP packet, perhaps followed by padding, and the VLAN of the first tag.
+    /// An IP packet, perhaps followed by padding.
     Ip {
         version: u8,
         bytes: &'a [u8],
-        vlan: Option<u16>,
+        facts: LinkFacts,
     },
     NotIp,
     UnknownLink,
@@ -73,13 +92,13 @@ pub(super) enum Payload<'a> {
 pub(super) fn strip(link: LinkType, data: &[u8]) -> Result<Payload<'_>, Malformed> {
     if link == LinkType::ETHERNET {
         let (header, rest) = data.split_first_chunk::<14>().ok_or(Malformed::LinkHeaderCut)?;
-        return by_ether_type(u16::from_be_bytes([header[12], header[13]]), rest);
+        return by_ether_type(u16::from_be_bytes([header[12], header[13]]), LinkFacts::default(), rest);
     }
     strip_other(link, data)
 }
 
 fn strip_other(link: LinkType, data: &[u8]) -> Result<Payload<'_>, Malformed> {
-    let ip = |version| Ok(Payload::Ip { version, bytes: data, vlan: None });
+    let ip = |version| Ok(Payload::Ip { version, bytes: data, facts: LinkFacts::default() });
     match link {
         LinkType::RAW | LinkType::RAW_OLD | LinkType::RAW_OPENBSD => match data.first() {
             Some(first) => ip(first >> 4),
@@ -90,11 +109,18 @@ fn strip_other(link: LinkType, data: &[u8]) -> Result<Payload<'_>, Malformed> {
         LinkType::NULL | LinkType::LOOP => loopback(data),
         LinkType::LINUX_SLL => {
             let (header, rest) = data.split_first_chunk::<16>().ok_or(Malformed::LinkHeaderCut)?;
-            cooked([header[2], header[3]], [header[14], header[15]], rest)
+            let direction = cooked_direction(u16::from_be_bytes([header[0], header[1]]));
+            let facts = LinkFacts { direction, ..LinkFacts::default() };
+            cooked([header[2], header[3]], [header[14], header[15]], facts, rest)
         }
         LinkType::LINUX_SLL2 => {
             let (header, rest) = data.split_first_chunk::<20>().ok_or(Malformed::LinkHeaderCut)?;
-            cooked([header[8], header[9]], [header[0], header[1]], rest)
+            let facts = LinkFacts {
+                direction: cooked_direction(header[10].into()),
+                interface: Some(u32::from_be_bytes([header[4], header[5], header[6], header[7]])),
+                vlan: None,
+            };
+            cooked([header[8], header[9]], [header[0], header[1]], facts, rest)
         }
         _ => Ok(Payload::UnknownLink),
     }
@@ -104,26 +130,29 @@ const ETHER_IPV4: u16 = 0x0800;
 const ETHER_IPV6: u16 = 0x86dd;
 
 #[inline]
-fn by_ether_type(ether_type: u16, bytes: &[u8]) -> Result<Payload<'_>, Malformed> {
+fn by_ether_type(ether_type: u16, facts: LinkFacts, bytes: &[u8]) -> Result<Payload<'_>, Malformed> {
     match ether_type {
-        ETHER_IPV4 => Ok(Payload::Ip { version: 4, bytes, vlan: None }),
-        ETHER_IPV6 => Ok(Payload::Ip { version: 6, bytes, vlan: None }),
-        _ => behind_tags(ether_type, bytes),
+        ETHER_IPV4 => Ok(Payload::Ip { version: 4, bytes, facts }),
+        ETHER_IPV6 => Ok(Payload::Ip { version: 6, bytes, facts }),
+        _ => behind_tags(ether_type, facts, bytes),
     }
 }
 
 /// Takes 802.1Q, 802.1ad and the older QinQ tags off.
-fn behind_tags(mut ether_type: u16, mut bytes: &[u8]) -> Result<Payload<'_>, Malformed> {
-    let mut vlan = None;
+fn behind_tags(
+    mut ether_type: u16,
+    mut facts: LinkFacts,
+    mut bytes: &[u8],
+) -> Result<Payload<'_>, Malformed> {
     for _ in 0..=VLAN_TAGS_MAX {
         match ether_type {
-            ETHER_IPV4 => return Ok(Payload::Ip { version: 4, bytes, vlan }),
-            ETHER_IPV6 => return Ok(Payload::Ip { version: 6, bytes, vlan }),
+            ETHER_IPV4 => return Ok(Payload::Ip { version: 4, bytes, facts }),
+            ETHER_IPV6 => return Ok(Payload::Ip { version: 6, bytes, facts }),
             0x8100 | 0x88a8 | 0x9100 | 0x9200 => {}
             _ => return Ok(Payload::NotIp),
         }
         let (tag, rest) = bytes.split_first_chunk::<4>().ok_or(Malformed::LinkHeaderCut)?;
-        vlan = vlan.or(Some(u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff));
+        facts.vlan = facts.vlan.or(Some(u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff));
         ether_type = u16::from_be_bytes([tag[2], tag[3]]);
         bytes = rest;
     }
@@ -131,14 +160,28 @@ fn behind_tags(mut ether_type: u16, mut bytes: &[u8]) -> Result<Payload<'_>, Mal
 }
 
 /// Reads a Linux cooked header: its protocol is an EtherType only for hardware that carries one.
-fn cooked(hardware: [u8; 2], protocol: [u8; 2], rest: &[u8]) -> Result<Payload<'_>, Malformed> {
+fn cooked(
+    hardware: [u8; 2],
+    protocol: [u8; 2],
+    facts: LinkFacts,
+    rest: &[u8],
+) -> Result<Payload<'_>, Malformed> {
     const FRAD: u16 = 770;
     const IPGRE: u16 = 778;
     const RADIOTAP: u16 = 803;
     const NETLINK: u16 = 824;
     match u16::from_be_bytes(hardware) {
         FRAD | IPGRE | RADIOTAP | NETLINK => Ok(Payload::NotIp),
-        _ => by_ether_type(u16::from_be_bytes(protocol), rest),
+        _ => by_ether_type(u16::from_be_bytes(protocol), facts, rest),
+    }
+}
+
+/// Reads the packet type of a Linux cooked header: sent to the host, to all, to a group, to another host, or by the host itself.
+fn cooked_direction(packet_type: u16) -> Option<Direction> {
+    match packet_type {
+        0..=3 => Some(Direction::Received),
+        4 => Some(Direction::Sent),
+        _ => None,
     }
 }
 
@@ -151,5 +194,5 @@ fn loopback(data: &[u8]) -> Result<Payload<'_>, Malformed> {
         10 | 23 | 24 | 28 | 30 => 6,
         _ => return Ok(Payload::NotIp),
     };
-    Ok(Payload::Ip { version, bytes, vlan: None })
+    Ok(Payload::Ip { version, bytes, facts: LinkFacts::default() })
 }

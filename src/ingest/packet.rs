@@ -1,8 +1,9 @@
 //! Decodes IP packets: where they end, which flow they are of, and what is special about them.
 
 use crate::ingest::flow::FlowKey;
-use crate::ingest::link::{self, LinkType, Payload};
+use crate::ingest::link::{self, LinkFacts, LinkType, Payload};
 
+pub use crate::ingest::link::Direction;
 pub use crate::ingest::malformed::Malformed;
 
 /// Extension headers that are walked; after so many the walk stops and the packet keeps the protocol number
@@ -65,7 +66,7 @@ pub struct IpPacket<'a> {
     flow: FlowKey,
     flags: PacketFlags,
     tcp_flags: u8,
-    vlan: Option<u16>,
+    facts: LinkFacts,
 }
 
 impl<'a> IpPacket<'a> {
@@ -132,7 +133,30 @@ impl<'a> IpPacket<'a> {
     #[inline]
     #[must_use]
     pub fn vlan(&self) -> Option<u16> {
-        self.vlan
+        self.facts.vlan
+    }
+
+    /// Returns the time to live (IPv4) or hop limit (IPv6) as it stands in the header, in hops.
+    #[inline]
+    #[must_use]
+    pub fn ttl(&self) -> u8 {
+        let at = if self.flow.is_ipv6() { 7 } else { 8 };
+        self.bytes.get(at).copied().unwrap_or(0)
+    }
+
+    /// Returns which way it went, where the frame's link layer tells: in Linux cooked captures.
+    #[inline]
+    #[must_use]
+    pub fn direction(&self) -> Option<Direction> {
+        self.facts.direction
+    }
+
+    /// Returns the capturing host's index of the interface at which it was seen, where the frame's link layer tells: in Linux cooked
+    /// captures of version 2.
+    #[inline]
+    #[must_use]
+    pub fn interface(&self) -> Option<u32> {
+        self.facts.interface
     }
 
     /// Returns where the upper-layer header starts, counted from the IP header; it may not be captured.
@@ -152,7 +176,7 @@ impl<'a> IpPacket<'a> {
             return self.flow;
         }
         let head = self.bytes.get(..len).unwrap_or(self.bytes);
-        ip(self.version(), head, self.ip_len as usize, None).map_or(self.flow, |packet| packet.flow)
+        ip(self.version(), head, self.ip_len as usize, self.facts).map_or(self.flow, |packet| packet.flow)
     }
 }
 
@@ -169,10 +193,10 @@ pub fn decode(link: LinkType, data: &[u8]) -> Decoded<'_> {
 #[must_use]
 pub fn decode_cut(link: LinkType, data: &[u8], wire_len: u32) -> Decoded<'_> {
     let packet = match link::strip(link, data) {
-        Ok(Payload::Ip { version, bytes, vlan }) => {
+        Ok(Payload::Ip { version, bytes, facts }) => {
             let header_len = data.len() - bytes.len();
             let frame_rest = (wire_len as usize).max(data.len()) - header_len;
-            ip(version, bytes, frame_rest, vlan)
+            ip(version, bytes, frame_rest, facts)
         }
         Ok(Payload::NotIp) => return Decoded::NotIp,
         Ok(Payload::UnknownLink) => return Decoded::UnknownLink(link),
@@ -191,17 +215,17 @@ const NO_NEXT_HEADER: u8 = 59;
 /// Decodes the IP packet at the start of `data`, behind which the frame may have padding. `frame_rest`
 /// counts the bytes that the frame had on the wire from here on.
 #[inline]
-fn ip(version: u8, data: &[u8], frame_rest: usize, vlan: Option<u16>) -> Result<IpPacket<'_>, Malformed> {
+fn ip(version: u8, data: &[u8], frame_rest: usize, facts: LinkFacts) -> Result<IpPacket<'_>, Malformed> {
     let first = *data.first().ok_or(Malformed::IpHeaderCut)?;
     match (version, first >> 4) {
-        (4, 4) => ipv4(data, frame_rest, vlan),
-        (6, 6) => ipv6(data, frame_rest, vlan),
+        (4, 4) => ipv4(data, frame_rest, facts),
+        (6, 6) => ipv6(data, frame_rest, facts),
         _ => Err(Malformed::IpVersion),
     }
 }
 
 #[inline]
-fn ipv4(data: &[u8], frame_rest: usize, vlan: Option<u16>) -> Result<IpPacket<'_>, Malformed> {
+fn ipv4(data: &[u8], frame_rest: usize, facts: LinkFacts) -> Result<IpPacket<'_>, Malformed> {
     let h = data.first_chunk::<20>().ok_or(Malformed::IpHeaderCut)?;
     let header_len = usize::from(h[0] & 0x0f) * 4;
     if header_len < 20 {
@@ -226,11 +250,11 @@ fn ipv4(data: &[u8], frame_rest: usize, vlan: Option<u16>) -> Result<IpPacket<'_
         chain.walk(bytes, |header| header == AUTHENTICATION);
     }
     let flow = FlowKey::v4([h[12], h[13], h[14], h[15]], [h[16], h[17], h[18], h[19]], chain.protocol);
-    Ok(packet(bytes, ip_len, flow, &chain, vlan))
+    Ok(packet(bytes, ip_len, flow, &chain, facts))
 }
 
 #[inline]
-fn ipv6(data: &[u8], frame_rest: usize, vlan: Option<u16>) -> Result<IpPacket<'_>, Malformed> {
+fn ipv6(data: &[u8], frame_rest: usize, facts: LinkFacts) -> Result<IpPacket<'_>, Malformed> {
     let h = data.first_chunk::<40>().ok_or(Malformed::IpHeaderCut)?;
     let ip_len = match (usize::from(u16::from_be_bytes([h[4], h[5]])), h[6]) {
         (0, NO_NEXT_HEADER) => 40,
@@ -245,7 +269,7 @@ fn ipv6(data: &[u8], frame_rest: usize, vlan: Option<u16>) -> Result<IpPacket<'_
     let (mut src, mut dst) = ([0; 16], [0; 16]);
     src.copy_from_slice(&h[8..24]);
     dst.copy_from_slice(&h[24..40]);
-    Ok(packet(bytes, ip_len, FlowKey::v6(src, dst, chain.protocol), &chain, vlan))
+    Ok(packet(bytes, ip_len, FlowKey::v6(src, dst, chain.protocol), &chain, facts))
 }
 
 /// Reads what is the same behind both IP versions.
@@ -255,7 +279,7 @@ fn packet<'a>(
     ip_len: usize,
     mut flow: FlowKey,
     chain: &Chain,
-    vlan: Option<u16>,
+    facts: LinkFacts,
 ) -> IpPacket<'a> {
     let mut tcp_flags = 0;
     if chain.fragment_offset != 0 {
@@ -273,9 +297,9 @@ fn packet<'a>(
     flags.set(PacketFlags::FRAGMENT, chain.fragment_offset != 0 || chain.more_fragments);
     flags.set(PacketFlags::MORE_FRAGMENTS, chain.more_fragments);
     flags.set(PacketFlags::TRUNCATED, bytes.len() < ip_len);
-    flags.set(PacketFlags::VLAN, vlan.is_some());
+    flags.set(PacketFlags::VLAN, facts.vlan.is_some());
     // Both fit: an IP length has 17 bits or is that of a frame, whose length has 32.
-    IpPacket { bytes, ip_len: ip_len as u32, upper_at: chain.at as u32, flow, flags, tcp_flags, vlan }
+    IpPacket { bytes, ip_len: ip_len as u32, upper_at: chain.at as u32, flow, flags, tcp_flags, facts }
 }
 
 const HOP_BY_HOP: u8 = 0;

@@ -22,7 +22,7 @@ pub struct Scan {
     pub overlong: u64,
     /// Fewest bytes that the capture holds of a packet it cut, from the IP header on.
     pub cut_len_min: Option<u32>,
-    /// Earliest and latest time, in nanoseconds since the Unix epoch.
+    /// Earliest and latest time of those frames that have one, in nanoseconds since the Unix epoch.
     pub time_ns: Option<(u64, u64)>,
 }
 
@@ -63,8 +63,10 @@ pub fn scan_reader<R: Read>(reader: &mut CaptureReader<R>) -> Result<Scan, ScanE
                 return Err(ScanError { seen: scan, fault: Box::new(fault) });
             }
         };
-        let (first, last) = scan.time_ns.unwrap_or((frame.time_ns, frame.time_ns));
-        scan.time_ns = Some((first.min(frame.time_ns), last.max(frame.time_ns)));
+        if frame.has_time() {
+            let (first, last) = scan.time_ns.unwrap_or((frame.time_ns, frame.time_ns));
+            scan.time_ns = Some((first.min(frame.time_ns), last.max(frame.time_ns)));
+        }
         let Decoded::Ip(packet) = frame.decode() else {
             scan.other_frames += 1;
             continue;

@@ -96,9 +96,10 @@ pub fn pcap(bytes: &[u8]) {
     let options = CaptureOptions::default();
     let Ok(mut reader) = CaptureReader::new(bytes, "fuzz", options) else { return };
     let digests = [Coverage::Whole, Coverage::Prefix(Coverage::PREFIX_MIN)].map(PacketDigest::new);
-    let mut taken = 0_u64;
+    let (mut taken, mut untimed) = (0_u64, 0_u64);
     while let Ok(Some(frame)) = reader.next() {
         taken += frame.data.len() as u64;
+        untimed += u64::from(!frame.has_time());
         if let Decoded::Ip(packet) = frame.decode() {
             for digest in digests {
                 // Too short a packet is refused, and the same one always alike.
@@ -108,6 +109,9 @@ pub fn pcap(bytes: &[u8]) {
         }
     }
     assert!(taken <= bytes.len() as u64, "more data than bytes");
+    let counts = reader.counts();
+    assert_eq!(counts.without_time + counts.zero_time + counts.before_1970, untimed, "{counts:?}");
+    assert!(counts.options_malformed <= bytes.len() as u64 / 4, "more options than bytes");
 }
 
 /// As [`pcap`], with the first bytes of pcapng put in front where they are missing.

@@ -1,6 +1,7 @@
 //! Readers of captures and of PANTHER's events.
 
 mod capture;
+mod capture_facts;
 mod damage;
 mod digest;
 mod packet;

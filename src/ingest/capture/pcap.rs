@@ -1,7 +1,7 @@
 //! Classic pcap: a header of 24 bytes, then records of a 16-byte header and the captured bytes.
 
 use super::fault::CaptureFault;
-use super::located::{ByteOrder, Fault, Located, truncated};
+use super::located::{ByteOrder, CaptureCounts, Fault, Located, Stamp, truncated};
 use super::window::Window;
 use crate::ingest::link::LinkType;
 use std::io::Read;
@@ -11,6 +11,10 @@ const RECORD_HEADER_LEN: usize = 16;
 
 /// Longest record that capture programs write whatever snapshot length a file declares.
 const SNAPLEN_USUAL: u32 = 262_144;
+
+/// Seconds from here on are negative ones. Their field has no sign, but programs that have one write into it, and a clock that was
+/// not set lies about 1970 more often than in the year 2072.
+const NEGATIVE_FROM: u32 = 0xc000_0000;
 
 /// Returns whether the file is big-endian and counts nanoseconds, or `None` when `bytes` start no pcap file.
 pub(super) fn magic(bytes: [u8; 4]) -> Option<(bool, bool)> {
@@ -65,7 +69,11 @@ impl PcapFraming {
     }
 
     #[inline]
-    pub(super) fn next<R: Read>(&mut self, window: &mut Window<R>) -> Result<Option<Located>, Fault> {
+    pub(super) fn next<R: Read>(
+        &mut self,
+        window: &mut Window<R>,
+        counts: &mut CaptureCounts,
+    ) -> Result<Option<Located>, Fault> {
         let offset = window.offset();
         let found = window.peek(RECORD_HEADER_LEN).map_err(|error| (offset, error.into()))?;
         let Some(header) = found.first_chunk::<RECORD_HEADER_LEN>() else {
@@ -74,8 +82,8 @@ impl PcapFraming {
             }
             return Err(truncated("record header", offset, found.len(), RECORD_HEADER_LEN));
         };
-        let seconds = u64::from(self.order.u32_at(header, 0));
-        let fraction = u64::from(self.order.u32_at(header, 4));
+        let seconds = self.order.u32_at(header, 0);
+        let fraction_ns = u64::from(self.order.u32_at(header, 4)) * self.fraction_ns;
         let captured_len = self.order.u32_at(header, 8);
         let wire_len = self.order.u32_at(header, 12);
         if captured_len > self.captured_len_max {
@@ -88,11 +96,19 @@ impl PcapFraming {
             return Err(truncated("record", offset, found, record_len));
         }
         window.consume(record_len);
-        Ok(Some(Located {
+        counts.long_fraction += u64::from(fraction_ns >= 1_000_000_000);
+        let stamp = if seconds >= NEGATIVE_FROM {
+            Stamp::Before1970
+        } else {
             // No sum overflows: 2^32 seconds and 2^32 microseconds are less than 2^63 ns.
-            time_ns: seconds * 1_000_000_000 + fraction * self.fraction_ns,
+            Stamp::At(u64::from(seconds) * 1_000_000_000 + fraction_ns)
+        };
+        Ok(Some(Located {
+            time_ns: counts.time_ns(stamp),
             wire_len,
             link: self.link,
+            direction: None,
+            interface: 0,
             offset,
             back: len,
             len,

@@ -1,9 +1,10 @@
 //! Pcapng: blocks of a type, a length, a body and the length again, in sections of one byte order each.
 
 use super::fault::CaptureFault;
-use super::located::{ByteOrder, CaptureCounts, Fault, Located, truncated};
+use super::interface::{Drops, Interface, Unit};
+use super::located::{ByteOrder, CaptureCounts, Fault, Located, Stamp, truncated};
 use super::window::Window;
-use crate::ingest::link::LinkType;
+use crate::ingest::link::{Direction, LinkType};
 use std::io::Read;
 
 /// Type of the block that starts a section; it reads the same in both byte orders.
@@ -11,11 +12,20 @@ pub(super) const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
 const PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
+const INTERFACE_STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
 
 const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
 const OPTION_TSRESOL: u16 = 9;
 const OPTION_TSOFFSET: u16 = 14;
+/// Of Enhanced and obsolete Packet Blocks.
+const OPTION_FLAGS: u16 = 2;
+/// Of Enhanced Packet Blocks.
+const OPTION_DROPCOUNT: u16 = 4;
+const OPTION_STARTTIME: u16 = 2;
+const OPTION_ENDTIME: u16 = 3;
+const OPTION_IFDROP: u16 = 5;
+const OPTION_OSDROP: u16 = 7;
 const INTERFACES_MAX: usize = 65_536;
 
 /// Finds the packets of a pcapng file.
@@ -23,12 +33,15 @@ pub(super) struct PcapNgFraming {
     order: ByteOrder,
     /// Those of the current section.
     interfaces: Vec<Interface>,
+    /// Packets that all interfaces, also those of sections before, are said to have dropped.
+    dropped: u128,
     block_len_max: usize,
 }
 
 impl PcapNgFraming {
     pub(super) fn new(block_len_max: usize) -> PcapNgFraming {
-        PcapNgFraming { order: ByteOrder { big_endian: false }, interfaces: Vec::new(), block_len_max }
+        let order = ByteOrder { big_endian: false };
+        PcapNgFraming { order, interfaces: Vec::new(), dropped: 0, block_len_max }
     }
 
     #[inline]
@@ -108,11 +121,12 @@ impl PcapNgFraming {
             });
         }
         match kind {
-            ENHANCED_PACKET => self.packet(order.u32_at(block, 8), block, offset, counts).map(Some),
-            PACKET => self.packet(order.u16_at(block, 8).into(), block, offset, counts).map(Some),
+            ENHANCED_PACKET => self.packet(kind, order.u32_at(block, 8), block, offset, counts).map(Some),
+            PACKET => self.packet(kind, order.u16_at(block, 8).into(), block, offset, counts).map(Some),
             SIMPLE_PACKET => self.simple_packet(block, offset, counts).map(Some),
             INTERFACE_DESCRIPTION => self.interface_description(block).map(|()| None),
             SECTION_HEADER => self.section_header(block).map(|()| None),
+            INTERFACE_STATISTICS if self.statistics(block, counts) => Ok(None),
             _ => {
                 counts.blocks_skipped += 1;
                 Ok(None)
@@ -135,12 +149,8 @@ impl PcapNgFraming {
         if self.interfaces.len() == INTERFACES_MAX {
             return Err(CaptureFault::TooManyInterfaces { limit: INTERFACES_MAX });
         }
-        let mut interface = Interface {
-            link: LinkType(self.order.u16_at(block, 8)),
-            snaplen: self.order.u32_at(block, 12),
-            unit: Unit::of_resolution(6),
-            offset_s: 0,
-        };
+        let link = LinkType(self.order.u16_at(block, 8));
+        let mut interface = Interface::new(link, self.order.u32_at(block, 12));
         let mut options = block.get(16..block.len() - 4).unwrap_or_default();
         while let Some((code, value, rest)) = option(self.order, options)? {
             let len = value.len() as u64;
@@ -154,15 +164,10 @@ impl PcapNgFraming {
                     interface.unit = Unit::of_resolution(resolution);
                 }
                 OPTION_TSOFFSET => {
-                    let &[a, b, c, d, e, f, g, h] = value else {
+                    let Some(offset_s) = u64_of(self.order, value) else {
                         return Err(bad_length("a time offset has 8 bytes"));
                     };
-                    let bytes = [a, b, c, d, e, f, g, h];
-                    interface.offset_s = if self.order.big_endian {
-                        i64::from_be_bytes(bytes)
-                    } else {
-                        i64::from_le_bytes(bytes)
-                    };
+                    interface.offset_s = offset_s.cast_signed();
                 }
                 _ => {}
             }
@@ -179,33 +184,152 @@ impl PcapNgFraming {
             .ok_or(CaptureFault::UnknownInterface { interface: number, described })
     }
 
-    /// Reads an Enhanced or an obsolete Packet Block: they differ in the interface's number only.
+    /// Changes what an interface is known to have dropped, and what all have.
+    fn count_drops(&mut self, interface: u32, counts: &mut CaptureCounts, change: impl FnOnce(&mut Drops)) {
+        let Some(interface) = self.interfaces.get_mut(interface as usize) else { return };
+        let before = interface.drops.told().unwrap_or(0);
+        change(&mut interface.drops);
+        if let Some(now) = interface.drops.told() {
+            self.dropped = self.dropped.saturating_sub(before.into()).saturating_add(now.into());
+            counts.capture_dropped = Some(u64::try_from(self.dropped).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// Reads an Interface Statistics Block; `false` where it has no room for its fixed fields, or is of an unknown interface. What
+    /// it tells is not needed to read packets, so no fault of it ends the reading.
+    fn statistics(&mut self, block: &[u8], counts: &mut CaptureCounts) -> bool {
+        const OPTIONS_AT: usize = 20;
+        let number = self.order.u32_at(block, 8);
+        let (Some(interface), Some(mut options)) =
+            (self.interfaces.get(number as usize), block.get(OPTIONS_AT..block.len() - 4))
+        else {
+            return false;
+        };
+        let order = self.order;
+        let (mut by_interface, mut by_system) = (None, None);
+        loop {
+            let Ok(found) = option(order, options) else {
+                counts.options_malformed += 1;
+                break;
+            };
+            let Some((code, value, rest)) = found else { break };
+            options = rest;
+            if !matches!(code, OPTION_STARTTIME | OPTION_ENDTIME | OPTION_IFDROP | OPTION_OSDROP) {
+                continue;
+            }
+            let Some(number) = u64_of(order, value) else {
+                counts.options_malformed += 1;
+                break;
+            };
+            let (began_ns, ended_ns) = &mut counts.captured_ns;
+            match (code, interface.stamp(units_of(order, value))) {
+                (OPTION_IFDROP, _) => by_interface = Some(number),
+                (OPTION_OSDROP, _) => by_system = Some(number),
+                (_, Stamp::At(0)) => {}
+                (OPTION_STARTTIME, Stamp::At(ns)) => {
+                    *began_ns = Some(began_ns.map_or(ns, |least| least.min(ns)))
+                }
+                (OPTION_ENDTIME, Stamp::At(ns)) => *ended_ns = Some(ended_ns.map_or(ns, |most| most.max(ns))),
+                _ => {}
+            }
+        }
+        self.count_drops(number, counts, |drops| {
+            drops.by_interface = by_interface.or(drops.by_interface);
+            drops.by_system = by_system.or(drops.by_system);
+        });
+        true
+    }
+
+    /// Reads an Enhanced or an obsolete Packet Block: they differ in how wide the interface's number is, and in where the number of
+    /// packets stands that were dropped before.
     #[inline]
     fn packet(
-        &self,
-        interface: u32,
+        &mut self,
+        kind: u32,
+        number: u32,
         block: &[u8],
         offset: u64,
         counts: &mut CaptureCounts,
     ) -> Result<Located, CaptureFault> {
         const DATA_AT: usize = 28;
-        let interface = self.interface(interface)?;
+        let interface = self.interface(number)?;
         let units = u64::from(self.order.u32_at(block, 12)) << 32 | u64::from(self.order.u32_at(block, 16));
         let captured_len = self.order.u32_at(block, 20);
         let back = block.len() - DATA_AT;
         if captured_len as usize > back - 4 {
             return Err(packet_overflows(captured_len));
         }
-        let (time_ns, clamped) = interface.time_ns(units);
-        counts.times_clamped += u64::from(clamped);
+        let (link, stamp) = (interface.link, interface.stamp(units));
+        if kind == PACKET {
+            match self.order.u16_at(block, 10) {
+                // It is not known.
+                u16::MAX => {}
+                dropped => self.add_dropped(number, dropped.into(), counts),
+            }
+        }
+        let options_at = DATA_AT + (captured_len as usize).next_multiple_of(4);
+        let direction = match block.get(options_at..block.len() - 4) {
+            None | Some([]) => None,
+            Some(options) => self.packet_options(kind, number, options, counts),
+        };
         Ok(Located {
-            time_ns,
+            time_ns: counts.time_ns(stamp),
             wire_len: self.order.u32_at(block, 24),
-            link: interface.link,
+            link,
+            direction,
+            interface: number,
             offset,
             back,
             len: captured_len as usize,
         })
+    }
+
+    /// Adds packets that were dropped between this one of the interface and the one before.
+    fn add_dropped(&mut self, interface: u32, dropped: u64, counts: &mut CaptureCounts) {
+        self.count_drops(interface, counts, |drops| {
+            drops.before_packets = Some(drops.before_packets.unwrap_or(0).saturating_add(dropped));
+        });
+    }
+
+    /// Reads a packet's options, and returns which way it went. Packets are read without them, so no fault of theirs ends the reading.
+    fn packet_options(
+        &mut self,
+        kind: u32,
+        interface: u32,
+        mut options: &[u8],
+        counts: &mut CaptureCounts,
+    ) -> Option<Direction> {
+        let order = self.order;
+        let mut direction = None;
+        loop {
+            let Ok(found) = option(order, options) else {
+                counts.options_malformed += 1;
+                return direction;
+            };
+            let Some((code, value, rest)) = found else { return direction };
+            options = rest;
+            match code {
+                OPTION_FLAGS => {
+                    let Some(flags) = value.try_into().ok().map(|bytes| order.u32(bytes)) else {
+                        counts.options_malformed += 1;
+                        return direction;
+                    };
+                    direction = match flags & 3 {
+                        1 => Some(Direction::Received),
+                        2 => Some(Direction::Sent),
+                        _ => None,
+                    };
+                }
+                OPTION_DROPCOUNT if kind == ENHANCED_PACKET => {
+                    let Some(dropped) = u64_of(order, value) else {
+                        counts.options_malformed += 1;
+                        return direction;
+                    };
+                    self.add_dropped(interface, dropped, counts);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Reads a Simple Packet Block: of the first interface, without a time, cut at the snapshot length.
@@ -226,66 +350,16 @@ impl PcapNgFraming {
         if captured_len as usize > back - 4 {
             return Err(packet_overflows(captured_len));
         }
-        counts.times_missing += 1;
-        Ok(Located { time_ns: 0, wire_len, link: interface.link, offset, back, len: captured_len as usize })
-    }
-}
-
-/// What packets need to know of their interface.
-struct Interface {
-    link: LinkType,
-    snaplen: u32,
-    unit: Unit,
-    offset_s: i64,
-}
-
-impl Interface {
-    /// Turns a time stamp into nanoseconds since the epoch, and tells whether it had to be clamped.
-    #[inline]
-    fn time_ns(&self, units: u64) -> (u64, bool) {
-        if let (Unit::Nanoseconds(ns), 0) = (self.unit, self.offset_s)
-            && let Some(time_ns) = units.checked_mul(ns)
-        {
-            return (time_ns, false);
-        }
-        let units = i128::from(units);
-        let since = match self.unit {
-            Unit::Nanoseconds(ns) => units * i128::from(ns),
-            Unit::Fraction(per_ns) => units / per_ns,
-            Unit::PowerOfTwo(exponent) => (units * 1_000_000_000) >> exponent,
-        };
-        // 2^94 at most plus 2^93: far from overflow.
-        let time_ns = since + i128::from(self.offset_s) * 1_000_000_000;
-        match u64::try_from(time_ns) {
-            Ok(time_ns) => (time_ns, false),
-            Err(_) => (if time_ns < 0 { 0 } else { u64::MAX }, true),
-        }
-    }
-}
-
-/// The unit of an interface's time stamps.
-#[derive(Clone, Copy)]
-enum Unit {
-    /// So many nanoseconds.
-    Nanoseconds(u64),
-    /// A nanosecond divided by so many.
-    Fraction(i128),
-    /// A second divided by two to this power.
-    PowerOfTwo(u32),
-}
-
-impl Unit {
-    /// Reads `if_tsresol`: an exponent of a tenth, or of a half when the top bit is set.
-    fn of_resolution(resolution: u8) -> Unit {
-        let exponent = u32::from(resolution & 0x7f);
-        if resolution & 0x80 != 0 {
-            return Unit::PowerOfTwo(exponent);
-        }
-        match exponent {
-            0..=9 => Unit::Nanoseconds(10u64.pow(9 - exponent)),
-            // Of units too fine for the divisor, 2^64 are less than a nanosecond: all such times are 0.
-            _ => Unit::Fraction(10i128.checked_pow(exponent - 9).unwrap_or(i128::MAX)),
-        }
+        Ok(Located {
+            time_ns: counts.time_ns(Stamp::Absent),
+            wire_len,
+            link: interface.link,
+            direction: None,
+            interface: 0,
+            offset,
+            back,
+            len: captured_len as usize,
+        })
     }
 }
 
@@ -325,6 +399,16 @@ fn option(order: ByteOrder, options: &[u8]) -> Result<Options<'_>, CaptureFault>
             rule: "it reaches past its block",
         }),
     }
+}
+
+/// Reads a number of 64 bits; `None` where the value has another length.
+fn u64_of(order: ByteOrder, value: &[u8]) -> Option<u64> {
+    value.try_into().ok().map(|bytes| order.u64(bytes))
+}
+
+/// Reads a time stamp: its high half comes first, in either byte order.
+fn units_of(order: ByteOrder, value: &[u8]) -> u64 {
+    u64::from(order.u32_at(value, 0)) << 32 | u64::from(order.u32_at(value, 4))
 }
 
 #[cold]

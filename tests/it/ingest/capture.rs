@@ -33,11 +33,12 @@ fn classic_pcap_is_read_in_both_byte_orders_and_resolutions() {
 #[test]
 fn times_and_link_types_use_their_whole_range() {
     let mut file = PcapWriter::new(false, false, 0x2400_0000 | 1, 0);
-    file.packet(u32::MAX, u32::MAX, u32::MAX, &[]);
+    let last_second = 0xbfff_ffff; // those after it are negative ones
+    file.packet(last_second, u32::MAX, u32::MAX, &[]);
     let (packets, end) = read_all(&file.bytes);
     end.unwrap();
     assert_eq!(packets[0].link, LinkType::ETHERNET, "frame check sequence bits are no link type");
-    assert_eq!(packets[0].time_ns, u64::from(u32::MAX) * S + u64::from(u32::MAX) * 1_000);
+    assert_eq!(packets[0].time_ns, u64::from(last_second) * S + u64::from(u32::MAX) * 1_000);
     assert_eq!(packets[0].wire_len, u32::MAX);
 }
 
@@ -61,8 +62,10 @@ fn pcapng_sections_interfaces_and_packet_blocks_are_all_read() {
     assert_eq!(reader.format(), Format::PcapNg);
     while reader.next().unwrap().is_some() {}
     let counts = reader.counts();
-    assert_eq!((counts.records, counts.blocks_skipped), (6, 3));
-    assert_eq!((counts.times_missing, counts.times_clamped), (1, 0));
+    // Names and what is private; the statistics are read.
+    assert_eq!((counts.records, counts.blocks_skipped, counts.options_malformed), (6, 2, 0));
+    assert_eq!(counts.without_time, 1);
+    assert_eq!((counts.zero_time, counts.before_1970, counts.far_future, counts.long_fraction), (0, 0, 0, 0));
     assert_eq!(reader.bytes_read(), bytes.len() as u64);
 }
 
@@ -79,24 +82,30 @@ fn a_simple_packet_is_cut_at_the_snapshot_length_of_the_first_interface() {
 
 #[test]
 fn time_stamps_are_exact_in_every_resolution_and_clamp_at_the_ends() {
-    // (if_tsresol, if_tsoffset, units, nanoseconds, clamped)
-    let cases: [(u8, i64, u64, u64, u64); 13] = [
-        (0, 0, 5, 5 * S, 0),
-        (3, 0, 1_500, 1_500_000_000, 0),
-        (6, -3, 4_000_001, S + 1_000, 0),
-        (9, 0, u64::MAX, u64::MAX, 0),
-        (12, 0, 1_999, 1, 0),
-        (12, 2, 1_000, 2 * S + 1, 0),
-        (127, 0, u64::MAX, 0, 0),
-        (0x80, 0, 7, 7 * S, 0),
-        (0x80 | 32, 0, 3 << 31, S + S / 2, 0),
-        (0x80 | 63, 0, u64::MAX, 2 * S - 1, 0),
-        (0x80 | 127, 0, u64::MAX, 0, 0),
-        (6, -5, 4_000_000, 0, 1),
-        (0, i64::MAX, u64::MAX, u64::MAX, 1),
+    const GOOD: [u64; 3] = [0, 0, 0];
+    const ZERO: [u64; 3] = [1, 0, 0];
+    const BEFORE: [u64; 3] = [0, 1, 0];
+    const AFTER: [u64; 3] = [0, 0, 1];
+    // (if_tsresol, if_tsoffset, units, nanoseconds, counted)
+    let cases: [(u8, i64, u64, u64, [u64; 3]); 15] = [
+        (0, 0, 5, 5 * S, GOOD),
+        (3, 0, 1_500, 1_500_000_000, GOOD),
+        (6, -3, 4_000_001, S + 1_000, GOOD),
+        (6, -3, 3_000_000, 0, ZERO),
+        (9, 0, 0, 0, ZERO),
+        (9, 0, u64::MAX, u64::MAX, GOOD),
+        (12, 0, 1_999, 1, GOOD),
+        (12, 2, 1_000, 2 * S + 1, GOOD),
+        (127, 0, u64::MAX, 0, ZERO),
+        (0x80, 0, 7, 7 * S, GOOD),
+        (0x80 | 32, 0, 3 << 31, S + S / 2, GOOD),
+        (0x80 | 63, 0, u64::MAX, 2 * S - 1, GOOD),
+        (0x80 | 127, 0, u64::MAX, 0, ZERO),
+        (6, -5, 4_000_000, 0, BEFORE),
+        (0, i64::MAX, u64::MAX, u64::MAX, AFTER),
     ];
     for big_endian in [false, true] {
-        for (resolution, offset, units, time_ns, clamped) in cases {
+        for (resolution, offset, units, time_ns, counted) in cases {
             let mut file = PcapNgWriter::new(big_endian);
             let options = [
                 file.option(9, &[resolution]),
@@ -106,9 +115,11 @@ fn time_stamps_are_exact_in_every_resolution_and_clamp_at_the_ends() {
             file.interface(1, 0, &options.concat());
             file.enhanced(0, units, 1, &[1], &[]);
             let mut reader = CaptureReader::new(&file.bytes[..], "x", CaptureOptions::default()).unwrap();
-            let found = reader.next().unwrap().unwrap().time_ns;
-            assert_eq!(found, time_ns, "resolution {resolution:#x}, offset {offset}, units {units}");
-            assert_eq!(reader.counts().times_clamped, clamped);
+            let frame = reader.next().unwrap().unwrap();
+            let of = format!("resolution {resolution:#x}, offset {offset}, units {units}");
+            assert_eq!((frame.time_ns, frame.has_time()), (time_ns, time_ns != 0), "{of}");
+            let counts = reader.counts();
+            assert_eq!([counts.zero_time, counts.before_1970, counts.far_future], counted, "{of}");
         }
     }
 }

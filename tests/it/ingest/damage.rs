@@ -143,8 +143,9 @@ fn random_damage_gives_packets_or_a_typed_error() {
             }
             let (packets, end) = read_all(&bytes);
             for packet in &packets {
-                let Packet { time_ns, wire_len, link, ref data, offset } = *packet;
-                if let Decoded::Ip(ip) = (Frame { time_ns, wire_len, link, data, offset }).decode() {
+                let Packet { time_ns, wire_len, link, direction, interface, ref data, offset } = *packet;
+                let frame = Frame { time_ns, wire_len, link, direction, interface, data, offset };
+                if let Decoded::Ip(ip) = frame.decode() {
                     let _ = (digest.digest(&ip), ip.flow().to_string());
                 }
             }

@@ -5,7 +5,7 @@
 use crate::support::captures::packets::*;
 use crate::support::random::Rng;
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
-use panther_events::ingest::packet::{Malformed, PacketFlags, decode_cut};
+use panther_events::ingest::packet::{Direction, Malformed, PacketFlags, decode_cut};
 use panther_events::ingest::{Decoded, FlowKey, LinkType, decode};
 use std::net::IpAddr;
 
@@ -44,6 +44,50 @@ fn every_link_layer_leads_to_the_same_packet() {
                 assert!(matches!(cut, Decoded::Malformed(Malformed::LinkHeaderCut)), "{cut:?}");
             }
         }
+    }
+}
+
+#[test]
+fn a_cooked_header_tells_which_way_a_packet_went_and_where() {
+    let packet = ipv4(17, 0, &[], &udp(b"data"));
+    let directions = [
+        (0, Some(Direction::Received)),
+        (1, Some(Direction::Received)),
+        (2, Some(Direction::Received)),
+        (3, Some(Direction::Received)),
+        (4, Some(Direction::Sent)),
+        (5, None),
+        (6, None),
+        (255, None),
+    ];
+    for (kind, direction) in directions {
+        let sll = [&[0, kind, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, 8, 0][..], &packet].concat();
+        let found = ip(LinkType::LINUX_SLL, &sll);
+        assert_eq!((found.direction(), found.interface()), (direction, None), "type {kind}");
+        let sll2 = [&[8, 0, 0, 0, 1, 2, 3, 4, 0, 1, kind, 6, 2, 0, 0, 0, 0, 1, 0, 0][..], &packet].concat();
+        let found = ip(LinkType::LINUX_SLL2, &sll2);
+        assert_eq!((found.direction(), found.interface()), (direction, Some(0x0102_0304)), "type {kind}");
+        // Behind a VLAN tag, too.
+        let tagged =
+            [&[0, kind, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, 0x81, 0, 0, 7, 8, 0][..], &packet].concat();
+        let found = ip(LinkType::LINUX_SLL, &tagged);
+        assert_eq!((found.direction(), found.vlan()), (direction, Some(7)), "type {kind}");
+    }
+    // The type has 16 bits in version 1.
+    let sll = [&[1, 4, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, 8, 0][..], &packet].concat();
+    assert_eq!(ip(LinkType::LINUX_SLL, &sll).direction(), None);
+    let frame = ethernet(&[], &packet);
+    let found = ip(LinkType::ETHERNET, &frame);
+    assert_eq!((found.direction(), found.interface()), (None, None));
+}
+
+#[test]
+fn the_hops_left_are_read_of_both_ip_versions() {
+    let (mut four, mut six) = (ipv4(17, 0, &[], &udp(b"data")), ipv6(17, &udp(b"data")));
+    for hops in [0, 1, 64, 255] {
+        (four[8], six[7]) = (hops, hops);
+        assert_eq!(ip(LinkType::RAW, &four).ttl(), hops);
+        assert_eq!(ip(LinkType::RAW, &six).ttl(), hops);
     }
 }
 

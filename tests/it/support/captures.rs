@@ -4,7 +4,7 @@
 pub(crate) mod packets;
 
 use panther_events::ingest::capture::{CaptureOptions, CaptureReader};
-use panther_events::ingest::{CaptureError, Frame, LinkType};
+use panther_events::ingest::{CaptureError, Direction, Frame, LinkType};
 
 /// A frame that outlives its reader.
 #[derive(Clone, PartialEq, Debug)]
@@ -12,14 +12,16 @@ pub(crate) struct Packet {
     pub(crate) time_ns: u64,
     pub(crate) wire_len: u32,
     pub(crate) link: LinkType,
+    pub(crate) direction: Option<Direction>,
+    pub(crate) interface: u32,
     pub(crate) data: Vec<u8>,
     pub(crate) offset: u64,
 }
 
 impl From<Frame<'_>> for Packet {
     fn from(frame: Frame<'_>) -> Packet {
-        let Frame { time_ns, wire_len, link, data, offset } = frame;
-        Packet { time_ns, wire_len, link, data: data.to_vec(), offset }
+        let Frame { time_ns, wire_len, link, direction, interface, data, offset } = frame;
+        Packet { time_ns, wire_len, link, direction, interface, data: data.to_vec(), offset }
     }
 }
 
@@ -151,6 +153,24 @@ impl PcapNgWriter {
         let [a, b] = self.order.u16(interface);
         let [c, d] = self.order.u16(3); // packets dropped before it
         self.timed(2, [a, b, c, d], units, wire_len, data, &[]);
+    }
+
+    /// Writes an Interface Statistics Block.
+    pub(crate) fn statistics(&mut self, interface: u32, options: &[u8]) {
+        let order = self.order;
+        let body = [&order.u32(interface)[..], &[0; 8], options].concat();
+        self.block(5, &body);
+    }
+
+    /// Returns an option that is a number of 64 bits.
+    pub(crate) fn number(&self, code: u16, number: u64) -> Vec<u8> {
+        self.option(code, &self.order.i64(number.cast_signed()))
+    }
+
+    /// Returns an option that is a time stamp: its high half comes first in either byte order.
+    pub(crate) fn stamp(&self, code: u16, units: u64) -> Vec<u8> {
+        let (high, low) = (self.order.u32((units >> 32) as u32), self.order.u32(units as u32));
+        self.option(code, &[high, low].concat())
     }
 
     fn timed(
