@@ -56,6 +56,9 @@ pub struct InputSummary {
     /// Records refused; the first reasons are in `refusals`.
     pub rejected: u64,
     pub non_ip: u64,
+    /// Packets of which the capture says that it dropped them; `None` where it says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture_dropped: Option<u64>,
     pub refusals: Vec<String>,
     /// What ended the reading early.
     pub error: Option<String>,

@@ -2,6 +2,7 @@
 
 mod inputs;
 mod panther;
+mod warnings;
 
 use crate::Outcome;
 use crate::flight::Flight;
@@ -334,12 +335,7 @@ fn summary(args: &Args, run: &Run) -> Summary {
             "a capture holds only the beginning of its packets; they were recognised by their first {bytes} bytes"
         ));
     }
-    for capture in &run.feed.captures {
-        if capture.unnamed_flows > 0 {
-            let path = capture.input.path.display();
-            summary.warnings.push(format!("{path}: {} flows go without a name", capture.unnamed_flows));
-        }
-    }
+    summary.warnings.extend(run.feed.captures.iter().flat_map(warnings::warnings));
     summary
 }
 
@@ -356,6 +352,7 @@ fn input_summary(capture: &CaptureReport) -> InputSummary {
         bytes: capture.bytes,
         rejected: capture.refused,
         non_ip: capture.non_ip,
+        capture_dropped: capture.counts.capture_dropped,
         refusals: capture.refusals.iter().map(ToString::to_string).collect(),
         error: capture.error.as_ref().map(ToString::to_string),
     }

@@ -159,6 +159,7 @@ fn input_summary(file: &FileReport) -> InputSummary {
         bytes: file.bytes,
         rejected: file.refused,
         non_ip: 0,
+        capture_dropped: None,
         refusals: file.refusals.iter().map(ToString::to_string).collect(),
         error: file.error.clone(),
     }
