@@ -31,7 +31,7 @@ pub struct Scan {
 #[error("{fault}")]
 pub struct ScanError {
     /// What was found up to the fault.
-    pub seen: Scan,
+    pub seen: Box<Scan>,
     /// What ended the reading.
     #[source]
     pub fault: Box<CaptureError>,
@@ -44,7 +44,7 @@ pub struct ScanError {
 pub fn scan(path: impl AsRef<Path>) -> Result<Scan, ScanError> {
     match CaptureReader::open(path) {
         Ok(mut reader) => scan_reader(&mut reader),
-        Err(fault) => Err(ScanError { seen: Scan::default(), fault: Box::new(fault) }),
+        Err(fault) => Err(ScanError { seen: Box::default(), fault: Box::new(fault) }),
     }
 }
 
@@ -60,7 +60,7 @@ pub fn scan_reader<R: Read>(reader: &mut CaptureReader<R>) -> Result<Scan, ScanE
             Ok(None) => break,
             Err(fault) => {
                 scan.counts = reader.counts();
-                return Err(ScanError { seen: scan, fault: Box::new(fault) });
+                return Err(ScanError { seen: Box::new(scan), fault: Box::new(fault) });
             }
         };
         if frame.has_time() {

@@ -225,7 +225,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
 fn coverage_of(inputs: &[CaptureInput]) -> Coverage {
     // A file that cannot be read to its end is reported when it is fed; what it holds before counts.
     let scans: Vec<_> =
-        inputs.iter().map(|input| scan(&input.path).unwrap_or_else(|error| error.seen)).collect();
+        inputs.iter().map(|input| scan(&input.path).unwrap_or_else(|error| *error.seen)).collect();
     common_coverage(&scans)
 }
 
