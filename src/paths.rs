@@ -46,6 +46,8 @@
 //! Memory holds what was sighted within the horizon, what some vantage point has not seen within five, one entry per flow,
 //! and nothing else.
 
+#[allow(dead_code, unused_imports, reason = "the pairing of sightings does not use it yet")]
+mod clocks;
 mod flows;
 mod hint;
 mod overdue;
