@@ -33,8 +33,9 @@ pub(in crate::paths) enum Contradiction {
     Declared(usize, usize),
     /// The clocks of these two differ by more than is declared of all.
     Sync(usize, usize),
-    /// With all that is subtracted, packets between these two would still arrive before they were sent. What other pairs prove admits nothing
-    /// better: one of the clocks is no line where it was taken for one.
+    /// With all that is subtracted, packets between these two would still arrive before they were sent, and no constants that are subtracted
+    /// besides mend it. Either what pairs prove does not go together, as around a circle; or drifts, each too small to be proved by the pair
+    /// that measures it, are proved by others.
     Pairs(usize, usize),
 }
 

@@ -132,6 +132,55 @@ fn a_step_divides_what_is_before_from_what_is_after() {
 }
 
 #[test]
+fn what_was_wrong_before_a_step_is_told_by_what_is_right_after() {
+    let fit = fit(&both_ways(0..500, 5, 15, |ms| if ms < 2_000 { -300 * MS } else { 0 }));
+    let clock = &one_pair(fit).vantages[1];
+    assert_eq!(
+        (clock.offset_ns, clock.to_raw(START + 3_000_000_000)),
+        (Some(-300 * MS), START + 3_000_000_000)
+    );
+    assert_eq!(clock.to_common(START + 700_000_000), START + 1_000_000_000);
+}
+
+#[test]
+fn what_arrives_just_before_a_step_forward_has_the_stamp_of_before() {
+    let stepping = |ms: i64| if ms < 2_000 { 0 } else { 500 * MS };
+    let crossings: Vec<_> = (0..4_000)
+        .flat_map(|ms| {
+            let there = crossing(ms, 5 * MS + stepping(ms + 5), false);
+            [there, crossing(ms, stepping(ms - 15) - 15 * MS, true)]
+        })
+        .collect();
+    let fit = fit(&crossings);
+    assert_eq!((fit.stretches.len(), fit.steps.len(), fit.outliers), (2, 1, 0));
+    let clock = &one_pair(fit).vantages[1];
+    for ms in 0..4_000 {
+        let time = START + (ms * MS).unsigned_abs();
+        assert_eq!(clock.to_common(time.saturating_add_signed(stepping(ms))), time, "{ms} ms");
+    }
+}
+
+#[test]
+fn packets_of_one_moment_contradict_each_other() {
+    let mut crossings = both_ways(0..100, 5, 15, |_| 0);
+    crossings.push(crossing(500, 6 * MS, true));
+    assert_eq!(fit(&crossings).outliers, 1);
+    // The other way round, at the end.
+    crossings.extend([crossing(1_000, -15 * MS, true), crossing(1_000, -16 * MS, false)]);
+    let fit = fit(&crossings);
+    assert_eq!((fit.outliers, fit.stretches.len()), (2, 1));
+    assert!(fit.stretches[0].allows(&Line::constant(0)));
+}
+
+#[test]
+fn a_clock_that_bends_is_not_taken_for_wild_stamps() {
+    // By 1 ppm more each second.
+    let fit = fit(&both_ways(0..30_000, 1, 1, |ms| ms * ms / 2_000));
+    assert!(fit.stretches.len() > 1);
+    assert_eq!((fit.outliers, fit.steps.len()), (0, 0));
+}
+
+#[test]
 fn wild_stamps_are_left_out() {
     let good = both_ways(0..300, 5, 15, |_| 0);
     let wild = [

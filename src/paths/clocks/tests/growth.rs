@@ -29,7 +29,7 @@ fn stamps_that_fit_nothing() {
     });
     check_growth("at random", 40_000, |n| {
         let random = fastrand::Rng::with_seed(n).u64(..);
-        at(n, (random >> 24).cast_signed(), random % 2 == 0)
+        at(n, (random >> 24).cast_signed(), random.is_multiple_of(2))
     });
 }
 
