@@ -251,7 +251,7 @@ fn check(emitter: &mut Emitter, seen: &SightingsReport) -> Result<(), Failure> {
     let sent: u64 = seen.paths.iter().map(|path| path.sent).sum();
     let lost: u64 = seen.paths.iter().map(|path| path.lost).sum();
     let loss = lost as f64 / sent.max(1) as f64;
-    let p99 = seen.paths.iter().filter_map(|path| quantile(&path.delay_ns, 0.99)).max();
+    let p99 = seen.paths.iter().filter_map(|path| quantile(&path.delays.histogram, 0.99)).max();
     let delay = p99.map(Duration::from_nanos);
     let passed = [
         claim(
@@ -324,7 +324,7 @@ fn holds(found: Option<&ResultsReport>) -> bool {
 fn tell(account: &Account, seen: &SightingsReport, out: &Path) {
     println!("{} events, {} of them seen twice", account.accepted, account.duplicates);
     for path in &seen.paths {
-        let p99 = quantile(&path.delay_ns, 0.99).map(Duration::from_nanos);
+        let p99 = quantile(&path.delays.histogram, 0.99).map(Duration::from_nanos);
         println!("{} sent, {} lost, 99 of 100 within {p99:?}", path.sent, path.lost);
     }
     println!("results in {}", out.display());

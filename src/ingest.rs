@@ -42,8 +42,12 @@ pub mod packet;
 pub mod panther;
 #[cfg(feature = "pcap")]
 pub mod scan;
+#[cfg(feature = "pcap")]
+mod survey;
 
 pub use self::format::InputFormat;
+#[cfg(feature = "pcap")]
+pub use self::survey::{SurveyError, survey};
 #[cfg(feature = "pcap")]
 pub use self::{
     capture::{CaptureError, CaptureReader, Frame},

@@ -2,10 +2,15 @@
 //!
 //! The observer [`Sightings`] pairs the sightings of packets; its [`SightingsReport`] has the paths.
 //!
-//! The same packet at two vantage points is one event sighted twice. The vantage point that sees it first is
-//! its *origin*; every other one ends a *path* from there. Along a path a packet arrives (its delay is the
-//! difference of the times), arrives again (a duplicate), arrives only after the horizon
-//! ([`PathReport::beyond_horizon`]), or does not arrive (lost).
+//! The same packet at two vantage points is one event sighted twice. The vantage points that the packets of a flow pass, in their order,
+//! are its *route*; a *path* leads from each to the next on it, and from the first to the last. Along a path a packet arrives (its delay
+//! is the difference of the times), arrives again (a duplicate), arrives only after the horizon
+//! ([`PathReport::beyond_horizon`]), or does not arrive. All sightings of a packet are looked at together when its horizon has passed: so
+//! reports are behind by that.
+//!
+//! A [`Survey`] of captures that can be read twice tells routes, clocks, delays, and when each vantage point looked. By it, what does not
+//! arrive is lost, or perhaps lost, or not charged to the path. Without one, all vantage points look all the time and have one clock, and a
+//! packet comes from where it was seen first.
 //!
 //! Packets that recur legitimately, such as neighbour discovery, are told apart by order: the n-th sighting at
 //! the origin pairs with the n-th at the far end, as long as the horizon has not passed. A packet is *reordered*
@@ -31,13 +36,9 @@
 //! all that follow.
 //!
 //! # Limits
-//! The clocks of the vantage points must agree better than the smallest delay: a packet's direction is taken from
-//! its times. [`SightingsReport::clock_hints`] tells of pairs that look as if they did not.
-//!
-//! With three or more vantage points, paths run from the origin to each other one, not hop by hop: packets that
-//! pass `a`, `m` and `b` make the paths from `a` to `m` and from `a` to `b`, and none from `m` to `b`. A packet
-//! that does not arrive counts as lost on those paths that other packets of its flow have taken; if there are
-//! none it is [`SightingsReport::unpaired`].
+//! Without a survey, the clocks of the vantage points must agree better than the smallest delay: a packet's direction is taken from
+//! its times. [`SightingsReport::clock_hints`] tells of pairs that look as if they did not. And with three or more vantage points,
+//! a packet is missed only at those that other packets of its flow have passed; if there are none it is [`SightingsReport::unpaired`].
 //!
 //! A packet that takes more than five times the horizon counts as lost where it was to arrive, and as a lost one of the
 //! other direction where it is seen so late: it is forgotten by then. So is the oldest of more than a million that some
@@ -46,18 +47,28 @@
 //! Memory holds what was sighted within the horizon, what some vantage point has not seen within five, one entry per flow,
 //! and nothing else.
 
-#[allow(dead_code, unused_imports, reason = "the pairing of sightings does not use it yet")]
+mod align;
 mod clocks;
+mod ends;
+mod finding;
 mod flows;
+mod group;
 mod hint;
 mod overdue;
-mod packet;
 mod pairing;
+mod path;
 mod report;
+mod route;
+mod scope;
 mod seen;
 mod sightings;
+mod survey;
 mod vantage;
 
+pub use ends::Ends;
+pub use finding::Finding;
+pub use group::VANTAGES_MAX;
 pub use hint::{ClockDoubt, ClockHint};
-pub use report::{PathReport, SightingsReport, VantageReport};
-pub use sightings::{Sightings, SightingsOptions, VANTAGES_MAX};
+pub use report::{ClockReport, Delays, PathReport, SightingsReport, VantageReport};
+pub use sightings::{Sightings, SightingsOptions};
+pub use survey::{Survey, SurveyOptions, SurveyedPacket, VantageSurvey};

@@ -117,6 +117,7 @@
 //! not the emit path. Where the room for definitions is used up, what comes later is left out and counted.
 
 mod definitions;
+mod fault;
 mod file;
 mod format;
 mod map;
@@ -127,6 +128,7 @@ mod words;
 mod write;
 
 pub use definitions::RecordedDefinition;
-pub use read::{NumberGap, RecordedTrack, Recording, RecordingError};
+pub use fault::RecordingError;
+pub use read::{NumberGap, RecordedTrack, Recording};
 pub(crate) use track::TrackWriter;
 pub use write::{FlightRecorder, RecorderError, RecorderOptions};

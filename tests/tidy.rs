@@ -56,7 +56,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("export", &["dedup", "directory", "domain", "event", "observe", "paths", "pipeline", "process"]),
     // The standard observers and the files that they fill.
     ("run", &["dedup", "emit", "event", "export", "observe", "paths", "pipeline"]),
-    ("ingest", &["domain", "emit", "event", "hash", "pipeline"]),
+    ("ingest", &["domain", "emit", "event", "hash", "paths", "pipeline"]),
 ];
 
 /// What files of formats may not use: they take plain values. Only `export::from_snapshot` may.

@@ -51,6 +51,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Says what to do with a directory that already holds files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -326,13 +327,22 @@ fn make_dir(path: &Path) -> Result<bool, DirError> {
     }
 }
 
-/// Locks the directory itself, so that no lock file stays behind.
+/// Locks the directory itself, so that no lock file stays behind. A process that this one is just starting may hold the lock of an earlier
+/// result for a moment, until it runs another program; so it is tried for a while.
 fn lock(dir: &Directory) -> Result<(), DirError> {
-    match dir.file().map(File::try_lock) {
-        Some(Err(fs::TryLockError::WouldBlock)) => Err(DirError::InUse { path: dir.path().to_path_buf() }),
-        // Where directories are not opened, or a file system has no locks on them, another run is not noticed.
-        None | Some(Ok(()) | Err(fs::TryLockError::Error(_))) => Ok(()),
+    const TRIES: u32 = 40;
+    const PAUSE: Duration = Duration::from_millis(5);
+    for left in (0..TRIES).rev() {
+        match dir.file().map(File::try_lock) {
+            Some(Err(fs::TryLockError::WouldBlock)) if left > 0 => std::thread::sleep(PAUSE),
+            Some(Err(fs::TryLockError::WouldBlock)) => {
+                return Err(DirError::InUse { path: dir.path().to_path_buf() });
+            }
+            // Where directories are not opened, or a file system has no locks on them, another run is not noticed.
+            None | Some(Ok(()) | Err(fs::TryLockError::Error(_))) => break,
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -145,7 +145,66 @@ pub struct PacketsSummary {
     pub ambiguous: u64,
     pub unpaired: u64,
     pub refused: u64,
+    /// For how long a packet may have been on its way.
+    pub horizon_ns: u64,
+    /// Address pairs that only one vantage point saw, the most frequent ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unpaired_pairs: Vec<UnpairedSummary>,
+    pub vantages: Vec<VantageSummary>,
+    /// What was found out beforehand; each is a warning too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<FindingSummary>,
     pub paths: Vec<PathSummary>,
+}
+
+/// An address pair that only one vantage point saw.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are those of `SightingsReport`")]
+pub struct UnpairedSummary {
+    pub pair: String,
+    pub packets: u64,
+}
+
+/// What bears on the results: a code that stays the same, and the text.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are those of `Finding`")]
+pub struct FindingSummary {
+    pub code: &'static str,
+    pub text: String,
+}
+
+/// What is known of a vantage point.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are those of `VantageReport`")]
+pub struct VantageSummary {
+    pub name: String,
+    pub first_ns: u64,
+    pub last_ns: u64,
+    pub packets: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture_dropped: Option<u64>,
+    pub repeats: u64,
+    pub missed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockSummary>,
+}
+
+/// What is known of a vantage point's clock.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are those of `ClockReport`")]
+pub struct ClockSummary {
+    pub offset_ns: i64,
+    pub drift_ppm: f64,
+    pub uncertainty_ns: Option<u64>,
+    pub steps: Vec<StepOfClock>,
+}
+
+/// When a clock was set, and by how much.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct StepOfClock {
+    pub at_ns: u64,
+    pub by_ns: i64,
 }
 
 /// What is known of one path.
@@ -154,12 +213,29 @@ pub struct PacketsSummary {
 pub struct PathSummary {
     pub from: String,
     pub to: String,
+    /// Other vantage points lie on the way.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub end_to_end: bool,
     pub sent: u64,
     pub lost: u64,
+    pub lost_max: u64,
+    pub undetermined: u64,
+    pub outside: u64,
+    pub unseen: u64,
     pub beyond_horizon: u64,
     pub duplicated: u64,
     pub reordered: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub negative: u64,
     pub delay_ns: DelaySummary,
+    pub delay_uncertainty_ns: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub delays_above_minimum: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The one-way delays of a path in nanoseconds: `null` where nothing arrived. Quantiles are to three significant digits,

@@ -25,6 +25,7 @@ use crate::ingest::flow::FlowKey;
 use crate::ingest::input::Input;
 use crate::ingest::link::Direction;
 use crate::ingest::packet::{Decoded, IpPacket, PacketFlags};
+use crate::paths::Survey;
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -45,10 +46,12 @@ const BLOCKS_AHEAD: usize = 8;
 const PUMP_EVERY: Duration = Duration::from_millis(50);
 
 /// How captures are fed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct FeedOptions {
     /// What the digest covers.
     pub digest: PacketDigest,
+    /// What is known of the vantage points, in the order of the inputs: packets are merged by the times that their clocks have in common.
+    pub survey: Option<Arc<Survey>>,
 }
 
 /// What a feed found and did.
@@ -136,7 +139,8 @@ fn feed_with(
         for (number, input) in inputs.iter().enumerate() {
             let (sender, receiver) = sync_channel(BLOCKS_AHEAD);
             let (gate, opened) = sync_channel::<()>(1);
-            let reader = Reader { input, options, symbols, progress, stop: &stop, interrupt, blocks: sender };
+            let digest = options.digest;
+            let reader = Reader { input, digest, symbols, progress, stop: &stop, interrupt, blocks: sender };
             // Where one cannot be had, the others end without having touched their files: their gates are gone.
             let run = move || match opened.recv() {
                 Ok(()) => reader.run(read),
@@ -146,7 +150,8 @@ fn feed_with(
             let thread = thread.spawn_scoped(scope, run);
             readers.push(thread.map_err(|source| FeedError::Thread { path: input.path.clone(), source })?);
             gates.push(gate);
-            heads.push(Head { receiver, block: Vec::new().into_iter(), next: None, after: None });
+            let clock = options.survey.clone().map(|survey| (survey, number));
+            heads.push(Head { receiver, block: Vec::new().into_iter(), next: None, after: None, clock });
         }
         for gate in gates {
             // A thread that is there waits for it.
@@ -201,26 +206,34 @@ impl FeedOutput<'_> {
 struct Head {
     receiver: Receiver<Vec<Record>>,
     block: std::vec::IntoIter<Record>,
-    next: Option<Record>,
-    after: Option<Record>,
+    /// Each with its time by the common clock.
+    next: Option<(Record, u64)>,
+    after: Option<(Record, u64)>,
+    clock: Option<(Arc<Survey>, usize)>,
 }
 
 impl Head {
     fn advance(&mut self, output: &mut FeedOutput<'_>) {
         self.next = self.after.take();
-        self.after = self.block.next();
-        while self.after.is_none() {
+        let last_ns = self.next.map_or(0, |(_, last_ns)| last_ns);
+        let mut after = self.block.next();
+        while after.is_none() {
             let Some(block) = output.next_block(&self.receiver) else { return };
             self.block = block.into_iter();
-            self.after = self.block.next();
+            after = self.block.next();
         }
+        let common_ns = |time_ns| match &self.clock {
+            Some((survey, number)) => survey.to_common(*number, time_ns, last_ns),
+            None => time_ns,
+        };
+        self.after = after.map(|record| (record, common_ns(record.time_ns())));
     }
 
     /// Returns the time at which the file is next in turn. A single time far ahead of those around it must not hold
     /// the file back until all others have been read, so the record behind it counts too.
     fn due_ns(&self) -> Option<u64> {
-        let next = self.next?.time_ns();
-        Some(self.after.map_or(next, |after| next.min(after.time_ns())))
+        let (_, next_ns) = self.next?;
+        Some(self.after.map_or(next_ns, |(_, after_ns)| next_ns.min(after_ns)))
     }
 }
 
@@ -240,7 +253,7 @@ fn merge(mut heads: Vec<Head>, emitter: &mut Emitter, pump: &mut dyn FnMut()) ->
     loop {
         let first = heads.iter_mut().filter_map(|head| Some((head.due_ns()?, head)));
         let Some((_, head)) = first.min_by_key(|(due_ns, _)| *due_ns) else { break };
-        output.merged.extend(head.next);
+        output.merged.extend(head.next.map(|(record, _)| record));
         head.advance(&mut output);
         if output.merged.len() == BLOCK_LEN {
             output.emit();
@@ -253,7 +266,7 @@ fn merge(mut heads: Vec<Head>, emitter: &mut Emitter, pump: &mut dyn FnMut()) ->
 /// Reads one file.
 struct Reader<'a> {
     input: &'a CaptureInput,
-    options: FeedOptions,
+    digest: PacketDigest,
     symbols: &'a Arc<Symbols>,
     progress: &'a AtomicU64,
     stop: &'a AtomicBool,
@@ -348,19 +361,19 @@ impl Reader<'_> {
                 }
             };
             let refused = match frame.decode() {
-                Decoded::Ip(packet) => match self.options.digest.digest(&packet) {
+                Decoded::Ip(packet) => match self.digest.digest(&packet) {
                     Ok(_) if !frame.has_time() => {
                         report.untimed += 1;
                         None
                     }
                     Ok(digest) => {
                         report.used_at(frame.time_ns);
-                        let flow = flows.symbol(self.options.digest.flow(&packet));
+                        let flow = flows.symbol(self.digest.flow(&packet));
                         let seen = seen(vantage, &frame, &packet);
                         block.borrow_mut().push(Record::with_digest(digest, frame.time_ns, flow, &seen));
                         None
                     }
-                    Err(_) if frame.is_cut() && self.options.digest.coverage() == Coverage::Whole => {
+                    Err(_) if frame.is_cut() && self.digest.coverage() == Coverage::Whole => {
                         self.stop.store(true, Ordering::Relaxed);
                         break;
                     }
@@ -444,6 +457,19 @@ impl<'a> Flows<'a> {
 
 #[inline]
 fn seen(vantage: Symbol, frame: &Frame<'_>, packet: &IpPacket<'_>) -> PacketSeen {
+    PacketSeen {
+        vantage,
+        wire_len_bytes: frame.wire_len,
+        captured_len_bytes: frame.data.len() as u32,
+        flags: packet_flags(frame, packet),
+        vlan: packet.vlan().unwrap_or(0),
+        protocol: packet.protocol(),
+        ip_version: packet.version(),
+    }
+}
+
+/// What stands in [`PacketSeen::flags`].
+pub(super) fn packet_flags(frame: &Frame<'_>, packet: &IpPacket<'_>) -> u32 {
     let set = |flag: PacketFlags, bit: u32| if packet.flags().contains(flag) { bit } else { 0 };
     // Where record and link layer contradict each other, the record counts: a program wrote it that knew the link layer.
     let direction = match frame.direction.or(packet.direction()) {
@@ -451,22 +477,14 @@ fn seen(vantage: Symbol, frame: &Frame<'_>, packet: &IpPacket<'_>) -> PacketSeen
         Some(Direction::Sent) => flags::SENT,
         Some(Direction::Received) => flags::RECEIVED,
     };
-    PacketSeen {
-        vantage,
-        wire_len_bytes: frame.wire_len,
-        captured_len_bytes: frame.data.len() as u32,
-        flags: u32::from(packet.tcp_flags())
-            | set(PacketFlags::FRAGMENT, flags::FRAGMENT)
-            | set(PacketFlags::MORE_FRAGMENTS, flags::MORE_FRAGMENTS)
-            | set(PacketFlags::TRUNCATED, flags::TRUNCATED)
-            | set(PacketFlags::VLAN, flags::VLAN)
-            | flags::of_ttl(packet.ttl())
-            | flags::of_interface(packet.interface().unwrap_or(frame.interface))
-            | direction,
-        vlan: packet.vlan().unwrap_or(0),
-        protocol: packet.protocol(),
-        ip_version: packet.version(),
-    }
+    u32::from(packet.tcp_flags())
+        | set(PacketFlags::FRAGMENT, flags::FRAGMENT)
+        | set(PacketFlags::MORE_FRAGMENTS, flags::MORE_FRAGMENTS)
+        | set(PacketFlags::TRUNCATED, flags::TRUNCATED)
+        | set(PacketFlags::VLAN, flags::VLAN)
+        | flags::of_ttl(packet.ttl())
+        | flags::of_interface(packet.interface().unwrap_or(frame.interface))
+        | direction
 }
 
 #[cfg(test)]
@@ -501,7 +519,7 @@ mod tests {
                 .start()
                 .unwrap();
         let mut emitter = pipeline.emitter("ingest").unwrap();
-        let options = FeedOptions { digest: PacketDigest::new(Coverage::Whole) };
+        let options = FeedOptions { digest: PacketDigest::new(Coverage::Whole), survey: None };
         let (symbols, progress, never) =
             (Arc::new(Symbols::new()), AtomicU64::new(0), AtomicBool::new(false));
         let mut pump = || {

@@ -39,9 +39,13 @@ mod vantage_clock;
 #[cfg(test)]
 mod tests;
 
-pub(super) use fit::{Fit, Step, fit};
+pub(super) use fit::fit;
+#[cfg(test)]
+pub(super) use fit::{Fit, Step};
+#[cfg(test)]
 pub(super) use line::Line;
 pub(super) use solve::{ClockMode, ClockOptions, Clocks, Contradiction, solve};
 pub(super) use splitter::Crossing;
-pub(super) use stretch::{Knot, Stretch};
+#[cfg(test)]
+pub(super) use stretch::Stretch;
 pub(super) use vantage_clock::VantageClock;

@@ -1,7 +1,8 @@
 //! Packets whose horizon has passed and that some vantage point has not seen, for a while longer: one that is seen there
 //! after all was slow, and was not sent from there.
 
-use super::packet::VantageSet;
+use super::group::VantageSet;
+use super::path::Absence;
 use crate::hash::Keyed;
 use smallvec::SmallVec;
 use std::collections::{HashMap, VecDeque};
@@ -29,27 +30,29 @@ struct Sendings {
 }
 
 /// One sending of a packet.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Sending {
+    /// When its first vantage point saw it.
     pub(super) sent_ns: u64,
-    pub(super) origin: u8,
-    /// Where it counts as lost.
-    pub(super) lost: VantageSet,
-    /// Where it was seen, the origin included.
+    /// Where it was seen.
     pub(super) seen: VantageSet,
+    /// The paths on which it was missed, by their ends, and as what it counts there.
+    pub(super) missed: SmallVec<[(u8, u8, Absence); 1]>,
     /// It counts as unpaired.
     pub(super) unpaired: bool,
+    /// Where it was first seen.
+    pub(super) origin: u8,
 }
 
 /// What a sighting of such a packet is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Slow {
-    /// The first one there, of a packet that counts as lost there, or as unpaired, or as neither.
+    /// The first one there.
     First {
         /// Where it was sent.
         origin: u8,
-        /// It counts as lost on the path from there.
-        lost: bool,
+        /// The paths on which it was missed, and as what it counts there; none where it counts nowhere.
+        missed: SmallVec<[(u8, u8, Absence); 1]>,
         /// It counts as unpaired.
         unpaired: bool,
     },
@@ -70,30 +73,35 @@ impl Overdue {
             sendings.last.remove(0);
             sendings.left_out += 1;
         }
-        sendings.last.push(sending);
         self.sent.push_back((sending.sent_ns, id));
+        sendings.last.push(sending);
     }
 
     /// Takes a sighting; `None` where it is not one of these packets, or is their sending once more.
-    pub(super) fn sight(&mut self, id: u128, vantage: usize, time_ns: u64) -> Option<Slow> {
+    pub(super) fn sight(&mut self, id: u128, vantage: u8, time_ns: u64) -> Option<Slow> {
         let bit: VantageSet = 1 << vantage;
         let sendings = &mut self.packets.get_mut(&id)?.last;
-        let fits =
-            |sending: &&mut Sending| usize::from(sending.origin) != vantage && sending.sent_ns <= time_ns;
+        let fits = |sending: &&mut Sending| sending.origin != vantage && sending.sent_ns <= time_ns;
         let unseen = |sending: &&mut Sending| fits(sending) && sending.seen & bit == 0;
-        // First those that count as lost there.
-        let is_lost = |sending: &Sending| sending.lost & bit != 0 && sending.sent_ns <= time_ns;
-        let any_lost = sendings.iter().any(is_lost);
-        let found = sendings.iter_mut().find(|sending| unseen(sending) && (!any_lost || is_lost(sending)));
+        // First those that count as missed there.
+        let is_missed = |sending: &Sending| {
+            sending.sent_ns <= time_ns && sending.missed.iter().any(|(_, to, _)| *to == vantage)
+        };
+        let any_missed = sendings.iter().any(is_missed);
+        let found =
+            sendings.iter_mut().find(|sending| unseen(sending) && (!any_missed || is_missed(sending)));
         if let Some(sending) = found {
-            let first = Slow::First {
-                origin: sending.origin,
-                lost: sending.lost & bit != 0,
-                unpaired: std::mem::take(&mut sending.unpaired),
-            };
-            sending.lost &= !bit;
+            let mut missed = SmallVec::new();
+            sending.missed.retain(|one| {
+                let is_here = one.1 == vantage;
+                if is_here {
+                    missed.push(*one);
+                }
+                !is_here
+            });
             sending.seen |= bit;
-            return Some(first);
+            let unpaired = std::mem::take(&mut sending.unpaired);
+            return Some(Slow::First { origin: sending.origin, missed, unpaired });
         }
         sendings.iter_mut().rfind(fits).map(|sending| Slow::Copy { origin: sending.origin })
     }

@@ -3,15 +3,18 @@
 use crate::domain::packet::PacketSeen;
 use crate::event::{Held, KindSet, Payload, Symbol, Symbols};
 use crate::observe::{Batch, Interest, Observer, Scope, Undelivered};
+use crate::paths::group::VANTAGES_MAX;
 use crate::paths::pairing::Pairing;
-use crate::paths::report::SightingsReport;
+use crate::paths::report::{SightingsReport, VantageReport};
+use crate::paths::scope::LossScope;
 use crate::paths::seen::Seen;
+use crate::paths::survey::Survey;
 use crate::paths::vantage::{Admission, Vantage};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How sightings are paired.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct SightingsOptions {
     /// How long after its first sighting a packet may arrive: more than the largest delay of a path, less than the
     /// time after which an identical packet is sent again.
@@ -22,6 +25,8 @@ pub struct SightingsOptions {
     pub disorder: Duration,
     /// Vantage points that are known to come. Until each has been heard of, sightings are held for `lateness`.
     pub vantages: Vec<Symbol>,
+    /// What is known of the vantage points from before. It has a horizon of its own.
+    pub survey: Option<Arc<Survey>>,
 }
 
 impl Default for SightingsOptions {
@@ -31,12 +36,10 @@ impl Default for SightingsOptions {
             lateness: Duration::from_secs(1),
             disorder: Duration::from_millis(50),
             vantages: Vec::new(),
+            survey: None,
         }
     }
 }
-
-/// Vantage points there can be; sightings at others are counted in [`SightingsReport::refused`].
-pub const VANTAGES_MAX: usize = 64;
 
 /// Pairs the sightings of packets (`packet.seen`) at different vantage points.
 pub struct Sightings {
@@ -60,6 +63,8 @@ impl Sightings {
     #[must_use]
     pub fn new(options: &SightingsOptions) -> Sightings {
         let disorder_ns = saturating_ns(options.disorder);
+        let horizon_ns = options.survey.as_ref().map(|survey| survey.horizon_ns());
+        let horizon_ns = horizon_ns.unwrap_or_else(|| saturating_ns(options.horizon));
         let mut sightings = Sightings {
             lateness_ns: saturating_ns(options.lateness).max(disorder_ns),
             disorder_ns,
@@ -69,11 +74,14 @@ impl Sightings {
             late: 0,
             refused: 0,
             outliers: 0,
-            pairing: Pairing::new(saturating_ns(options.horizon)),
+            pairing: Pairing::new(horizon_ns, LossScope::new(options.survey.clone())),
             symbols: None,
             names: Vec::new(),
         };
-        for name in &options.vantages {
+        // Those of the survey in its order: it knows them by number.
+        let surveyed = options.survey.iter().flat_map(|survey| survey.names().map(Symbol::of));
+        let surveyed: Vec<Symbol> = surveyed.collect();
+        for name in surveyed.iter().chain(&options.vantages) {
             sightings.vantage(*name);
         }
         sightings
@@ -86,11 +94,14 @@ impl Sightings {
         self
     }
 
-    fn take(&mut self, name: Symbol, seen: Seen) {
-        let Some(vantage) = self.vantage(name).and_then(|at| self.vantages.get_mut(at)) else {
+    fn take(&mut self, name: Symbol, mut seen: Seen) {
+        let at = self.vantage(name);
+        let Some((at, vantage)) = at.and_then(|at| Some((at, self.vantages.get_mut(at)?))) else {
             self.refused += 1;
             return;
         };
+        seen.time_ns = self.pairing.to_common(at, seen.time_ns, vantage.last_common_ns);
+        vantage.last_common_ns = seen.time_ns;
         if vantage.is_new()
             && let Some(symbols) = &self.symbols
         {
@@ -116,7 +127,9 @@ impl Sightings {
         while let Some((at, seen)) = self.next_due(due_ns) {
             self.late += u64::from(seen.time_ns < self.processed_ns);
             self.processed_ns = self.processed_ns.max(seen.time_ns);
-            self.pairing.sight(at, seen, self.processed_ns);
+            let symbols = self.symbols.as_deref();
+            let name = |flow: Symbol| symbols?.name(flow);
+            self.pairing.sight(at as u8, seen, self.processed_ns, name);
         }
     }
 
@@ -152,7 +165,13 @@ impl Observer for Sightings {
     fn observe(&mut self, batch: &Batch<'_>) -> Result<(), Undelivered> {
         for (record, _) in batch.iter() {
             let Some(payload) = record.payload::<PacketSeen>() else { continue };
-            let seen = Seen { id: record.id_bits(), time_ns: record.time_ns(), flow: record.entity() };
+            let seen = Seen {
+                id: record.id_bits(),
+                time_ns: record.time_ns(),
+                stamp_ns: record.time_ns(),
+                flow: record.entity(),
+                flags: payload.flags,
+            };
             self.take(payload.vantage, seen);
         }
         self.process(false);
@@ -166,14 +185,20 @@ impl Observer for Sightings {
     }
 
     fn report(&self) -> SightingsReport {
+        let (report, counts) = self.pairing.report();
+        let vantages = self.vantages.iter().zip(counts).filter_map(|(vantage, (repeats, missed))| {
+            let report = vantage.report()?;
+            let (capture_dropped, clock) = self.pairing.known_of(report.name);
+            Some(VantageReport { repeats, missed, capture_dropped, clock, ..report })
+        });
         SightingsReport {
-            vantages: self.vantages.iter().filter_map(Vantage::report).collect(),
+            vantages: vantages.collect(),
             waiting: self.vantages.iter().map(Vantage::waiting).sum(),
             late: self.late,
             refused: self.refused,
             outliers: self.outliers,
             names: self.names.clone(),
-            ..self.pairing.report()
+            ..report
         }
     }
 }

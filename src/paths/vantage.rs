@@ -14,7 +14,10 @@ pub(super) struct Vantage {
     pub(super) waiting: ReorderBuffer,
     /// A sighting far ahead of all others, until the next one here confirms or refutes it.
     suspect: Option<Seen>,
-    first_ns: u64,
+    /// Its first and last times, by its own clock.
+    stamps_ns: Option<(u64, u64)>,
+    /// The time of its last sighting, by the common clock.
+    pub(super) last_common_ns: u64,
     sightings: u64,
 }
 
@@ -33,7 +36,8 @@ impl Vantage {
             newest_ns: None,
             waiting: ReorderBuffer::default(),
             suspect: None,
-            first_ns: u64::MAX,
+            stamps_ns: None,
+            last_common_ns: 0,
             sightings: 0,
         }
     }
@@ -77,17 +81,24 @@ impl Vantage {
 
     /// Returns what was heard of the vantage point, if anything was.
     pub(super) fn report(&self) -> Option<VantageReport> {
+        self.newest_ns?;
+        let (first_ns, last_ns) = self.stamps_ns?;
         Some(VantageReport {
             name: self.name,
             sightings: self.sightings,
-            first_ns: self.first_ns,
-            last_ns: self.newest_ns?,
+            first_ns,
+            last_ns,
+            repeats: 0,
+            missed: 0,
+            capture_dropped: None,
+            clock: None,
         })
     }
 
     fn accept(&mut self, seen: Seen) -> u64 {
         self.sightings += 1;
-        self.first_ns = self.first_ns.min(seen.time_ns);
+        let (first_ns, last_ns) = self.stamps_ns.unwrap_or((seen.stamp_ns, seen.stamp_ns));
+        self.stamps_ns = Some((first_ns.min(seen.stamp_ns), last_ns.max(seen.stamp_ns)));
         self.newest_ns = self.newest_ns.max(Some(seen.time_ns));
         self.waiting.push(seen);
         seen.time_ns

@@ -3,6 +3,7 @@
 use crate::directory::open_regular;
 use crate::event::{Origin, Record, Symbols};
 use crate::recorder::definitions::{RecordedDefinition, parse};
+use crate::recorder::fault::RecordingError;
 use crate::recorder::format::{
     CLOSED, GONE, HEAD_BEHIND, IN_USE, Layout, MAGIC, ORDER_MARK, PAGE_WORDS, RECORD_WORDS, SLOT_WORDS,
     VERSION, header, slot_check, track, words_check,
@@ -10,7 +11,7 @@ use crate::recorder::format::{
 use crate::recorder::words::{FileWords, Words};
 use std::fs::TryLockError;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What a flight recorder held when it was read.
 #[derive(Clone, PartialEq, Debug)]
@@ -39,7 +40,7 @@ pub struct Recording {
     pub deriving_pipelines: u64,
     /// Pipelines that began with the ids of an earlier part of their run, whose events are not here.
     pub continued_pipelines: u64,
-    /// Events that emitters refused, as far as these are gone. Where an event came behind one, there is a gap in the numbers too.
+    /// Events that emitters refused, as far as these are gone.
     pub refused: u64,
     /// Tracks that cannot be read, because their headers are damaged.
     pub tracks_damaged: u64,
@@ -75,58 +76,6 @@ pub struct NumberGap {
     pub first: u32,
     /// The last number that is missing.
     pub last: u32,
-}
-
-/// Why a file gave no recording.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecordingError {
-    /// The operating system refused.
-    #[error("{path}: cannot be read at offset {offset}: {source}; check that the file can be read")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The offset in bytes.
-        offset: u64,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// It is something else.
-    #[error("{path}: is no flight recorder; give the file that a recorder made")]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It was written on a host of the other byte order.
-    #[error("{path}: was written on a host of the other byte order; read it on one like that")]
-    ByteOrder {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another version of the program wrote it.
-    #[error("{path}: has version {version}, and this program reads {VERSION}; use the program that wrote it")]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// The version.
-        version: u64,
-    },
-    /// Without its header, nothing in it can be found.
-    #[error("{path}: its header, at offset 0, is damaged; nothing in it can be found")]
-    Header {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It was cut.
-    #[error("{path}: has {len} of its {expected} bytes; find a whole copy")]
-    Short {
-        /// The file.
-        path: PathBuf,
-        /// The file's length.
-        len: u64,
-        /// The length that its header tells.
-        expected: u64,
-    },
 }
 
 /// How often a slot that is being written is read again.

@@ -122,7 +122,7 @@ impl FlightRecorder {
     ///
     /// # Errors
     /// Never on account of the file: it is in memory.
-    pub fn snapshot(&self) -> Result<Recording, crate::recorder::read::RecordingError> {
+    pub fn snapshot(&self) -> Result<Recording, crate::recorder::fault::RecordingError> {
         let map = &self.0.map;
         Recording::of(&self.0.path, self.0.layout.words(), true, |from: usize, words: &mut [u64]| {
             let part = map.part(from, words.len()).ok_or(io::ErrorKind::UnexpectedEof)?;

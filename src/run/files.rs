@@ -170,7 +170,7 @@ fn write_delays(
         tag,
         start_ns,
         len_ns: end_ns - start_ns,
-        histogram: &path.delay_ns,
+        histogram: &path.delays.histogram,
     });
     write_hlog(file, start_ns, intervals)?;
     Ok(())

@@ -60,6 +60,7 @@ impl RunOptions {
         let pairing = SightingsOptions {
             horizon: self.horizon,
             vantages: self.vantages,
+            survey: self.survey,
             ..SightingsOptions::default()
         };
         let sightings =

@@ -4,8 +4,10 @@ use crate::dedup::Window;
 use crate::emit::FullPolicy;
 use crate::event::{Context, Symbol};
 use crate::export::jsonl;
+use crate::paths::Survey;
 use crate::pipeline::Topology;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Which events go into `events.jsonl`.
@@ -41,6 +43,8 @@ pub struct RunOptions {
     pub horizon: Duration,
     /// Vantage points that are known to come.
     pub vantages: Vec<Symbol>,
+    /// What is known of them.
+    pub survey: Option<Arc<Survey>>,
     /// Which events go into `events.jsonl`.
     pub events: EventChoice,
     /// What those belong to; all where it is [`Context::NONE`].
@@ -58,6 +62,7 @@ impl Default for RunOptions {
             window: Window::Unbounded,
             horizon: Duration::from_secs(1),
             vantages: Vec::new(),
+            survey: None,
             events: EventChoice::Unique,
             within: Context::NONE,
             id_elsewhere: None,

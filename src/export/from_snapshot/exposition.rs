@@ -172,9 +172,17 @@ fn paths(text: &mut Text<'_>, snapshot: &Snapshot, report: &SightingsReport) -> 
     let named: Vec<(String, String, &PathReport)> =
         report.paths.iter().map(|path| (name(path.from), name(path.to), path)).collect();
     type Count = fn(&PathReport) -> u64;
-    let counters: [(&str, &str, Count); 5] = [
+    let counters: [(&str, &str, Count); 9] = [
         ("panther_path_sent", "Packets sent along a path", |path| path.sent),
-        ("panther_path_lost", "Packets that did not arrive", |path| path.lost),
+        ("panther_path_lost", "Packets that did not arrive, at least", |path| path.lost),
+        ("panther_path_lost_max", "Packets that did not arrive, at most", |path| path.lost_max),
+        ("panther_path_undetermined", "Packets sent shortly before the far side ceased to look", |path| {
+            path.undetermined
+        }),
+        ("panther_path_outside", "Packets for which the other side did not look", |path| path.outside),
+        ("panther_path_unseen", "Packets that arrived and that the near side did not see", |path| {
+            path.unseen
+        }),
         ("panther_path_beyond_horizon", "Packets that arrived later than the horizon allows", |path| {
             path.beyond_horizon
         }),
@@ -187,11 +195,11 @@ fn paths(text: &mut Text<'_>, snapshot: &Snapshot, report: &SightingsReport) -> 
             counter.sample(&[("from", from), ("to", to)], count(path))?;
         }
     }
-    let clamped = report.paths.iter().map(|path| path.clamped).sum();
+    let clamped = report.paths.iter().map(|path| path.delays.clamped).sum();
     let doubts = [
         ("late", "Sightings that came too late to be taken in order of time", report.late),
         ("refused", "Sightings at more vantage points than there can be", report.refused),
-        ("unpaired", "Packets of flows that only one of three or more vantage points saw", report.unpaired),
+        ("unpaired", "Packets of addresses or flows that only one vantage point saw", report.unpaired),
         ("ambiguous", "Arrivals that could be of several identical packets", report.ambiguous),
         ("outliers", "Sightings far ahead in time, left out", report.outliers),
         ("clamped", "Delays beyond the histograms' range", clamped),
@@ -202,9 +210,9 @@ fn paths(text: &mut Text<'_>, snapshot: &Snapshot, report: &SightingsReport) -> 
     let mut delays =
         text.summary("panther_path_delay_seconds", "One-way delay of first copies", Some("seconds"))?;
     for (from, to, path) in &named {
-        let sum = path.delay_ns_sum as f64 * scale(Unit::Nanoseconds);
-        let quantiles = quantiles(&path.delay_ns, Unit::Nanoseconds);
-        delays.sample(&[("from", from), ("to", to)], &quantiles, sum, path.arrivals())?;
+        let sum = path.delays.sum_ns as f64 * scale(Unit::Nanoseconds);
+        let quantiles = quantiles(&path.delays.histogram, Unit::Nanoseconds);
+        delays.sample(&[("from", from), ("to", to)], &quantiles, sum, path.delays.count)?;
     }
     Ok(())
 }

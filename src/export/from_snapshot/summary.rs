@@ -2,13 +2,14 @@
 
 use crate::dedup::DedupStats;
 use crate::export::summary::{
-    AccountSummary, DedupSummary, DelaySummary, DeliverySummary, FurtherSummary, PacketsSummary, PathSummary,
-    ProcessingSummary, ResultsSummary, SCHEMA, StatesSummary, Summary, Throughput,
+    AccountSummary, ClockSummary, DedupSummary, DelaySummary, DeliverySummary, FindingSummary,
+    FurtherSummary, PacketsSummary, PathSummary, ProcessingSummary, ResultsSummary, SCHEMA, StatesSummary,
+    StepOfClock, Summary, Throughput, UnpairedSummary, VantageSummary,
 };
 use crate::observe::metrics::quantile;
 use crate::observe::results::ResultsReport;
 use crate::observe::state::StateReport;
-use crate::paths::{ClockDoubt, ClockHint, PathReport, SightingsReport};
+use crate::paths::{ClockDoubt, ClockHint, ClockReport, Finding, PathReport, SightingsReport, VantageReport};
 use crate::pipeline::{Account, Delivery, Snapshot};
 use crate::process::Processing;
 
@@ -51,13 +52,44 @@ impl Summary {
         let path = |path: &PathReport| PathSummary {
             from: name(path.from),
             to: name(path.to),
+            end_to_end: path.end_to_end,
             sent: path.sent,
             lost: path.lost,
+            lost_max: path.lost_max,
+            undetermined: path.undetermined,
+            outside: path.outside,
+            unseen: path.unseen,
             beyond_horizon: path.beyond_horizon,
             duplicated: path.duplicated,
             reordered: path.reordered,
+            negative: path.negative,
             delay_ns: DelaySummary::new(path),
+            delay_uncertainty_ns: path.delay_uncertainty_ns,
+            delays_above_minimum: path.delays_above_minimum,
         };
+        let clock = |clock: &ClockReport| ClockSummary {
+            offset_ns: clock.offset_ns,
+            drift_ppm: clock.drift_ppm,
+            uncertainty_ns: clock.uncertainty_ns,
+            steps: clock
+                .steps
+                .iter()
+                .map(|(at_ns, by_ns)| StepOfClock { at_ns: *at_ns, by_ns: *by_ns })
+                .collect(),
+        };
+        let vantage = |vantage: &VantageReport| VantageSummary {
+            name: name(vantage.name),
+            first_ns: vantage.first_ns,
+            last_ns: vantage.last_ns,
+            packets: vantage.sightings,
+            capture_dropped: vantage.capture_dropped,
+            repeats: vantage.repeats,
+            missed: vantage.missed,
+            clock: vantage.clock.as_ref().map(clock),
+        };
+        let finding = |finding: &Finding| FindingSummary { code: finding.code, text: finding.text.clone() };
+        let unpaired_pair =
+            |(pair, packets): &(String, u64)| UnpairedSummary { pair: pair.clone(), packets: *packets };
         self.packets = Some(PacketsSummary {
             flows: report.flows,
             digest_bytes,
@@ -66,6 +98,10 @@ impl Summary {
             ambiguous: report.ambiguous,
             unpaired: report.unpaired,
             refused: report.refused,
+            horizon_ns: report.horizon_ns,
+            unpaired_pairs: report.unpaired_pairs.iter().map(unpaired_pair).collect(),
+            vantages: report.vantages.iter().map(vantage).collect(),
+            findings: report.findings.iter().map(finding).collect(),
             paths: report.paths.iter().map(path).collect(),
         });
         let mut warn = |count: u64, what: &str| {
@@ -88,13 +124,27 @@ impl Summary {
             "packets arrived beyond the horizon, and their delays are in no figure; a longer horizon would have them",
         );
         warn(report.refused, "sightings were at more vantage points than there can be, and were left out");
-        warn(report.paths.iter().map(|path| path.clamped).sum(), "delays were beyond the histograms' range");
+        warn(
+            report.paths.iter().map(|path| path.delays.clamped).sum(),
+            "delays were beyond the histograms' range",
+        );
         warn(
             report.flows_forgotten,
             "flows were forgotten because a million others came after their last packets; one that went on counts again",
         );
-        warn(report.unpaired, "packets were of flows that only one of three or more vantage points saw");
-        for ClockHint { a, b, doubt } in report.clock_hints() {
+        let pairs = |(pair, packets): &(String, u64)| format!("{pair} ({packets})");
+        let pairs: Vec<String> = report.unpaired_pairs.iter().map(pairs).collect();
+        let named = if pairs.is_empty() { String::new() } else { format!(": {}", pairs.join(", ")) };
+        warn(
+            report.unpaired,
+            &format!(
+                "packets were of addresses or flows that only one vantage point saw; they are on no path{named}"
+            ),
+        );
+        self.warnings
+            .extend(report.findings.iter().map(|finding| format!("{}: {}", finding.code, finding.text)));
+        let hints = if report.surveyed { Vec::new() } else { report.clock_hints() };
+        for ClockHint { a, b, doubt } in hints {
             let (a, b) = (name(a), name(b));
             self.warnings.push(match doubt {
                 ClockDoubt::OneWay => format!(
@@ -200,16 +250,17 @@ impl DelaySummary {
     fn new(path: &PathReport) -> DelaySummary {
         // A bucket may reach beyond the largest value that is in it.
         let quantile = |q| {
-            quantile(&path.delay_ns, q).map(|value| path.delay_ns_max.map_or(value, |max| value.min(max)))
+            quantile(&path.delays.histogram, q)
+                .map(|value| path.delays.max_ns.map_or(value, |max| value.min(max)))
         };
         DelaySummary {
-            count: path.arrivals(),
-            min: path.delay_ns_min,
+            count: path.delays.count,
+            min: path.delays.min_ns,
             p50: quantile(0.5),
             p90: quantile(0.9),
             p99: quantile(0.99),
             p999: quantile(0.999),
-            max: path.delay_ns_max,
+            max: path.delays.max_ns,
             mean: path.delay_ns_mean().map(|mean| mean.round() as u64),
         }
     }

@@ -254,13 +254,12 @@ fn pieces(made: &[Made]) -> Vec<Piece> {
     let of = |(at, piece): (usize, &Made)| {
         let until_raw_ns = match made.get(at + 1) {
             Some(next) => {
-                let (ends, begins) = (piece.line.stamp(next.from_ns), next.line.stamp(next.from_ns));
-                // Between the last stamp before a step forward and the first one after.
-                let last = ends.max(piece.last_raw_ns);
-                if begins > ends && next.begins && last < next.first_raw_ns {
-                    u64::midpoint(last, next.first_raw_ns)
+                // Between the last stamp before and the first one after, whichever clock was set; where it is this one, and back, both are
+                // of the same time.
+                if next.begins && piece.last_raw_ns < next.first_raw_ns {
+                    u64::midpoint(piece.last_raw_ns, next.first_raw_ns)
                 } else {
-                    ends
+                    piece.line.stamp(next.from_ns)
                 }
             }
             None => u64::MAX,

@@ -24,6 +24,8 @@ pub(in crate::paths) struct ClockOptions {
     pub(in crate::paths) declared_ns: Vec<Option<i64>>,
     /// The most by which two of the clocks differ, less what is declared, in nanoseconds: what the hosts' own synchronisation is worth.
     pub(in crate::paths) sync_ns: Option<u64>,
+    /// Those whose own stamps go back, as of a clock that was set: another one is the reference, if it can be.
+    pub(in crate::paths) went_back: Vec<bool>,
 }
 
 /// What is declared, and what is proved to be otherwise.
@@ -87,8 +89,14 @@ pub(in crate::paths) fn solve(
         let of = pairs.iter().filter(|pair| pair.first == vantage || pair.second == vantage);
         of.filter(|pair| pair.fit.stretches.iter().all(|stretch| stretch.is_zero_possible)).count()
     };
-    let reference =
-        (0..vantages).filter(may_be_reference).rev().max_by_key(|vantage| agreeing(*vantage)).unwrap_or(0);
+    let reference = (0..vantages)
+        .filter(may_be_reference)
+        .rev()
+        .max_by_key(|vantage| {
+            let went_back = options.went_back.get(*vantage).copied().unwrap_or(false);
+            (!went_back, agreeing(*vantage))
+        })
+        .unwrap_or(0);
     let mut clocks: Vec<Option<VantageClock>> = (0..vantages)
         .map(|vantage| {
             let is_right =

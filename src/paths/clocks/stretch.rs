@@ -48,6 +48,7 @@ pub(in crate::paths) struct Stretch {
     /// An offset that does not change is possible. If not, it is proved that there is a drift.
     pub(in crate::paths) is_constant_possible: bool,
     /// The smallest and the largest drift that is possible, in seconds a second; at most 0.001.
+    #[cfg(test)]
     pub(in crate::paths) drifts: (f64, f64),
     /// Hard bounds, in order of time; at least one. All or none have a lower bound, and an upper one.
     pub(in crate::paths) knots: Vec<Knot>,
@@ -75,6 +76,7 @@ impl Stretch {
             half_gap_ns: gap_ns.map(|gap_ns| gap_ns.div_ceil(2)),
             is_zero_possible: corridor.fits(&Line::constant(0)),
             is_constant_possible,
+            #[cfg(test)]
             drifts: corridor.slopes(),
             knots: knots(split, range),
             corridor,
@@ -83,6 +85,7 @@ impl Stretch {
 
     /// Returns the smallest and the largest offset that are possible at a time by the first clock, in nanoseconds. `None` where packets in
     /// that direction are missing. Outside of the stretch, bounds widen by 1000 ppm.
+    #[cfg(test)]
     pub(in crate::paths) fn bounds(&self, at_ns: u64) -> (Option<i64>, Option<i64>) {
         let next = self.knots.partition_point(|knot| knot.at_ns < at_ns);
         let before = next.checked_sub(1).and_then(|before| self.knots.get(before));
@@ -146,6 +149,7 @@ impl Stretch {
 }
 
 /// Returns the bound between two knots.
+#[cfg(test)]
 fn between(before: &Knot, after: &Knot, at_ns: u64, bound: impl Fn(&Knot) -> Option<i64>) -> Option<i64> {
     let (from, to) = (bound(before)?, bound(after)?);
     let share = i128::from(at_ns - before.at_ns) * (i128::from(to) - i128::from(from));

@@ -78,6 +78,7 @@ impl VantageClock {
     }
 
     /// Returns the stamp that the vantage point gives at a time in common; in nanoseconds, saturating.
+    #[cfg(test)]
     pub(in crate::paths) fn to_raw(&self, time_ns: u64) -> u64 {
         self.offset_at(time_ns).stamp(time_ns).saturating_add_signed(self.declared_ns)
     }

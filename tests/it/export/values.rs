@@ -111,11 +111,14 @@ fn path(numbers: &mut Distinct, from: Symbol, to: Symbol, delays: &[u64]) -> Pat
     observer.flush().unwrap();
     let mut path = observer.report().paths.remove(0);
     (path.lost, path.beyond_horizon) = (numbers.next(), numbers.next());
-    path.sent = delays.len() as u64 + path.lost + path.beyond_horizon;
-    (path.duplicated, path.reordered, path.clamped) = (numbers.next(), numbers.next(), numbers.next());
-    path.delay_ns = histogram(delays);
-    (path.delay_ns_min, path.delay_ns_max) = (delays.iter().min().copied(), delays.iter().max().copied());
-    path.delay_ns_sum = delays.iter().map(|delay| u128::from(*delay)).sum();
+    path.lost_max = path.lost + numbers.next();
+    path.sent = delays.len() as u64 + path.lost_max + path.beyond_horizon;
+    (path.undetermined, path.outside, path.unseen) = (numbers.next(), numbers.next(), numbers.next());
+    path.delays.count = delays.len() as u64;
+    (path.duplicated, path.reordered, path.delays.clamped) = (numbers.next(), numbers.next(), numbers.next());
+    path.delays.histogram = histogram(delays);
+    (path.delays.min_ns, path.delays.max_ns) = (delays.iter().min().copied(), delays.iter().max().copied());
+    path.delays.sum_ns = delays.iter().map(|delay| u128::from(*delay)).sum();
     path
 }
 
@@ -307,6 +310,10 @@ fn metrics_om_holds_every_figure_under_its_name_in_its_unit() {
         for (name, count) in [
             ("sent", path.sent),
             ("lost", path.lost),
+            ("lost_max", path.lost_max),
+            ("undetermined", path.undetermined),
+            ("outside", path.outside),
+            ("unseen", path.unseen),
             ("beyond_horizon", path.beyond_horizon),
             ("duplicated", path.duplicated),
             ("reordered", path.reordered),
@@ -321,7 +328,7 @@ fn metrics_om_holds_every_figure_under_its_name_in_its_unit() {
         ("unpaired", sightings.unpaired),
         ("ambiguous", sightings.ambiguous),
         ("outliers", sightings.outliers),
-        ("clamped", sightings.paths.iter().map(|path| path.clamped).sum()),
+        ("clamped", sightings.paths.iter().map(|path| path.delays.clamped).sum()),
     ] {
         expected.add(format!("panther_sightings_{name}_total"), count as f64);
     }
@@ -439,6 +446,10 @@ fn summary_json_holds_every_figure_under_its_name() {
         for (name, count) in [
             ("sent", path.sent),
             ("lost", path.lost),
+            ("lost_max", path.lost_max),
+            ("undetermined", path.undetermined),
+            ("outside", path.outside),
+            ("unseen", path.unseen),
             ("beyond_horizon", path.beyond_horizon),
             ("duplicated", path.duplicated),
             ("reordered", path.reordered),
@@ -473,7 +484,7 @@ fn summary_json_holds_every_figure_under_its_name() {
     // Each doubt has one warning, with its number; and none where there is no doubt.
     let warnings = |summary: &Summary| -> Vec<String> { summary.warnings.clone() };
     assert_eq!(warnings(&summary)[0], "something went wrong");
-    let clamped: u64 = sightings.paths.iter().map(|path| path.clamped).sum();
+    let clamped: u64 = sightings.paths.iter().map(|path| path.delays.clamped).sum();
     for (count, word) in [
         (sightings.late, "too late"),
         (sightings.outliers, "far ahead"),

@@ -259,7 +259,7 @@ fn fed(path: &Path) -> (CaptureReport, Vec<(u64, u32)>) {
     let pipeline = builder.start().unwrap();
     let mut emitter = pipeline.emitter("ingest").unwrap();
     let input = CaptureInput { path: path.to_owned(), vantage: "here".to_owned() };
-    let options = FeedOptions { digest: PacketDigest::new(Coverage::Whole) };
+    let options = FeedOptions { digest: PacketDigest::new(Coverage::Whole), survey: None };
     let symbols = Arc::new(Symbols::new());
     let pump = || {
         pipeline.poll();

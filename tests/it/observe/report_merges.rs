@@ -227,6 +227,11 @@ fn results_of_several_instances_are_those_of_one() {
     }
 }
 
+fn vantage(name: Symbol, sightings: u64, first_ns: u64, last_ns: u64) -> VantageReport {
+    let (repeats, missed, capture_dropped, clock) = (sightings / 2, sightings / 3, None, None);
+    VantageReport { name, sightings, first_ns, last_ns, repeats, missed, capture_dropped, clock }
+}
+
 /// A path with these delays, and its counts.
 fn path(
     from: Symbol,
@@ -245,11 +250,12 @@ fn path(
     observer.flush().unwrap();
     let mut path = observer.report().paths.remove(0);
     assert_eq!((path.from, path.to, path.lost), (from, to, 1));
-    (path.sent, path.lost) = (delays.len() as u64 + lost, lost);
-    (path.duplicated, path.reordered, path.clamped) = (duplicated, reordered, clamped);
-    delays.iter().for_each(|delay| path.delay_ns.record(*delay).unwrap());
-    (path.delay_ns_min, path.delay_ns_max) = (delays.iter().min().copied(), delays.iter().max().copied());
-    path.delay_ns_sum = delays.iter().map(|delay| u128::from(*delay)).sum();
+    (path.sent, path.lost, path.lost_max) = (delays.len() as u64 + lost, lost, lost);
+    path.delays.count = delays.len() as u64;
+    (path.duplicated, path.reordered, path.delays.clamped) = (duplicated, reordered, clamped);
+    delays.iter().for_each(|delay| path.delays.histogram.record(*delay).unwrap());
+    (path.delays.min_ns, path.delays.max_ns) = (delays.iter().min().copied(), delays.iter().max().copied());
+    path.delays.sum_ns = delays.iter().map(|delay| u128::from(*delay)).sum();
     path
 }
 
@@ -299,7 +305,7 @@ fn sightings_merge_path_by_path_and_figure_by_figure() {
                 let (first_ns, last_ns) = (one.min(other), one.max(other));
                 let known = vantages.entry(name(at)).or_insert((0, u64::MAX, 0));
                 *known = (known.0 + sightings, known.1.min(first_ns), known.2.max(last_ns));
-                part.vantages.push(VantageReport { name: name(at), sightings, first_ns, last_ns });
+                part.vantages.push(vantage(name(at), sightings, first_ns, last_ns));
             }
             parts.push(part);
         }
@@ -317,18 +323,22 @@ fn sightings_merge_path_by_path_and_figure_by_figure() {
                 let (delays, counts) = &paths[&(found.from, found.to)];
                 let expected = path(found.from, found.to, delays, *counts);
                 let histogram = |path: &PathReport| -> Vec<(u64, u64)> {
-                    let steps = path.delay_ns.iter_recorded();
+                    let steps = path.delays.histogram.iter_recorded();
                     steps.map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
                 };
                 assert_eq!(histogram(found), histogram(&expected), "{label}");
                 let figures = |path: &PathReport| {
-                    let counts = [path.sent, path.lost, path.duplicated, path.reordered, path.clamped];
-                    let delays =
-                        (path.delay_ns_min, path.delay_ns_max, path.delay_ns_sum, path.delay_ns.len());
+                    let counts = [path.sent, path.lost, path.duplicated, path.reordered, path.delays.clamped];
+                    let delays = (
+                        path.delays.min_ns,
+                        path.delays.max_ns,
+                        path.delays.sum_ns,
+                        path.delays.histogram.len(),
+                    );
                     (counts, delays, path.arrivals())
                 };
                 assert_eq!(figures(found), figures(&expected), "{label}");
-                assert_eq!(found.delay_ns.len(), delays.len() as u64, "{label}");
+                assert_eq!(found.delays.histogram.len(), delays.len() as u64, "{label}");
             }
         }
     }

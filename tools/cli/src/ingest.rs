@@ -6,7 +6,7 @@ mod warnings;
 
 use crate::Outcome;
 use crate::flight::Flight;
-use crate::journal_args::{Description, nanos};
+use crate::journal_args::{Description, SurveyNote, nanos};
 use crate::journal_log;
 use crate::report;
 use crate::results::{Events, Failure, Told, commit, judged, panther_ids, tell};
@@ -22,8 +22,9 @@ use panther_events::ingest::feed::{
     CaptureFeedReport, CaptureInput, CaptureReport, FeedError, FeedOptions, feed_until,
 };
 use panther_events::ingest::panther::PythonVersion;
-use panther_events::ingest::{Coverage, DigestKey, PacketDigest, common_coverage, scan};
+use panther_events::ingest::{Coverage, DigestKey, PacketDigest, SurveyError, common_coverage, scan, survey};
 use panther_events::journal::{Durability, Options};
+use panther_events::paths::{Survey, SurveyOptions};
 use panther_events::pipeline::Topology;
 use panther_events::run::{FileFormat, FinishedRun, InputTotals, RunOptions, is_whole};
 use panther_events_cli::filters::{
@@ -34,6 +35,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+/// Where none is given, and none can be derived.
+const HORIZON: Duration = Duration::from_secs(1);
+
+/// What is said of clocks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum ClockArg {
+    Auto,
+    Off,
+    /// That of this vantage point is ahead by so many nanoseconds.
+    Offset(String, i64),
+}
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -56,9 +69,20 @@ pub(crate) struct Args {
     #[arg(long, default_value = "unbounded", value_parser = parse_window)]
     window: Window,
     /// How long a packet may take from one vantage point to another: more than the largest delay, less than the time
-    /// after which an identical packet is sent again.
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_horizon)]
-    horizon: Duration,
+    /// after which an identical packet is sent again. Without it, twice the longest delay that is seen; of pipes, a second.
+    #[arg(long, value_name = "DURATION", value_parser = parse_horizon)]
+    horizon: Option<Duration>,
+    /// `auto` corrects clocks that packets prove wrong, `off` none; `NAME=OFFSET` says by how much the clock of a vantage point is ahead
+    /// (`server=-15ms`). May be given several times.
+    #[arg(long, value_name = "auto|off|NAME=OFFSET", value_parser = parse_clock)]
+    clock: Vec<ClockArg>,
+    /// By how much the clocks of two vantage points differ at most, where their hosts keep them together.
+    #[arg(long, value_name = "DURATION", value_parser = parse_span)]
+    clock_sync: Option<Duration>,
+    /// When the capture of a vantage point ended, though its last packet came before: seconds since 1970 by its own clock, with a fraction. May be
+    /// given several times.
+    #[arg(long, value_name = "NAME=SECONDS", value_parser = parse_until)]
+    captured_until: Vec<(String, u64)>,
     /// Threads: `inline`, `fused`, `auto`, or `staged:DxW` with D dedup threads and W workers.
     #[arg(long, default_value = "fused")]
     topology: Topology,
@@ -183,8 +207,20 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         None => Some(DigestKey::random()),
     };
     let bar = progress_bar(args, &paths);
+    let mut coverage = coverage;
+    let survey = match look_through(args, &inputs, (coverage, key), &bar, &signals) {
+        Err(SurveyError::Cut) if args.journal.is_none() => {
+            coverage = match coverage_of(&inputs) {
+                Coverage::Whole => Coverage::Prefix(Coverage::PREFIX_MIN),
+                prefix => prefix,
+            };
+            look_through(args, &inputs, (coverage, key), &bar, &signals)
+        }
+        found => found,
+    };
+    let survey = survey.ok().flatten();
     let attempt = |coverage, flight: Option<&mut Flight>| {
-        attempt(args, &inputs, (coverage, key), &dir, &bar, &signals, flight)
+        attempt(args, &inputs, (coverage, key, survey.clone()), &dir, &bar, &signals, flight)
     };
     let run = match attempt(coverage, flight.as_mut())? {
         Some(run) => run,
@@ -206,7 +242,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
     bar.finish_and_clear();
     let mut summary = summary(args, &run);
     summary.warnings.extend(run.stall.iter().cloned());
-    let losses = run.finished.losses();
+    let losses: Vec<String> = run.finished.losses().into_iter().chain(little_paired(&summary)).collect();
     let readable =
         run.feed.captures.iter().any(|capture| capture.error.is_none() || capture.counts.records > 0);
     if !readable {
@@ -215,10 +251,47 @@ pub(crate) fn run(args: &Args) -> Result<Outcome, Failure> {
         return Err(format!("nothing could be read; no results were written; {hint}").into());
     }
     commit(dir, &run.finished, &summary, &losses, &FileFormat::ALL)?;
-    let is_whole = is_whole(&summary, &losses) && run.stall.is_empty();
+    let is_whole = is_whole(&summary, &losses) && run.stall.is_empty() && is_comparable(&run, &summary);
     let found = if is_whole { Outcome::Done } else { Outcome::Partly };
     let found = judged(found, &summary, args.require_passed);
     Ok(tell(Told::new(args.json, args.quiet), &args.out, &summary, &losses, found))
+}
+
+/// Surveys the captures; `None` where one of them can be read only once.
+fn look_through(
+    args: &Args,
+    inputs: &[CaptureInput],
+    (coverage, key): (Coverage, Option<DigestKey>),
+    bar: &ProgressBar,
+    signals: &Signals,
+) -> Result<Option<Arc<Survey>>, SurveyError> {
+    if !inputs.iter().all(|input| input.path.is_file()) {
+        return Ok(None);
+    }
+    let options = survey_options(args, inputs);
+    let digest = digest_of(args, coverage, key);
+    painted(bar, |progress| survey(inputs, digest, &options, progress, signals.stop()))
+        .map(|found| Some(Arc::new(found)))
+}
+
+fn survey_options(args: &Args, inputs: &[CaptureInput]) -> SurveyOptions {
+    let is_named = |name: &str| inputs.iter().any(|input| input.vantage == name);
+    let offset = |arg: &ClockArg| match arg {
+        ClockArg::Offset(name, offset_ns) if is_named(name) => Some((name.clone(), *offset_ns)),
+        _ => None,
+    };
+    SurveyOptions {
+        clocks_off: args.clock.contains(&ClockArg::Off),
+        clock_offsets: args.clock.iter().filter_map(offset).collect(),
+        clock_sync_ns: args.clock_sync.map(nanos),
+        horizon_ns: args.horizon.map(nanos),
+        captured_until_ns: args.captured_until.clone(),
+    }
+}
+
+fn digest_of(args: &Args, coverage: Coverage, key: Option<DigestKey>) -> PacketDigest {
+    let digest = PacketDigest::new(coverage).mask_l4_checksum(args.mask_checksums);
+    key.map_or(digest, |key| digest.keyed(key))
 }
 
 /// Looks the captures through for what they hold of their packets.
@@ -242,17 +315,19 @@ struct Run {
 fn attempt(
     args: &Args,
     inputs: &[CaptureInput],
-    (coverage, key): (Coverage, Option<DigestKey>),
+    (coverage, key, survey): (Coverage, Option<DigestKey>, Option<Arc<Survey>>),
     dir: &ResultDir,
     bar: &ProgressBar,
     signals: &Signals,
     mut flight: Option<&mut Flight>,
 ) -> Result<Option<Run>, Failure> {
     let start = Instant::now();
+    let horizon = args.horizon.unwrap_or(HORIZON);
     let options = RunOptions {
         topology: args.topology,
         window: args.window,
-        horizon: args.horizon,
+        horizon,
+        survey: survey.clone(),
         vantages: inputs.iter().map(|input| Symbol::of(&input.vantage)).collect(),
         events: args.events.into(),
         id_elsewhere: Some(panther_ids(Arc::default())),
@@ -263,9 +338,10 @@ fn attempt(
     let mut notes = None;
     if let Some(journal) = &args.journal {
         let description = Description {
+            survey: survey.is_some().then(|| SurveyNote::new(&survey_options(args, inputs))),
             schema: Description::SCHEMA.to_owned(),
             vantages: inputs.iter().map(|input| input.vantage.clone()).collect(),
-            horizon_ns: nanos(args.horizon),
+            horizon_ns: nanos(horizon),
             window: window_text(args.window),
             digest_bytes: digest_bytes(coverage),
             mask_checksums: args.mask_checksums,
@@ -278,8 +354,7 @@ fn attempt(
         builder.recorder(&flight.recorder);
     }
     let pipeline = builder.start()?;
-    let digest = PacketDigest::new(coverage).mask_l4_checksum(args.mask_checksums);
-    let digest = key.map_or(digest, |key| digest.keyed(key));
+    let digest = digest_of(args, coverage, key);
     let mut emitter = pipeline.emitter("ingest")?;
     let fed = painted(bar, |progress| {
         let pump = || {
@@ -290,7 +365,8 @@ fn attempt(
                 flight.snapshot();
             }
         };
-        feed_until(inputs, FeedOptions { digest }, &mut emitter, &symbols, progress, pump, signals.stop())
+        let options = FeedOptions { digest, survey };
+        feed_until(inputs, options, &mut emitter, &symbols, progress, pump, signals.stop())
     });
     drop(emitter);
     let inputs: Vec<InputTotals> = fed.iter().flat_map(|feed| feed.captures.iter().map(note)).collect();
@@ -307,6 +383,30 @@ fn attempt(
             Ok(Some(Run { feed, finished, coverage, stall }))
         }
     }
+}
+
+/// Tells whether each vantage point had a packet to compare.
+fn is_comparable(run: &Run, summary: &Summary) -> bool {
+    let all_have = run.feed.captures.iter().all(CaptureReport::has_usable_packets);
+    let paired = summary.packets.as_ref().is_some_and(|packets| !packets.paths.is_empty());
+    all_have && (paired || run.feed.captures.len() < 2)
+}
+
+/// Says so where less than half of the packets that were to be seen at two vantage points were.
+fn little_paired(summary: &Summary) -> Option<String> {
+    let paths = summary.packets.iter().flat_map(|packets| &packets.paths).filter(|path| !path.end_to_end);
+    let (mut paired, mut all) = (0, 0);
+    for path in paths {
+        let arrived = path.sent.saturating_sub(path.lost_max);
+        paired += arrived;
+        all += path.sent + path.undetermined + path.unseen;
+    }
+    (paired * 2 < all).then(|| {
+        format!(
+            "little-paired: of {all} packets that were to be seen at two vantage points, {paired} were; do not believe the losses before you \
+             know why"
+        )
+    })
 }
 
 fn note(capture: &CaptureReport) -> InputTotals {
@@ -396,4 +496,33 @@ fn parse_vantage(text: &str) -> Result<(String, PathBuf), String> {
         Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
         _ => Err("write NAME=FILE".to_owned()),
     }
+}
+
+fn parse_clock(text: &str) -> Result<ClockArg, String> {
+    match text {
+        "auto" => return Ok(ClockArg::Auto),
+        "off" => return Ok(ClockArg::Off),
+        _ => {}
+    }
+    let wrong = || "write auto, off or NAME=OFFSET, such as server=-15ms".to_owned();
+    let (name, offset) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
+    let (is_behind, span) = match offset.strip_prefix('-') {
+        Some(span) => (true, span),
+        None => (false, offset.strip_prefix('+').unwrap_or(offset)),
+    };
+    let ahead_ns = i64::try_from(nanos(parse_span(span)?)).map_err(|_| wrong())?;
+    Ok(ClockArg::Offset(name.to_owned(), if is_behind { -ahead_ns } else { ahead_ns }))
+}
+
+fn parse_until(text: &str) -> Result<(String, u64), String> {
+    let wrong = || "write NAME=SECONDS, such as server=1735689600.5".to_owned();
+    let (name, seconds) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
+    let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
+    let whole: u64 = whole.parse().map_err(|_| wrong())?;
+    if fraction.len() > 9 || !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let fraction_ns: u64 = format!("{fraction:0<9}").parse().map_err(|_| wrong())?;
+    let ns = whole.checked_mul(1_000_000_000).and_then(|ns| ns.checked_add(fraction_ns)).ok_or_else(wrong)?;
+    Ok((name.to_owned(), ns))
 }

@@ -14,6 +14,7 @@ use panther_events::journal::{
 };
 use panther_events::observe::Observer;
 use panther_events::observe::results::Results;
+use panther_events::paths::SurveyOptions;
 use panther_events::run::InputTotals;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -321,6 +322,42 @@ pub(crate) struct Description {
     /// The key of the digests, where they have one: see `DigestKey`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) digest_key: Option<String>,
+    /// How captures were surveyed before they were fed; `None` where they were not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) survey: Option<SurveyNote>,
+}
+
+/// What was said for the survey: see [`SurveyOptions`].
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct SurveyNote {
+    clocks_off: bool,
+    clock_offsets: Vec<(String, i64)>,
+    clock_sync_ns: Option<u64>,
+    horizon_ns: Option<u64>,
+    captured_until_ns: Vec<(String, u64)>,
+}
+
+impl SurveyNote {
+    pub(crate) fn new(options: &SurveyOptions) -> SurveyNote {
+        SurveyNote {
+            clocks_off: options.clocks_off,
+            clock_offsets: options.clock_offsets.clone(),
+            clock_sync_ns: options.clock_sync_ns,
+            horizon_ns: options.horizon_ns,
+            captured_until_ns: options.captured_until_ns.clone(),
+        }
+    }
+
+    pub(crate) fn options(&self) -> SurveyOptions {
+        SurveyOptions {
+            clocks_off: self.clocks_off,
+            clock_offsets: self.clock_offsets.clone(),
+            clock_sync_ns: self.clock_sync_ns,
+            horizon_ns: self.horizon_ns,
+            captured_until_ns: self.captured_until_ns.clone(),
+        }
+    }
 }
 
 impl Description {

@@ -6,13 +6,16 @@ use crate::results::{
     Events, Failure, FormatArg, Told, commit, judged, panther_ids, said, tell, tell_doubts,
 };
 use panther_events::dedup::Window;
+use panther_events::domain::packet::PacketSeen;
 use panther_events::domain::pipeline::ProcessorFailed;
 use panther_events::emit::Emitter;
+use panther_events::event::Symbol;
 use panther_events::event::{Context, Level, Origin, Payload, Record};
 use panther_events::export::summary::InputSummary;
 use panther_events::export::{Overwrite, ResultDir};
 use panther_events::journal::storage::{DirStorage, Storage};
 use panther_events::journal::{Damage, ReadOptions};
+use panther_events::paths::{Ends, Survey, SurveyedPacket, VantageSurvey};
 use panther_events::pipeline::{Pipeline, Topology};
 use panther_events::run::{FileFormat, FinishedRun, InputTotals, RunOptions, is_whole};
 use panther_events_cli::filters::{Speed, context, parse_part, parse_speed, parse_window};
@@ -116,6 +119,9 @@ pub(crate) fn export(args: &ExportArgs) -> Result<Outcome, Failure> {
     job.run()
 }
 
+/// Flows whose addresses are remembered while a journal is surveyed.
+const FLOWS_MAX: usize = 1 << 20;
+
 struct Job<'a> {
     journal: &'a Path,
     out: &'a Path,
@@ -149,7 +155,8 @@ impl Job<'_> {
         // The description comes before the first record.
         let first: Vec<Record> = source.next_block()?.unwrap_or_default().to_vec();
         let description = source.description();
-        let options = self.options(description.as_ref())?;
+        let survey = description.as_ref().map(|run| self.survey(run)).transpose()?.flatten();
+        let options = RunOptions { survey, ..self.options(description.as_ref())? };
         let (mut builder, observers) = options.builder(&source.symbols, &dir)?;
         builder.schema(source.schema.clone());
         let pipeline = builder.start()?;
@@ -211,6 +218,33 @@ impl Job<'_> {
         }
         let found = tell(self.told, self.out, &summary, &losses, found);
         Ok(said(found, io::stderr().write_all(&findings)))
+    }
+
+    /// Looks at the journal's packets beforehand, as the run did at its captures, where it did.
+    fn survey(&self, run: &Description) -> Result<Option<Arc<Survey>>, Failure> {
+        let Some(note) = &run.survey else { return Ok(None) };
+        let options = ReadOptions { as_ended: true, ..ReadOptions::default() };
+        let mut source = JournalSource::open(self.journal, options)?;
+        let mut vantages: Vec<VantageSurvey> =
+            run.vantages.iter().map(|name| VantageSurvey::new(name)).collect();
+        let names = run.vantage_symbols();
+        let mut flows: HashMap<Symbol, Option<Ends>> = HashMap::new();
+        while source.next_block()?.is_some() {
+            for record in source.block() {
+                let Some(packet) = record.payload::<PacketSeen>() else { continue };
+                let Some(id) = record.id().map(|id| id.bits()) else { continue };
+                let at = names.iter().position(|name| *name == packet.vantage);
+                let Some(vantage) = at.and_then(|at| vantages.get_mut(at)) else { continue };
+                if flows.len() >= FLOWS_MAX {
+                    flows.clear();
+                }
+                let name = || source.symbols.name(record.entity());
+                let ends = *flows.entry(record.entity()).or_insert_with(|| Ends::of_flow(&name()?));
+                let (time_ns, flags) = (record.time_ns(), packet.flags);
+                vantage.see(&SurveyedPacket { id, time_ns, ends, flags });
+            }
+        }
+        Ok(Some(Arc::new(Survey::new(vantages, &note.options()))))
     }
 
     fn options(&self, description: Option<&Description>) -> Result<RunOptions, Failure> {

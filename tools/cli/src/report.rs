@@ -4,7 +4,7 @@ use crate::plain::plain;
 use comfy_table::{CellAlignment, Table, presets};
 use panther_events::export::summary::{
     AssertionSummary, InputSummary, PartSummary, PathSummary, ResultsSummary, StatesSummary, Summary,
-    TallySummary, TestSummary,
+    TallySummary, TestSummary, VantageSummary,
 };
 use std::io::{self, Write};
 
@@ -18,6 +18,9 @@ pub(crate) fn print(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
             writeln!(out, "No packet was seen at two vantage points, so there is no path to tell of.")?;
         } else {
             writeln!(out, "{}", paths(&packets.paths))?;
+        }
+        if packets.vantages.iter().any(|vantage| vantage.clock.is_some()) {
+            writeln!(out, "\n{}", vantages(&packets.vantages))?;
         }
         writeln!(out)?;
     }
@@ -98,20 +101,73 @@ fn paths(paths: &[PathSummary]) -> Table {
     if beyond {
         header.push("beyond horizon");
     }
+    let clocks = paths.iter().any(|path| path.delay_uncertainty_ns.is_some());
+    if clocks {
+        header.push("± clocks");
+    }
+    let left_out = |path: &PathSummary| path.undetermined + path.outside + path.unseen;
+    let any_left_out = paths.iter().any(|path| left_out(path) > 0);
+    if any_left_out {
+        header.push("not charged");
+    }
     let mut table = table(&header);
     for path in paths {
-        let share = if path.sent > 0 { path.lost as f64 / path.sent as f64 * 100.0 } else { 0.0 };
+        let share = |lost: u64| if path.sent > 0 { lost as f64 / path.sent as f64 * 100.0 } else { 0.0 };
         let delay = &path.delay_ns;
+        let is_range = path.lost_max > path.lost;
+        let range = |of: &dyn Fn(u64) -> String| {
+            if is_range { format!("{} to {}", of(path.lost), of(path.lost_max)) } else { of(path.lost) }
+        };
+        let end_to_end = if path.end_to_end { " (end to end)" } else { "" };
         let mut row = vec![
-            format!("{} → {}", plain(&path.from), plain(&path.to)),
+            format!("{} → {}{end_to_end}", plain(&path.from), plain(&path.to)),
             grouped(path.sent),
-            grouped(path.lost),
-            format!("{share:.2}"),
+            range(&grouped),
+            range(&|lost| format!("{:.2}", share(lost))),
             grouped(path.duplicated),
             grouped(path.reordered),
         ];
         row.extend([delay.min, delay.p50, delay.p90, delay.p99, delay.max].map(duration));
         row.extend(beyond.then(|| grouped(path.beyond_horizon)));
+        row.extend(clocks.then(|| duration(path.delay_uncertainty_ns)));
+        row.extend(any_left_out.then(|| grouped(left_out(path))));
+        table.add_row(row);
+    }
+    table
+}
+
+/// When each vantage point looked, and what is known of its clock.
+fn vantages(vantages: &[VantageSummary]) -> Table {
+    let mut header = vec!["vantage point", "packets", "first", "last", "clock"];
+    let repeats = vantages.iter().any(|vantage| vantage.repeats > 0);
+    let dropped = vantages.iter().any(|vantage| vantage.capture_dropped.is_some());
+    header.extend(repeats.then_some("repeats"));
+    header.extend(dropped.then_some("dropped"));
+    let mut table = table(&header);
+    let begin_ns = vantages.iter().map(|vantage| vantage.first_ns).min().unwrap_or(0);
+    let since = |time_ns: u64| format!("{:.3} s", (time_ns - begin_ns) as f64 / 1e9);
+    for vantage in vantages {
+        let clock = vantage.clock.as_ref().map_or_else(String::new, |clock| {
+            let steps =
+                if clock.steps.is_empty() { String::new() } else { format!(", {} steps", clock.steps.len()) };
+            match (clock.offset_ns, clock.drift_ppm) {
+                (0, 0.0) if clock.steps.is_empty() => "as it is".to_owned(),
+                (offset_ns, ppm) => {
+                    let sign = if offset_ns < 0 { "-" } else { "+" };
+                    let drift = if ppm == 0.0 { String::new() } else { format!(", {ppm:+.1} ppm") };
+                    format!("{sign}{}{drift}{steps}", duration(Some(offset_ns.unsigned_abs())))
+                }
+            }
+        });
+        let mut row = vec![
+            plain(&vantage.name).to_string(),
+            grouped(vantage.packets),
+            since(vantage.first_ns),
+            since(vantage.last_ns),
+            clock,
+        ];
+        row.extend(repeats.then(|| grouped(vantage.repeats)));
+        row.extend(dropped.then(|| vantage.capture_dropped.map_or_else(String::new, grouped)));
         table.add_row(row);
     }
     table

@@ -204,7 +204,7 @@ fn an_ingest_tells_by_its_status_what_became_of_its_inputs() {
     let panther = ["--format", "panther"];
     for (files, more, expected) in [
         (&["whole.pcap"][..], &[][..], 0),
-        (&["head.pcap"], &[], 0),
+        (&["head.pcap"], &[], 1),
         (&["cut.pcap"], &[], 1),
         (&["whole.pcap", "cut.pcap"], &[], 1),
         // What is not there is a mistake in the arguments, and told before anything is done.

@@ -31,7 +31,7 @@ pub(super) fn run(
     let options = RunOptions {
         topology: args.topology,
         window: args.window,
-        horizon: args.horizon,
+        horizon: args.horizon.unwrap_or(super::HORIZON),
         events: args.events.into(),
         id_elsewhere: Some(panther_ids(Arc::clone(&ids))),
         ..RunOptions::default()
@@ -41,9 +41,10 @@ pub(super) fn run(
     let mut notes = None;
     if let Some(journal) = &args.journal {
         let description = Description {
+            survey: None,
             schema: Description::SCHEMA.to_owned(),
             vantages: Vec::new(),
-            horizon_ns: nanos(args.horizon),
+            horizon_ns: nanos(args.horizon.unwrap_or(super::HORIZON)),
             window: window_text(args.window),
             digest_bytes: None,
             digest_key: None,

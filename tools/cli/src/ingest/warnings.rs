@@ -12,7 +12,7 @@ pub(super) fn warnings(capture: &CaptureReport) -> Vec<String> {
     if !capture.has_usable_packets() {
         let vantage = &capture.input.vantage;
         warnings.push(format!(
-            "{path}: no packet could be used, so nothing is known of vantage point {vantage:?}: {}; look at its interface, its \
+            "no-packets: {path}: no packet could be used, so nothing is known of vantage point {vantage:?}: {}; look at its interface, its \
              filter and its clock",
             nothing_used(capture)
         ));
