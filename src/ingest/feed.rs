@@ -140,7 +140,9 @@ fn feed_with(
             let (sender, receiver) = sync_channel(BLOCKS_AHEAD);
             let (gate, opened) = sync_channel::<()>(1);
             let digest = options.digest;
-            let reader = Reader { input, digest, symbols, progress, stop: &stop, interrupt, blocks: sender };
+            let is_timed = options.survey.as_ref().is_none_or(|survey| survey.has_packets(number));
+            let reader =
+                Reader { input, digest, is_timed, symbols, progress, stop: &stop, interrupt, blocks: sender };
             // Where one cannot be had, the others end without having touched their files: their gates are gone.
             let run = move || match opened.recv() {
                 Ok(()) => reader.run(read),
@@ -267,6 +269,8 @@ fn merge(mut heads: Vec<Head>, emitter: &mut Emitter, pump: &mut dyn FnMut()) ->
 struct Reader<'a> {
     input: &'a CaptureInput,
     digest: PacketDigest,
+    /// The times of its packets can be used, as far as is known beforehand.
+    is_timed: bool,
     symbols: &'a Arc<Symbols>,
     progress: &'a AtomicU64,
     stop: &'a AtomicBool,
@@ -362,7 +366,7 @@ impl Reader<'_> {
             };
             let refused = match frame.decode() {
                 Decoded::Ip(packet) => match self.digest.digest(&packet) {
-                    Ok(_) if !frame.has_time() => {
+                    Ok(_) if !frame.has_time() || !self.is_timed => {
                         report.untimed += 1;
                         None
                     }

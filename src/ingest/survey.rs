@@ -106,6 +106,11 @@ fn look_through(
     }
     progress.fetch_add(capture.bytes_read() - bytes_told, Ordering::Relaxed);
     let counts = capture.counts();
+    if counts.long_fraction + counts.far_future > counts.records / 2 {
+        // Its times are in another unit than it says, those that look right as well: none of them can be used.
+        *seen = VantageSurvey::new(&input.vantage);
+        return Ok(());
+    }
     seen.set_capture(counts.capture_dropped, counts.captured_ns);
     Ok(())
 }

@@ -185,6 +185,12 @@ impl Survey {
         self.horizon_ns.unwrap_or_else(longest)
     }
 
+    /// Tells whether a vantage point had a packet whose time can be used.
+    #[must_use]
+    pub fn has_packets(&self, vantage: usize) -> bool {
+        self.windows.get(vantage).is_some_and(|window| window.begin_ns <= window.end_ns)
+    }
+
     /// Returns what bears on the results.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {

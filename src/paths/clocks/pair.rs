@@ -265,7 +265,9 @@ fn pieces(made: &[Made]) -> Vec<Piece> {
             None => u64::MAX,
         };
         until = until_raw_ns.max(until);
-        Piece { from_ns: piece.from_ns, until_raw_ns: until, line: piece.line }
+        let is_repeated =
+            made.get(at + 1).is_some_and(|next| next.begins && next.first_raw_ns <= piece.last_raw_ns);
+        Piece { from_ns: piece.from_ns, until_raw_ns: until, is_repeated, line: piece.line }
     };
     made.iter().enumerate().map(of).collect()
 }

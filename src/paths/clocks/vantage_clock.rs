@@ -10,6 +10,8 @@ pub(super) struct Piece {
     pub(super) from_ns: u64,
     /// The last raw stamp that belongs to it or to a piece before.
     pub(super) until_raw_ns: u64,
+    /// The clock was set back at its end: some of its stamps came again in the next piece.
+    pub(super) is_repeated: bool,
     /// What is to be subtracted from stamps, by the time in common.
     pub(super) line: Line,
 }
@@ -63,18 +65,25 @@ impl VantageClock {
     /// before in the same capture, say.
     pub(in crate::paths) fn to_common_near(&self, raw_ns: u64, near_ns: u64) -> u64 {
         let raw_ns = self.undeclared(raw_ns);
-        let first = self.common(raw_ns);
-        let at = self.pieces.partition_point(|piece| piece.from_ns <= near_ns);
-        // The piece of that time, and its neighbours.
-        let candidates = self.pieces.get(at.saturating_sub(2)..self.pieces.len().min(at + 1));
-        let in_piece = |(n, piece): (usize, &Piece)| {
-            let time_ns = piece.line.invert(raw_ns);
-            let next = self.pieces.get(at.saturating_sub(2) + n + 1);
-            let is_inside = time_ns >= piece.from_ns && next.is_none_or(|next| time_ns < next.from_ns);
-            is_inside.then_some(time_ns)
-        };
-        let times = candidates.unwrap_or_default().iter().enumerate().filter_map(in_piece);
-        times.chain([first]).min_by_key(|time_ns| time_ns.abs_diff(near_ns)).unwrap_or(first)
+        let first_ns = self.common(raw_ns);
+        let at = self.pieces.partition_point(|piece| piece.until_raw_ns < raw_ns);
+        let mut best_ns = first_ns;
+        // Of the pieces in which the stamp came again, each follows the one before.
+        for (piece, next) in self.pieces.iter().zip(self.pieces.iter().skip(1)).skip(at) {
+            if !piece.is_repeated {
+                break;
+            }
+            let time_ns = next.line.invert(raw_ns);
+            // Where the piece begins is known by the packets that were seen at both vantage points only.
+            let slack_ns = time_ns.abs_diff(first_ns) / 4;
+            if time_ns.saturating_add(slack_ns) < next.from_ns {
+                break;
+            }
+            if time_ns.abs_diff(near_ns) < best_ns.abs_diff(near_ns) {
+                best_ns = time_ns;
+            }
+        }
+        best_ns
     }
 
     /// Returns the stamp that the vantage point gives at a time in common; in nanoseconds, saturating.

@@ -29,15 +29,19 @@ pub(super) fn find(
     for (two, common) in common {
         let Some(directions) = directions.get(two) else { continue };
         let step = common.once.len().div_ceil(CROSSINGS_MAX).max(1);
+        // In the order of stamps that do not come twice, where one of both clocks was set back.
+        let went_back = |at: u8| vantages.get(usize::from(at)).is_some_and(VantageSurvey::went_back);
+        let by_second = went_back(two.0) && !went_back(two.1);
         let crossings = common.once.iter().step_by(step).filter_map(|one| {
-            Some(Crossing {
-                at_ns: one.at_ns,
-                difference_ns: one.other_ns.wrapping_sub(one.at_ns) as i64,
-                is_back: *directions.get(&one.pair)? == Direction::Back,
-            })
+            let is_back = *directions.get(&one.pair)? == Direction::Back;
+            let (at_ns, other_ns) =
+                if by_second { (one.other_ns, one.at_ns) } else { (one.at_ns, one.other_ns) };
+            let difference_ns = other_ns.wrapping_sub(at_ns) as i64;
+            Some(Crossing { at_ns, difference_ns, is_back: is_back != by_second })
         });
         let crossings: Vec<Crossing> = crossings.collect();
-        fits.push((usize::from(two.0), usize::from(two.1), fit(&crossings)));
+        let (first, second) = if by_second { (two.1, two.0) } else { *two };
+        fits.push((usize::from(first), usize::from(second), fit(&crossings)));
     }
     let declared_ns = vantages.iter().map(|vantage| {
         let known = options.clock_offsets.iter().find(|(name, _)| *name == vantage.name);
@@ -79,7 +83,8 @@ pub(super) fn find(
         (is_corrected(*one) || is_corrected(*other))
             && fit.stretches.iter().any(|stretch| is_one_way(stretch.there, stretch.back))
     });
-    let mut above: Vec<(u8, u8)> = above.map(|(one, other, _)| (*one as u8, *other as u8)).collect();
+    let mut above: Vec<(u8, u8)> =
+        above.map(|(one, other, _)| (*one.min(other) as u8, *one.max(other) as u8)).collect();
     above.extend(apart);
     above.sort_unstable();
     above.dedup();
