@@ -49,6 +49,8 @@ pub struct Survey {
     clocks: Clocks,
     /// Two vantage points whose delays are above the smallest.
     above_minimum: Vec<(u8, u8)>,
+    /// Of each vantage point: its clock was set back within the capture, by nobody knows how much.
+    unknown_steps: Vec<bool>,
     windows: Vec<Window>,
     dropped: Vec<Option<u64>>,
     repeats: Vec<Repeats>,
@@ -143,10 +145,13 @@ impl Survey {
                 }
             }
         });
+        let has_unknown_step = |(at, vantage)| clocks::has_unknown_step(vantage, clocks.vantages.get(at));
+        let unknown_steps = vantages.iter().enumerate().map(has_unknown_step).collect();
         let mut survey = Survey {
             names: vantages.iter().map(|vantage| vantage.name.clone()).collect(),
             clocks,
             above_minimum,
+            unknown_steps,
             windows,
             dropped: vantages.iter().map(|vantage| vantage.dropped).collect(),
             repeats: found_repeats,
@@ -234,11 +239,21 @@ impl Survey {
 
     pub(super) fn clock_report(&self, vantage: Symbol) -> Option<ClockReport> {
         let at = self.names.iter().position(|name| Symbol::of(name) == vantage)?;
-        self.clocks.vantages.get(at).map(clocks::report)
+        let mut report = self.clocks.vantages.get(at).map(clocks::report)?;
+        report.uncertainty_ns = report.uncertainty_ns.filter(|_| !self.has_unknown_step(at));
+        Some(report)
     }
 
-    /// Returns by how much delays of a path may be wrong.
+    fn has_unknown_step(&self, vantage: usize) -> bool {
+        self.unknown_steps.get(vantage).copied().unwrap_or(false)
+    }
+
+    /// Returns by how much delays of a path may be wrong; `None` where nothing is known of that, as where a clock was set by nobody
+    /// knows how much.
     pub(super) fn uncertainty_ns(&self, from: u8, to: u8) -> Option<u64> {
+        if [from, to].into_iter().any(|at| self.has_unknown_step(at.into())) {
+            return None;
+        }
         let (least_ns, largest_ns) = self.clocks.error_bounds(from.into(), to.into());
         Some(least_ns?.unsigned_abs().max(largest_ns?.unsigned_abs()))
     }

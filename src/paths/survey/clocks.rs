@@ -15,6 +15,9 @@ use crate::paths::report::ClockReport;
 /// Crossings of two vantage points from which their clocks are concluded.
 const CROSSINGS_MAX: usize = 1 << 16;
 
+/// A clock is not set more often while captures are taken; more are a matter of how stamps were made.
+const STEPS_MAX: u64 = 3;
+
 /// No packet is on its way for so long.
 const IMPLAUSIBLE_NS: u64 = 60_000_000_000;
 
@@ -108,6 +111,13 @@ fn least_of_one_way(common: &AllCommon, directions: &AllDirections, two: (u8, u8
     }
 }
 
+/// Tells whether a clock was set back within its capture by nobody knows how much: packets prove how two clocks go apart, and where
+/// both were set back, its times serve as they are.
+pub(super) fn has_unknown_step(vantage: &VantageSurvey, clock: Option<&VantageClock>) -> bool {
+    let is_followed = clock.is_none_or(|clock| !clock.steps.is_empty());
+    vantage.went_back() && vantage.steps_back <= STEPS_MAX && !is_followed
+}
+
 /// Returns what is told of a clock.
 pub(super) fn report(clock: &VantageClock) -> ClockReport {
     ClockReport {
@@ -143,7 +153,7 @@ pub(super) fn findings(clocks: &Clocks, names: &[String], above_minimum: &[(u8, 
                 code: "clock-step",
                 is_doubt: false,
                 text: format!(
-                    "the clock of {} was set by {}{} while it captured; its times were corrected. Let clocks be slewed during a test (`chronyd` without `makestep`)",
+                    "the clock of {} was set by {}{} against that of {reference} while they captured; its times were corrected. Let clocks be slewed during a test (`chronyd` without `makestep`)",
                     name(at), if step.by_ns < 0 { "-" } else { "" }, span(step.by_ns.unsigned_abs()),
                 ),
             });

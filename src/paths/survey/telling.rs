@@ -1,5 +1,6 @@
 //! What the survey tells its user.
 
+use super::clocks;
 use super::matches::{AllCommon, AllPairs};
 use super::repeats::Repeats;
 use super::routes::PairSeen;
@@ -13,9 +14,6 @@ use std::collections::BTreeMap;
 
 /// Address pairs that are named.
 const NAMED_MAX: usize = 10;
-
-/// A clock is not set more often while captures are taken; more are a matter of how stamps were made.
-const STEPS_MAX: u64 = 3;
 
 /// Packets of two vantage points in one direction that there must be before it is told that they have nothing in common.
 const PACKETS_MIN: u64 = 10;
@@ -104,10 +102,7 @@ pub(super) fn findings(known: &Known<'_>, vantages: &[VantageSurvey], common: &A
                 );
             }
         }
-        if vantage.went_back()
-            && vantage.steps_back <= STEPS_MAX
-            && known.clocks.vantages.get(usize::from(at)).is_some_and(|clock| clock.steps.is_empty())
-        {
+        if clocks::has_unknown_step(vantage, known.clocks.vantages.get(usize::from(at))) {
             tell(
                 "clock-step",
                 true,

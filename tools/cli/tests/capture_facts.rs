@@ -114,6 +114,24 @@ fn packets_without_a_time_make_no_delay() {
     }
 }
 
+/// Both were set back by 100 ms, the second 150 ms after the first: the times of neither serve to tell those of the other, and delays of 5 ms
+/// come out as 105 ms between both steps.
+#[test]
+fn where_both_clocks_were_set_back_no_delay_claims_to_be_known() {
+    let (summary, told) = ingest(&[file("set_back_a.pcap"), file("set_back_b.pcap")]);
+    assert!(
+        told.iter()
+            .any(|told| told.starts_with("clock-step") && told.contains("delays around that may be off")),
+        "{told:?}"
+    );
+    for path in summary["packets"]["paths"].as_array().unwrap() {
+        assert!(path["delay_uncertainty_ns"].is_null(), "{path}");
+    }
+    let reference = &summary["packets"]["vantages"][0];
+    assert_eq!(reference["name"], "a");
+    assert!(reference["clock"]["uncertainty_ns"].is_null(), "{reference}");
+}
+
 #[test]
 fn what_a_capture_dropped_stands_with_its_input_where_it_tells() {
     let (summary, _) = ingest(&[file("capture_drops/client.pcapng"), file("capture_drops/server.pcapng")]);
